@@ -1,0 +1,38 @@
+/* Records: what journals are made of.
+ *
+ * A record says "this key now has this value" or "this key is gone"; the newest for a key wins, so replaying records
+ * in their order any number of times gives one state. A batch is records one after another:
+ *
+ *     type u8 | key length u8 | value length u32 (0xffffffff: gone) | key | value        integers big-endian
+ *
+ * Types and keys belong to whoever writes the journal (hub, wallet, tower, embedded ledger); each has a table of them,
+ * and a number, once used on disk, is never given another meaning.
+ */
+#ifndef RILL_BASE_RECORD_H
+#define RILL_BASE_RECORD_H
+
+#include "base/buffer.h"
+
+#define RECORD_KEY_MAX 255
+
+struct record {
+    uint8_t type;
+    uint8_t key_length;
+    bool gone;
+    const uint8_t *key; /* inside the batch that was read */
+    const uint8_t *value;
+    uint32_t value_length;
+};
+
+/* Appends a record. The value is written by the caller between begin and end, straight into the batch:
+ *     size_t mark = record_begin(batch, type, key, key_length); buffer_u64(batch, …); record_end(batch, mark); */
+size_t record_begin(struct buffer *batch, uint8_t type, const void *key, size_t key_length);
+void record_end(struct buffer *batch, size_t mark);
+void record_put(struct buffer *batch, uint8_t type, const void *key, size_t key_length, const void *value,
+                size_t value_length);
+void record_gone(struct buffer *batch, uint8_t type, const void *key, size_t key_length);
+
+/* Reads the next record. Returns false at the end or, with reader->ok false, at a malformed record. */
+bool record_next(struct reader *batch, struct record *out) MUST_USE;
+
+#endif

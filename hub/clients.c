@@ -1,0 +1,200 @@
+/* A client's link: what it is shown when it comes (WELCOME, CHANNEL, LOCKS), and what is sent again after RESUME. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ensure.h"
+#include "hub/engine_state.h"
+
+static void show_proof(const struct stream *stream, struct shown_stream *shown)
+{
+    shown->newest.present = stream->proof.nonce > 0;
+    shown->newest.proof = stream->proof;
+    shown->newest.signature = stream->signature;
+    shown->last_lock_id = stream->last_lock_id;
+    shown->revocation.present = stream->revoked_nonce > 0;
+    shown->revocation.min_nonce = stream->revoked_nonce;
+    shown->revocation.signature = stream->revocation;
+}
+
+static void emit_locks(struct engine *engine, struct hub_channel *channel, enum side side)
+{
+    const struct lock_set *locks = channel->channel->streams[side].locks;
+    size_t left = lock_set_count(locks);
+    if (left == 0)
+        return;
+    struct shown_lock shown[LOCKS_PER_MESSAGE_MAX];
+    uint64_t after = 0;
+    while (left > 0) {
+        size_t count = 0;
+        while (count < LOCKS_PER_MESSAGE_MAX && left > 0) {
+            const struct pending_lock *pending = lock_set_next(locks, after);
+            ensure(pending != NULL);
+            after = pending->lock.id;
+            shown[count++] = (struct shown_lock){pending->lock, pending->payment};
+            left--;
+        }
+        struct message message = {.type = MESSAGE_LOCKS};
+        message.locks.channel = channel->channel->id;
+        message.locks.stream = (uint8_t)side;
+        message.locks.locks = shown;
+        message.locks.count = count;
+        message.locks.last = left == 0;
+        engine_emit(engine, channel->client->peer, &message);
+    }
+}
+
+/* CHANNEL and its LOCKS. No draft may be open: what is shown is what is signed. */
+void client_announce(struct engine *engine, struct hub_channel *channel)
+{
+    const struct channel *machine = channel->channel;
+    ensure(!channel_has_draft(machine));
+    struct message message = {.type = MESSAGE_CHANNEL};
+    message.channel.key = machine->key;
+    message.channel.total = machine->funds.total;
+    message.channel.base = machine->funds.base;
+    message.channel.seq = machine->funds.seq;
+    message.channel.status = machine->funds.stage;
+    const struct settlement *settlement = &machine->settlement;
+    if (settlement->phase != SETTLEMENT_NONE) {
+        message.channel.settlement = (struct shown_settlement){
+            .present = true,
+            .seq = settlement->seq,
+            .client_out = settlement->client_out,
+            .hub_out = settlement->hub_out,
+            .deadline = settlement->deadline,
+            .close = settlement->close,
+            .has_signature = settlement->phase == SETTLEMENT_SIGNED,
+            .signature = settlement->signature,
+        };
+    }
+    struct shown_drop *drops[2];
+    for (int side = 0; side < 2; side++) {
+        const struct stream *stream = &machine->streams[side];
+        struct shown_stream *shown = &message.channel.streams[side];
+        show_proof(stream, shown);
+        drops[side] = xcalloc(stream->drop_count, sizeof(struct shown_drop));
+        for (size_t i = 0; i < stream->drop_count; i++)
+            drops[side][i] = (struct shown_drop){stream->drops[i].nonce, stream->drops[i].amount};
+        shown->drops = drops[side];
+        shown->drop_count = stream->drop_count;
+    }
+    engine_emit(engine, channel->client->peer, &message);
+    free(drops[0]);
+    free(drops[1]);
+    emit_locks(engine, channel, SIDE_CLIENT);
+    emit_locks(engine, channel, SIDE_HUB);
+    channel->announced = true;
+    channel->funds_changed = false;
+}
+
+static bool is_shown(const struct hub_channel *channel)
+{
+    return channel->channel->funds.stage == STAGE_OPEN || channel->channel->funds.stage == STAGE_CLOSING;
+}
+
+static void take_offline(struct engine *engine, struct client *client)
+{
+    HASH_DELETE(hh_peer, engine->by_peer, client);
+    client->peer = 0;
+    for (struct hub_channel *channel = client->channels; channel != NULL; channel = channel->next_of_client) {
+        channel->announced = channel->resumed = false;
+        channel->ack_due = false;
+        forward_forget_held(engine, channel);
+    }
+}
+
+void engine_connected(struct engine *engine, uint64_t peer, const struct address *address)
+{
+    ensure(peer > ENGINE_PEER_TOWER);
+    engine_flush(engine); /* what is shown below must be sealed and journaled */
+    struct client *client = engine_client(engine, address);
+    if (client->peer != 0) {
+        uint64_t older = client->peer;
+        take_offline(engine, client);
+        engine->effects.disconnect(engine->effects.context, older, CODE_REPLACED);
+    }
+    client->peer = peer;
+    HASH_ADD(hh_peer, engine->by_peer, peer, sizeof(client->peer), client);
+
+    struct message message = {.type = MESSAGE_WELCOME};
+    message.welcome.terms = &engine->settings.terms;
+    struct hub_channel *channel;
+    for (channel = client->channels; channel != NULL; channel = channel->next_of_client)
+        message.welcome.channels += is_shown(channel);
+    engine_emit(engine, peer, &message);
+    for (channel = client->channels; channel != NULL; channel = channel->next_of_client)
+        if (is_shown(channel))
+            client_announce(engine, channel);
+}
+
+void client_forget_if_idle(struct engine *engine, struct client *client)
+{
+    if (client->peer != 0 || client->channels != NULL)
+        return;
+    HASH_DELETE(hh, engine->clients, client);
+    engine->figures.clients--;
+    free(client);
+}
+
+void engine_disconnected(struct engine *engine, uint64_t peer)
+{
+    struct client *client;
+    HASH_FIND(hh_peer, engine->by_peer, &peer, sizeof(peer), client);
+    if (client == NULL)
+        return; /* replaced by a newer link */
+    take_offline(engine, client);
+    client_forget_if_idle(engine, client);
+}
+
+static void resend_updates(struct engine *engine, struct hub_channel *channel)
+{
+    const struct channel *machine = channel->channel;
+    for (uint64_t nonce = machine->acknowledged + 1; nonce <= channel_own(channel->channel)->proof.nonce; nonce++) {
+        const struct kept_update *kept = channel_kept(machine, nonce);
+        ensure(kept != NULL);
+        struct message message = {.type = MESSAGE_UPDATE};
+        message.update =
+            (struct update){machine->id, kept->proof, kept->signature, kept->body, kept->body_length};
+        engine_emit(engine, channel->client->peer, &message);
+    }
+}
+
+static void resend_revocation(struct engine *engine, struct hub_channel *channel)
+{
+    const struct stream *stream = channel_peer(channel->channel);
+    if (stream->revoked_nonce == 0)
+        return;
+    struct message message = {.type = MESSAGE_REVOKE};
+    message.revoke.channel = channel->channel->id;
+    message.revoke.min_nonce = stream->revoked_nonce;
+    message.revoke.signature = stream->revocation;
+    engine_emit(engine, channel->client->peer, &message);
+}
+
+void client_message_resume(struct engine *engine, struct client *client, const struct message *message)
+{
+    struct hub_channel *channel = engine_channel(engine, &message->resume.channel);
+    struct error_reference reference = {
+        .present = true, .type = MESSAGE_RESUME, .has_channel = true, .channel = message->resume.channel};
+    if (channel == NULL || channel->client != client || !channel->announced) {
+        engine_emit_error(engine, client->peer, CODE_CHANNEL, NULL, &reference);
+        return;
+    }
+    if (channel_acknowledged(channel->channel, message->resume.received) != CODE_OK) {
+        reference.has_nonce = true;
+        reference.nonce = message->resume.received;
+        engine_emit_error(engine, client->peer, CODE_NONCE,
+                          "you say you have an update that was never signed: your copy or ours is not whole", &reference);
+        return;
+    }
+    resend_updates(engine, channel);
+    resend_revocation(engine, channel);
+    channel->resumed = true;
+    for (size_t i = 0; i < message->resume.count; i++) {
+        const struct payment *payment =
+            payments_find(&engine->payments, &channel->channel->id, &message->resume.ids[i]);
+        if (payment != NULL)
+            outcome_repeat(engine, channel, payment);
+    }
+    engine_touch(engine, channel); /* direct payments may have waited for this client */
+}

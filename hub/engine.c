@@ -1,0 +1,438 @@
+#include "hub/engine_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ensure.h"
+#include "crypto/hash.h"
+
+static uint64_t registered_at(void *context, uint8_t kind, const struct hash *condition)
+{
+    struct registration *found = engine_registration(context, kind, condition);
+    return found == NULL ? 0 : found->time;
+}
+
+struct engine *engine_new(const struct engine_settings *settings, const struct engine_effects *effects)
+{
+    struct engine *engine = xcalloc(1, sizeof(*engine));
+    engine->settings = *settings;
+    engine->effects = *effects;
+    engine->hub = secret_key_address(&settings->key);
+    engine->view = (struct channel_view){
+        .domain = &engine->settings.domain,
+        .reveal_margin_s = settings->terms.reveal_margin_s,
+        .registered_at = registered_at,
+        .context = engine,
+    };
+    engine->decoder = decoder_new();
+    engine->touched = xcalloc(OPERATIONS_MAX, sizeof(*engine->touched));
+    engine->wishes = xcalloc(OPEN_WISHES_MAX, sizeof(*engine->wishes));
+    return engine;
+}
+
+static void free_channel(struct engine *engine, struct hub_channel *channel)
+{
+    forward_forget_held(engine, channel);
+    channel_free(channel->channel);
+    free(channel);
+}
+
+void engine_free(struct engine *engine)
+{
+    if (engine == NULL)
+        return;
+    struct hub_channel *channel, *next_channel;
+    HASH_ITER(hh, engine->channels, channel, next_channel)
+    {
+        HASH_DELETE(hh, engine->channels, channel);
+        free_channel(engine, channel);
+    }
+    struct client *client, *next_client;
+    HASH_CLEAR(hh_peer, engine->by_peer);
+    HASH_ITER(hh, engine->clients, client, next_client)
+    {
+        HASH_DELETE(hh, engine->clients, client);
+        free(client);
+    }
+    struct registration *registration, *next_registration;
+    HASH_ITER(hh, engine->registrations, registration, next_registration)
+    {
+        HASH_DELETE(hh, engine->registrations, registration);
+        free(registration);
+    }
+    payments_free(&engine->payments);
+    buffer_free(&engine->batch);
+    buffer_free(&engine->frames);
+    buffer_free(&engine->calls);
+    buffer_free(&engine->body);
+    free(engine->frame_marks);
+    free(engine->call_marks);
+    free(engine->dirty);
+    decoder_free(engine->decoder);
+    free(engine->touched);
+    free(engine->wishes);
+    free(engine->reports);
+    bytes_wipe(&engine->settings.key, sizeof(engine->settings.key));
+    free(engine);
+}
+
+const struct asset_terms *engine_terms(const struct engine *engine, const struct address *asset)
+{
+    const struct terms *terms = &engine->settings.terms;
+    for (size_t i = 0; i < terms->asset_count; i++)
+        if (address_equal(&terms->assets[i].asset, asset))
+            return &terms->assets[i];
+    return NULL;
+}
+
+bool engine_add_asset(struct engine *engine, const struct address *asset)
+{
+    struct terms *terms = &engine->settings.terms;
+    if (engine_terms(engine, asset) != NULL)
+        return true;
+    if (terms->asset_count == ASSETS_MAX)
+        return false;
+    terms->assets[terms->asset_count] = engine->settings.asset_terms;
+    terms->assets[terms->asset_count++].asset = *asset;
+    return true;
+}
+
+struct hub_channel *engine_channel(const struct engine *engine, const struct hash *id)
+{
+    struct hub_channel *channel;
+    HASH_FIND(hh, engine->channels, id, sizeof(*id), channel);
+    return channel;
+}
+
+struct registration *engine_registration(const struct engine *engine, uint8_t kind, const struct hash *condition)
+{
+    struct registration_key key = {kind, *condition};
+    struct registration *registration;
+    HASH_FIND(hh, engine->registrations, &key, sizeof(key), registration);
+    return registration;
+}
+
+struct registration *engine_add_registration(struct engine *engine, uint8_t kind, const struct hash *condition)
+{
+    struct registration *registration = xcalloc(1, sizeof(*registration));
+    registration->key = (struct registration_key){kind, *condition};
+    HASH_ADD(hh, engine->registrations, key, sizeof(registration->key), registration);
+    return registration;
+}
+
+struct channel_view engine_view(const struct engine *engine, const struct hub_channel *channel)
+{
+    struct channel_view view = engine->view;
+    view.now = engine->head.confirmed_time;
+    view.peer = channel->client->address;
+    return view;
+}
+
+struct client *engine_client(struct engine *engine, const struct address *address)
+{
+    struct client *client;
+    HASH_FIND(hh, engine->clients, address, sizeof(*address), client);
+    if (client == NULL) {
+        client = xcalloc(1, sizeof(*client));
+        client->address = *address;
+        HASH_ADD(hh, engine->clients, address, sizeof(client->address), client);
+        engine->figures.clients++;
+    }
+    return client;
+}
+
+struct hub_channel *engine_add_channel(struct engine *engine, struct channel *machine)
+{
+    ensure(engine_channel(engine, &machine->id) == NULL);
+    struct hub_channel *channel = xcalloc(1, sizeof(*channel));
+    channel->channel = machine;
+    channel->client = engine_client(engine, &machine->key.client);
+    channel->next_of_client = channel->client->channels;
+    channel->client->channels = channel;
+    HASH_ADD_KEYPTR(hh, engine->channels, &machine->id, sizeof(machine->id), channel);
+    engine->figures.channels++;
+    return channel;
+}
+
+bool channel_is_usable(const struct hub_channel *channel)
+{
+    return channel->channel->funds.stage == STAGE_OPEN && !channel->channel->stopped && channel->suspended_block == 0;
+}
+
+void engine_touch(struct engine *engine, struct hub_channel *channel)
+{
+    if (channel->dirty)
+        return;
+    channel->dirty = true;
+    if (engine->dirty_count == engine->dirty_capacity) {
+        engine->dirty_capacity = engine->dirty_capacity == 0 ? 256 : 2 * engine->dirty_capacity;
+        engine->dirty = xrealloc(engine->dirty, engine->dirty_capacity * sizeof(struct hub_channel *));
+    }
+    engine->dirty[engine->dirty_count++] = channel;
+}
+
+void engine_emit(struct engine *engine, uint64_t peer, const struct message *message)
+{
+    if (peer == 0)
+        return;
+    if (engine->frame_count == engine->frame_capacity) {
+        engine->frame_capacity = engine->frame_capacity == 0 ? 256 : 2 * engine->frame_capacity;
+        engine->frame_marks = xrealloc(engine->frame_marks, engine->frame_capacity * sizeof(struct frame_mark));
+    }
+    size_t offset = engine->frames.length;
+    message_encode(&engine->frames, message);
+    engine->frame_marks[engine->frame_count++] =
+        (struct frame_mark){peer, offset, engine->frames.length - offset};
+}
+
+void engine_emit_error(struct engine *engine, uint64_t peer, enum code code, const char *text,
+                       const struct error_reference *reference)
+{
+    struct message message = {.type = MESSAGE_ERROR};
+    if (text == NULL)
+        text = code_text(code);
+    message.error.code = code;
+    message.error.text = (struct text){text, strlen(text)};
+    if (reference != NULL)
+        message.error.reference = *reference;
+    engine_emit(engine, peer, &message);
+}
+
+void engine_emit_call(struct engine *engine, enum engine_call call, uint64_t reference,
+                      const struct contract_call *arguments)
+{
+    if (engine->call_count == engine->call_capacity) {
+        engine->call_capacity = engine->call_capacity == 0 ? 16 : 2 * engine->call_capacity;
+        engine->call_marks = xrealloc(engine->call_marks, engine->call_capacity * sizeof(struct call_mark));
+    }
+    size_t offset = engine->calls.length;
+    contract_encode_call(&engine->calls, arguments);
+    engine->call_marks[engine->call_count++] =
+        (struct call_mark){call, reference, offset, engine->calls.length - offset};
+}
+
+void engine_time(struct engine *engine, uint64_t now_ms)
+{
+    engine->now_ms = now_ms;
+    settle_timeouts(engine);
+    if (!address_is_zero(&engine->settings.tower) && !engine->tower_dismissed &&
+        engine->tower_silent_since_ms != 0 &&
+        now_ms - engine->tower_silent_since_ms > engine->settings.tower_silence_s * 1000) {
+        /* Section 4: a tower that stays silent is dismissed; only what it already has a receipt for counts on it. */
+        engine->tower_dismissed = true;
+        struct hub_channel *channel, *next;
+        HASH_ITER(hh, engine->channels, channel, next)
+        outcome_revoke_due(engine, channel);
+    }
+}
+
+uint64_t engine_next_timeout(const struct engine *engine)
+{
+    uint64_t next = engine->settle_phase == SETTLE_COLLECTING ? engine->settle_deadline_ms : UINT64_MAX;
+    if (engine->settle_next_ms != 0 && engine->settle_next_ms < next)
+        next = engine->settle_next_ms;
+    return next;
+}
+
+/* One signed update for a channel whose draft has something, and its bytes to the client if it listens. */
+static void seal(struct engine *engine, struct hub_channel *channel)
+{
+    size_t count;
+    const struct operation *operations = channel_draft(channel->channel, &count);
+    buffer_clear(&engine->body);
+    body_encode(&engine->body, operations, count);
+    const struct kept_update *kept = channel_seal(channel->channel, &engine->settings.domain, &engine->settings.key,
+                                                  engine->body.data, engine->body.length);
+    struct hash digest = digest_balance_proof(&engine->settings.domain, &channel->channel->id, &kept->proof);
+    journal_root_add(&engine->root, &digest);
+    engine->root_dirty = true;
+    engine->figures.updates_sent++;
+    if (!channel->resumed)
+        return;
+    struct message message = {.type = MESSAGE_UPDATE};
+    message.update = (struct update){channel->channel->id, kept->proof, kept->signature, kept->body,
+                                     kept->body_length};
+    engine_emit(engine, channel->client->peer, &message);
+}
+
+static void finish_channel(struct engine *engine, struct hub_channel *channel)
+{
+    if (channel_has_draft(channel->channel)) {
+        ensure(channel_can_seal(channel->channel));
+        seal(engine, channel);
+    }
+    if (channel->ack_due) {
+        channel->ack_due = false;
+        struct message ack = {.type = MESSAGE_ACK};
+        ack.ack.channel = channel->channel->id;
+        ack.ack.nonce = channel_peer(channel->channel)->proof.nonce;
+        engine_emit(engine, channel->client->peer, &ack);
+    }
+}
+
+uint64_t engine_flush(struct engine *engine)
+{
+    /* Draining one channel may make something due to another, seen or not: walk the growing list until none moves. */
+    for (size_t i = 0; i < engine->dirty_count; i++)
+        forward_held(engine, engine->dirty[i]);
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (size_t i = 0; i < engine->dirty_count; i++)
+            moved = forward_due(engine, engine->dirty[i]) || moved;
+    }
+    for (size_t i = 0; i < engine->dirty_count; i++)
+        finish_channel(engine, engine->dirty[i]);
+    appoint_flush(engine);
+    engine_write(engine);
+    if (engine->batch.length > 0) {
+        uint64_t sequence = engine->effects.journal(engine->effects.context, engine->batch.data, engine->batch.length);
+        ensure(sequence > engine->sequence);
+        engine->sequence = sequence;
+        buffer_clear(&engine->batch);
+    }
+    for (size_t i = 0; i < engine->frame_count; i++)
+        engine->effects.send(engine->effects.context, engine->sequence, engine->frame_marks[i].peer,
+                             engine->frames.data + engine->frame_marks[i].offset, engine->frame_marks[i].length);
+    engine->frame_count = 0;
+    buffer_clear(&engine->frames);
+    /* A call may be answered at once, and the answer may ask for another: take the turn's calls out first. */
+    struct buffer calls = engine->calls;
+    struct call_mark *marks = engine->call_marks;
+    size_t count = engine->call_count;
+    engine->calls = (struct buffer){0};
+    engine->call_marks = NULL;
+    engine->call_count = engine->call_capacity = 0;
+    for (size_t i = 0; i < count; i++)
+        engine->effects.call(engine->effects.context, engine->sequence, marks[i].call, marks[i].reference,
+                             calls.data + marks[i].offset, marks[i].length);
+    buffer_free(&calls);
+    free(marks);
+    return engine->sequence;
+}
+
+/* The reference of an ERROR about a message of a channel. */
+static struct error_reference about(uint64_t type, const struct hash *channel)
+{
+    return (struct error_reference){.present = true, .type = type, .has_channel = true, .channel = *channel};
+}
+
+/* The channel of a client's message, if it is that client's; else ERROR CHANNEL and NULL. */
+static struct hub_channel *own_channel(struct engine *engine, struct client *client, uint64_t type,
+                                       const struct hash *id)
+{
+    struct hub_channel *channel = engine_channel(engine, id);
+    if (channel != NULL && channel->client == client)
+        return channel;
+    struct error_reference reference = about(type, id);
+    engine_emit_error(engine, client->peer, CODE_CHANNEL, NULL, &reference);
+    return NULL;
+}
+
+static void message_ack(struct engine *engine, struct hub_channel *channel, uint64_t nonce)
+{
+    if (channel_acknowledged(channel->channel, nonce) != CODE_OK) {
+        struct error_reference reference = about(MESSAGE_ACK, &channel->channel->id);
+        reference.has_nonce = true;
+        reference.nonce = nonce;
+        engine_emit_error(engine, channel->client->peer, CODE_NONCE, NULL, &reference);
+        return;
+    }
+    engine_touch(engine, channel);
+}
+
+static void message_error(struct engine *engine, struct client *client, const struct message *message)
+{
+    const struct error_reference *reference = &message->error.reference;
+    if (message->error.code != CODE_SETTLE || !reference->present || !reference->has_channel)
+        return; /* what a client says of us is for the log; the shell writes it */
+    struct hub_channel *channel = engine_channel(engine, &reference->channel);
+    if (channel != NULL && channel->client == client)
+        settle_refused(engine, channel, reference->has_nonce ? reference->nonce : 0);
+}
+
+void engine_message(struct engine *engine, uint64_t peer, const struct message *message)
+{
+    if (peer == ENGINE_PEER_TOWER) {
+        if (message->type == MESSAGE_RECEIPT)
+            appoint_receipt(engine, message);
+        else if (message->type == MESSAGE_ERROR)
+            appoint_refused(engine, message);
+        return;
+    }
+    struct client *client;
+    HASH_FIND(hh_peer, engine->by_peer, &peer, sizeof(peer), client);
+    if (client == NULL)
+        return; /* its link is gone already */
+    if (message->type == MESSAGE_ERROR) {
+        message_error(engine, client, message);
+        return;
+    }
+    if (message->type == MESSAGE_OPEN_REQUEST) {
+        settle_open_request(engine, client, &message->open_request.asset, message->open_request.inbound);
+        return;
+    }
+    if (message->type == MESSAGE_RESUME) {
+        client_message_resume(engine, client, message);
+        return;
+    }
+    /* All others begin with the channel. */
+    const struct hash *id = message->type == MESSAGE_UPDATE           ? &message->update.channel
+                            : message->type == MESSAGE_ACK            ? &message->ack.channel
+                            : message->type == MESSAGE_REVEAL         ? &message->reveal.channel
+                            : message->type == MESSAGE_FAIL           ? &message->fail.channel
+                            : message->type == MESSAGE_REVOKE         ? &message->revoke.channel
+                            : message->type == MESSAGE_SETTLE_REQUEST ? &message->settle_request.channel
+                            : message->type == MESSAGE_SETTLE_SIGN    ? &message->settle_sign.channel
+                                                                      : NULL;
+    if (id == NULL)
+        return;
+    struct hub_channel *channel = own_channel(engine, client, message->type, id);
+    if (channel == NULL)
+        return;
+    if (message->type == MESSAGE_UPDATE)
+        forward_update(engine, channel, &message->update);
+    else if (message->type == MESSAGE_ACK)
+        message_ack(engine, channel, message->ack.nonce);
+    else if (message->type == MESSAGE_REVEAL)
+        outcome_reveal(engine, channel, message);
+    else if (message->type == MESSAGE_FAIL)
+        outcome_fail(engine, channel, message);
+    else if (message->type == MESSAGE_REVOKE)
+        outcome_revoke(engine, channel, message);
+    else if (message->type == MESSAGE_SETTLE_REQUEST)
+        settle_request(engine, channel, message->settle_request.amount, message->settle_request.close);
+    else
+        settle_sign(engine, channel, message->settle_sign.seq, &message->settle_sign.signature);
+}
+
+struct engine_figures engine_figures(const struct engine *engine)
+{
+    struct engine_figures figures = engine->figures;
+    figures.clients_online = HASH_CNT(hh_peer, engine->by_peer);
+    figures.payments_kept = HASH_COUNT(engine->payments.by_payer);
+    figures.block_confirmed = engine->head.confirmed_number;
+    return figures;
+}
+
+void engine_check(const struct engine *engine)
+{
+    const struct hub_channel *channel, *next;
+    HASH_ITER(hh, engine->channels, channel, next)
+    {
+        wide client = channel_balance(channel->channel, SIDE_CLIENT);
+        wide hub = channel_balance(channel->channel, SIDE_HUB);
+        ensure(client + hub == (wide)channel->channel->funds.total.units);
+    }
+    const struct payment *payment, *next_payment;
+    HASH_ITER(hh, engine->payments.by_payer, payment, next_payment)
+    {
+        if (payment->state != PAYMENT_FORWARDED)
+            continue;
+        const struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
+        if (payee == NULL || payee->channel->funds.stage == STAGE_CLOSED || payment->due == DUE_EXPIRE)
+            continue;
+        const struct pending_lock *lock =
+            lock_set_find(payee->channel->streams[SIDE_HUB].locks, payment->payee_lock);
+        ensure(lock != NULL && lock->lock.amount.units == payment->amount.units);
+    }
+}

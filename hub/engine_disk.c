@@ -1,0 +1,343 @@
+/* The hub's journal: one batch per turn with all that changed, and reading it back. See docs/journal.md. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ensure.h"
+#include "hub/engine_state.h"
+
+#define HUB_RECORD_VERSION 1
+
+/* ---- writing ---- */
+
+static void write_want(const struct hub_channel *channel, struct buffer *batch)
+{
+    const struct hash *id = &channel->channel->id;
+    if (amount_is_zero(channel->payout_wanted) && amount_is_zero(channel->inbound_wanted) && !channel->close_wanted) {
+        record_gone(batch, RECORD_WANT, id, sizeof(*id));
+        return;
+    }
+    size_t mark = record_begin(batch, RECORD_WANT, id, sizeof(*id));
+    buffer_u8(batch, HUB_RECORD_VERSION);
+    buffer_u64(batch, channel->payout_wanted.units);
+    buffer_u64(batch, channel->inbound_wanted.units);
+    buffer_u8(batch, channel->close_wanted);
+    record_end(batch, mark);
+}
+
+static void write_channels(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->dirty_count; i++) {
+        struct hub_channel *channel = engine->dirty[i];
+        ensure(!channel_has_draft(channel->channel));
+        channel->dirty = false;
+        channel_write(channel->channel, &engine->batch);
+        if (channel->want_dirty)
+            write_want(channel, &engine->batch);
+        channel->want_dirty = false;
+    }
+    engine->dirty_count = 0;
+}
+
+static void write_payments(struct engine *engine)
+{
+    struct payments *payments = &engine->payments;
+    for (size_t i = 0; i < payments->dirty_count; i++) {
+        struct payment *payment = payments->dirty[i];
+        payment->dirty = false;
+        if (payment->retired) {
+            record_gone(&engine->batch, RECORD_PAYMENT, &payment->payer, sizeof(payment->payer));
+            payments_remove(payments, payment);
+        } else {
+            payment_write(payment, RECORD_PAYMENT, &engine->batch);
+        }
+    }
+    payments->dirty_count = 0;
+}
+
+static void write_registrations(struct engine *engine)
+{
+    while (engine->registrations_dirty != NULL) {
+        struct registration *registration = engine->registrations_dirty;
+        engine->registrations_dirty = registration->dirty_next;
+        registration->dirty_next = NULL;
+        size_t mark =
+            record_begin(&engine->batch, RECORD_REGISTRATION, &registration->key, sizeof(registration->key));
+        buffer_u8(&engine->batch, HUB_RECORD_VERSION);
+        buffer_u64(&engine->batch, registration->time);
+        buffer_append(&engine->batch, registration->witness.bytes, sizeof(registration->witness.bytes));
+        record_end(&engine->batch, mark);
+    }
+}
+
+static void write_report(const struct batch_report *report, struct buffer *batch)
+{
+    uint8_t key[8];
+    store_be64(key, report->number);
+    size_t mark = record_begin(batch, RECORD_BATCH, key, sizeof(key));
+    buffer_u8(batch, HUB_RECORD_VERSION);
+    const uint64_t numbers[] = {report->block,        report->items,          report->funds,
+                                report->skipped,      report->gas_used,       report->gross_units,
+                                report->payout_units, report->returned_units, report->funded_units};
+    for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++)
+        buffer_u64(batch, numbers[i]);
+    buffer_append(batch, report->transaction.bytes, sizeof(report->transaction.bytes));
+    buffer_append(batch, report->root.bytes, sizeof(report->root.bytes));
+    record_end(batch, mark);
+}
+
+static void write_settlement(struct engine *engine)
+{
+    struct buffer *batch = &engine->batch;
+    for (size_t i = 0; i < engine->pool_count; i++) {
+        struct pool *pool = &engine->pools[i];
+        if (!pool->dirty)
+            continue;
+        pool->dirty = false;
+        size_t mark = record_begin(batch, RECORD_POOL, &pool->asset, sizeof(pool->asset));
+        buffer_u8(batch, HUB_RECORD_VERSION);
+        buffer_u64(batch, pool->units.units);
+        record_end(batch, mark);
+    }
+    for (size_t i = 0; i < engine->report_count; i++) {
+        if (engine->reports[i].dirty)
+            write_report(&engine->reports[i], batch);
+        engine->reports[i].dirty = false;
+    }
+    if (engine->root_dirty) {
+        engine->root_dirty = false;
+        size_t mark = record_begin(batch, RECORD_ROOT, NULL, 0);
+        buffer_u8(batch, HUB_RECORD_VERSION);
+        buffer_u64(batch, engine->gross_units);
+        journal_root_write(&engine->root, batch);
+        record_end(batch, mark);
+    }
+}
+
+static void write_assets(struct engine *engine)
+{
+    static const uint8_t version = HUB_RECORD_VERSION;
+    if (!engine->assets_dirty)
+        return;
+    engine->assets_dirty = false;
+    const struct terms *terms = &engine->settings.terms;
+    for (size_t i = 0; i < terms->asset_count; i++)
+        record_put(&engine->batch, RECORD_ASSET, &terms->assets[i].asset, sizeof(terms->assets[i].asset), &version, 1);
+}
+
+static void write_cursor(struct engine *engine)
+{
+    if (!engine->cursor_dirty)
+        return;
+    engine->cursor_dirty = false;
+    size_t mark = record_begin(&engine->batch, RECORD_CURSOR, NULL, 0);
+    buffer_u8(&engine->batch, HUB_RECORD_VERSION);
+    buffer_u64(&engine->batch, engine->cursor);
+    buffer_u64(&engine->batch, engine->head.confirmed_time);
+    record_end(&engine->batch, mark);
+}
+
+void engine_write(struct engine *engine)
+{
+    write_channels(engine);
+    write_payments(engine);
+    write_registrations(engine);
+    write_settlement(engine);
+    write_assets(engine);
+    write_cursor(engine);
+}
+
+/* ---- reading ---- */
+
+static bool read_channel(struct engine *engine, const struct record *record)
+{
+    struct hash id;
+    if (!channel_record_id(record, &id))
+        return false;
+    struct hub_channel *known = engine_channel(engine, &id);
+    struct channel *machine = known == NULL ? NULL : known->channel;
+    if (!channel_read(&machine, record))
+        return false;
+    if (known == NULL && machine != NULL)
+        engine_add_channel(engine, machine);
+    return true;
+}
+
+static bool read_want(struct engine *engine, const struct record *record)
+{
+    struct hash id;
+    if (record->key_length != sizeof(id))
+        return false;
+    memcpy(&id, record->key, sizeof(id));
+    struct hub_channel *channel = engine_channel(engine, &id);
+    if (channel == NULL)
+        return record->gone;
+    struct reader reader = reader_of(record->value, record->value_length);
+    channel->payout_wanted = channel->inbound_wanted = amount_of(0);
+    channel->close_wanted = false;
+    if (record->gone)
+        return true;
+    bool known = reader_u8(&reader) == HUB_RECORD_VERSION;
+    channel->payout_wanted.units = reader_u64(&reader);
+    channel->inbound_wanted.units = reader_u64(&reader);
+    channel->close_wanted = reader_u8(&reader) != 0;
+    return known && reader_done(&reader);
+}
+
+static bool read_registration(struct engine *engine, const struct record *record)
+{
+    struct registration_key key;
+    struct reader reader = reader_of(record->value, record->value_length);
+    if (record->key_length != sizeof(key) || reader_u8(&reader) != HUB_RECORD_VERSION)
+        return false;
+    memcpy(&key, record->key, sizeof(key));
+    struct registration *registration = engine_registration(engine, key.kind, &key.condition);
+    if (registration == NULL)
+        registration = engine_add_registration(engine, key.kind, &key.condition);
+    registration->time = reader_u64(&reader);
+    reader_copy(&reader, registration->witness.bytes, sizeof(registration->witness.bytes));
+    return reader_done(&reader);
+}
+
+static bool read_pool(struct engine *engine, const struct record *record)
+{
+    struct address asset;
+    struct reader reader = reader_of(record->value, record->value_length);
+    if (record->key_length != sizeof(asset) || reader_u8(&reader) != HUB_RECORD_VERSION)
+        return false;
+    memcpy(&asset, record->key, sizeof(asset));
+    struct pool *pool = settle_pool(engine, &asset);
+    if (pool == NULL)
+        return false;
+    pool->units.units = reader_u64(&reader);
+    return reader_done(&reader);
+}
+
+static struct batch_report *report_of(struct engine *engine, uint64_t number)
+{
+    for (size_t i = 0; i < engine->report_count; i++)
+        if (engine->reports[i].number == number)
+            return &engine->reports[i];
+    if (engine->report_count == engine->report_capacity) {
+        engine->report_capacity = engine->report_capacity == 0 ? 16 : 2 * engine->report_capacity;
+        engine->reports = xrealloc(engine->reports, engine->report_capacity * sizeof(*engine->reports));
+    }
+    struct batch_report *report = &engine->reports[engine->report_count++];
+    *report = (struct batch_report){.number = number};
+    return report;
+}
+
+static bool read_report(struct engine *engine, const struct record *record)
+{
+    struct reader reader = reader_of(record->value, record->value_length);
+    if (record->key_length != 8 || reader_u8(&reader) != HUB_RECORD_VERSION)
+        return false;
+    struct batch_report *report = report_of(engine, load_be64(record->key));
+    uint64_t *const numbers[] = {&report->block,        &report->items,          &report->funds,
+                                 &report->skipped,      &report->gas_used,       &report->gross_units,
+                                 &report->payout_units, &report->returned_units, &report->funded_units};
+    for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++)
+        *numbers[i] = reader_u64(&reader);
+    reader_copy(&reader, report->transaction.bytes, sizeof(report->transaction.bytes));
+    reader_copy(&reader, report->root.bytes, sizeof(report->root.bytes));
+    return reader_done(&reader);
+}
+
+static bool read_asset(struct engine *engine, const struct record *record)
+{
+    struct address asset;
+    if (record->key_length != sizeof(asset) || record->value_length != 1 || record->value[0] != HUB_RECORD_VERSION)
+        return false;
+    memcpy(&asset, record->key, sizeof(asset));
+    return engine_add_asset(engine, &asset);
+}
+
+static bool read_single(struct engine *engine, const struct record *record)
+{
+    struct reader reader = reader_of(record->value, record->value_length);
+    if (reader_u8(&reader) != HUB_RECORD_VERSION)
+        return false;
+    if (record->type == RECORD_CURSOR) {
+        engine->cursor = reader_u64(&reader);
+        engine->head.confirmed_time = reader_u64(&reader);
+        return reader_done(&reader);
+    }
+    engine->gross_units = reader_u64(&reader);
+    return journal_root_read(&engine->root, &reader) && reader_done(&reader);
+}
+
+bool engine_read(struct engine *engine, const struct record *record)
+{
+    ensure(!engine->recovered);
+    switch (record->type) {
+    case RECORD_CHANNEL:
+    case RECORD_LOCK:
+    case RECORD_KEPT:
+        return read_channel(engine, record);
+    case RECORD_PAYMENT:
+        return payment_read(&engine->payments, record);
+    case RECORD_CURSOR:
+    case RECORD_ROOT:
+        return read_single(engine, record);
+    case RECORD_REGISTRATION:
+        return read_registration(engine, record);
+    case RECORD_POOL:
+        return read_pool(engine, record);
+    case RECORD_BATCH:
+        return read_report(engine, record);
+    case RECORD_WANT:
+        return read_want(engine, record);
+    case RECORD_ASSET:
+        return read_asset(engine, record);
+    }
+    return false;
+}
+
+static bool requeue(struct engine *engine, struct payment *payment)
+{
+    enum payment_due due = (enum payment_due)payment->due;
+    struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
+    if (payment->state == PAYMENT_CANCELLING) {
+        if (payee == NULL)
+            return false;
+        payment->next_cancelling = payee->cancelling;
+        payee->cancelling = payment;
+    }
+    if (due != DUE_NOTHING) {
+        if (engine_channel(engine, due == DUE_REFUND ? &payment->payer.channel : &payment->payee.channel) == NULL)
+            return false;
+        payment->due = DUE_NOTHING;
+        payment_set_due(engine, payment, due);
+    }
+    payment_schedule(engine, payment);
+    return true;
+}
+
+bool engine_recovered(struct engine *engine, char *message, size_t message_size)
+{
+    struct hub_channel *channel, *next_channel;
+    HASH_ITER(hh, engine->channels, channel, next_channel)
+    {
+        if (!channel_recovered(channel->channel)) {
+            snprintf(message, message_size, "channel %s in the journal does not add up: the disk lost or changed data",
+                     hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}));
+            return false;
+        }
+        engine->figures.channels_open += channel->channel->funds.stage == STAGE_OPEN;
+    }
+    struct payment *payment, *next;
+    HASH_ITER(hh, engine->payments.by_payer, payment, next)
+    {
+        if (!requeue(engine, payment)) {
+            snprintf(message, message_size, "a payment in the journal names a channel that is not there");
+            return false;
+        }
+    }
+    HASH_ITER(hh, engine->channels, channel, next_channel)
+    {
+        if (channel->channel->funds.stage == STAGE_OPEN || channel->channel->funds.stage == STAGE_CLOSING)
+            appoint_mark(engine, channel);
+    }
+    engine->recovered = true;
+    engine_check(engine);
+    return true;
+}

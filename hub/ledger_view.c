@@ -1,0 +1,301 @@
+/* What the hub's own ledger node says, and what follows from it. */
+#include <string.h>
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "hub/engine_state.h"
+
+uint64_t engine_cursor(const struct engine *engine)
+{
+    return engine->cursor;
+}
+
+/* ---- channels ---- */
+
+static void set_funds(struct engine *engine, struct hub_channel *channel, const struct channel_funds *funds)
+{
+    channel_set_funds(channel->channel, funds);
+    channel->funds_changed = true;
+    engine->funds_news = true;
+    engine_touch(engine, channel);
+}
+
+static void event_opened(struct engine *engine, const struct contract_event *event)
+{
+    if (engine_channel(engine, &event->channel) != NULL)
+        return;
+    struct channel_key key = {event->address, event->other, event->salt};
+    const struct asset_terms *asset = engine_terms(engine, &key.asset);
+    struct channel *machine = channel_new(&key, SIDE_HUB, asset == NULL ? 0 : asset->reserve_bps);
+    if (!hash_equal(&machine->id, &event->channel)) {
+        log_error("the ledger node reports channel %s with another client or asset; ignored",
+                  hash_text(&event->channel, (char[HASH_TEXT_SIZE]){0}));
+        channel_free(machine);
+        return;
+    }
+    struct channel_funds funds = {.stage = STAGE_OPEN};
+    struct hub_channel *channel = engine_add_channel(engine, machine);
+    set_funds(engine, channel, &funds);
+    engine->figures.channels_open++;
+}
+
+static void event_funded(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+{
+    struct channel_funds funds = channel->channel->funds;
+    struct amount both;
+    if (!amount_add(event->client_amount, event->hub_amount, &both) || !amount_add(funds.total, both, &funds.total)) {
+        log_error("the ledger node reports funds of a channel beyond 2^63; ignored");
+        return;
+    }
+    funds.base += (int64_t)event->client_amount.units;
+    set_funds(engine, channel, &funds);
+    if (!amount_is_zero(event->hub_amount)) {
+        settle_pool_change(engine, &channel->channel->key.asset, -(wide)event->hub_amount.units);
+        engine->building.funds++;
+        engine->building.funded_units += event->hub_amount.units;
+        channel->inbound_wanted = amount_of(0);
+        channel->want_dirty = true;
+    }
+}
+
+static void claim_call(struct engine *engine, struct hub_channel *channel)
+{
+    const struct stream *stream = channel_peer(channel->channel);
+    struct contract_call call = {.function = CONTRACT_CHALLENGE,
+                                 .key = channel->channel->key,
+                                 .proof = stream->proof,
+                                 .signature = stream->signature,
+                                 .to = engine->hub};
+    engine_emit_call(engine, ENGINE_CALL_CHALLENGE, 0, &call);
+    engine->figures.challenges++;
+}
+
+/* Section 7, last paragraph: what stands is at most as new as ours and differs, or is "newer" but pays us less than
+ * ours with the locks whose witness is known. */
+static bool must_challenge(struct engine *engine, struct hub_channel *channel, const struct claim *stands)
+{
+    const struct balance_proof *ours = &channel_peer(channel->channel)->proof;
+    if (ours->nonce == 0)
+        return false;
+    bool differs = stands->nonce != ours->nonce || amount_compare(stands->transferred, ours->transferred) != 0 ||
+                   amount_compare(stands->locked, ours->locked) != 0 ||
+                   !hash_equal(&stands->locks_root, &ours->locks_root);
+    if (stands->nonce <= ours->nonce)
+        return differs;
+    unsigned_wide due = ours->transferred.units;
+    const struct lock_set *locks = channel_peer(channel->channel)->locks;
+    const struct pending_lock *pending = NULL;
+    while ((pending = lock_set_next(locks, pending == NULL ? 0 : pending->lock.id)) != NULL) {
+        const struct payment *payment =
+            payments_find(&engine->payments, &channel->channel->id, &pending->payment);
+        if ((payment != NULL && payment->witness != NULL) ||
+            engine_registration(engine, pending->lock.kind, &pending->lock.condition) != NULL)
+            due += pending->lock.amount.units;
+    }
+    return stands->transferred.units < due;
+}
+
+static void event_close_started(struct engine *engine, struct hub_channel *channel,
+                                const struct contract_event *event)
+{
+    if (channel->closed_seen_block == 0) {
+        channel->closed_seen_block = event->block;
+        engine->figures.closes_seen++;
+        log_warn("channel %s is being closed by its %s; it takes no more payments",
+                 hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}), event->by_hub ? "hub" : "client");
+        if (!event->by_hub && must_challenge(engine, channel, &event->of_client_claim))
+            claim_call(engine, channel);
+    }
+    engine_touch(engine, channel);
+    if (!event->confirmed) {
+        channel->suspended_block = event->block;
+        engine->suspended_any = true;
+        return;
+    }
+    channel->suspended_block = 0;
+    struct channel_funds funds = channel->channel->funds;
+    if (funds.stage == STAGE_OPEN)
+        engine->figures.channels_open--;
+    funds.stage = STAGE_CLOSING;
+    set_funds(engine, channel, &funds);
+}
+
+static void event_challenged(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+{
+    if (channel->channel->funds.stage == STAGE_CLOSED || address_equal(&event->address, &engine->hub) ||
+        event->confirmed)
+        return;
+    /* Another's challenge stands on the client's stream only if the client is the closer; ours then overrides it. */
+    if (!event->by_partner && must_challenge(engine, channel, &event->proof))
+        claim_call(engine, channel);
+}
+
+static void event_closed(struct engine *engine, struct hub_channel *channel, uint32_t seq)
+{
+    struct channel_funds funds = {.seq = seq, .stage = STAGE_CLOSED};
+    if (channel->channel->funds.stage == STAGE_OPEN)
+        engine->figures.channels_open--;
+    channel->suspended_block = 0;
+    set_funds(engine, channel, &funds);
+}
+
+static void event_finished(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+{
+    settle_pool_change(engine, &channel->channel->key.asset, (wide)event->to_hub.units);
+    log_info("channel %s is closed: client %llu, hub %llu units, penalty %llu",
+             hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}), (unsigned long long)event->to_client.units,
+             (unsigned long long)event->to_hub.units, (unsigned long long)event->penalty.units);
+    event_closed(engine, channel, channel->channel->funds.seq);
+}
+
+static void event_unlocked(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+{
+    bool to_hub = event->of_client == event->to_receiver;
+    if (to_hub)
+        settle_pool_change(engine, &channel->channel->key.asset, (wide)event->amount.units);
+}
+
+static void event_settled(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+{
+    struct channel_funds funds = channel->channel->funds;
+    settle_settled(engine, channel, event);
+    if (event->close) {
+        event_closed(engine, channel, event->seq);
+        return;
+    }
+    struct amount out;
+    ensure(amount_add(event->client_out, event->hub_out, &out) && amount_subtract(funds.total, out, &funds.total));
+    funds.base -= (int64_t)event->client_out.units;
+    funds.seq = event->seq;
+    set_funds(engine, channel, &funds);
+}
+
+/* ---- all events ---- */
+
+static void event_condition_met(struct engine *engine, const struct contract_event *event)
+{
+    if (engine_registration(engine, event->kind, &event->condition) != NULL)
+        return;
+    struct registration *registration = engine_add_registration(engine, event->kind, &event->condition);
+    registration->time = event->block_time;
+    registration->witness = event->witness;
+    registration->dirty_next = engine->registrations_dirty;
+    engine->registrations_dirty = registration;
+    outcome_registered(engine, registration);
+}
+
+static void channel_event(struct engine *engine, const struct contract_event *event)
+{
+    struct hub_channel *channel = engine_channel(engine, &event->channel);
+    if (channel == NULL)
+        return;
+    if (event->type == EVENT_FUNDED)
+        event_funded(engine, channel, event);
+    else if (event->type == EVENT_SETTLED)
+        event_settled(engine, channel, event);
+    else if (event->type == EVENT_FINISHED)
+        event_finished(engine, channel, event);
+    else if (event->type == EVENT_UNLOCKED)
+        event_unlocked(engine, channel, event);
+}
+
+void engine_event(struct engine *engine, const struct contract_event *event)
+{
+    /* A young block may vanish: only the beginning of a dispute is acted on at once. */
+    if (event->type == EVENT_CLOSE_STARTED || event->type == EVENT_CHALLENGED) {
+        struct hub_channel *channel = engine_channel(engine, &event->channel);
+        if (channel != NULL && event->type == EVENT_CLOSE_STARTED)
+            event_close_started(engine, channel, event);
+        else if (channel != NULL)
+            event_challenged(engine, channel, event);
+        return;
+    }
+    if (!event->confirmed)
+        return;
+    if (event->type == EVENT_ASSET_LISTED) {
+        if (!engine_add_asset(engine, &event->address))
+            log_warn("more than %d assets are listed; the newest is not served", ASSETS_MAX);
+        engine->assets_dirty = true;
+    } else if (event->type == EVENT_OPENED)
+        event_opened(engine, event);
+    else if (event->type == EVENT_CONDITION_MET)
+        event_condition_met(engine, event);
+    else if (event->type == EVENT_POOL_DEPOSITED)
+        settle_pool_change(engine, &event->address, (wide)event->amount.units);
+    else if (event->type == EVENT_POOL_WITHDRAWN)
+        settle_pool_change(engine, &event->address, -(wide)event->amount.units);
+    else if (event->type == EVENT_SETTLE_SKIPPED)
+        settle_skipped(engine, event);
+    else if (event->type == EVENT_BATCH_SETTLED)
+        settle_batch_settled(engine, event);
+    else if (event->type == EVENT_TOWER_SET && address_equal(&event->address, &engine->settings.tower))
+        engine->settings.tower_is_set = event->allowed;
+    else
+        channel_event(engine, event);
+}
+
+/* ---- a new head ---- */
+
+static void announce_funds(struct engine *engine, struct hub_channel *channel, uint64_t block)
+{
+    channel->funds_changed = false;
+    if (channel->client->peer == 0)
+        return;
+    if (!channel->announced) {
+        if (channel->channel->funds.stage == STAGE_OPEN)
+            client_announce(engine, channel);
+        return;
+    }
+    struct message message = {.type = MESSAGE_FUNDED};
+    message.funded.channel = channel->channel->id;
+    message.funded.total = channel->channel->funds.total;
+    message.funded.base = channel->channel->funds.base;
+    message.funded.seq = channel->channel->funds.seq;
+    message.funded.block = block;
+    engine_emit(engine, channel->client->peer, &message);
+}
+
+/* A close that was seen in a young block and is not there now that the block is old: the chain was reorganised. */
+static void look_at_suspended(struct engine *engine)
+{
+    engine->suspended_any = false;
+    struct hub_channel *channel, *next;
+    HASH_ITER(hh, engine->channels, channel, next)
+    {
+        if (channel->suspended_block == 0)
+            continue;
+        if (channel->suspended_block <= engine->head.confirmed_number) {
+            channel->suspended_block = channel->closed_seen_block = 0;
+            engine_touch(engine, channel);
+        } else {
+            engine->suspended_any = true;
+        }
+    }
+}
+
+void engine_head(struct engine *engine, const struct ledger_head *head)
+{
+    engine_flush(engine); /* what is announced below must be sealed */
+    bool advanced = head->confirmed_number + 1 > engine->cursor || !engine->head_known;
+    engine->head = *head;
+    engine->head_known = true;
+    if (head->confirmed_number + 1 > engine->cursor)
+        engine->cursor = head->confirmed_number + 1;
+    if (advanced)
+        engine->cursor_dirty = true;
+    if (engine->funds_news || engine->held_count > 0) {
+        engine->funds_news = false;
+        struct hub_channel *channel, *next;
+        HASH_ITER(hh, engine->channels, channel, next)
+        {
+            if (channel->funds_changed)
+                announce_funds(engine, channel, head->confirmed_number);
+            if (channel->held_head != NULL)
+                engine_touch(engine, channel);
+        }
+    }
+    if (engine->suspended_any)
+        look_at_suspended(engine);
+    outcome_time(engine);
+    settle_expire(engine);
+}

@@ -1,0 +1,349 @@
+/* How payments end: secrets shown, locks failed, revoked, expired or met on the ledger, and what the payer is told. */
+#include <string.h>
+
+#include "base/ensure.h"
+#include "hub/engine_state.h"
+
+static struct hub_channel *payer_of(const struct engine *engine, const struct payment *payment)
+{
+    return engine_channel(engine, &payment->payer.channel);
+}
+
+static struct hub_channel *payee_of(const struct engine *engine, const struct payment *payment)
+{
+    return engine_channel(engine, &payment->payee.channel);
+}
+
+/* Every payment is in the table's heap exactly once, at the next time that matters to it. */
+void payment_schedule(struct engine *engine, struct payment *payment)
+{
+    uint64_t margin = engine->settings.terms.reveal_margin_s, now = engine->head.confirmed_time;
+    uint64_t last_reveal = payment->expiry > margin ? payment->expiry - margin : 0;
+    uint64_t time = payment->expiry + OUTCOME_KEPT_S;
+    if (payment->is_locked && now < last_reveal)
+        time = last_reveal;
+    else if (now <= payment->expiry)
+        time = payment->expiry + 1;
+    payments_schedule(&engine->payments, payment, time);
+}
+
+/* ---- telling the payer ---- */
+
+static void emit_reveal(struct engine *engine, const struct hub_channel *payer, const struct payment *payment)
+{
+    if (payment->witness == NULL || payer == NULL)
+        return; /* met on the ledger only: the payer sees the registration itself */
+    struct revealed item = {payment->payer.id, *payment->witness};
+    struct message message = {.type = MESSAGE_REVEAL};
+    message.reveal.channel = payer->channel->id;
+    message.reveal.items = &item;
+    message.reveal.count = 1;
+    engine_emit(engine, payer->client->peer, &message);
+}
+
+static void emit_fail(struct engine *engine, const struct hub_channel *payer, const struct payment *payment)
+{
+    struct failed item = {payment->payer.id, payment->code};
+    struct message message = {.type = MESSAGE_FAIL};
+    message.fail.channel = payer->channel->id;
+    message.fail.items = &item;
+    message.fail.count = 1;
+    engine_emit(engine, payer->client->peer, &message);
+}
+
+/* A repeated id, or an id in RESUME, gets the first outcome again. A refund is in the stream itself. */
+void outcome_repeat(struct engine *engine, struct hub_channel *channel, const struct payment *payment)
+{
+    if (payment->state == PAYMENT_REVEALED)
+        emit_reveal(engine, channel, payment);
+    else if (payment->state == PAYMENT_FAILED)
+        emit_fail(engine, channel, payment);
+}
+
+void payment_revealed(struct engine *engine, struct payment *payment, const struct witness *witness)
+{
+    if (witness != NULL)
+        payment_set_witness(payment, witness);
+    payment->state = PAYMENT_REVEALED;
+    payments_touch(&engine->payments, payment);
+    engine->figures.payments_revealed++;
+    engine->figures.volume_units += payment->amount.units;
+    engine->figures.fees_units += payment->fee.units;
+    engine->gross_units += payment->amount.units;
+    struct hub_channel *payer = payer_of(engine, payment);
+    emit_reveal(engine, payer, payment);
+    if (payment->is_locked && payer != NULL)
+        appoint_mark(engine, payer); /* the tower should know the witness of the payer's lock */
+}
+
+void payment_fail(struct engine *engine, struct payment *payment, enum code code)
+{
+    struct hub_channel *payer = payer_of(engine, payment);
+    ensure(payment->is_locked && payer != NULL);
+    payment->state = PAYMENT_FAILED;
+    payment->due = DUE_NOTHING;
+    payment->code = code;
+    payments_touch(&engine->payments, payment);
+    engine->figures.payments_failed++;
+    if (channel_mark_failed(payer->channel, &payment->payer.id)) {
+        engine_touch(engine, payer);
+        emit_fail(engine, payer, payment);
+    }
+}
+
+void payment_refund(struct engine *engine, struct payment *payment, enum code code)
+{
+    ensure(!payment->is_locked && payment->state != PAYMENT_REFUNDED);
+    if (payment->state == PAYMENT_REVEALED)
+        engine->figures.payments_revealed--;
+    payment->state = PAYMENT_REFUNDED;
+    payment->code = code;
+    engine->figures.payments_refunded++;
+    payment_set_due(engine, payment, DUE_REFUND);
+}
+
+/* ---- the payee's answers ---- */
+
+static struct error_reference about_payment(uint64_t type, const struct hub_channel *channel,
+                                            const struct payment_id *id)
+{
+    return (struct error_reference){.present = true,
+                                    .type = type,
+                                    .has_channel = true,
+                                    .channel = channel->channel->id,
+                                    .has_id = true,
+                                    .id = *id};
+}
+
+static void reveal_one(struct engine *engine, struct hub_channel *channel, const struct revealed *item)
+{
+    struct payment *payment = payments_find_payee(&engine->payments, &channel->channel->id, &item->id);
+    if (payment == NULL || (payment->state != PAYMENT_SIGNED && payment->state != PAYMENT_FORWARDED))
+        return; /* repeated or unknown */
+    if (!witness_meets(&item->witness, payment->kind, &payment->condition, &engine->settings.domain)) {
+        struct error_reference reference = about_payment(MESSAGE_REVEAL, channel, &item->id);
+        engine_emit_error(engine, channel->client->peer, CODE_WITNESS, NULL, &reference);
+        return;
+    }
+    if (!payment->is_locked) {
+        payment_revealed(engine, payment, &item->witness);
+        return;
+    }
+    /* Section 3: shown until expiry − 2 × margin it obliges; later only a confirmed registration does. */
+    if (engine->head.confirmed_time + 2 * engine->settings.terms.reveal_margin_s > payment->expiry)
+        return;
+    payment_revealed(engine, payment, &item->witness);
+    payment_set_due(engine, payment, DUE_UNLOCK);
+}
+
+void outcome_reveal(struct engine *engine, struct hub_channel *channel, const struct message *message)
+{
+    for (size_t i = 0; i < message->reveal.count; i++)
+        reveal_one(engine, channel, &message->reveal.items[i]);
+}
+
+static void cancelling_remove(struct hub_channel *channel, struct payment *payment)
+{
+    struct payment **at = &channel->cancelling;
+    while (*at != payment) {
+        ensure(*at != NULL);
+        at = &(*at)->next_cancelling;
+    }
+    *at = payment->next_cancelling;
+    payment->next_cancelling = NULL;
+}
+
+void outcome_fail(struct engine *engine, struct hub_channel *channel, const struct message *message)
+{
+    for (size_t i = 0; i < message->fail.count; i++) {
+        const struct failed *item = &message->fail.items[i];
+        struct payment *payment = payments_find_payee(&engine->payments, &channel->channel->id, &item->id);
+        if (payment == NULL || payment->state != PAYMENT_FORWARDED || payment->due != DUE_NOTHING ||
+            channel_fail_received(channel->channel, &item->id) == NULL)
+            continue; /* unknown, direct, or settled already */
+        payment->state = PAYMENT_CANCELLING;
+        payment->code = item->code;
+        payment->next_cancelling = channel->cancelling;
+        channel->cancelling = payment;
+        payment_set_due(engine, payment, DUE_CANCEL);
+    }
+}
+
+/* The payee's promise that dropped locks are void: now, and only now, the payers of those that it failed are told. */
+void outcome_revoke(struct engine *engine, struct hub_channel *channel, const struct message *message)
+{
+    struct channel_view view = engine_view(engine, channel);
+    enum code code = channel_revocation_received(channel->channel, &view, message->revoke.min_nonce,
+                                                 &message->revoke.signature, NULL);
+    if (code != CODE_OK) {
+        struct error_reference reference = {.present = true,
+                                            .type = MESSAGE_REVOKE,
+                                            .has_channel = true,
+                                            .channel = channel->channel->id,
+                                            .has_nonce = true,
+                                            .nonce = message->revoke.min_nonce};
+        engine_emit_error(engine, channel->client->peer, code, NULL, &reference);
+        return;
+    }
+    engine_touch(engine, channel);
+    appoint_mark(engine, channel);
+    uint64_t revoked = channel_own(channel->channel)->revoked_nonce;
+    for (struct payment *payment = channel->cancelling, *next; payment != NULL; payment = next) {
+        next = payment->next_cancelling;
+        if (payment->cancel_nonce <= revoked && payment->due == DUE_NOTHING) {
+            cancelling_remove(channel, payment);
+            payment_fail(engine, payment, (enum code)payment->code);
+        }
+    }
+}
+
+/* As receiver of the client's stream: REVOKE for what it dropped, once each tower holds the update that dropped it. */
+void outcome_revoke_due(struct engine *engine, struct hub_channel *channel)
+{
+    uint64_t nonce = channel_revocation_due(channel->channel);
+    if (nonce == 0 || !appoint_covers(engine, channel, nonce))
+        return;
+    struct message message = {.type = MESSAGE_REVOKE};
+    message.revoke.channel = channel->channel->id;
+    message.revoke.min_nonce = nonce;
+    message.revoke.signature =
+        channel_revoke(channel->channel, &engine->settings.domain, &engine->settings.key, nonce);
+    engine_touch(engine, channel);
+    engine_emit(engine, channel->client->peer, &message);
+}
+
+/* The payer unlocked a lock whose witness nobody had shown here: it was registered on the ledger. */
+void outcome_unlocked(struct engine *engine, struct payment *payment, const struct witness *witness)
+{
+    if (payment->state == PAYMENT_CANCELLING && payee_of(engine, payment) != NULL)
+        cancelling_remove(payee_of(engine, payment), payment);
+    else if (payment->state != PAYMENT_FORWARDED)
+        return;
+    bool stands = payment->state == PAYMENT_FORWARDED;
+    payment_revealed(engine, payment, witness);
+    struct hub_channel *payee = payee_of(engine, payment);
+    if (stands && payee != NULL && channel_is_usable(payee))
+        payment_set_due(engine, payment, DUE_UNLOCK);
+}
+
+/* ---- the ledger and time ---- */
+
+/* A witness registered in time obliges both legs, whenever it is seen: also for a lock that the payee failed but has
+ * not revoked, since an older proof still claims it on the ledger. */
+static void met_on_ledger(struct engine *engine, struct payment *payment, const struct registration *registration)
+{
+    struct hub_channel *payee = payee_of(engine, payment);
+    bool stands = payment->state == PAYMENT_FORWARDED;
+    struct witness witness = {.length = WITNESS_SECRET_BYTES};
+    memcpy(witness.bytes, registration->witness.bytes, sizeof(registration->witness.bytes));
+    if (payment->state == PAYMENT_CANCELLING && payee != NULL)
+        cancelling_remove(payee, payment);
+    payment_revealed(engine, payment, registration->key.kind == LOCK_SECRET ? &witness : NULL);
+    if (stands && payee != NULL && channel_is_usable(payee))
+        payment_set_due(engine, payment, DUE_UNLOCK);
+}
+
+static bool awaits_witness(const struct payment *payment)
+{
+    return (payment->state == PAYMENT_FORWARDED || payment->state == PAYMENT_CANCELLING) &&
+           payment->due == DUE_NOTHING;
+}
+
+void outcome_registered(struct engine *engine, const struct registration *registration)
+{
+    struct payment *payment, *next;
+    HASH_ITER(hh, engine->payments.by_payer, payment, next)
+    {
+        if (awaits_witness(payment) && payment->kind == registration->key.kind &&
+            registration->time <= payment->expiry &&
+            hash_equal(&payment->condition, &registration->key.condition))
+            met_on_ledger(engine, payment, registration);
+    }
+}
+
+/* The payer has not unlocked what was shown to it: the ledger is told of the witness while that still counts. */
+static void register_witness(struct engine *engine, const struct payment *payment)
+{
+    const struct hub_channel *payer = payer_of(engine, payment);
+    if (payment->witness == NULL || payer == NULL ||
+        channel_find_payment(payer->channel, SIDE_CLIENT, &payment->payer.id) == NULL ||
+        engine_registration(engine, payment->kind, &payment->condition) != NULL)
+        return;
+    struct contract_call call = {.function = CONTRACT_REGISTER_SECRET};
+    const uint8_t *bytes = payment->witness->bytes;
+    if (payment->kind == LOCK_SECRET) {
+        memcpy(call.hash.bytes, bytes, 32);
+    } else {
+        call.function = CONTRACT_REGISTER_ATTESTATION;
+        memcpy(call.address.bytes, bytes, 20);
+        memcpy(call.hash.bytes, bytes + 20, 32);
+        memcpy(call.signature.bytes, bytes + 52, 64);
+    }
+    engine_emit_call(engine, ENGINE_CALL_REGISTER, 0, &call);
+}
+
+static void lock_expired(struct engine *engine, struct payment *payment)
+{
+    const struct registration *registration = engine_registration(engine, payment->kind, &payment->condition);
+    if (registration != NULL && registration->time <= payment->expiry) {
+        met_on_ledger(engine, payment, registration);
+        return;
+    }
+    struct hub_channel *payee = payee_of(engine, payment);
+    bool stands = payment->state == PAYMENT_FORWARDED;
+    if (!stands && payee != NULL)
+        cancelling_remove(payee, payment);
+    payment->state = PAYMENT_LAPSED;
+    payment->code = CODE_EXPIRED;
+    payments_touch(&engine->payments, payment);
+    if (stands && payee != NULL && payee->channel->funds.stage == STAGE_OPEN)
+        payment_set_due(engine, payment, DUE_EXPIRE);
+}
+
+static void expired(struct engine *engine, struct payment *payment)
+{
+    switch ((enum payment_state)payment->state) {
+    case PAYMENT_WAITING:
+        payment_refund(engine, payment, CODE_EXPIRED);
+        return;
+    case PAYMENT_OFFERED:
+        payment_set_due(engine, payment, DUE_NOTHING);
+        payment_fail(engine, payment, CODE_EXPIRED);
+        return;
+    case PAYMENT_FORWARDED:
+    case PAYMENT_CANCELLING:
+        lock_expired(engine, payment);
+        return;
+    case PAYMENT_SIGNED: /* the payee's, receipt or not */
+    case PAYMENT_REVEALED:
+    case PAYMENT_FAILED:
+    case PAYMENT_REFUNDED:
+    case PAYMENT_LAPSED:
+        return;
+    }
+}
+
+/* Kept long enough, and nothing hangs on it any more. */
+static bool may_go(const struct engine *engine, const struct payment *payment)
+{
+    return payment->due == DUE_NOTHING &&
+           engine->head.confirmed_time >= payment->expiry + OUTCOME_KEPT_S;
+}
+
+void outcome_time(struct engine *engine)
+{
+    uint64_t now = engine->head.confirmed_time;
+    struct payment *payment;
+    while ((payment = payments_due(&engine->payments, now)) != NULL) {
+        if (now > payment->expiry)
+            expired(engine, payment);
+        else if (payment->is_locked && payment->state == PAYMENT_REVEALED)
+            register_witness(engine, payment);
+        if (may_go(engine, payment))
+            payments_retire(&engine->payments, payment);
+        else if (now >= payment->expiry + OUTCOME_KEPT_S)
+            payments_schedule(&engine->payments, payment, now + OUTCOME_KEPT_S);
+        else
+            payment_schedule(engine, payment);
+    }
+}

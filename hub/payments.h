@@ -1,0 +1,93 @@
+/* The hub's table of payments: what each payer's operation became on the payee's side.
+ *
+ * Found by the payer's leg (payer's channel, id) and by the payee's (payee's channel, derived id). Kept until expiry +
+ * 24 h, so that a repeated id gets the first outcome again.
+ */
+#ifndef RILL_HUB_PAYMENTS_H
+#define RILL_HUB_PAYMENTS_H
+
+#include <uthash.h>
+
+#include "base/payment.h"
+#include "base/record.h"
+
+/* See engine.h for what moves a payment from state to state. On disk: do not renumber. */
+enum payment_state {
+    PAYMENT_WAITING = 1,    /* direct: the payer's money is here, the payee's update is not signed */
+    PAYMENT_SIGNED = 2,     /* direct: it is the payee's */
+    PAYMENT_OFFERED = 3,    /* locked: the payer's lock is here, the payee's is not signed */
+    PAYMENT_FORWARDED = 4,  /* locked: both locks stand */
+    PAYMENT_CANCELLING = 5, /* locked: the payee failed it; its lock is cancelled, its REVOKE is awaited */
+    PAYMENT_REVEALED = 6,   /* the witness is known */
+    PAYMENT_FAILED = 7,     /* locked: the payer was told FAIL */
+    PAYMENT_REFUNDED = 8,   /* direct: the payer's money went back, or is about to */
+    PAYMENT_LAPSED = 9      /* locked: expired unclaimed */
+};
+
+/* What must still be put into an update, and towards whom. On disk: do not renumber. */
+enum payment_due {
+    DUE_NOTHING = 0,
+    DUE_PAY = 1,    /* pay or lock, to the payee */
+    DUE_UNLOCK = 2, /* to the payee */
+    DUE_CANCEL = 3, /* to the payee */
+    DUE_EXPIRE = 4, /* to the payee */
+    DUE_REFUND = 5  /* to the payer */
+};
+
+struct leg {
+    struct hash channel;
+    struct payment_id id;
+};
+
+struct payment {
+    struct leg payer, payee;
+    UT_hash_handle hh, hh_payee;
+    uint8_t state, due, kind;
+    bool is_locked;
+    bool dirty; /* in the list of what the next batch writes */
+    bool queued; /* in its channel's due list */
+    struct amount amount, fee;
+    uint64_t expiry, payee_lock, cancel_nonce, code;
+    struct hash condition;
+    struct witness *witness; /* known when REVEALED; NULL: not, or only registered on the ledger */
+    uint16_t memo_length;
+    char *memo; /* until it is forwarded */
+    bool retired; /* kept long enough: the next batch removes it */
+    struct payment *next_due, *next_cancelling;
+};
+
+struct payments {
+    struct payment *by_payer, *by_payee;
+    struct payment **heap; /* by heap_time: when the payment must be looked at next */
+    uint64_t *heap_time;
+    size_t heap_count, heap_capacity;
+    struct payment **dirty;
+    size_t dirty_count, dirty_capacity;
+};
+
+void payments_free(struct payments *payments);
+struct payment *payments_find(const struct payments *payments, const struct hash *payer_channel,
+                              const struct payment_id *id);
+struct payment *payments_find_payee(const struct payments *payments, const struct hash *payee_channel,
+                                    const struct payment_id *id);
+/* A new one with its legs; everything else zero. Neither leg may be in the table. */
+struct payment *payments_add(struct payments *payments, const struct leg *payer, const struct leg *payee);
+/* The next batch says that it is gone; then payments_remove. It must not be scheduled. */
+void payments_retire(struct payments *payments, struct payment *payment);
+void payments_remove(struct payments *payments, struct payment *payment);
+void payment_set_witness(struct payment *payment, const struct witness *witness);
+void payment_set_memo(struct payment *payment, struct text memo);
+/* The next batch writes it. */
+void payments_touch(struct payments *payments, struct payment *payment);
+
+/* Looks at it again at `time` (block time). */
+void payments_schedule(struct payments *payments, struct payment *payment, uint64_t time);
+/* Takes one whose time is <= now; NULL: none is. */
+struct payment *payments_due(struct payments *payments, uint64_t now);
+
+/* Record type of the hub's journal, key: payer's channel, id. */
+void payment_write(const struct payment *payment, uint8_t record_type, struct buffer *batch);
+/* Applies such a record: makes, changes or removes. */
+bool payment_read(struct payments *payments, const struct record *record) MUST_USE;
+
+#endif

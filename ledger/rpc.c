@@ -1,0 +1,488 @@
+#include "ledger/rpc.h"
+
+#include <event2/dns.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "ledger/http_post.h"
+#include "ledger/quantity.h"
+
+#define LINE_MAX_BYTES 256
+
+enum node_state { NODE_PROBING, NODE_GOOD, NODE_WRONG };
+
+struct call {
+    struct call *prev, *next;
+    uint64_t id;
+    char *body;
+    unsigned tries; /* left; RPC_TRIES_ENDLESS */
+    bool endless, too_much;
+    rpc_done *done;
+    void *context;
+    /* the answer, once there is one */
+    enum ledger_error error;
+    json_t *answer; /* the whole object */
+    char *text;
+};
+
+/* One connection and what it carries. */
+struct slot {
+    struct rpc *rpc;
+    struct http_link *link;
+    struct call *call; /* NULL while the link is idle or carries the probe */
+};
+
+struct rpc {
+    struct event_base *base;
+    struct evdns_base *names;
+    struct http_target target;
+    char url[LINE_MAX_BYTES];
+    uint64_t expected_chain, chain;
+    void (*idle)(void *context);
+    void *idle_context;
+
+    enum node_state state;
+    struct slot slots[RPC_IN_FLIGHT_MAX];
+    bool probing; /* slot 0 carries the probe */
+    uint64_t probe_id;
+    unsigned failures; /* since a call last succeeded: sets the backoff */
+    struct event *backoff, *deliver;
+
+    struct call *waiting, *answered; /* lists in order */
+    struct call *telling;            /* those of the answered whose owners are being told */
+    size_t limited_waiting;
+    uint64_t next_id;
+    bool stopped, answering;
+    char trouble[2 * LINE_MAX_BYTES];
+    char last_error[2 * LINE_MAX_BYTES];
+};
+
+static void pump(struct rpc *rpc);
+
+/* ---- calls and their answers ---- */
+
+static void call_free(struct call *call)
+{
+    json_decref(call->answer);
+    free(call->body);
+    free(call->text);
+    free(call);
+}
+
+/* Puts a call among the answered; the deliver event tells its owner. */
+static void call_finish(struct rpc *rpc, struct call *call, enum ledger_error error, json_t *answer,
+                        const char *text)
+{
+    call->error = error;
+    call->answer = answer;
+    call->text = text != NULL ? xstrdup(text) : NULL;
+    DL_APPEND(rpc->answered, call);
+    event_active(rpc->deliver, 0, 0);
+}
+
+static void waiting_remove(struct rpc *rpc, struct call *call)
+{
+    DL_DELETE(rpc->waiting, call);
+    if (!call->endless)
+        rpc->limited_waiting--;
+}
+
+static void call_tell(struct call *call)
+{
+    struct rpc_answer answer = {.error = call->error, .too_much = call->too_much, .text = call->text};
+    if (call->error == LEDGER_OK)
+        answer.result = json_object_get(call->answer, "result");
+    if (call->error == LEDGER_REFUSED)
+        answer.error_object = json_object_get(call->answer, "error");
+    call->done(call->context, &answer);
+    call_free(call);
+}
+
+static void on_deliver(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct rpc *rpc = context;
+    ensure(!rpc->answering);
+    rpc->answering = true;
+    /* What is finished meanwhile waits for the next turn of the loop. */
+    rpc->telling = rpc->answered;
+    rpc->answered = NULL;
+    struct call *call;
+    while ((call = rpc->telling) != NULL) {
+        DL_DELETE(rpc->telling, call);
+        call_tell(call); /* may stop the rpc, which answers the rest */
+    }
+    rpc->answering = false;
+    if (!rpc->stopped)
+        pump(rpc);
+    if (rpc->idle != NULL)
+        rpc->idle(rpc->idle_context); /* may free the rpc */
+}
+
+/* ---- the node's state ---- */
+
+static void trouble_clear(struct rpc *rpc)
+{
+    if (rpc->trouble[0] != '\0')
+        log_info("ledger: %s answers again", rpc->url);
+    rpc->trouble[0] = '\0';
+}
+
+static void trouble_set(struct rpc *rpc, const char *text)
+{
+    char line[sizeof(rpc->trouble)];
+    snprintf(line, sizeof(line), "ledger node %s: %s", rpc->url, text);
+    if (strcmp(line, rpc->trouble) != 0)
+        log_warn("%s", line);
+    memcpy(rpc->trouble, line, sizeof(line));
+}
+
+static void last_error_set(struct rpc *rpc, const char *text)
+{
+    snprintf(rpc->last_error, sizeof(rpc->last_error), "%s", text);
+}
+
+/* The time to the next probe doubles with each failure. The first failure of a call is probed at once: mostly
+ * it was an idle connection that the node had closed. */
+static void probe_later(struct rpc *rpc)
+{
+    uint32_t wait_ms = 0;
+    if (rpc->failures > 1) {
+        unsigned doublings = rpc->failures - 2 < 16 ? rpc->failures - 2 : 16;
+        uint32_t longest = RPC_BACKOFF_MAX_MS, wanted = (uint32_t)RPC_BACKOFF_MIN_MS << doublings;
+        wait_ms = wanted < longest ? wanted : longest;
+    }
+    struct timeval wait = {wait_ms / 1000, (suseconds_t)(wait_ms % 1000) * 1000};
+    evtimer_add(rpc->backoff, &wait);
+}
+
+/* Takes a try from a waiting call. Returns true if that was the last. */
+static bool try_taken(struct call *call)
+{
+    return !call->endless && --call->tries == 0;
+}
+
+static void probe_failed(struct rpc *rpc, enum node_state state, enum ledger_error error, const char *text)
+{
+    rpc->state = state;
+    rpc->failures++;
+    trouble_set(rpc, text);
+    last_error_set(rpc, text);
+    struct call *call, *next;
+    DL_FOREACH_SAFE(rpc->waiting, call, next)
+    {
+        if (state == NODE_WRONG ? !call->endless : try_taken(call)) {
+            waiting_remove(rpc, call);
+            call_finish(rpc, call, error, NULL, text);
+        }
+    }
+    probe_later(rpc);
+}
+
+static void probe_answered(struct rpc *rpc, const json_t *answer)
+{
+    uint64_t chain;
+    if (!quantity_u64(json_object_get(answer, "result"), &chain) || chain == 0) {
+        probe_failed(rpc, NODE_PROBING, LEDGER_MALFORMED, "its answer to eth_chainId is not a chain id");
+        return;
+    }
+    uint64_t expected = rpc->expected_chain != 0 ? rpc->expected_chain : rpc->chain;
+    if (expected != 0 && chain != expected) {
+        char text[LINE_MAX_BYTES];
+        snprintf(text, sizeof(text), "is on chain %llu, not on chain %llu", (unsigned long long)chain,
+                 (unsigned long long)expected);
+        probe_failed(rpc, NODE_WRONG, LEDGER_WRONG_CHAIN, text);
+        return;
+    }
+    rpc->chain = chain;
+    rpc->state = NODE_GOOD;
+    if (rpc->failures <= 1)
+        trouble_clear(rpc);
+}
+
+/* A call was answered: the node is well. */
+static void node_is_well(struct rpc *rpc)
+{
+    rpc->failures = 0;
+    trouble_clear(rpc);
+}
+
+static void call_failed(struct rpc *rpc, struct call *call, enum ledger_error error, bool too_much,
+                        const char *text)
+{
+    last_error_set(rpc, text);
+    if (rpc->state == NODE_GOOD) {
+        rpc->state = NODE_PROBING;
+        if (++rpc->failures > 1 || error != LEDGER_UNREACHABLE || too_much)
+            trouble_set(rpc, text);
+        probe_later(rpc);
+    }
+    call->too_much = too_much;
+    if (try_taken(call)) {
+        call_finish(rpc, call, error, NULL, text);
+        return;
+    }
+    /* Back to the place its age gives it. */
+    struct call *after = rpc->waiting;
+    while (after != NULL && after->id < call->id)
+        after = after->next;
+    if (after != NULL)
+        DL_PREPEND_ELEM(rpc->waiting, after, call);
+    else
+        DL_APPEND(rpc->waiting, call);
+    if (!call->endless)
+        rpc->limited_waiting++;
+}
+
+/* ---- one exchange ---- */
+
+/* Reads a JSON-RPC answer to the request with this id. Returns NULL for anything else. */
+static json_t *answer_parse(const uint8_t *data, size_t length, uint64_t id)
+{
+    json_t *answer = json_loadb((const char *)data, length, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *got = json_object_get(answer, "id");
+    const json_t *error = json_object_get(answer, "error");
+    bool has_result = json_object_get(answer, "result") != NULL;
+    bool has_error = json_is_object(error);
+    if (json_is_integer(got) && (uint64_t)json_integer_value(got) == id && (has_result || has_error))
+        return answer;
+    json_decref(answer);
+    return NULL;
+}
+
+static void error_object_note(struct rpc *rpc, const json_t *answer)
+{
+    const char *message = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
+    last_error_set(rpc, message != NULL ? message : "refused without a message");
+}
+
+/* Statuses by which a node or a proxy says "later", whatever the body. */
+static bool status_is_transient(const char *text)
+{
+    return strcmp(text, "HTTP status 429") == 0 || strncmp(text, "HTTP status 5", 13) == 0;
+}
+
+static void on_exchange(void *context, enum http_outcome outcome, const uint8_t *data, size_t length,
+                        const char *text)
+{
+    struct slot *slot = context;
+    struct rpc *rpc = slot->rpc;
+    struct call *call = slot->call;
+    slot->call = NULL;
+    uint64_t id = call != NULL ? call->id : rpc->probe_id;
+    bool is_readable = outcome == HTTP_ANSWERED || (outcome == HTTP_STATUS && !status_is_transient(text));
+    json_t *answer = is_readable ? answer_parse(data, length, id) : NULL;
+
+    enum ledger_error error = outcome == HTTP_ANSWERED ? LEDGER_MALFORMED : LEDGER_UNREACHABLE;
+    if (answer == NULL && text == NULL)
+        text = "its answer is not JSON-RPC, or not to what was asked";
+    if (call == NULL) {
+        rpc->probing = false;
+        if (answer != NULL)
+            probe_answered(rpc, answer);
+        else
+            probe_failed(rpc, NODE_PROBING, error, text);
+        json_decref(answer);
+    } else if (answer == NULL) {
+        call_failed(rpc, call, error, outcome != HTTP_NO_CONNECTION, text);
+    } else if (json_is_object(json_object_get(answer, "error"))) {
+        node_is_well(rpc);
+        error_object_note(rpc, answer);
+        call_finish(rpc, call, LEDGER_REFUSED, answer, rpc->last_error);
+    } else {
+        node_is_well(rpc);
+        call_finish(rpc, call, LEDGER_OK, answer, NULL);
+    }
+    event_active(rpc->deliver, 0, 0); /* pumps, outside libevent's HTTP code */
+}
+
+static void probe_start(struct rpc *rpc)
+{
+    char body[128];
+    rpc->probe_id = rpc->next_id++;
+    int length = snprintf(body, sizeof(body),
+                          "{\"jsonrpc\":\"2.0\",\"id\":%llu,\"method\":\"eth_chainId\",\"params\":[]}",
+                          (unsigned long long)rpc->probe_id);
+    rpc->probing = http_link_post(rpc->slots[0].link, body, (size_t)length);
+    if (!rpc->probing)
+        probe_failed(rpc, NODE_PROBING, LEDGER_UNREACHABLE, "no connection can be made");
+}
+
+static void on_backoff(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    pump(context);
+}
+
+/* Starts what can be started. */
+static void pump(struct rpc *rpc)
+{
+    if (rpc->state != NODE_GOOD) {
+        bool is_idle = !rpc->probing && !evtimer_pending(rpc->backoff, NULL);
+        if (is_idle && rpc->waiting != NULL && !http_link_is_busy(rpc->slots[0].link))
+            probe_start(rpc);
+        return;
+    }
+    for (size_t i = 0; i < RPC_IN_FLIGHT_MAX && rpc->waiting != NULL && rpc->state == NODE_GOOD; i++) {
+        struct slot *slot = &rpc->slots[i];
+        if (http_link_is_busy(slot->link))
+            continue;
+        struct call *call = rpc->waiting;
+        waiting_remove(rpc, call);
+        slot->call = call;
+        if (!http_link_post(slot->link, call->body, strlen(call->body))) {
+            slot->call = NULL;
+            call_failed(rpc, call, LEDGER_UNREACHABLE, false, "no connection can be made");
+        }
+    }
+}
+
+/* ---- what the owner calls ---- */
+
+struct rpc *rpc_new(struct event_base *base, const char *url, uint64_t chain_id, uint32_t timeout_ms,
+                    void (*idle)(void *context), void *context)
+{
+    struct rpc *rpc = xcalloc(1, sizeof(*rpc));
+    rpc->base = base;
+    rpc->expected_chain = chain_id;
+    rpc->idle = idle;
+    rpc->idle_context = context;
+    rpc->next_id = 1;
+    snprintf(rpc->url, sizeof(rpc->url), "%s", url);
+    rpc->backoff = evtimer_new(base, on_backoff, rpc);
+    rpc->deliver = event_new(base, -1, 0, on_deliver, rpc);
+    ensure(rpc->backoff != NULL && rpc->deliver != NULL);
+    const char *problem = http_target_parse(url, &rpc->target);
+    if (problem != NULL) {
+        trouble_set(rpc, problem);
+        last_error_set(rpc, problem);
+        return rpc; /* without links: every call is answered UNREACHABLE */
+    }
+    if (rpc->target.is_name)
+        rpc->names =
+            evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    for (size_t i = 0; i < RPC_IN_FLIGHT_MAX; i++) {
+        rpc->slots[i].rpc = rpc;
+        rpc->slots[i].link = http_link_new(base, rpc->names, &rpc->target, timeout_ms, RPC_ANSWER_MAX,
+                                           on_exchange, &rpc->slots[i]);
+    }
+    return rpc;
+}
+
+/* Answers all of a list STOPPED, each removed before its owner hears of it. */
+static void list_stop(struct call **list)
+{
+    struct call *call;
+    while ((call = *list) != NULL) {
+        DL_DELETE(*list, call);
+        call->error = LEDGER_STOPPED;
+        call_tell(call);
+    }
+}
+
+void rpc_stop(struct rpc *rpc)
+{
+    ensure(!rpc->stopped);
+    rpc->stopped = true;
+    evtimer_del(rpc->backoff);
+    for (size_t i = 0; i < RPC_IN_FLIGHT_MAX; i++) {
+        struct slot *slot = &rpc->slots[i];
+        if (slot->link != NULL)
+            http_link_free(slot->link);
+        slot->link = NULL;
+        if (slot->call != NULL)
+            DL_APPEND(rpc->waiting, slot->call);
+        slot->call = NULL;
+    }
+    list_stop(&rpc->telling);
+    list_stop(&rpc->answered);
+    list_stop(&rpc->waiting);
+}
+
+void rpc_free(struct rpc *rpc)
+{
+    ensure(rpc->stopped && !rpc->answering);
+    if (rpc->names != NULL)
+        evdns_base_free(rpc->names, 0);
+    event_free(rpc->backoff);
+    event_free(rpc->deliver);
+    free(rpc);
+}
+
+bool rpc_is_answering(const struct rpc *rpc)
+{
+    return rpc->answering;
+}
+
+static struct call *call_new(struct rpc *rpc, unsigned tries, rpc_done *done, void *context)
+{
+    struct call *call = xcalloc(1, sizeof(*call));
+    call->id = rpc->next_id++;
+    call->tries = tries;
+    call->endless = tries == RPC_TRIES_ENDLESS;
+    call->done = done;
+    call->context = context;
+    return call;
+}
+
+void rpc_answer_later(struct rpc *rpc, enum ledger_error error, const char *text, rpc_done *done,
+                      void *context)
+{
+    struct call *call = call_new(rpc, 1, done, context);
+    if (rpc->stopped) {
+        call->error = LEDGER_STOPPED;
+        call_tell(call);
+        return;
+    }
+    last_error_set(rpc, text);
+    call_finish(rpc, call, error, NULL, text);
+}
+
+void rpc_call(struct rpc *rpc, const char *method, json_t *params, unsigned tries, rpc_done *done,
+              void *context)
+{
+    ensure(json_is_array(params));
+    if (rpc->stopped || rpc->slots[0].link == NULL) {
+        json_decref(params);
+        rpc_answer_later(rpc, LEDGER_UNREACHABLE, rpc->trouble, done, context);
+        return;
+    }
+    if (tries != RPC_TRIES_ENDLESS && rpc->limited_waiting >= RPC_WAITING_MAX) {
+        json_decref(params);
+        rpc_answer_later(rpc, LEDGER_UNREACHABLE, "too many calls wait for the ledger node", done, context);
+        return;
+    }
+    struct call *call = call_new(rpc, tries, done, context);
+    json_t *request = json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)call->id,
+                                "method", method, "params", params);
+    ensure(request != NULL);
+    call->body = json_dumps(request, JSON_COMPACT);
+    ensure(call->body != NULL);
+    json_decref(request);
+    DL_APPEND(rpc->waiting, call);
+    if (!call->endless)
+        rpc->limited_waiting++;
+    event_active(rpc->deliver, 0, 0);
+}
+
+uint64_t rpc_chain_id(const struct rpc *rpc)
+{
+    return rpc->chain;
+}
+
+const char *rpc_trouble(const struct rpc *rpc)
+{
+    return rpc->trouble;
+}
+
+const char *rpc_last_error(const struct rpc *rpc)
+{
+    return rpc->last_error;
+}

@@ -1,0 +1,119 @@
+/* Sending transactions: what send.c (queues), send_prepare.c (up to the first broadcast) and send_track.c
+ * (from there to finality) share.
+ *
+ *     WAITING    in the key's queue
+ *     PREPARING  one per key at a time: gas estimated, fees and nonce asked for, signed, broadcast
+ *     BLOCKED    its estimate failed while earlier ones of the key were not mined: estimated again when one
+ * is PENDING    broadcast, not mined: replaced with higher fees until it is MINED      has a receipt, not yet
+ * `confirmations` deep: back to PENDING if a reorganisation takes the receipt
+ *
+ * Whatever the node answered to a broadcast, the receipt decides: a transaction counts as never sent only if
+ * the node refused it and knows no receipt of it.
+ */
+#ifndef RILL_LEDGER_SEND_PARTS_H
+#define RILL_LEDGER_SEND_PARTS_H
+
+#include <uthash.h>
+
+#include "ledger/client_parts.h"
+
+#define SENDS_PER_KEY_MAX 256 /* queued; more are refused */
+#define UNMINED_MAX       16  /* of a key, as nodes keep about as many */
+#define VARIANTS_MAX      48  /* replacements of one transaction; 9/8 each time is a factor of 250 */
+/* Not mined for so long, by the chain's count and clock: its fee is raised. */
+#define BUMP_AFTER_BLOCKS 3
+#define BUMP_AFTER_S      10
+#define SHOW_AGAIN_LOOKS                                                                                     \
+    10 /* pulses after which the node is shown a transaction again: it may have lost it */
+#define CONFLICT_LOOKS                                                                                       \
+    6 /* pulses with the nonce used up and no receipt, before it counts as someone else's */
+
+enum send_state { SEND_WAITING, SEND_PREPARING, SEND_BLOCKED, SEND_PENDING, SEND_MINED };
+
+struct account;
+
+struct send {
+    struct send *prev, *next;
+    struct account *account;
+    enum send_state state;
+    struct address to;
+    unsigned_wide value;
+    uint8_t *data;
+    size_t data_length;
+    ledger_sent *sent;
+    void *context;
+
+    bool had_unmined; /* when its gas was last estimated, earlier ones of the key were not mined */
+    uint64_t gas_limit;
+    struct block block; /* the newest, when the fees were chosen */
+    unsigned_wide priority_fee, max_fee;
+    bool has_nonce;
+    uint64_t nonce;
+    struct hash variants[VARIANTS_MAX]; /* newest last */
+    size_t variant_count;
+    struct buffer raw;                       /* of the newest variant */
+    uint64_t broadcast_head, broadcast_time; /* newest block then */
+    unsigned looks;                          /* since then */
+    bool is_underpriced;                     /* the node said so: raise the fee at the next look */
+
+    /* the node's refusal of the first broadcast, until the receipt question is answered */
+    enum ledger_error refusal;
+    enum contract_error refusal_reverted;
+
+    bool is_asking; /* a question about this transaction is under way */
+    size_t asked_variant;
+    uint64_t asked_head; /* newest block when it was asked */
+    unsigned conflict_looks;
+    uint64_t conflict_head;
+    struct ledger_receipt receipt;
+};
+
+/* One key's queue, oldest first. */
+struct account {
+    UT_hash_handle hh;
+    struct address address;
+    struct secret_key key;
+    struct senders *senders;
+    struct send *sends;
+    size_t count;
+    uint64_t next_nonce; /* meaningful while any send has a nonce */
+    bool is_counting;    /* eth_getTransactionCount is under way */
+    uint64_t counting_head;
+};
+
+struct senders {
+    struct ledger *ledger;
+    struct account *accounts;
+    char trouble[256];
+};
+
+/* send.c */
+/* Ends a send and tells its owner. Afterwards neither it nor its account may exist, and the client may be
+ * stopped. */
+void send_finish(struct send *send, enum ledger_error error, const struct ledger_receipt *receipt);
+/* Prepares the next send of the queue that can be. */
+void account_advance(struct account *account);
+/* Sends that were broadcast and have no receipt. */
+size_t account_unmined(const struct account *account);
+/* Frees an account nothing is left of. Returns true if it did. */
+bool account_release(struct account *account);
+void senders_trouble_set(struct senders *senders, const char *text);
+
+/* send_prepare.c */
+void send_prepare(struct send *send);
+/* Signs with the send's fees and broadcasts; also what replaces. `first`: its refusal may end the send. */
+void send_broadcast(struct send *send, bool first);
+
+/* True while the node's refusal of the first broadcast waits for the receipt question. */
+static inline bool send_is_in_doubt(const struct send *send)
+{
+    return send->state == SEND_PREPARING && send->refusal != LEDGER_OK;
+}
+
+/* send_track.c */
+/* Looks at all that the account has under way, knowing the newest block. */
+void account_look(struct account *account, const struct block *latest);
+/* Asks for receipts, newest variant first. */
+void send_ask_receipt(struct send *send, uint64_t head);
+
+#endif

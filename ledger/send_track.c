@@ -1,0 +1,265 @@
+/* From the first broadcast to finality: receipts, replacements, reorganisations. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "base/log.h"
+#include "ledger/follow_logs.h"
+#include "ledger/quantity.h"
+#include "ledger/send_parts.h"
+
+#define WHY_TRIES 3 /* of asking why a mined transaction reverted */
+
+static void on_count(void *context, const struct rpc_answer *answer);
+static void on_receipt(void *context, const struct rpc_answer *answer);
+
+void account_look(struct account *account, const struct block *latest)
+{
+    bool has_any = false;
+    const struct send *send;
+    DL_FOREACH(account->sends, send)
+    has_any = has_any || send->state == SEND_PENDING || send->state == SEND_MINED || send_is_in_doubt(send);
+    if (!has_any || account->is_counting)
+        return;
+    account->is_counting = true;
+    account->counting_head = latest->number;
+    json_t *params = json_pack("[o, s]", address_json(&account->address), "latest");
+    rpc_call(account->senders->ledger->rpc, "eth_getTransactionCount", params,
+             account->senders->ledger->options.tries, on_count, account);
+}
+
+/* ---- not mined yet ---- */
+
+static unsigned_wide raised(unsigned_wide fee)
+{
+    return fee + fee / 8 + 1; /* nodes ask for a tenth */
+}
+
+/* Raises the fees. Returns false at the owner's cap, or when there have been too many. */
+static bool fees_raise(struct send *send, const struct block *latest)
+{
+    unsigned_wide most = send->account->senders->ledger->options.max_fee_per_gas;
+    unsigned_wide tip = raised(send->priority_fee), fee = raised(send->max_fee);
+    unsigned_wide market = 2 * (unsigned_wide)latest->base_fee + tip;
+    if (fee < market)
+        fee = market < most ? market : most;
+    if (fee > most || fee < raised(send->max_fee) || send->variant_count >= VARIANTS_MAX) {
+        char text[192];
+        snprintf(text, sizeof(text),
+                 "transaction with nonce %" PRIu64
+                 " is not mined, and its fee cannot be raised further (limit %" PRIu64 " wei per gas)",
+                 send->nonce, (uint64_t)most);
+        senders_trouble_set(send->account->senders, text);
+        return false;
+    }
+    send->max_fee = fee;
+    send->priority_fee = tip < fee ? tip : fee;
+    return true;
+}
+
+/* `is_first`: it is the one the chain waits for. */
+static void pending_look(struct send *send, bool is_first, const struct block *latest)
+{
+    bool is_late = latest->number >= send->broadcast_head + BUMP_AFTER_BLOCKS &&
+                   latest->time >= send->broadcast_time + BUMP_AFTER_S;
+    bool is_raised = (send->is_underpriced || (is_late && is_first)) && fees_raise(send, latest);
+    if (is_raised)
+        log_info("ledger: transaction with nonce %" PRIu64 " is not mined; fee raised", send->nonce);
+    send->is_underpriced = false;
+    /* Unchanged, it is shown again from time to time. */
+    if (is_raised || is_late || ++send->looks >= SHOW_AGAIN_LOOKS)
+        send_broadcast(send, false);
+}
+
+static void on_count(void *context, const struct rpc_answer *answer)
+{
+    struct account *account = context;
+    struct ledger *ledger = account->senders->ledger;
+    account->is_counting = false;
+    uint64_t count;
+    if (answer->error == LEDGER_STOPPED || account_release(account))
+        return;
+    if (answer->error != LEDGER_OK || !quantity_u64(answer->result, &count))
+        return; /* the next pulse asks again */
+    struct send *send;
+    DL_FOREACH(account->sends, send)
+    {
+        if (send->is_asking)
+            continue;
+        bool is_mined = send->state == SEND_PENDING && send->nonce < count;
+        bool is_deeper = send->state == SEND_MINED && account->counting_head != send->asked_head;
+        if (is_mined || is_deeper || send_is_in_doubt(send))
+            send_ask_receipt(send, account->counting_head);
+        else if (send->state == SEND_PENDING)
+            pending_look(send, send->nonce == count, &ledger->latest);
+    }
+}
+
+/* ---- receipts ---- */
+
+static void receipt_ask_variant(struct send *send)
+{
+    json_t *params = json_pack("[o]", hash_json(&send->variants[send->asked_variant]));
+    rpc_call(send->account->senders->ledger->rpc, "eth_getTransactionReceipt", params, RPC_TRIES_ENDLESS,
+             on_receipt, send);
+}
+
+void send_ask_receipt(struct send *send, uint64_t head)
+{
+    send->is_asking = true;
+    send->asked_head = head;
+    send->asked_variant = send->variant_count - 1;
+    receipt_ask_variant(send);
+}
+
+/* The token a factory made in this transaction. */
+static struct address created_token(const json_t *logs)
+{
+    struct buffer data = {0};
+    struct address token = ADDRESS_ZERO;
+    for (size_t i = 0; i < json_array_size(logs); i++) {
+        struct contract_log log;
+        struct contract_event event = {.block = 0};
+        if (contract_log_of_json(json_array_get(logs, i), &log, &data) &&
+            contract_decode_event(&log, &event) && event.type == EVENT_TOKEN_CREATED)
+            token = event.address;
+    }
+    buffer_free(&data);
+    return token;
+}
+
+static bool receipt_read(const json_t *json, const struct hash *transaction, struct ledger_receipt *out)
+{
+    struct ledger_receipt receipt = {.success = false};
+    uint64_t status;
+    if (!hash_of_json(json_object_get(json, "transactionHash"), &receipt.transaction) ||
+        !hash_equal(&receipt.transaction, transaction) ||
+        !quantity_u64(json_object_get(json, "blockNumber"), &receipt.block) ||
+        !quantity_u64(json_object_get(json, "status"), &status) || status > 1 ||
+        !quantity_u64(json_object_get(json, "gasUsed"), &receipt.gas_used))
+        return false;
+    if (!quantity_u64(json_object_get(json, "effectiveGasPrice"), &receipt.effective_gas_price))
+        receipt.effective_gas_price = 0;
+    receipt.success = status == 1;
+    receipt.reverted = receipt.success ? CONTRACT_OK : CONTRACT_UNNAMED;
+    receipt.created = created_token(json_object_get(json, "logs"));
+    *out = receipt;
+    return true;
+}
+
+/* Why a mined transaction reverted: the same call at its block. */
+static void on_why(void *context, const struct rpc_answer *answer)
+{
+    struct send *send = context;
+    if (answer->error == LEDGER_STOPPED)
+        return;
+    struct buffer data = {0};
+    if (answer->error == LEDGER_REFUSED && rpc_revert_data(answer->error_object, &data))
+        send->receipt.reverted = contract_decode_error(data.data, data.length, NULL);
+    buffer_free(&data);
+    send_finish(send, LEDGER_REVERTED, &send->receipt);
+}
+
+static void final(struct send *send)
+{
+    if (send->receipt.success) {
+        send_finish(send, LEDGER_OK, &send->receipt);
+        return;
+    }
+    send->is_asking = true;
+    json_t *params = json_pack("[{s:o, s:o, s:o, s:o}, o]", "from", address_json(&send->account->address),
+                               "to", address_json(&send->to), "value", quantity_of(send->value), "data",
+                               hex_of(send->data, send->data_length), quantity_of(send->receipt.block));
+    rpc_call(send->account->senders->ledger->rpc, "eth_call", params, WHY_TRIES, on_why, send);
+}
+
+static void receipt_found(struct send *send, const struct ledger_receipt *receipt)
+{
+    struct ledger *ledger = send->account->senders->ledger;
+    bool was_mined = send->state == SEND_MINED;
+    send->receipt = *receipt;
+    send->state = SEND_MINED;
+    send->refusal = LEDGER_OK;
+    send->conflict_looks = 0;
+    if (!was_mined)
+        account_advance(send->account); /* those that waited for it */
+    /* The head was known before the receipt was asked for: it stood that deep. */
+    if (receipt->block + ledger->options.confirmations <= send->asked_head)
+        final(send);
+    else
+        pulse_start(ledger);
+}
+
+/* Its nonce is used up and no variant has a receipt, again and again: another transaction of the same key
+ * took it, so none of ours can ever be mined. It goes through the queue once more. */
+static void conflict_look(struct send *send)
+{
+    struct ledger *ledger = send->account->senders->ledger;
+    if (send->conflict_looks++ == 0)
+        send->conflict_head = send->asked_head;
+    if (send->conflict_looks < CONFLICT_LOOKS ||
+        send->asked_head < send->conflict_head + ledger->options.confirmations)
+        return;
+    log_warn("ledger: nonce %" PRIu64 " was used by another transaction of the same key; sending again",
+             send->nonce);
+    send->state = SEND_WAITING;
+    send->has_nonce = false;
+    send->variant_count = 0;
+    send->conflict_looks = 0;
+    account_advance(send->account);
+}
+
+static void receipt_missing(struct send *send)
+{
+    if (send->asked_variant > 0) {
+        send->asked_variant--;
+        send->is_asking = true;
+        receipt_ask_variant(send);
+        return;
+    }
+    if (send->refusal != LEDGER_OK) { /* refused, and never mined: it did not leave */
+        struct ledger_receipt receipt = {.transaction = send->variants[0],
+                                         .reverted = send->refusal_reverted};
+        enum ledger_error refusal = send->refusal;
+        /* Its nonce is the newest given: nothing is prepared behind it meanwhile. */
+        send->account->next_nonce = send->nonce;
+        send->has_nonce = false;
+        send->variant_count = 0;
+        send->refusal = LEDGER_OK;
+        if (refusal == LEDGER_NO_FUNDS && send->had_unmined) {
+            /* Earlier ones still hold their worst-case cost. */
+            send->state = SEND_BLOCKED;
+            if (account_unmined(send->account) == 0)
+                account_advance(send->account);
+            return;
+        }
+        send_finish(send, refusal, refusal == LEDGER_REVERTED ? &receipt : NULL);
+    } else if (send->state == SEND_MINED) {
+        log_warn("ledger: transaction with nonce %" PRIu64 " was mined and reorganised away; sent again",
+                 send->nonce);
+        send->state = SEND_PENDING;
+        send_broadcast(send, false);
+    } else {
+        conflict_look(send);
+    }
+}
+
+static void on_receipt(void *context, const struct rpc_answer *answer)
+{
+    struct send *send = context;
+    send->is_asking = false;
+    if (answer->error == LEDGER_STOPPED)
+        return;
+    struct ledger_receipt receipt;
+    if (answer->error == LEDGER_OK && json_is_null(answer->result))
+        receipt_missing(send);
+    else if (answer->error == LEDGER_OK &&
+             receipt_read(answer->result, &send->variants[send->asked_variant], &receipt))
+        receipt_found(send, &receipt);
+    else {
+        senders_trouble_set(send->account->senders,
+                            "the ledger node gives no good answer to eth_getTransactionReceipt");
+        pulse_start(send->account->senders->ledger); /* asks again */
+    }
+}

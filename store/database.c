@@ -1,0 +1,175 @@
+/* RocksDB underneath: how it is set up, opened and closed, and what its errors mean to us. */
+#include <string.h>
+
+#include "base/ensure.h"
+#include "store/local.h"
+
+static const char *const family_names[FAMILY_COUNT] = {
+    [FAMILY_HEADER] = "default",
+    [FAMILY_JOURNAL] = "journal",
+    [FAMILY_CHECKPOINT] = "checkpoint",
+};
+
+#define INFO_LOG_NOTHING 6 /* RocksDB's NUM_INFO_LOG_LEVELS */
+
+#define MEBIBYTE ((uint64_t)1 << 20)
+
+static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static rocksdb_options_t *options_make(const struct local_journal *store, enum family family)
+{
+    rocksdb_options_t *options = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(options, 1);
+    rocksdb_options_set_create_missing_column_families(options, 1);
+    rocksdb_options_set_paranoid_checks(options, 1);
+    /* Every batch that anybody heard of was synced before, so a crash can only tear what follows the last
+     * sync, at the WAL's end: that is tolerated, and was never durable. Damage anywhere else hit durable
+     * batches. The point-in-time mode (RocksDB's default) would silently drop all after it and open; the
+     * absolute mode would refuse the torn end too. */
+    rocksdb_options_set_wal_recovery_mode(options, rocksdb_tolerate_corrupted_tail_records_recovery);
+    /* Recovery flushes what it read from the WAL into synced tables (avoid_flush_during_recovery stays off).
+     * So what is replayed after a mere crash of the process, perhaps still only in the page cache, is durable
+     * when open returns. */
+    uint64_t buffer =
+        family == FAMILY_HEADER ? MEBIBYTE : clamp(store->checkpoint_bytes / 2, MEBIBYTE, 32 * MEBIBYTE);
+    rocksdb_options_set_write_buffer_size(options, (size_t)buffer);
+    /* The header is rarely written, and would pin the whole WAL in place. */
+    rocksdb_options_set_max_total_wal_size(options,
+                                           clamp(2 * store->checkpoint_bytes, 8 * MEBIBYTE, 128 * MEBIBYTE));
+    /* Hashes and signatures do not compress. */
+    rocksdb_options_set_compression(options, rocksdb_no_compression);
+    rocksdb_options_set_max_open_files(options, 256);
+    rocksdb_options_set_max_background_jobs(options, 2);
+    /* Above all levels: RocksDB's own log stays empty. On a full disk Debian's build would die of an
+     * assertion in that log, before it could report the error that we stop with; and whatever matters comes
+     * back as an error. */
+    rocksdb_options_set_info_log_level(options, INFO_LOG_NOTHING);
+    rocksdb_options_set_keep_log_file_num(options, 1);
+    rocksdb_options_set_stats_dump_period_sec(options, 0);
+    rocksdb_options_set_stats_persist_period_sec(options, 0);
+    return options;
+}
+
+enum store_error store_database_refuse(const struct local_journal *store, char *error,
+                                       const struct refusal *refusal)
+{
+    bool damage = strncmp(error, "IO error", 8) != 0 || strstr(error, "No such file") != NULL;
+    enum store_error result =
+        damage ? store_refuse(refusal, STORE_CORRUPT,
+                              "%s: damaged: %s; keep a copy and restore the folder from a backup",
+                              store->path, error)
+               : store_refuse(refusal, STORE_UNWRITABLE,
+                              "%s: cannot open the journal: %s; make the disk usable", store->path, error);
+    rocksdb_free(error);
+    return result;
+}
+
+/* A database that has but the default family is one of another program, or ours if a crash cut its first
+ * opening short: then it is empty. */
+static enum store_error check_empty(struct local_journal *store, const struct refusal *refusal)
+{
+    char *error = NULL;
+    rocksdb_t *database = rocksdb_open_for_read_only(store->options[FAMILY_HEADER], store->path, 0, &error);
+    if (error != NULL)
+        return store_database_refuse(store, error, refusal);
+    rocksdb_iterator_t *iterator = rocksdb_create_iterator(database, store->scan);
+    rocksdb_iter_seek_to_first(iterator);
+    bool empty = !rocksdb_iter_valid(iterator);
+    rocksdb_iter_get_error(iterator, &error);
+    rocksdb_iter_destroy(iterator);
+    rocksdb_close(database);
+    if (error != NULL)
+        return store_database_refuse(store, error, refusal);
+    if (!empty)
+        return store_refuse(refusal, STORE_FOREIGN,
+                            "%s: a RocksDB database of another program; name another folder", store->path);
+    return STORE_OK;
+}
+
+static bool family_is_known(const char *name)
+{
+    for (size_t i = 0; i < FAMILY_COUNT; i++)
+        if (strcmp(name, family_names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Looks before it opens for writing, so that a stranger's database is left as it was. */
+static enum store_error check_families(struct local_journal *store, const struct refusal *refusal)
+{
+    char *error = NULL;
+    size_t count = 0;
+    char **names = rocksdb_list_column_families(store->options[FAMILY_HEADER], store->path, &count, &error);
+    if (error != NULL)
+        return store_database_refuse(store, error, refusal);
+    enum store_error result = STORE_OK;
+    for (size_t i = 0; i < count && result == STORE_OK; i++)
+        if (!family_is_known(names[i]))
+            result = store_refuse(
+                refusal, STORE_FOREIGN,
+                "%s: a RocksDB database of another program (column family \"%s\"); name another folder",
+                store->path, names[i]);
+    rocksdb_list_column_families_destroy(names, count);
+    if (result == STORE_OK && count == 1)
+        result = check_empty(store, refusal);
+    return result;
+}
+
+enum store_error store_database_open(struct local_journal *store, bool exists, const struct refusal *refusal)
+{
+    for (enum family family = 0; family < FAMILY_COUNT; family++)
+        store->options[family] = options_make(store, family);
+    store->synced = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(store->synced, 1);
+    store->scan = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(store->scan, 1);
+    rocksdb_readoptions_set_fill_cache(store->scan, 0);
+
+    if (exists) {
+        enum store_error result = check_families(store, refusal);
+        if (result != STORE_OK)
+            return result;
+    }
+    char *error = NULL;
+    store->database = rocksdb_open_column_families(
+        store->options[FAMILY_HEADER], store->path, FAMILY_COUNT, family_names,
+        (const rocksdb_options_t *const *)store->options, store->families, &error);
+    return error == NULL ? STORE_OK : store_database_refuse(store, error, refusal);
+}
+
+void store_database_close(struct local_journal *store)
+{
+    if (store->database != NULL) {
+        for (enum family family = 0; family < FAMILY_COUNT; family++)
+            rocksdb_column_family_handle_destroy(store->families[family]);
+        rocksdb_close(store->database);
+    }
+    if (store->synced == NULL)
+        return;
+    rocksdb_writeoptions_destroy(store->synced);
+    rocksdb_readoptions_destroy(store->scan);
+    for (enum family family = 0; family < FAMILY_COUNT; family++)
+        rocksdb_options_destroy(store->options[family]);
+}
+
+rocksdb_iterator_t *store_database_iterate(const struct local_journal *store, enum family family)
+{
+    rocksdb_iterator_t *iterator =
+        rocksdb_create_iterator_cf(store->database, store->scan, store->families[family]);
+    rocksdb_iter_seek_to_first(iterator);
+    return iterator;
+}
+
+/* Seeks instead of starting at the front: what was folded away may still lie there as tombstones. */
+rocksdb_iterator_t *store_database_iterate_from(const struct local_journal *store, uint64_t sequence)
+{
+    uint8_t key[SEQUENCE_KEY_BYTES];
+    store_be64(key, sequence);
+    rocksdb_iterator_t *iterator =
+        rocksdb_create_iterator_cf(store->database, store->scan, store->families[FAMILY_JOURNAL]);
+    rocksdb_iter_seek(iterator, (const char *)key, sizeof key);
+    return iterator;
+}

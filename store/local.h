@@ -1,0 +1,142 @@
+/* What the files of the local journal share. Only store/ includes this.
+ *
+ *     store.c       open, close, the table of functions        header.c      the header: whose journal this
+ * is folder.c      the folder: making, locking, judging it     database.c    RocksDB: options, opening, its
+ * errors writer.c      append, the writer thread, durable          checkpoint.c  folding old batches
+ *     recover.c     checking the journal at open, replay
+ *
+ * Threads: the caller's, the writer and the folding one. Only the writer writes to RocksDB once the journal
+ * is open; the folding thread hands it slices. Everything below `mutex` in the struct is under it.
+ */
+#ifndef RILL_STORE_LOCAL_H
+#define RILL_STORE_LOCAL_H
+
+#include <pthread.h>
+#include <rocksdb/c.h>
+#include <stdatomic.h>
+
+#include "store/store.h"
+
+/* Column families, in the order in which they are opened. */
+enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_COUNT };
+
+/* On disk: see docs/journal.md. The number of this layout; another one is refused. */
+#define STORE_FORMAT          1
+#define BATCH_VERSION         1
+#define BATCH_PREFIX_BYTES    9 /* version u8, epoch u64 */
+#define SEQUENCE_KEY_BYTES    8
+#define BATCH_BYTES_MAX       ((size_t)1 << 30) /* RocksDB takes less than 4 GiB in one write */
+#define CHECKPOINT_KEY_MAX    (1 + RECORD_KEY_MAX)
+#define CHECKPOINT_MARK_BYTES 16
+
+#define CHECKPOINT_BYTES_DEFAULT ((uint64_t)64 << 20)
+#define QUEUE_BYTES_DEFAULT      ((uint64_t)16 << 20)
+#define SLICE_BYTES_MIN          ((uint64_t)256)
+#define SLICE_BYTES_MAX          ((uint64_t)128 << 10)
+
+/* A batch on its way to the disk: its value as it is stored. */
+struct pending {
+    struct pending *next;
+    size_t length;
+    uint8_t value[];
+};
+
+struct queue {
+    struct pending *first;
+    struct pending **end;
+    uint64_t batches;
+    uint64_t bytes;
+};
+
+struct local_journal {
+    struct journal journal;
+    char *path;
+    int lock_descriptor;
+    int wake_descriptor;
+    uint64_t epoch;
+    uint64_t checkpoint_bytes;
+    uint64_t queue_bytes_max;
+
+    rocksdb_t *database;
+    rocksdb_column_family_handle_t *families[FAMILY_COUNT];
+    rocksdb_options_t *options[FAMILY_COUNT];
+    rocksdb_writeoptions_t *synced;
+    rocksdb_readoptions_t *scan;
+
+    pthread_t writer, folding;
+    bool threads_run;
+    _Atomic uint64_t durable; /* written by the writer under the mutex, read anywhere */
+
+    pthread_mutex_t mutex;
+    pthread_cond_t writer_wake;  /* something queued, a slice, or the end */
+    pthread_cond_t writer_done;  /* durable rose, or a slice was written */
+    pthread_cond_t folding_wake; /* enough to fold, or the end */
+    struct queue queue;          /* appended, not yet taken by the writer */
+    uint64_t appended;           /* highest sequence given out */
+    uint64_t waiting_bytes;      /* appended, not yet durable */
+    uint64_t journal_bytes;      /* durable, not yet in the checkpoint */
+    uint64_t last_write_bytes;   /* of batches, in the last write */
+    uint64_t checkpoint;         /* all up to this sequence is in the checkpoint */
+    uint64_t checkpoint_target;  /* > checkpoint: a folding up to here is under way */
+    rocksdb_writebatch_t *slice; /* handed to the writer; NULL once it is durable */
+    bool recovered;
+    bool folding_ends, writer_ends;
+    struct store_figures figures;
+};
+
+/* A failed write, or a disk that no longer gives back what was written: logs why and ends the process with
+ * STORE_EXIT_FATAL. Nothing is flushed or closed: the disk is what the next start goes on from. */
+_Noreturn void store_fatal(const struct local_journal *store, const char *what, const char *error);
+
+/* Where store_open's one line goes. Returns `error`, for `return store_refuse(…)`. */
+struct refusal {
+    char *message;
+    size_t size;
+};
+enum store_error store_refuse(const struct refusal *refusal, enum store_error error, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+/* folder.c */
+enum store_error store_folder_make(const char *path, const struct refusal *refusal) MUST_USE;
+/* Is there nothing in it but what a journal leaves? Out: whether there is a RocksDB yet. */
+enum store_error store_folder_judge(const char *path, bool *database_exists,
+                                    const struct refusal *refusal) MUST_USE;
+/* Holds the folder for this process until the descriptor is closed. */
+enum store_error store_folder_lock(const char *path, int *descriptor, const struct refusal *refusal) MUST_USE;
+
+/* database.c */
+enum store_error store_database_open(struct local_journal *store, bool exists,
+                                     const struct refusal *refusal) MUST_USE;
+void store_database_close(struct local_journal *store);
+/* Names what RocksDB reported while opening or checking; frees error. */
+enum store_error store_database_refuse(const struct local_journal *store, char *error,
+                                       const struct refusal *refusal);
+rocksdb_iterator_t *store_database_iterate(const struct local_journal *store, enum family family);
+rocksdb_iterator_t *store_database_iterate_from(const struct local_journal *store, uint64_t sequence);
+
+/* header.c */
+enum store_error store_header_open(struct local_journal *store, const struct store_options *options,
+                                   const struct refusal *refusal) MUST_USE;
+/* Adds "the checkpoint is at `checkpoint`, a folding goes on up to `target`" to a write. */
+void store_header_mark_checkpoint(struct local_journal *store, rocksdb_writebatch_t *batch,
+                                  uint64_t checkpoint, uint64_t target);
+
+/* writer.c */
+uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size_t length);
+uint64_t store_writer_durable(const struct journal *journal);
+void store_writer_wait(struct journal *journal, uint64_t sequence);
+void *store_writer_run(void *store);
+
+/* checkpoint.c */
+void *store_folding_run(void *store);
+/* Folds (checkpoint, to]. Returns false if the journal closes meanwhile. Needs the writer running. */
+bool store_checkpoint_fold(struct local_journal *store, uint64_t to);
+
+/* recover.c */
+/* Checks every batch after the checkpoint, and sets appended, durable and journal_bytes. */
+enum store_error store_recover_check(struct local_journal *store, const struct refusal *refusal) MUST_USE;
+bool store_recover_replay(struct journal *journal, journal_visit *visit, void *context);
+/* True if the batch is records and nothing else, at least one. */
+bool store_batch_is_well_formed(const uint8_t *batch, size_t length) MUST_USE;
+
+#endif

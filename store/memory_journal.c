@@ -1,0 +1,157 @@
+#include "store/memory_journal.h"
+
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/ensure.h"
+
+struct batch {
+    size_t length;
+    uint8_t *bytes;
+};
+
+struct memory_journal {
+    struct journal journal;
+    struct batch *batches; /* sequence n is at n - 1 */
+    size_t capacity;
+    uint64_t appended;
+    uint64_t durable;
+    bool recovered;
+    int wake_descriptor; /* made when first asked for: a simulator has thousands of journals */
+};
+
+static struct memory_journal *memory_of(const struct journal *journal);
+
+static bool batch_visit(const struct batch *batch, journal_visit *visit, void *context)
+{
+    struct reader reader = reader_of(batch->bytes, batch->length);
+    for (struct record record; record_next(&reader, &record);)
+        if (!visit(context, &record))
+            return false;
+    ensure(reader.ok); /* checked when it was appended */
+    return true;
+}
+
+static bool memory_recover(struct journal *journal, journal_visit *visit, void *context)
+{
+    struct memory_journal *memory = memory_of(journal);
+    ensure(!memory->recovered);
+    for (uint64_t i = 0; i < memory->appended; i++)
+        if (!batch_visit(&memory->batches[i], visit, context))
+            return false;
+    memory->recovered = true;
+    return true;
+}
+
+static bool accept_record(void *context, const struct record *record)
+{
+    (void)context;
+    (void)record;
+    return true;
+}
+
+static uint64_t memory_append(struct journal *journal, const uint8_t *bytes, size_t length)
+{
+    struct memory_journal *memory = memory_of(journal);
+    ensure(memory->recovered && length > 0);
+    if (memory->appended == memory->capacity) {
+        memory->capacity = memory->capacity == 0 ? 16 : memory->capacity * 2;
+        memory->batches = xrealloc(memory->batches, memory->capacity * sizeof *memory->batches);
+    }
+    struct buffer copy = {0};
+    buffer_append(&copy, bytes, length);
+    struct batch batch = {length, copy.data};
+    ensure(batch_visit(&batch, accept_record, NULL));
+    memory->batches[memory->appended++] = batch;
+    return memory->appended;
+}
+
+static uint64_t memory_durable(const struct journal *journal)
+{
+    return memory_of(journal)->durable;
+}
+
+static void wake(const struct memory_journal *memory)
+{
+    if (memory->wake_descriptor >= 0)
+        (void)!eventfd_write(memory->wake_descriptor, 1); /* full: readable already */
+}
+
+static int memory_wake_descriptor(const struct journal *journal)
+{
+    struct memory_journal *memory = memory_of(journal);
+    if (memory->wake_descriptor < 0) {
+        memory->wake_descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        ensure(memory->wake_descriptor >= 0);
+    }
+    return memory->wake_descriptor;
+}
+
+static void memory_wait(struct journal *journal, uint64_t sequence)
+{
+    memory_journal_sync(journal, sequence);
+}
+
+static void batches_drop(struct memory_journal *memory, uint64_t keep)
+{
+    while (memory->appended > keep)
+        free(memory->batches[--memory->appended].bytes);
+}
+
+static void memory_close(struct journal *journal)
+{
+    struct memory_journal *memory = memory_of(journal);
+    batches_drop(memory, 0);
+    if (memory->wake_descriptor >= 0)
+        close(memory->wake_descriptor);
+    free(memory->batches);
+    free(memory);
+}
+
+static const struct journal_operations memory_operations = {
+    .recover = memory_recover,
+    .append = memory_append,
+    .durable = memory_durable,
+    .wake_descriptor = memory_wake_descriptor,
+    .wait = memory_wait,
+    .close = memory_close,
+};
+
+static struct memory_journal *memory_of(const struct journal *journal)
+{
+    ensure(journal->operations == &memory_operations);
+    return (struct memory_journal *)journal;
+}
+
+struct journal *memory_journal_create(void)
+{
+    struct memory_journal *memory = xcalloc(1, sizeof *memory);
+    memory->journal.operations = &memory_operations;
+    memory->wake_descriptor = -1;
+    return &memory->journal;
+}
+
+void memory_journal_sync(struct journal *journal, uint64_t sequence)
+{
+    struct memory_journal *memory = memory_of(journal);
+    ensure(sequence <= memory->appended);
+    if (sequence <= memory->durable)
+        return;
+    memory->durable = sequence;
+    wake(memory);
+}
+
+uint64_t memory_journal_appended(const struct journal *journal)
+{
+    return memory_of(journal)->appended;
+}
+
+void memory_journal_crash(struct journal *journal, uint64_t survives)
+{
+    struct memory_journal *memory = memory_of(journal);
+    ensure(survives <= memory->appended);
+    batches_drop(memory, survives);
+    memory->durable = survives;
+    memory->recovered = false;
+}

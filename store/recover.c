@@ -1,0 +1,145 @@
+/* What is on disk is checked whole at open, and replayed once to the journal's owner. */
+#include "base/ensure.h"
+#include "base/log.h"
+#include "store/local.h"
+
+bool store_batch_is_well_formed(const uint8_t *batch, size_t length)
+{
+    struct reader reader = reader_of(batch, length);
+    for (struct record record; record_next(&reader, &record);)
+        continue;
+    return length > 0 && reader.ok;
+}
+
+/* One batch as it lies on disk. */
+struct stored {
+    uint64_t sequence;
+    uint64_t epoch;
+    const uint8_t *batch;
+    size_t length;
+};
+
+static bool stored_parse(rocksdb_iterator_t *iterator, struct stored *out)
+{
+    size_t key_length = 0, value_length = 0;
+    const uint8_t *key = (const uint8_t *)rocksdb_iter_key(iterator, &key_length);
+    const char *value = rocksdb_iter_value(iterator, &value_length);
+    if (key_length != SEQUENCE_KEY_BYTES)
+        return false;
+    struct reader reader = reader_of(value, value_length);
+    uint8_t version = reader_u8(&reader);
+    *out = (struct stored){.sequence = load_be64(key), .epoch = reader_u64(&reader)};
+    out->batch = reader.at;
+    out->length = reader.left;
+    return reader.ok && version == BATCH_VERSION && store_batch_is_well_formed(out->batch, out->length);
+}
+
+static enum store_error refuse_damage(const struct local_journal *store, uint64_t sequence, const char *what,
+                                      const struct refusal *refusal)
+{
+    return store_refuse(refusal, STORE_CORRUPT,
+                        "%s: damaged: batch %llu %s; keep a copy and restore the folder from a backup",
+                        store->path, (unsigned long long)sequence, what);
+}
+
+/* Sequences follow each other from the checkpoint on. Epochs never fall, and this opening's is above all of
+ * them. */
+static enum store_error check_batches(struct local_journal *store, rocksdb_iterator_t *iterator,
+                                      const struct refusal *refusal)
+{
+    uint64_t last = store->checkpoint, epoch = 0;
+    for (; rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
+        struct stored stored;
+        if (!stored_parse(iterator, &stored))
+            return refuse_damage(store, last + 1, "is malformed", refusal);
+        if (stored.sequence != last + 1)
+            return refuse_damage(store, last + 1, "is missing", refusal);
+        if (stored.epoch < epoch || stored.epoch >= store->epoch)
+            return refuse_damage(store, stored.sequence, "has an epoch out of order", refusal);
+        last = stored.sequence;
+        epoch = stored.epoch;
+        store->journal_bytes += BATCH_PREFIX_BYTES + stored.length;
+    }
+    if (last < store->checkpoint_target)
+        return refuse_damage(store, last + 1, "is missing", refusal);
+    store->appended = last;
+    atomic_store(&store->durable, last);
+    return STORE_OK;
+}
+
+enum store_error store_recover_check(struct local_journal *store, const struct refusal *refusal)
+{
+    rocksdb_iterator_t *iterator = store_database_iterate_from(store, store->checkpoint + 1);
+    enum store_error result = check_batches(store, iterator, refusal);
+    char *error = NULL;
+    rocksdb_iter_get_error(iterator, &error);
+    rocksdb_iter_destroy(iterator);
+    return error == NULL ? result : store_database_refuse(store, error, refusal);
+}
+
+/* Ends a pass over a family. Returns false, and says so, if it ended because the disk gave an error. */
+static bool pass_end(const struct local_journal *store, rocksdb_iterator_t *iterator, bool good)
+{
+    char *error = NULL;
+    rocksdb_iter_get_error(iterator, &error);
+    rocksdb_iter_destroy(iterator);
+    if (error == NULL)
+        return good;
+    log_error("journal %s: damaged: %s; keep a copy and restore the folder from a backup", store->path,
+              error);
+    rocksdb_free(error);
+    return false;
+}
+
+static bool replay_checkpoint(struct local_journal *store, journal_visit *visit, void *context)
+{
+    rocksdb_iterator_t *iterator = store_database_iterate(store, FAMILY_CHECKPOINT);
+    bool good = true;
+    for (; good && rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
+        size_t key_length = 0, value_length = 0;
+        const uint8_t *key = (const uint8_t *)rocksdb_iter_key(iterator, &key_length);
+        const uint8_t *value = (const uint8_t *)rocksdb_iter_value(iterator, &value_length);
+        good = key_length > 0 && key_length <= CHECKPOINT_KEY_MAX && value_length < UINT32_MAX;
+        if (!good) {
+            log_error(
+                "journal %s: damaged: a malformed key in the checkpoint; keep a copy and restore the folder "
+                "from a backup",
+                store->path);
+            break;
+        }
+        struct record record = {.type = key[0],
+                                .key_length = (uint8_t)(key_length - 1),
+                                .key = key + 1,
+                                .value = value,
+                                .value_length = (uint32_t)value_length};
+        good = visit(context, &record);
+    }
+    return pass_end(store, iterator, good);
+}
+
+static bool replay_journal(struct local_journal *store, journal_visit *visit, void *context)
+{
+    rocksdb_iterator_t *iterator = store_database_iterate_from(store, store->checkpoint + 1);
+    bool good = true;
+    for (; good && rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
+        struct stored stored;
+        ensure(stored_parse(iterator, &stored)); /* checked at open */
+        struct reader batch = reader_of(stored.batch, stored.length);
+        for (struct record record; good && record_next(&batch, &record);)
+            good = visit(context, &record);
+    }
+    return pass_end(store, iterator, good);
+}
+
+bool store_recover_replay(struct journal *journal, journal_visit *visit, void *context)
+{
+    struct local_journal *store = (struct local_journal *)journal;
+    ensure(!store->recovered); /* only the caller's thread touches it before it is set */
+    if (!replay_checkpoint(store, visit, context) || !replay_journal(store, visit, context))
+        return false;
+    pthread_mutex_lock(&store->mutex);
+    store->recovered = true;
+    pthread_cond_signal(&store->folding_wake);
+    pthread_mutex_unlock(&store->mutex);
+    return true;
+}

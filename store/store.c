@@ -1,0 +1,155 @@
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/ensure.h"
+#include "store/local.h"
+
+enum store_error store_refuse(const struct refusal *refusal, enum store_error error, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(refusal->message, refusal->size, format, arguments);
+    va_end(arguments);
+    for (char *at = refusal->message; refusal->size > 0 && *at != '\0'; at++)
+        if (*at == '\n' || *at == '\r')
+            *at = ' '; /* one line, whatever RocksDB said */
+    return error;
+}
+
+static int local_wake_descriptor(const struct journal *journal)
+{
+    return ((const struct local_journal *)journal)->wake_descriptor;
+}
+
+static void threads_start(struct local_journal *store)
+{
+    ensure(pthread_create(&store->writer, NULL, store_writer_run, store) == 0);
+    ensure(pthread_create(&store->folding, NULL, store_folding_run, store) == 0);
+    store->threads_run = true;
+}
+
+/* The folding first, as the writer writes its last slice; then the writer, once all is written. */
+static void threads_stop(struct local_journal *store)
+{
+    pthread_mutex_lock(&store->mutex);
+    store->folding_ends = true;
+    pthread_cond_signal(&store->folding_wake);
+    pthread_mutex_unlock(&store->mutex);
+    pthread_join(store->folding, NULL);
+
+    pthread_mutex_lock(&store->mutex);
+    store->writer_ends = true;
+    pthread_cond_signal(&store->writer_wake);
+    pthread_mutex_unlock(&store->mutex);
+    pthread_join(store->writer, NULL);
+    ensure(atomic_load(&store->durable) == store->appended && store->queue.batches == 0);
+}
+
+static void local_close(struct journal *journal)
+{
+    struct local_journal *store = (struct local_journal *)journal;
+    if (store->threads_run)
+        threads_stop(store);
+    store_database_close(store);
+    if (store->wake_descriptor >= 0)
+        close(store->wake_descriptor);
+    if (store->lock_descriptor >= 0)
+        close(store->lock_descriptor); /* last: now another process may open it */
+    pthread_cond_destroy(&store->folding_wake);
+    pthread_cond_destroy(&store->writer_done);
+    pthread_cond_destroy(&store->writer_wake);
+    pthread_mutex_destroy(&store->mutex);
+    free(store->path);
+    free(store);
+}
+
+static const struct journal_operations local_operations = {
+    .recover = store_recover_replay,
+    .append = store_writer_append,
+    .durable = store_writer_durable,
+    .wake_descriptor = local_wake_descriptor,
+    .wait = store_writer_wait,
+    .close = local_close,
+};
+
+static struct local_journal *local_make(const struct store_options *options)
+{
+    struct local_journal *store = xcalloc(1, sizeof *store);
+    store->journal.operations = &local_operations;
+    store->path = xstrdup(options->path);
+    store->lock_descriptor = -1;
+    store->wake_descriptor = -1;
+    store->checkpoint_bytes =
+        options->checkpoint_bytes == 0 ? CHECKPOINT_BYTES_DEFAULT : options->checkpoint_bytes;
+    store->queue_bytes_max = options->queue_bytes_max == 0 ? QUEUE_BYTES_DEFAULT : options->queue_bytes_max;
+    store->queue.end = &store->queue.first;
+    ensure(pthread_mutex_init(&store->mutex, NULL) == 0 &&
+           pthread_cond_init(&store->writer_wake, NULL) == 0 &&
+           pthread_cond_init(&store->writer_done, NULL) == 0 &&
+           pthread_cond_init(&store->folding_wake, NULL) == 0);
+    return store;
+}
+
+static enum store_error local_open(struct local_journal *store, const struct store_options *options,
+                                   const struct refusal *refusal)
+{
+    bool exists = false;
+    enum store_error result = store_folder_make(store->path, refusal);
+    if (result == STORE_OK)
+        result = store_folder_judge(store->path, &exists, refusal); /* before the lock file would litter it */
+    if (result == STORE_OK)
+        result = store_folder_lock(store->path, &store->lock_descriptor, refusal);
+    if (result == STORE_OK)
+        result = store_folder_judge(store->path, &exists, refusal); /* now nobody else changes it */
+    if (result == STORE_OK)
+        result = store_database_open(store, exists, refusal);
+    if (result == STORE_OK)
+        result = store_header_open(store, options, refusal);
+    if (result == STORE_OK)
+        result = store_recover_check(store, refusal);
+    if (result != STORE_OK)
+        return result;
+    store->wake_descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (store->wake_descriptor < 0)
+        return store_refuse(refusal, STORE_UNWRITABLE,
+                            "%s: cannot make an event descriptor: %s; allow more open files", store->path,
+                            strerror(errno));
+    threads_start(store);
+    /* A crash cut a folding short: finished now, so that the replay shows the state after whole batches only.
+     */
+    if (store->checkpoint_target > store->checkpoint)
+        ensure(store_checkpoint_fold(store, store->checkpoint_target));
+    return STORE_OK;
+}
+
+enum store_error store_open(const struct store_options *options, struct journal **out, char *message,
+                            size_t message_size)
+{
+    ensure(options->path != NULL && options->path[0] != '\0' && options->application != NULL);
+    struct refusal refusal = {message, message_size};
+    struct local_journal *store = local_make(options);
+    enum store_error result = local_open(store, options, &refusal);
+    *out = NULL;
+    if (result == STORE_OK)
+        *out = &store->journal;
+    else
+        local_close(&store->journal);
+    return result;
+}
+
+struct store_figures store_figures(const struct journal *journal)
+{
+    ensure(journal->operations == &local_operations);
+    struct local_journal *store = (struct local_journal *)journal; /* for its mutex */
+    pthread_mutex_lock(&store->mutex);
+    struct store_figures figures = store->figures;
+    pthread_mutex_unlock(&store->mutex);
+    return figures;
+}

@@ -1,0 +1,127 @@
+/* Invoices and their secrets.
+ *
+ * A secret is the HMAC of a counter under a seed derived from the wallet's key, so a wallet that lost its
+ * disk can still claim what was under way. A counter must never come twice, also not after such a loss: it
+ * follows the clock.
+ *
+ *     a new journal starts at      (now + LEAD) × PER_SECOND     above all that an earlier one can have used
+ *     the next counter is          max(last + 1, now × PER_SECOND)
+ *     and is refused (LIMIT) from  (now + LEAD) × PER_SECOND + BURST   on
+ */
+#include "wallet/core_state.h"
+
+#include <string.h>
+
+#include "crypto/hash.h"
+
+#define PER_SECOND 4096
+#define LEAD_S     3600
+#define BURST      65536
+/* How far back a wallet that lost its disk searches, seconds. */
+#define SEARCH_BACK_S 7200
+
+void wallet_invoice_secret(const struct wallet_core *core, uint64_t counter, uint8_t secret[32])
+{
+    uint8_t label[8];
+    store_be64(label, counter);
+    struct hash derived = hmac_sha256(core->invoice_seed, sizeof(core->invoice_seed), label, sizeof(label));
+    memcpy(secret, derived.bytes, 32);
+    bytes_wipe(&derived, sizeof(derived));
+}
+
+struct invoice_issued *wallet_invoice_find(const struct wallet_core *core, const struct hash *secret_hash)
+{
+    struct invoice_issued *invoice;
+    HASH_FIND(hh, core->invoices, secret_hash, sizeof(*secret_hash), invoice);
+    return invoice;
+}
+
+static bool next_counter(const struct wallet_core *core, uint64_t unix_s, uint64_t *out)
+{
+    uint64_t ahead = (unix_s + LEAD_S) * PER_SECOND;
+    uint64_t next = core->counter == 0 ? ahead : core->counter + 1;
+    if (next < unix_s * PER_SECOND)
+        next = unix_s * PER_SECOND;
+    *out = next;
+    return next < ahead + BURST;
+}
+
+enum code wallet_invoice(struct wallet_core *core, const struct address *asset, struct amount amount,
+                         uint64_t lifetime_s, const char *memo, uint64_t unix_s, struct invoice *out)
+{
+    size_t memo_length = memo != NULL ? strlen(memo) : 0;
+    if (memo_length > MEMO_BYTES_MAX || (memo != NULL && !utf8_is_valid((const uint8_t *)memo, memo_length)))
+        return CODE_BODY;
+    if (amount.units >= AMOUNT_LIMIT)
+        return CODE_AMOUNT;
+    if (lifetime_s == 0)
+        return CODE_EXPIRED;
+    if (!core->has_head)
+        return CODE_STATUS;
+    uint64_t counter;
+    if (!next_counter(core, unix_s, &counter))
+        return CODE_LIMIT;
+
+    uint8_t secret[32];
+    wallet_invoice_secret(core, counter, secret);
+    *out = (struct invoice){
+        .chain_id = core->options.domain.chain_id,
+        .contract = core->options.domain.contract,
+        .payee = core->self,
+        .asset = *asset,
+        .amount = amount,
+        .secret_hash = condition_of_secret(secret),
+        .expiry = core->head.confirmed_time + lifetime_s,
+    };
+    bytes_wipe(secret, sizeof(secret));
+    memcpy(out->endpoint, core->options.endpoint, sizeof(out->endpoint));
+    if (memo_length > 0)
+        memcpy(out->memo, memo, memo_length);
+    invoice_sign(out, &core->options.key);
+
+    struct invoice_issued *invoice = xcalloc(1, sizeof(*invoice));
+    invoice->secret_hash = out->secret_hash;
+    invoice->counter = counter;
+    invoice->asset = *asset;
+    invoice->amount = amount;
+    invoice->expiry = out->expiry;
+    HASH_ADD(hh, core->invoices, secret_hash, sizeof(invoice->secret_hash), invoice);
+    core->counter = counter;
+    wallet_disk_write_counter(core);
+    wallet_invoice_write(core, invoice);
+    return CODE_OK;
+}
+
+/* An invoice is kept as long as a payment of it may still come or be asked about. */
+void wallet_invoices_head(struct wallet_core *core)
+{
+    struct invoice_issued *invoice, *next;
+    HASH_ITER(hh, core->invoices, invoice, next)
+    {
+        if (core->head.confirmed_time <= invoice->expiry + OUTCOME_KEPT_S)
+            break;
+        record_gone(&core->batch, RECORD_INVOICE, &invoice->secret_hash, sizeof(invoice->secret_hash));
+        HASH_DEL(core->invoices, invoice);
+        free(invoice);
+    }
+}
+
+void wallet_invoice_search(const struct wallet_core *core, const struct hash *conditions, uint64_t *counters,
+                           size_t count)
+{
+    size_t missing = count;
+    memset(counters, 0, count * sizeof(*counters));
+    uint64_t last = (core->unix_s + LEAD_S) * PER_SECOND + BURST;
+    uint64_t first = core->unix_s > SEARCH_BACK_S ? (core->unix_s - SEARCH_BACK_S) * PER_SECOND : 1;
+    for (uint64_t counter = last; counter >= first && missing > 0; counter--) {
+        uint8_t secret[32];
+        wallet_invoice_secret(core, counter, secret);
+        struct hash condition = condition_of_secret(secret);
+        for (size_t i = 0; i < count; i++) {
+            if (counters[i] == 0 && hash_equal(&condition, &conditions[i])) {
+                counters[i] = counter;
+                missing--;
+            }
+        }
+    }
+}

@@ -1,0 +1,420 @@
+/* The ledger as the wallet sees it: events and heads come in, transactions and questions go out. */
+#include "wallet/core_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "crypto/hash.h"
+
+/* ---- conditions that were met ---- */
+
+struct registration *wallet_ledger_registration(const struct wallet_core *core, uint8_t kind,
+                                                const struct hash *condition)
+{
+    struct registration *found, probe;
+    memset(&probe, 0, sizeof(probe));
+    probe.key.kind = kind;
+    probe.key.condition = *condition;
+    HASH_FIND(hh, core->registrations, &probe.key, sizeof(probe.key), found);
+    return found;
+}
+
+uint64_t wallet_ledger_registered_at(void *context, uint8_t kind, const struct hash *condition)
+{
+    const struct registration *found = wallet_ledger_registration(context, kind, condition);
+    return found != NULL ? found->time : 0;
+}
+
+static bool hangs_on(const struct lock_set *locks, uint8_t kind, const struct hash *condition)
+{
+    for (const struct pending_lock *lock = lock_set_next(locks, 0); lock != NULL;
+         lock = lock_set_next(locks, lock->lock.id))
+        if (lock->lock.kind == kind && hash_equal(&lock->lock.condition, condition))
+            return true;
+    return false;
+}
+
+static bool matters(const struct wallet_core *core, uint8_t kind, const struct hash *condition)
+{
+    const struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        if (hangs_on(own->channel->streams[SIDE_CLIENT].locks, kind, condition) ||
+            hangs_on(own->channel->streams[SIDE_HUB].locks, kind, condition))
+            return true;
+    }
+    return false;
+}
+
+/* Of those that no lock hangs on only the newest are remembered: for locks that are on their way. */
+static void forget_loose(struct wallet_core *core)
+{
+    struct registration *found, *next;
+    HASH_ITER(hh, core->registrations, found, next)
+    {
+        if (core->registrations_loose <= REGISTRATIONS_MAX)
+            return;
+        if (found->kept)
+            continue;
+        HASH_DEL(core->registrations, found);
+        core->registrations_loose--;
+        free(found);
+    }
+}
+
+static void condition_met(struct wallet_core *core, const struct contract_event *event)
+{
+    if (!event->confirmed || wallet_ledger_registration(core, event->kind, &event->condition) != NULL)
+        return;
+    struct registration *met = xcalloc(1, sizeof(*met));
+    met->key.kind = event->kind;
+    met->key.condition = event->condition;
+    met->time = event->block_time;
+    met->witness = event->witness;
+    met->kept = matters(core, event->kind, &event->condition);
+    HASH_ADD(hh, core->registrations, key, sizeof(met->key), met);
+    if (met->kept) {
+        wallet_ledger_registration_write(core, met);
+    } else {
+        core->registrations_loose++;
+        forget_loose(core);
+    }
+    wallet_payments_registered(core, met);
+    struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        own->held_retry = true;
+    }
+}
+
+static void forget_registrations(struct wallet_core *core)
+{
+    struct registration *met, *next;
+    HASH_ITER(hh, core->registrations, met, next)
+    {
+        uint64_t until = met->time + core->terms.max_expiry_s + OUTCOME_KEPT_S;
+        if (!met->kept || core->head.confirmed_time <= until ||
+            matters(core, met->key.kind, &met->key.condition))
+            continue;
+        record_gone(&core->batch, RECORD_REGISTRATION, &met->key, sizeof(met->key));
+        HASH_DEL(core->registrations, met);
+        free(met);
+    }
+}
+
+void wallet_ledger_free(struct wallet_core *core)
+{
+    struct registration *met, *next_met;
+    HASH_ITER(hh, core->registrations, met, next_met)
+    {
+        HASH_DEL(core->registrations, met);
+        free(met);
+    }
+    struct submission *submission, *next_submission;
+    HASH_ITER(hh, core->submissions, submission, next_submission)
+    {
+        HASH_DEL(core->submissions, submission);
+        free(submission);
+    }
+    struct duty *duty, *next_duty;
+    HASH_ITER(hh, core->duties, duty, next_duty)
+    {
+        HASH_DEL(core->duties, duty);
+        free(duty);
+    }
+    struct question *question, *next_question;
+    HASH_ITER(hh, core->questions, question, next_question)
+    {
+        HASH_DEL(core->questions, question);
+        free(question);
+    }
+    struct owed_asset *owed, *next_owed;
+    DL_FOREACH_SAFE(core->owed, owed, next_owed)
+    {
+        free(owed);
+    }
+}
+
+/* ---- funds ---- */
+
+/* The funds after an event. Returns false if it does not touch them. */
+static bool apply_event(struct channel_funds *funds, const struct contract_event *event)
+{
+    uint64_t outs = event->client_out.units + event->hub_out.units;
+    switch (event->type) {
+    case EVENT_OPENED:
+        funds->stage = STAGE_OPEN;
+        return true;
+    case EVENT_FUNDED:
+        funds->total.units += event->client_amount.units + event->hub_amount.units;
+        funds->base += (int64_t)event->client_amount.units;
+        return true;
+    case EVENT_SETTLED:
+        *funds = event->close ? (struct channel_funds){.seq = event->seq, .stage = STAGE_CLOSED}
+                              : (struct channel_funds){.total = amount_of(funds->total.units - outs),
+                                                       .base = funds->base - (int64_t)event->client_out.units,
+                                                       .seq = event->seq,
+                                                       .stage = funds->stage};
+        return true;
+    case EVENT_CLOSE_STARTED:
+        funds->stage = STAGE_CLOSING;
+        return true;
+    case EVENT_FINISHED:
+        *funds = (struct channel_funds){.seq = funds->seq, .stage = STAGE_CLOSED};
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The hub's word about a block that both have seen must agree with the ledger. */
+static void compare_told(struct wallet_core *core, struct wallet_channel *own)
+{
+    const struct channel_funds *funds = &own->channel->funds, *told = &own->channel->told;
+    if (own->told_block == 0 || own->told_block > core->head.confirmed_number ||
+        own->mark_block > own->told_block)
+        return;
+    if (funds->seq == told->seq &&
+        (funds->base != told->base || amount_compare(funds->total, told->total) != 0))
+        wallet_trouble(
+            core, own,
+            "the hub's word about the channel's funds differs from the ledger; the smaller counts");
+    own->told_block = 0;
+}
+
+static void channel_event(struct wallet_core *core, struct wallet_channel *own,
+                          const struct contract_event *event)
+{
+    if (!event->confirmed) {
+        wallet_close_event(core, own, event);
+        return;
+    }
+    /* Exactly once, whatever the follower repeats after a restart. */
+    if (event->block < own->mark_block ||
+        (event->block == own->mark_block && event->log_index < own->mark_log))
+        return;
+    own->mark_block = event->block;
+    own->mark_log = event->log_index + 1;
+    own->book_dirty = true;
+    struct channel_funds funds = own->channel->funds;
+    if (apply_event(&funds, event)) {
+        (void)channel_set_funds(own->channel, &funds);
+        own->held_retry = true;
+        wallet_tell_channel(core, WALLET_NEWS_FUNDS, own, "");
+    }
+    if (event->type == EVENT_SETTLED) {
+        wallet_settle_found(core, own, event);
+        if (event->close)
+            wallet_payments_stop(core, own, CODE_STATUS);
+    }
+    wallet_close_event(core, own, event);
+}
+
+void wallet_event(struct wallet_core *core, const struct contract_event *event)
+{
+    if (event->type == EVENT_CONDITION_MET) {
+        condition_met(core, event);
+        return;
+    }
+    if (event->type == EVENT_OWED_RECORDED) {
+        if (event->confirmed && address_equal(&event->address, &core->self))
+            wallet_owed_check(core, &event->other);
+        return;
+    }
+    struct wallet_channel *own = NULL;
+    if (event->type == EVENT_OPENED && event->confirmed && address_equal(&event->address, &core->self)) {
+        struct channel_key key = {core->self, event->other, event->salt};
+        own = wallet_channel_make(core, &key);
+        if (own == NULL)
+            wallet_trouble(core, NULL, "more than %d channels on the ledger: others are not followed",
+                           WALLET_CHANNELS_MAX);
+    } else {
+        own = wallet_channel_by_id(core, &event->channel);
+    }
+    if (own != NULL)
+        channel_event(core, own, event);
+}
+
+void wallet_channel_state(struct wallet_core *core, const struct channel_key *key,
+                          const struct channel_state *state, uint64_t block)
+{
+    struct wallet_channel *own = wallet_channel_make(core, key);
+    if (own == NULL || block < own->mark_block)
+        return;
+    struct channel_funds funds = {
+        .total = state->total, .base = state->base, .seq = state->seq, .stage = state->status};
+    own->mark_block = block;
+    own->mark_log = UINT32_MAX;
+    own->book_dirty = true;
+    (void)channel_set_funds(own->channel, &funds);
+    own->held_retry = true;
+    if (funds.stage == STAGE_CLOSING)
+        wallet_close_seen(core, own);
+}
+
+void wallet_head(struct wallet_core *core, const struct ledger_head *head)
+{
+    core->head = *head;
+    core->has_head = true;
+    core->head_moved = true;
+    core->cursor = head->confirmed_number + 1;
+    struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        if (own->held != NULL)
+            own->held_retry = true;
+        compare_told(core, own);
+        wallet_settle_head(core, own);
+    }
+    wallet_payments_head(core);
+    wallet_invoices_head(core);
+    forget_registrations(core);
+}
+
+void wallet_challenge_period(struct wallet_core *core, uint64_t seconds)
+{
+    core->options.challenge_period_s = seconds;
+}
+
+/* ---- transactions and questions ---- */
+
+static struct duty *find_duty(const struct wallet_core *core, enum duty_kind kind, const struct hash *subject)
+{
+    struct duty *duty, probe;
+    memset(&probe, 0, sizeof(probe));
+    probe.key.kind = (uint32_t)kind;
+    probe.key.subject = *subject;
+    HASH_FIND(hh, core->duties, &probe.key, sizeof(probe.key), duty);
+    return duty;
+}
+
+bool wallet_duty_done(const struct wallet_core *core, enum duty_kind kind, const struct hash *subject)
+{
+    const struct duty *duty = find_duty(core, kind, subject);
+    return duty != NULL && duty->done;
+}
+
+bool wallet_duty_submit(struct wallet_core *core, enum duty_kind kind, const struct hash *subject,
+                        const struct hash *channel, const struct contract_call *call)
+{
+    struct duty *duty = find_duty(core, kind, subject);
+    if (duty != NULL && (duty->in_flight || duty->done))
+        return false;
+    if (duty != NULL && core->now_ms < duty->not_before_ms) {
+        wallet_due(core, duty->not_before_ms);
+        return false;
+    }
+    if (duty == NULL) {
+        duty = xcalloc(1, sizeof(*duty));
+        duty->key.kind = (uint32_t)kind;
+        duty->key.subject = *subject;
+        HASH_ADD(hh, core->duties, key, sizeof(duty->key), duty);
+    }
+    struct submission *submission = xcalloc(1, sizeof(*submission));
+    submission->id = ++core->next_id;
+    submission->kind = kind;
+    submission->subject = *subject;
+    if (channel != NULL)
+        submission->channel = *channel;
+    HASH_ADD(hh, core->submissions, id, sizeof(submission->id), submission);
+    duty->in_flight = true;
+    core->effects.submit(core->context, core->appended, submission->id, call);
+    return true;
+}
+
+void wallet_ledger_register(struct wallet_core *core, const struct hash *condition, const uint8_t secret[32])
+{
+    struct contract_call call = {.function = CONTRACT_REGISTER_SECRET};
+    memcpy(call.hash.bytes, secret, sizeof(call.hash.bytes));
+    if (wallet_duty_submit(core, DUTY_REGISTER, condition, NULL, &call))
+        wallet_trouble(core, NULL, "a payment was not unlocked in time: its secret goes to the ledger");
+}
+
+/* What the contract says when somebody else has done it already. */
+static bool already_done(enum duty_kind kind, enum contract_error reverted)
+{
+    switch (kind) {
+    case DUTY_UNLOCK:
+        return reverted == CONTRACT_ALREADY_UNLOCKED;
+    case DUTY_WITHDRAW_OWED:
+        return reverted == CONTRACT_NOTHING_OWED;
+    case DUTY_START_CLOSE:
+    case DUTY_FINISH:
+        return reverted == CONTRACT_BAD_STATUS;
+    case DUTY_CHALLENGE:
+    case DUTY_VOID:
+    case DUTY_REGISTER:
+        return false;
+    }
+    return false;
+}
+
+static const char *duty_name(enum duty_kind kind)
+{
+    static const char *const names[] = {"startClose", "challenge", "voidLocks",   "finish",
+                                        "unlock",     "register",  "withdrawOwed"};
+    return names[kind];
+}
+
+void wallet_outcome(struct wallet_core *core, uint64_t id, enum ledger_error error, bool success,
+                    enum contract_error reverted)
+{
+    struct submission *submission;
+    HASH_FIND(hh, core->submissions, &id, sizeof(id), submission);
+    if (submission == NULL)
+        return;
+    struct duty *duty = find_duty(core, submission->kind, &submission->subject);
+    ensure(duty != NULL);
+    duty->in_flight = false;
+    if (error == LEDGER_OK && success) {
+        duty->failures = 0;
+        /* Once is enough for these; the others are judged anew at each look. */
+        duty->done = submission->kind == DUTY_UNLOCK || submission->kind == DUTY_REGISTER;
+    } else if (error == LEDGER_REVERTED && already_done(submission->kind, reverted)) {
+        duty->failures = 0;
+        duty->done = submission->kind == DUTY_UNLOCK;
+    } else {
+        uint64_t wait = (uint64_t)1000 << (duty->failures < 5 ? duty->failures : 5);
+        duty->failures++;
+        duty->not_before_ms = core->now_ms + wait;
+        wallet_due(core, duty->not_before_ms);
+        if (duty->failures == 1 || error == LEDGER_NO_FUNDS)
+            wallet_trouble(core, NULL, "%s is refused (%s%s%s); it is tried again",
+                           duty_name(submission->kind), ledger_error_text(error),
+                           error == LEDGER_REVERTED ? ": " : "",
+                           error == LEDGER_REVERTED ? contract_error_name(reverted) : "");
+    }
+    struct wallet_channel *own = wallet_channel_by_id(core, &submission->channel);
+    if (own != NULL)
+        own->watch.looked_head = 0;
+    HASH_DEL(core->submissions, submission);
+    free(submission);
+}
+
+void wallet_ask(struct wallet_core *core, enum question_kind kind, const struct hash *channel,
+                const struct address *asset, const struct contract_call *view)
+{
+    struct question *question = xcalloc(1, sizeof(*question));
+    question->id = ++core->next_id;
+    question->kind = kind;
+    if (channel != NULL)
+        question->channel = *channel;
+    if (asset != NULL)
+        question->asset = *asset;
+    HASH_ADD(hh, core->questions, id, sizeof(question->id), question);
+    core->effects.ask(core->context, question->id, view);
+}
+
+void wallet_answer(struct wallet_core *core, uint64_t id, bool ok, const uint8_t *data, size_t length)
+{
+    struct question *question;
+    HASH_FIND(hh, core->questions, &id, sizeof(id), question);
+    if (question == NULL)
+        return;
+    if (question->kind == ASK_OWED)
+        wallet_owed_answer(core, &question->asset, ok, data, length);
+    else
+        wallet_close_answer(core, question, ok, data, length);
+    HASH_DEL(core->questions, question);
+    free(question);
+}

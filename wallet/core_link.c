@@ -1,0 +1,415 @@
+/* Connecting: WELCOME, then every CHANNEL with its LOCKS, then RESUME; and where the hub's messages go from
+ * then on. */
+#include "wallet/core_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void wallet_linked(struct wallet_core *core, const struct terms *terms, uint64_t channels)
+{
+    core->linked = true;
+    core->welcomed = true;
+    core->channels_expected = channels;
+    core->channels_shown = 0;
+    core->showing = NULL;
+    core->has_terms = true;
+    core->terms = *terms;
+    wallet_disk_write_terms(core);
+    struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        const struct asset_terms *asset = wallet_asset_terms(core, &own->channel->key.asset);
+        if (asset != NULL && asset->reserve_bps != own->channel->reserve_bps) {
+            own->channel->reserve_bps = asset->reserve_bps;
+            own->channel->dirty = true;
+        }
+    }
+    struct open_wish *wish;
+    DL_FOREACH(core->opens, wish)
+    {
+        wish->sent = false;
+    }
+    wallet_recover_start(core);
+}
+
+void wallet_unlinked(struct wallet_core *core)
+{
+    core->linked = core->welcomed = core->ready_told = false;
+    core->showing = NULL;
+    core->error_count = 0;
+    core->disconnect = NULL;
+    if (core->paused) {
+        core->paused = false;
+        core->effects.pause(core->context, false);
+    }
+    struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        own->synced = own->resume_send = own->ack_due = own->revoke_send = own->sign_send = own->refuse_send =
+            false;
+        own->ask_send = false;
+        own->ack_count = 0;
+        own->reveal_count = own->fail_count = 0;
+        own->wish.asked = false;
+        wallet_updates_drop_held(core, own);
+        wallet_shown_clear(&own->shown);
+    }
+}
+
+bool wallet_is_ready(const struct wallet_core *core)
+{
+    if (!core->linked || !core->welcomed || !core->has_head || core->showing != NULL)
+        return false;
+    if (core->channels_shown < core->channels_expected || wallet_recover_waiting(core))
+        return false;
+    const struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        if (own->shown.active)
+            return false;
+    }
+    return true;
+}
+
+/* ---- CHANNEL and LOCKS ---- */
+
+void wallet_shown_clear(struct shown_channel *shown)
+{
+    for (int side = 0; side < 2; side++) {
+        free(shown->drops[side]);
+        free(shown->locks[side]);
+    }
+    memset(shown, 0, sizeof(*shown));
+}
+
+static void out_of_order(struct wallet_core *core)
+{
+    wallet_error(core, CODE_MALFORMED, &(struct error_reference){.present = false});
+    core->disconnect = "the hub's messages came in a wrong order";
+}
+
+/* All of it has come: link_resume_all takes it from here. */
+static bool shown_complete(const struct shown_channel *shown)
+{
+    return shown->stream_done[SIDE_CLIENT] && shown->stream_done[SIDE_HUB];
+}
+
+static void show_stream(struct shown_channel *shown, int side, const struct shown_stream *stream)
+{
+    shown->streams[side] = *stream;
+    if (stream->drop_count > 0) {
+        shown->drops[side] = xmalloc(stream->drop_count * sizeof(struct shown_drop));
+        memcpy(shown->drops[side], stream->drops, stream->drop_count * sizeof(struct shown_drop));
+    }
+    shown->streams[side].drops = shown->drops[side];
+    shown->stream_done[side] = !stream->newest.present || hash_is_zero(&stream->newest.proof.locks_root);
+}
+
+void wallet_link_channel_shown(struct wallet_core *core, const struct message *message)
+{
+    if (core->showing != NULL || !address_equal(&message->channel.key.client, &core->self)) {
+        out_of_order(core);
+        return;
+    }
+    if (core->channels_shown < core->channels_expected)
+        core->channels_shown++;
+    struct wallet_channel *own = wallet_channel_make(core, &message->channel.key);
+    if (own == NULL) {
+        wallet_trouble(core, NULL, "the hub shows more than %d channels; the others are left alone",
+                       WALLET_CHANNELS_MAX);
+        core->disconnect = "too many channels";
+        return;
+    }
+    wallet_shown_clear(&own->shown);
+    struct shown_channel *shown = &own->shown;
+    shown->active = true;
+    shown->funds = (struct channel_funds){.total = message->channel.total,
+                                          .base = message->channel.base,
+                                          .seq = message->channel.seq,
+                                          .stage = message->channel.status};
+    shown->settlement = message->channel.settlement;
+    show_stream(shown, SIDE_CLIENT, &message->channel.streams[SIDE_CLIENT]);
+    show_stream(shown, SIDE_HUB, &message->channel.streams[SIDE_HUB]);
+    core->showing = shown_complete(shown) ? NULL : own;
+    struct open_wish *wish, *next;
+    DL_FOREACH_SAFE(core->opens, wish, next)
+    {
+        if (wish->sent && address_equal(&wish->asset, &own->channel->key.asset)) {
+            DL_DELETE(core->opens, wish);
+            free(wish);
+        }
+    }
+}
+
+void wallet_link_locks_shown(struct wallet_core *core, const struct message *message)
+{
+    struct wallet_channel *own = core->showing;
+    uint8_t side = message->locks.stream;
+    if (own == NULL || side > SIDE_HUB || !hash_equal(&own->id, &message->locks.channel) ||
+        own->shown.stream_done[side] ||
+        own->shown.lock_count[side] + message->locks.count > LOCKS_PER_STREAM_MAX) {
+        out_of_order(core);
+        return;
+    }
+    struct shown_channel *shown = &own->shown;
+    size_t count = shown->lock_count[side] + message->locks.count;
+    shown->locks[side] = xrealloc(shown->locks[side], (count + 1) * sizeof(struct shown_lock));
+    if (message->locks.count > 0)
+        memcpy(shown->locks[side] + shown->lock_count[side], message->locks.locks,
+               message->locks.count * sizeof(struct shown_lock));
+    shown->lock_count[side] = count;
+    shown->stream_done[side] = message->locks.last;
+    if (shown_complete(shown))
+        core->showing = NULL;
+}
+
+/* ---- RESUME ---- */
+
+/* What the hub shows as its newest cannot lie below what it has given us. */
+static void compare_streams(struct wallet_core *core, struct wallet_channel *own)
+{
+    uint64_t shown =
+        own->shown.streams[SIDE_HUB].newest.present ? own->shown.streams[SIDE_HUB].newest.proof.nonce : 0;
+    if (shown < channel_peer(own->channel)->proof.nonce)
+        wallet_trouble(
+            core, own,
+            "the hub has forgotten proofs that it signed (it shows nonce %llu, this wallet holds %llu): "
+            "what is held here stands, consider `rill dispute`",
+            (unsigned long long)shown, (unsigned long long)channel_peer(own->channel)->proof.nonce);
+}
+
+static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
+{
+    struct shown_channel *shown = &own->shown;
+    channel_set_told(own->channel, &shown->funds);
+    own->held_retry = true;
+    if (wallet_recover_needed(core, own)) {
+        if (core->options.recover) {
+            wallet_recover_channel(core, own);
+        } else {
+            own->blocked =
+                "the hub knows payments of this wallet that its folder does not: run `rill recover`";
+        }
+        if (own->blocked != NULL) {
+            wallet_trouble(core, own, "%s", own->blocked);
+            wallet_shown_clear(shown);
+            return;
+        }
+    }
+    compare_streams(core, own);
+    uint64_t received =
+        shown->streams[SIDE_CLIENT].newest.present ? shown->streams[SIDE_CLIENT].newest.proof.nonce : 0;
+    ensure(channel_acknowledged(own->channel, received) == CODE_OK);
+    own->sent_nonce = received;
+
+    struct channel_view view = wallet_view(core);
+    const struct shown_revocation *theirs = &shown->streams[SIDE_CLIENT].revocation;
+    if (theirs->present && theirs->min_nonce > channel_own(own->channel)->revoked_nonce) {
+        if (channel_revocation_received(own->channel, &view, theirs->min_nonce, &theirs->signature, NULL) ==
+            CODE_OK)
+            wallet_payments_revoked(core, own);
+    }
+    const struct shown_revocation *ours = &shown->streams[SIDE_HUB].revocation;
+    uint64_t known = ours->present ? ours->min_nonce : 0;
+    own->revoke_send = channel_peer(own->channel)->revoked_nonce > known;
+    wallet_settle_shown(core, own, &shown->settlement);
+    wallet_incoming_resume(core, own);
+    own->resume_send = true;
+    own->synced = true;
+    wallet_tell_channel(core, WALLET_NEWS_FUNDS, own, "");
+    wallet_shown_clear(shown);
+}
+
+void wallet_link_resume_all(struct wallet_core *core)
+{
+    /* Until the ledger is in view nothing can be judged; the hub's proofs least of all. */
+    if (core->showing != NULL || core->channels_shown < core->channels_expected || !core->has_head)
+        return;
+    wallet_recover_fetch(core);
+    if (wallet_recover_waiting(core))
+        return;
+    struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        if (own->shown.active)
+            resume_channel(core, own);
+    }
+    if (core->options.recover && !core->recover_told) {
+        core->recover_told = true;
+        wallet_tell(core, &(struct wallet_news){.type = WALLET_NEWS_RECOVERED});
+    }
+}
+
+bool wallet_link_send_resume(struct wallet_core *core, struct wallet_channel *own)
+{
+    if (!own->resume_send)
+        return false;
+    own->resume_send = false;
+    struct payment_id *ids = xmalloc(OUTCOMES_PER_MESSAGE_MAX * sizeof(*ids));
+    size_t count = 0;
+    const struct payment_out *payment;
+    DL_FOREACH(own->open, payment)
+    {
+        if (count == OUTCOMES_PER_MESSAGE_MAX)
+            break;
+        if (payment->state == OUT_DIRECT || payment->state == OUT_LOCKED)
+            ids[count++] = payment->id;
+    }
+    struct message message = {.type = MESSAGE_RESUME,
+                              .resume = {.channel = own->id,
+                                         .received = channel_peer(own->channel)->proof.nonce,
+                                         .own = channel_own(own->channel)->proof.nonce,
+                                         .ids = ids,
+                                         .count = count}};
+    core->effects.send(core->context, core->appended, WALLET_PEER_HUB, &message);
+    free(ids);
+    return true;
+}
+
+/* ---- all other messages ---- */
+
+static void acknowledged(struct wallet_core *core, const struct message *message)
+{
+    struct wallet_channel *own = wallet_channel_by_id(core, &message->ack.channel);
+    struct error_reference reference =
+        wallet_reference(MESSAGE_ACK, &message->ack.channel, message->ack.nonce);
+    if (own == NULL)
+        wallet_error(core, CODE_CHANNEL, &reference);
+    else if (channel_acknowledged(own->channel, message->ack.nonce) != CODE_OK)
+        wallet_error(core, CODE_NONCE, &reference);
+}
+
+static void revealed(struct wallet_core *core, const struct message *message)
+{
+    struct wallet_channel *own = wallet_channel_by_id(core, &message->reveal.channel);
+    for (size_t i = 0; own != NULL && i < message->reveal.count; i++)
+        wallet_payments_secret_shown(core, own, &message->reveal.items[i]);
+}
+
+static void failed(struct wallet_core *core, const struct message *message)
+{
+    struct wallet_channel *own = wallet_channel_by_id(core, &message->fail.channel);
+    for (size_t i = 0; own != NULL && i < message->fail.count; i++)
+        wallet_payments_failed(core, own, &message->fail.items[i]);
+}
+
+static void revoked(struct wallet_core *core, const struct message *message)
+{
+    struct wallet_channel *own = wallet_channel_by_id(core, &message->revoke.channel);
+    struct error_reference reference =
+        wallet_reference(MESSAGE_REVOKE, &message->revoke.channel, message->revoke.min_nonce);
+    if (own == NULL) {
+        wallet_error(core, CODE_CHANNEL, &reference);
+        return;
+    }
+    struct channel_view view = wallet_view(core);
+    enum code code = channel_revocation_received(own->channel, &view, message->revoke.min_nonce,
+                                                 &message->revoke.signature, NULL);
+    if (code != CODE_OK) {
+        wallet_error(core, code, &reference);
+        return;
+    }
+    own->change++;
+    wallet_payments_revoked(core, own);
+}
+
+static void funded(struct wallet_core *core, const struct message *message)
+{
+    struct wallet_channel *own = wallet_channel_by_id(core, &message->funded.channel);
+    if (own == NULL) {
+        struct error_reference reference =
+            wallet_reference(MESSAGE_FUNDED, &message->funded.channel, message->funded.block);
+        wallet_error(core, CODE_CHANNEL, &reference);
+        return;
+    }
+    struct channel_funds told = own->channel->told;
+    told.total = message->funded.total;
+    told.base = message->funded.base;
+    told.seq = message->funded.seq;
+    if (told.stage == STAGE_NONE)
+        told.stage = STAGE_OPEN;
+    channel_set_told(own->channel, &told);
+    own->told_block = message->funded.block;
+    own->held_retry = true;
+    wallet_tell_channel(core, WALLET_NEWS_FUNDS, own, "");
+}
+
+static bool open_refused(struct wallet_core *core, const struct message *message)
+{
+    struct open_wish *wish, *next;
+    DL_FOREACH_SAFE(core->opens, wish, next)
+    {
+        if (!wish->sent)
+            continue;
+        struct wallet_news news = {
+            .type = WALLET_NEWS_OPEN_REFUSED, .asset = wish->asset, .code = message->error.code};
+        snprintf(news.text, sizeof(news.text), "%.*s", (int)message->error.text.length,
+                 message->error.text.data);
+        wallet_tell(core, &news);
+        DL_DELETE(core->opens, wish);
+        free(wish);
+        return true;
+    }
+    return false;
+}
+
+static void error_received(struct wallet_core *core, const struct message *message)
+{
+    const struct error_reference *about = &message->error.reference;
+    if (about->present && about->type == MESSAGE_OPEN_REQUEST && open_refused(core, message))
+        return;
+    if (about->present && (about->type == MESSAGE_SETTLE_REQUEST || about->type == MESSAGE_SETTLE_SIGN)) {
+        wallet_settle_refused(core, message);
+        return;
+    }
+    struct wallet_channel *own = about->has_channel ? wallet_channel_by_id(core, &about->channel) : NULL;
+    wallet_trouble(core, own, "the hub refuses %s: %s (%.*s)",
+                   about->present ? message_name(about->type) : "", code_name(message->error.code),
+                   (int)message->error.text.length, message->error.text.data);
+    /* The update that the hub refused stays the next one it takes: offer its bytes again after a resync. */
+    if (about->present && about->type == MESSAGE_UPDATE)
+        core->disconnect = "the hub refused an update: connecting anew to send it again";
+}
+
+void wallet_message(struct wallet_core *core, const struct message *message)
+{
+    if (!core->linked)
+        return;
+    switch (message->type) {
+    case MESSAGE_CHANNEL:
+        wallet_link_channel_shown(core, message);
+        return;
+    case MESSAGE_LOCKS:
+        wallet_link_locks_shown(core, message);
+        return;
+    case MESSAGE_UPDATE:
+        wallet_updates_received(core, message);
+        return;
+    case MESSAGE_ACK:
+        acknowledged(core, message);
+        return;
+    case MESSAGE_REVEAL:
+        revealed(core, message);
+        return;
+    case MESSAGE_FAIL:
+        failed(core, message);
+        return;
+    case MESSAGE_REVOKE:
+        revoked(core, message);
+        return;
+    case MESSAGE_SETTLE_PROPOSE:
+        wallet_settle_proposed(core, message);
+        return;
+    case MESSAGE_SETTLED:
+        wallet_settle_said(core, message);
+        return;
+    case MESSAGE_FUNDED:
+        funded(core, message);
+        return;
+    case MESSAGE_ERROR:
+        error_received(core, message);
+        return;
+    default:
+        wallet_error(core, CODE_MALFORMED, &(struct error_reference){.present = true, .type = message->type});
+    }
+}

@@ -1,0 +1,184 @@
+/* rill-towerd: reads its settings and its key, then runs the shell. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ensure.h"
+#include "base/options.h"
+#include "crypto/keystore.h"
+#include "watchtower/shell.h"
+
+#define PASSPHRASE_BYTES_MAX 1024
+#define PASSPHRASE_VARIABLE  "RILL_TOWERD_PASSPHRASE"
+
+struct flags {
+    const char *listen, *ledger_url, *contract, *key_file, *passphrase_file, *folder, *log_format, *log_level;
+    uint64_t chain_id, confirmations, poll_ms, max_fee_gwei, metrics_port, connections, register_margin_s;
+    uint64_t quota_users, quota_channels, quota_kib, quota_total_mib;
+};
+
+static enum options_result read_flags(struct flags *flags, int argc, char **argv)
+{
+    const struct option_row rows[] = {
+        {"listen", OPTION_TEXT, &flags->listen, "127.0.0.1:9736", 0, 0, "ADDRESS:PORT",
+         "Where users connect; with port 0 the system chooses, and the first line on stdout says which."},
+        {"ledger-url", OPTION_TEXT, &flags->ledger_url, "http://127.0.0.1:8545", 0, 0, "URL",
+         "JSON-RPC of the ledger node."},
+        {"contract", OPTION_TEXT, &flags->contract, NULL, 0, 0, "ADDRESS", "The Rill contract (required)."},
+        {"chain-id", OPTION_NUMBER, &flags->chain_id, "0", 0, UINT64_MAX, "NUMBER",
+         "The chain the node must be on; 0 takes whatever it says."},
+        {"confirmations", OPTION_NUMBER, &flags->confirmations, "12", 0, 10000, "BLOCKS",
+         "How deep a block must lie before it counts for good."},
+        {"key-file", OPTION_TEXT, &flags->key_file, NULL, 0, 0, "FILE",
+         "Keystore of the tower's own key, which signs receipts and pays for gas (required)."},
+        {"passphrase-file", OPTION_TEXT, &flags->passphrase_file, NULL, 0, 0, "FILE",
+         "File whose first line is the keystore's passphrase; without it, the variable " PASSPHRASE_VARIABLE
+         "."},
+        {"folder", OPTION_TEXT, &flags->folder, "rill-tower", 0, 0, "FOLDER",
+         "Journal and TLS certificate; made if missing."},
+        {"register-margin-s", OPTION_NUMBER, &flags->register_margin_s, "1800", 1, 1u << 30, "SECONDS",
+         "A known witness is registered this long before its lock expires."},
+        {"poll-ms", OPTION_NUMBER, &flags->poll_ms, "500", 1, 60000, "MILLISECONDS",
+         "How often the node is asked for its newest block."},
+        {"max-fee-gwei", OPTION_NUMBER, &flags->max_fee_gwei, "500", 1, 1000000, "GWEI",
+         "The most that is ever offered for a unit of gas."},
+        {"quota-users", OPTION_NUMBER, &flags->quota_users, "10000", 1, 100000000, "NUMBER",
+         "Users that may leave appointments."},
+        {"quota-channels", OPTION_NUMBER, &flags->quota_channels, "64", 1, 100000000, "NUMBER",
+         "Channels per user; the hub is not bound by it."},
+        {"quota-kib", OPTION_NUMBER, &flags->quota_kib, "4096", 1, 1u << 30, "KIB",
+         "Memory per user; the hub is not bound by it."},
+        {"quota-total-mib", OPTION_NUMBER, &flags->quota_total_mib, "2048", 1, 1u << 30, "MIB",
+         "Memory of all appointments."},
+        {"connections", OPTION_NUMBER, &flags->connections, "10000", 1, 1000000, "NUMBER",
+         "Connections at once; further ones are closed."},
+        {"metrics-port", OPTION_NUMBER, &flags->metrics_port, "9746", 0, 65535, "PORT",
+         "Port on 127.0.0.1 of /metrics and /healthz; with 0 the system chooses."},
+        {"log-format", OPTION_CHOICE, &flags->log_format, "text", 0, 0, "text|json",
+         "Form of the log on stderr."},
+        {"log-level", OPTION_CHOICE, &flags->log_level, "info", 0, 0, "debug|info|warn|error",
+         "The least that is logged."},
+    };
+    const struct options options = {
+        .program = "rill-towerd",
+        .environment_prefix = "RILL_TOWERD",
+        .usage = "[OPTIONS]",
+        .about = "Rill's watchtower: keeps appointments of channel users and answers false closes for them.\n"
+                 "Example: rill-towerd --contract 0x… --key-file tower.json --passphrase-file tower.pass",
+        .rows = rows,
+        .row_count = ARRAY_LENGTH(rows)};
+    size_t words;
+    return options_read(&options, argc, argv, NULL, 0, &words);
+}
+
+/* Splits ADDRESS:PORT; the host is cut out of `copy`. */
+static bool split_listen(const char *text, char *copy, size_t size, uint16_t *port)
+{
+    if (snprintf(copy, size, "%s", text) >= (int)size)
+        return false;
+    char *colon = strrchr(copy, ':');
+    if (colon == NULL || colon == copy || colon[1] < '0' || colon[1] > '9')
+        return false;
+    *colon = '\0';
+    char *end;
+    unsigned long value = strtoul(colon + 1, &end, 10);
+    *port = (uint16_t)value;
+    return *end == '\0' && value <= 65535;
+}
+
+/* Reads the passphrase into out. False: a line on stderr says why. */
+static bool read_passphrase(const char *path, char out[PASSPHRASE_BYTES_MAX])
+{
+    if (path == NULL) {
+        const char *value = getenv(PASSPHRASE_VARIABLE);
+        if (value == NULL || strlen(value) >= PASSPHRASE_BYTES_MAX) {
+            log_error("no passphrase: give --passphrase-file FILE or set %s", PASSPHRASE_VARIABLE);
+            return false;
+        }
+        memcpy(out, value, strlen(value) + 1);
+        unsetenv(PASSPHRASE_VARIABLE);
+        return true;
+    }
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        log_error("cannot read the passphrase file %s: %s", path, strerror(errno));
+        return false;
+    }
+    setvbuf(file, NULL, _IONBF, 0); /* no copy of it stays in a buffer */
+    bool good = fgets(out, PASSPHRASE_BYTES_MAX, file) != NULL;
+    fclose(file);
+    if (!good)
+        log_error("the passphrase file %s is empty", path);
+    else
+        out[strcspn(out, "\r\n")] = '\0';
+    return good;
+}
+
+static bool load_key(const struct flags *flags, struct secret_key *key)
+{
+    char passphrase[PASSPHRASE_BYTES_MAX];
+    if (flags->key_file == NULL) {
+        log_error("--key-file is required: the keystore of the tower's own key");
+        return false;
+    }
+    if (!read_passphrase(flags->passphrase_file, passphrase))
+        return false;
+    enum keystore_error error = keystore_load(flags->key_file, passphrase, key);
+    bytes_wipe(passphrase, sizeof passphrase);
+    if (error != KEYSTORE_OK)
+        log_error("key file %s: %s", flags->key_file, keystore_error_text(error));
+    return error == KEYSTORE_OK;
+}
+
+static bool settings_of(const struct flags *flags, char *host, size_t host_size, struct shell_settings *out)
+{
+    *out = (struct shell_settings){.listen_host = host,
+                                   .ledger_url = flags->ledger_url,
+                                   .chain_id = flags->chain_id,
+                                   .confirmations = (uint32_t)flags->confirmations,
+                                   .poll_ms = (uint32_t)flags->poll_ms,
+                                   .max_fee_per_gas = flags->max_fee_gwei * 1000000000u,
+                                   .folder = flags->folder,
+                                   .metrics_port = (uint16_t)flags->metrics_port,
+                                   .connections_max = (uint32_t)flags->connections,
+                                   .register_margin_s = flags->register_margin_s,
+                                   .quotas = {.users = flags->quota_users,
+                                              .channels_per_user = flags->quota_channels,
+                                              .bytes_per_user = flags->quota_kib * 1024,
+                                              .bytes = flags->quota_total_mib * 1024 * 1024}};
+    if (!split_listen(flags->listen, host, host_size, &out->listen_port)) {
+        log_error("--listen %s: give ADDRESS:PORT, as in 127.0.0.1:9736", flags->listen);
+        return false;
+    }
+    if (flags->contract == NULL || !hex_decode(flags->contract, out->contract.bytes, 20)) {
+        log_error("--contract is required: the Rill contract's address, 0x and 40 digits");
+        return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct flags flags = {0};
+    char host[256];
+    struct shell_settings settings;
+    switch (read_flags(&flags, argc, argv)) {
+    case OPTIONS_DONE:
+        return 0;
+    case OPTIONS_WRONG:
+        return 2;
+    case OPTIONS_RUN:
+        break;
+    }
+    enum log_level level;
+    ensure(log_level_parse(flags.log_level, &level));
+    log_setup("rill-towerd", level, strcmp(flags.log_format, "json") == 0);
+    if (!settings_of(&flags, host, sizeof host, &settings))
+        return 2;
+    if (!load_key(&flags, &settings.key))
+        return 1;
+    int code = shell_run(&settings);
+    bytes_wipe(&settings.key, sizeof settings.key);
+    return code;
+}

@@ -1,0 +1,482 @@
+/* The life of a link; what both ends have in common. link_internal.h has the stages. */
+#include "wire/link_internal.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <openssl/err.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/limits.h"
+
+#define LINGER_MS           1000
+#define OUTPUT_RESUME_BYTES (PEER_OUTPUT_BYTES_MAX / 2)
+#define OUTPUT_DROP_BYTES   (2 * (size_t)PEER_OUTPUT_BYTES_MAX)
+/* A whole frame always fits: with so many bytes waiting there is one to work on. */
+#define INPUT_BYTES_MAX (FRAME_BYTES_MAX + 4)
+
+static void on_timer(evutil_socket_t socket, short what, void *argument);
+static void on_wakeup(evutil_socket_t socket, short what, void *argument);
+static void on_writable(struct bufferevent *bev, void *argument);
+
+/* ---- making and freeing ---- */
+
+struct link_times link_times_default(void)
+{
+    return (struct link_times){HANDSHAKE_TIMEOUT_MS, PING_AFTER_IDLE_MS, DROP_AFTER_SILENCE_MS, LINGER_MS};
+}
+
+struct link *link_new(struct event_base *base, const struct link_callbacks *callbacks, void *context)
+{
+    /* Writing to a connection that is gone is an error like others, not a signal that ends the process. */
+    signal(SIGPIPE, SIG_IGN);
+    struct link *link = xcalloc(1, sizeof *link);
+    link->base = base;
+    link->callbacks = *callbacks;
+    link->context = context;
+    link->times = link_times_default();
+    link->timer = evtimer_new(base, on_timer, link);
+    link->wakeup = evtimer_new(base, on_wakeup, link);
+    ensure(link->timer != NULL && link->wakeup != NULL);
+    return link;
+}
+
+void link_destroy(struct link *link)
+{
+    ensure(link->busy == 0);
+    if (link->server != NULL)
+        link_server_forget(link);
+    link_client_free(link->client);
+    if (link->bev != NULL)
+        bufferevent_free(link->bev);
+    event_free(link->timer);
+    event_free(link->wakeup);
+    free(link->reason);
+    free(link);
+}
+
+void link_enter(struct link *link)
+{
+    link->busy++;
+}
+
+/* The end: the owner is told, unless it closed the link itself. */
+static void tell_closed(struct link *link)
+{
+    if (!link->tell)
+        return;
+    link->tell = false;
+    link->callbacks.closed(link->context, link, link->why, link->reason);
+}
+
+void link_leave(struct link *link)
+{
+    if (link->busy == 1 && link->stage == LINK_OVER)
+        tell_closed(link);
+    if (--link->busy == 0 && link->stage == LINK_OVER)
+        link_destroy(link);
+}
+
+void link_wake(struct link *link)
+{
+    /* By a timer that is due: unlike event_active it lets the loop look at the other links first. */
+    struct timeval now = {0};
+    event_add(link->wakeup, &now);
+}
+
+static void set_callbacks(struct link *link)
+{
+    bool watch_output = link->choked || link->stage == LINK_FLUSHING;
+    bufferevent_setcb(link->bev, link_on_readable, watch_output ? on_writable : NULL, link_on_event, link);
+    bufferevent_setwatermark(link->bev, EV_WRITE, link->stage == LINK_FLUSHING ? 0 : OUTPUT_RESUME_BYTES, 0);
+}
+
+void link_attach(struct link *link, int socket, SSL_CTX *context, enum bufferevent_ssl_state state)
+{
+    SSL *ssl = SSL_new(context);
+    ensure(ssl != NULL);
+    /* Callbacks are deferred: none runs while one of our own is on the stack. */
+    link->bev = bufferevent_openssl_socket_new(link->base, socket, ssl, state,
+                                               BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+    ensure(link->bev != NULL);
+    bufferevent_openssl_set_allow_dirty_shutdown(link->bev, 1);
+    link->stage = LINK_TLS;
+    set_callbacks(link);
+    link->reading = true;
+    bufferevent_enable(link->bev, EV_READ | EV_WRITE);
+}
+
+bool link_is_closing(const struct link *link)
+{
+    return link->stage >= LINK_FLUSHING;
+}
+
+/* ---- reading on and off ---- */
+
+void link_update_reading(struct link *link)
+{
+    if (link->bev == NULL || link->stage < LINK_WAIT_HELLO || link->stage == LINK_OVER)
+        return;
+    size_t waiting = evbuffer_get_length(bufferevent_get_input(link->bev));
+    bool want = link_is_closing(link) || (!link->paused && !link->choked && waiting < INPUT_BYTES_MAX);
+    if (want == link->reading)
+        return;
+    link->reading = want;
+    if (want)
+        bufferevent_enable(link->bev, EV_READ);
+    else
+        bufferevent_disable(link->bev, EV_READ);
+}
+
+void link_pause(struct link *link, bool pause)
+{
+    if (link_is_closing(link) || link->paused == pause)
+        return;
+    link->paused = pause;
+    link->heard_us = clock_monotonic_us(); /* a silence of our own making does not count */
+    link_update_reading(link);
+    if (!pause)
+        link_wake(link);
+}
+
+/* ---- output ---- */
+
+size_t link_output_bytes(const struct link *link)
+{
+    return link->bev == NULL ? 0 : evbuffer_get_length(bufferevent_get_output(link->bev));
+}
+
+static void choke(struct link *link)
+{
+    link->choked = true;
+    link->drained_bytes = link->queued_bytes - link_output_bytes(link);
+    link->drained_us = clock_monotonic_us();
+    set_callbacks(link);
+    link_update_reading(link);
+}
+
+static void unchoke(struct link *link)
+{
+    link->choked = false;
+    link->heard_us = clock_monotonic_us();
+    set_callbacks(link);
+    link_update_reading(link);
+    if (link->callbacks.drained != NULL && link->stage == LINK_READY)
+        link->callbacks.drained(link->context, link);
+}
+
+static void queue_frame(struct link *link, const uint8_t *frame, size_t length)
+{
+    ensure(evbuffer_add(bufferevent_get_output(link->bev), frame, length) == 0);
+    link->queued_bytes += length;
+    size_t waiting = link_output_bytes(link);
+    if (waiting > OUTPUT_DROP_BYTES)
+        link_fail(link, LINK_CLOSED_LIMIT, "the peer takes too little of what is sent: %zu bytes wait",
+                  waiting);
+    else if (waiting > PEER_OUTPUT_BYTES_MAX && !link->choked)
+        choke(link);
+}
+
+void link_queue(struct link *link, const struct message *message)
+{
+    struct buffer *scratch = link->server != NULL ? &link->server->scratch : &link->client->scratch;
+    buffer_clear(scratch);
+    message_encode(scratch, message);
+    queue_frame(link, scratch->data, scratch->length);
+}
+
+void link_send_frame(struct link *link, const uint8_t *frame, size_t length)
+{
+    if (link->stage == LINK_READY)
+        queue_frame(link, frame, length);
+}
+
+void link_send(struct link *link, const struct message *message)
+{
+    if (link->stage == LINK_READY)
+        link_queue(link, message);
+}
+
+/* ---- ending ---- */
+
+/* Notes why, for closed; the first reason stays. */
+static void note_reason(struct link *link, enum link_closed why, const char *reason)
+{
+    if (link->reason != NULL)
+        return;
+    link->why = why;
+    link->reason = xstrdup(reason);
+    link->tell = true;
+}
+
+static void arm_timer(struct link *link, uint64_t delay_us)
+{
+    struct timeval delay = {.tv_sec = (time_t)(delay_us / 1000000),
+                            .tv_usec = (suseconds_t)(delay_us % 1000000)};
+    event_add(link->timer, &delay);
+}
+
+static void set_deadline(struct link *link, unsigned after_ms)
+{
+    link->deadline_us = clock_monotonic_us() + (uint64_t)after_ms * 1000;
+    arm_timer(link, (uint64_t)after_ms * 1000);
+}
+
+/* Says that no more comes, once: close_notify, then the end of the TCP stream. */
+static void end_output(struct link *link)
+{
+    SSL *ssl = bufferevent_openssl_get_ssl(link->bev);
+    if (SSL_is_init_finished(ssl) && !(SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN))
+        (void)SSL_shutdown(ssl);
+    ERR_clear_error();
+    (void)shutdown(bufferevent_getfd(link->bev), SHUT_WR);
+}
+
+static void begin_draining(struct link *link)
+{
+    if (link->ended) {
+        link->stage = LINK_OVER;
+        return;
+    }
+    link->stage = LINK_DRAINING;
+    end_output(link);
+}
+
+/* What is queued leaves, then the link ends. */
+static void begin_flushing(struct link *link)
+{
+    if (link->server != NULL)
+        link_server_count_out(link);
+    link->stage = LINK_FLUSHING;
+    link->choked = false;
+    set_deadline(link, link->times.linger_ms);
+    set_callbacks(link);
+    link_update_reading(link);
+    if (link_output_bytes(link) == 0)
+        link_wake(link); /* nothing to wait for: on with it on our own turn */
+}
+
+void link_fail(struct link *link, enum link_closed why, const char *format, ...)
+{
+    if (link->stage == LINK_OVER)
+        return;
+    char reason[REASON_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    bool silent = link_is_closing(link) && link->reason == NULL; /* link_close was called before */
+    if (!silent)
+        note_reason(link, why, reason);
+    if (link->server != NULL)
+        link_server_count_out(link);
+    link->stage = LINK_OVER;
+    link_wake(link);
+}
+
+/* As much of a text as an ERROR may carry, cut between characters. */
+static struct text error_text(const char *text)
+{
+    size_t length = strlen(text);
+    if (length > TEXT_BYTES_MAX)
+        length = TEXT_BYTES_MAX;
+    while (!utf8_is_valid((const uint8_t *)text, length))
+        length--;
+    return (struct text){text, length};
+}
+
+static void queue_error(struct link *link, enum code code, const char *text, bool fatal,
+                        const struct error_reference *reference)
+{
+    struct message error = {.type = MESSAGE_ERROR};
+    error.error.code = code;
+    error.error.text = error_text(text != NULL ? text : code_text(code));
+    error.error.fatal = fatal;
+    if (reference != NULL)
+        error.error.reference = *reference;
+    link_queue(link, &error);
+}
+
+void link_refuse(struct link *link, enum link_closed why, enum code code, const char *format, ...)
+{
+    if (link_is_closing(link))
+        return;
+    char reason[REASON_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    note_reason(link, why, reason);
+    queue_error(link, code, reason, true, NULL);
+    if (!link_is_closing(link))
+        begin_flushing(link);
+}
+
+void link_send_error(struct link *link, enum code code, const char *text, bool fatal,
+                     const struct error_reference *reference)
+{
+    if (link->stage != LINK_READY)
+        return;
+    queue_error(link, code, text, fatal, reference);
+    if (!fatal || link_is_closing(link))
+        return;
+    char reason[REASON_SIZE];
+    snprintf(reason, sizeof reason, "closed with ERROR %s", code_name(code));
+    note_reason(link, LINK_CLOSED_SELF, reason);
+    begin_flushing(link);
+}
+
+/* Unread bytes would turn the end of the stream into a reset. */
+static void discard_received(struct link *link)
+{
+    char scratch[4096];
+    for (int i = 0; i < 64; i++)
+        if (recv(bufferevent_getfd(link->bev), scratch, sizeof scratch, MSG_DONTWAIT) <= 0)
+            return;
+}
+
+void link_close(struct link *link)
+{
+    link->tell = false;
+    if (link->stage == LINK_OVER)
+        return; /* it goes on its own turn */
+    if (link_is_closing(link)) {
+        free(link->reason);
+        link->reason = NULL; /* later failures have nobody to be told to */
+        return;
+    }
+    if (link->stage == LINK_READY && link_output_bytes(link) > 0 && !link->ended) {
+        begin_flushing(link);
+        return;
+    }
+    if (link->bev != NULL) {
+        end_output(link);
+        discard_received(link);
+    }
+    link->stage = LINK_OVER;
+    if (link->busy == 0)
+        link_destroy(link);
+}
+
+/* ---- the link's own turns ---- */
+
+void link_become_ready(struct link *link, const struct message *welcome)
+{
+    if (link->server != NULL)
+        link_server_count_out(link);
+    link->stage = LINK_READY;
+    link->heard_us = clock_monotonic_us();
+    set_deadline(link, link->times.ping_after_ms);
+    link->callbacks.ready(link->context, link, &link->peer, welcome);
+}
+
+static void on_writable(struct bufferevent *bev, void *argument)
+{
+    struct link *link = argument;
+    link_enter(link);
+    if (link->stage == LINK_FLUSHING && link_output_bytes(link) == 0)
+        begin_draining(link);
+    else if (link->choked && evbuffer_get_length(bufferevent_get_output(bev)) <= OUTPUT_RESUME_BYTES) {
+        unchoke(link);
+        link_process_input(link);
+    }
+    link_leave(link);
+}
+
+static void on_wakeup(evutil_socket_t socket, short what, void *argument)
+{
+    (void)socket;
+    (void)what;
+    struct link *link = argument;
+    link_enter(link);
+    if (link->stage == LINK_START)
+        link_client_start(link);
+    else if (link->stage == LINK_FLUSHING && link_output_bytes(link) == 0)
+        begin_draining(link);
+    else if (link->bev != NULL && link->stage >= LINK_WAIT_HELLO)
+        link_process_input(link);
+    link_leave(link);
+}
+
+/* A choked peer must take something, a quiet one must answer. Returns when to look again. */
+static uint64_t check_ready(struct link *link, uint64_t now_us)
+{
+    uint64_t ping_after_us = (uint64_t)link->times.ping_after_ms * 1000;
+    uint64_t drop_after_us = (uint64_t)link->times.drop_after_ms * 1000;
+    if (link->choked) {
+        uint64_t drained = link->queued_bytes - link_output_bytes(link);
+        if (drained != link->drained_bytes)
+            link->drained_us = now_us;
+        link->drained_bytes = drained;
+        if (now_us - link->drained_us >= drop_after_us)
+            link_fail(link, LINK_CLOSED_TIMEOUT, "the peer took nothing of what was sent for %u s",
+                      link->times.drop_after_ms / 1000);
+        return now_us + ping_after_us;
+    }
+    if (link->paused) {
+        link->heard_us = now_us;
+        return now_us + ping_after_us;
+    }
+    if (now_us - link->heard_us >= drop_after_us) {
+        link_fail(link, LINK_CLOSED_TIMEOUT, "nothing was heard for %u s", link->times.drop_after_ms / 1000);
+        return now_us;
+    }
+    uint64_t since_us = link->heard_us > link->pinged_us ? link->heard_us : link->pinged_us;
+    if (now_us - since_us >= ping_after_us) {
+        struct message ping = {.type = MESSAGE_PING};
+        store_be64(ping.ping.bytes, now_us);
+        link_queue(link, &ping);
+        since_us = link->pinged_us = now_us;
+    }
+    uint64_t drop_us = link->heard_us + drop_after_us;
+    return since_us + ping_after_us < drop_us ? since_us + ping_after_us : drop_us;
+}
+
+static void on_timer(evutil_socket_t socket, short what, void *argument)
+{
+    (void)socket;
+    (void)what;
+    struct link *link = argument;
+    link_enter(link);
+    uint64_t now_us = clock_monotonic_us();
+    if (link->stage == LINK_READY)
+        link->deadline_us = check_ready(link, now_us);
+    else if (link->deadline_us <= now_us) {
+        if (link_is_closing(link))
+            link->stage = LINK_OVER;
+        else
+            link_fail(link, LINK_CLOSED_TIMEOUT, "the handshake took longer than %u ms",
+                      link->times.handshake_ms);
+    }
+    if (link->stage != LINK_OVER)
+        arm_timer(link, link->deadline_us > now_us ? link->deadline_us - now_us : 1);
+    link_leave(link);
+}
+
+void link_set_times(struct link *link, const struct link_times *times)
+{
+    link->times = *times;
+    if (link_is_closing(link))
+        set_deadline(link, times->linger_ms);
+    else if (link->stage == LINK_READY)
+        set_deadline(link, times->ping_after_ms);
+    else
+        set_deadline(link, times->handshake_ms);
+}
+
+/* ---- the owner's pointer ---- */
+
+void link_set_user(struct link *link, void *user)
+{
+    link->user = user;
+}
+
+void *link_user(const struct link *link)
+{
+    return link->user;
+}

@@ -1,0 +1,249 @@
+/* The server's end: listening, limits, and its side of the handshake. */
+#include "wire/link_internal.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/listener.h>
+#include <utlist.h>
+
+#include "base/ensure.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "crypto/hash.h"
+
+#define CONNECTIONS_DEFAULT 10000
+#define HANDSHAKES_DEFAULT  256
+#define LISTEN_BACKLOG      1024
+#define ACCEPT_RETRY_MS     100
+
+/* ---- listening ---- */
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t socket, struct sockaddr *address,
+                      int length, void *argument)
+{
+    (void)listener;
+    (void)address;
+    (void)length;
+    struct link_server *server = argument;
+    if (server->connections >= server->connections_max || server->handshakes >= server->handshakes_max) {
+        close(socket);
+        return;
+    }
+    int one = 1;
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    struct link *link = link_new(server->base, &server->callbacks, server->context);
+    link->server = server;
+    link->tower = server->tower;
+    server->connections++;
+    server->handshakes++;
+    link->handshaking = true;
+    DL_APPEND(server->links, link);
+    link_attach(link, socket, server->tls, BUFFEREVENT_SSL_ACCEPTING);
+    link_set_times(link, &server->times);
+}
+
+static void on_listen_again(evutil_socket_t socket, short what, void *argument)
+{
+    (void)socket;
+    (void)what;
+    struct link_server *server = argument;
+    if (server->listener != NULL)
+        evconnlistener_enable(server->listener);
+}
+
+/* Out of descriptors or memory: the connection stays in the kernel's queue; asking again at once would only
+ * spin. */
+static void on_accept_error(struct evconnlistener *listener, void *argument)
+{
+    struct link_server *server = argument;
+    struct timeval delay = {.tv_usec = ACCEPT_RETRY_MS * 1000};
+    log_warn("cannot accept a connection: %s", evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
+    evconnlistener_disable(listener);
+    event_add(server->listen_again, &delay);
+}
+
+static uint16_t bound_port(struct evconnlistener *listener)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    ensure(getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&address, &length) == 0);
+    if (address.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    return ntohs(((struct sockaddr_in *)&address)->sin_port);
+}
+
+static bool start_listening(struct link_server *server, const char *host, uint16_t port, char *message,
+                            size_t size)
+{
+    struct resolved resolved;
+    if (!resolve_numeric(host, port, &resolved)) {
+        snprintf(message, size, "cannot listen on %s: not a numeric address", host);
+        return false;
+    }
+    server->listener = evconnlistener_new_bind(
+        server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
+        LISTEN_BACKLOG, (struct sockaddr *)&resolved.addresses[0].address, (int)resolved.addresses[0].length);
+    if (server->listener == NULL) {
+        int error = errno;
+        if (error == EADDRINUSE)
+            snprintf(message, size, "port %u is in use: choose another, or stop what listens on %s", port,
+                     host);
+        else
+            snprintf(message, size, "cannot listen on %s port %u: %s", host, port, strerror(error));
+        return false;
+    }
+    evconnlistener_set_error_cb(server->listener, on_accept_error);
+    server->port = bound_port(server->listener);
+    return true;
+}
+
+struct link_server *link_server_new(struct event_base *base, const struct link_server_options *options,
+                                    const struct link_callbacks *callbacks, void *context, char *message,
+                                    size_t message_size)
+{
+    ensure(secret_key_is_valid(&options->key) && options->identity != NULL);
+    struct link_server *server = xcalloc(1, sizeof *server);
+    server->base = base;
+    server->callbacks = *callbacks;
+    server->context = context;
+    server->key = options->key;
+    server->address = secret_key_address(&options->key);
+    server->domain = options->domain;
+    server->tower = options->tower;
+    server->connections_max = options->connections_max != 0 ? options->connections_max : CONNECTIONS_DEFAULT;
+    server->handshakes_max = options->handshakes_max != 0 ? options->handshakes_max : HANDSHAKES_DEFAULT;
+    server->tls = tls_server_context(options->identity);
+    server->certificate_hash = tls_identity_hash(options->identity);
+    server->decoder = decoder_new();
+    server->listen_again = evtimer_new(base, on_listen_again, server);
+    server->times = link_times_default();
+    ensure(server->listen_again != NULL);
+    if (!start_listening(server, options->host, options->port, message, message_size)) {
+        link_server_free(server);
+        return NULL;
+    }
+    return server;
+}
+
+uint16_t link_server_port(const struct link_server *server)
+{
+    return server->port;
+}
+
+size_t link_server_connections(const struct link_server *server)
+{
+    return server->connections;
+}
+
+void link_server_stop(struct link_server *server)
+{
+    event_del(server->listen_again);
+    if (server->listener != NULL)
+        evconnlistener_free(server->listener);
+    server->listener = NULL;
+}
+
+void link_server_free(struct link_server *server)
+{
+    if (server == NULL)
+        return;
+    link_server_stop(server);
+    while (server->links != NULL)
+        link_destroy(server->links);
+    event_free(server->listen_again);
+    SSL_CTX_free(server->tls);
+    decoder_free(server->decoder);
+    buffer_free(&server->scratch);
+    bytes_wipe(&server->key, sizeof server->key);
+    free(server);
+}
+
+void link_server_set_times(struct link_server *server, const struct link_times *times)
+{
+    server->times = *times;
+}
+
+void link_server_count_out(struct link *link)
+{
+    if (!link->handshaking)
+        return;
+    link->handshaking = false;
+    ensure(link->server->handshakes > 0);
+    link->server->handshakes--;
+}
+
+void link_server_forget(struct link *link)
+{
+    link_server_count_out(link);
+    ensure(link->server->connections > 0);
+    link->server->connections--;
+    DL_DELETE(link->server->links, link);
+}
+
+/* ---- the handshake ---- */
+
+void link_server_secured(struct link *link)
+{
+    link->stage = LINK_WAIT_HELLO;
+}
+
+static void on_hello(struct link *link, const struct message *message)
+{
+    const struct link_server *server = link->server;
+    if (message->hello.version != PROTOCOL_VERSION) {
+        link_refuse(link, LINK_CLOSED_HANDSHAKE, CODE_VERSION,
+                    "protocol version %llu is not spoken here, only %d",
+                    (unsigned long long)message->hello.version, PROTOCOL_VERSION);
+        return;
+    }
+    if (address_is_zero(&message->hello.client) || address_equal(&message->hello.client, &server->address)) {
+        link_refuse(link, LINK_CLOSED_HANDSHAKE, CODE_AUTH,
+                    "the client's address is zero or the server's own");
+        return;
+    }
+    link->peer = message->hello.client;
+    random_bytes(link->challenge.bytes, sizeof link->challenge.bytes);
+    struct hash nonce_hash = keccak256(message->hello.nonce.bytes, sizeof message->hello.nonce.bytes);
+    struct hash digest = digest_session(&server->domain, &link->peer, &nonce_hash, &server->certificate_hash);
+    struct message challenge = {.type = MESSAGE_CHALLENGE};
+    challenge.challenge.challenge = link->challenge;
+    challenge.challenge.hub = server->address;
+    challenge.challenge.chain_id = server->domain.chain_id;
+    challenge.challenge.contract = server->domain.contract;
+    challenge.challenge.signature = key_sign(&server->key, &digest);
+    link->stage = LINK_WAIT_AUTH;
+    link_queue(link, &challenge);
+}
+
+static void on_auth(struct link *link, const struct message *message)
+{
+    const struct link_server *server = link->server;
+    struct hash digest =
+        digest_session(&server->domain, &link->peer, &link->challenge, &server->certificate_hash);
+    if (!signature_is_by(&message->auth.signature, &digest, &link->peer)) {
+        char peer[ADDRESS_TEXT_SIZE];
+        link_refuse(link, LINK_CLOSED_HANDSHAKE, CODE_AUTH, "the client did not prove that it is %s",
+                    address_text(&link->peer, peer));
+        return;
+    }
+    link_become_ready(link, NULL);
+}
+
+void link_server_handshake(struct link *link, const struct message *message)
+{
+    if (link->stage == LINK_WAIT_HELLO && message->type == MESSAGE_HELLO)
+        on_hello(link, message);
+    else if (link->stage == LINK_WAIT_AUTH && message->type == MESSAGE_AUTH)
+        on_auth(link, message);
+    else
+        link_refuse(link, LINK_CLOSED_MALFORMED, CODE_MALFORMED, "%s is out of order in the handshake",
+                    message_name(message->type));
+}
