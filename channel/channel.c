@@ -1,11 +1,12 @@
-/* Making a channel, what is whose in it, and what the ledger and the hub's word change. */
-#include "channel/channel.h"
+#include "channel/machine.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
-#include "channel/internal.h"
+#include "crypto/hash.h"
+
+_Static_assert(sizeof(struct channel) <= 1024, "an idle channel is small, and has no other memory");
 
 struct channel *channel_new(const struct channel_key *key, enum side self, uint16_t reserve_bps)
 {
@@ -18,109 +19,136 @@ struct channel *channel_new(const struct channel_key *key, enum side self, uint1
     return channel;
 }
 
-void draft_free(struct draft *draft)
+void stream_clear(struct stream *stream)
 {
-    if (draft == NULL)
-        return;
-    for (size_t i = 0; i < draft->count; i++)
-        free((void *)(uintptr_t)draft->operations[i].memo.data);
-    free(draft->operations);
-    free(draft);
-}
-
-void kept_clear(struct kept_update *kept)
-{
-    free(kept->body);
-    *kept = (struct kept_update){0};
+    lock_set_free(stream->locks);
+    free(stream->drops);
+    memset(stream, 0, sizeof(*stream));
 }
 
 void channel_free(struct channel *channel)
 {
     if (channel == NULL)
         return;
-    for (int side = 0; side < 2; side++) {
-        lock_set_free(channel->streams[side].locks);
-        free(channel->streams[side].drops);
-    }
-    for (size_t i = 0; channel->kept != NULL && i < UNACKNOWLEDGED_MAX; i++)
-        kept_clear(&channel->kept[i]);
-    free(channel->kept);
-    draft_free(channel->draft);
+    kept_forget(channel, channel_own(channel)->proof.nonce);
+    draft_free(channel);
+    stream_clear(&channel->streams[SIDE_CLIENT]);
+    stream_clear(&channel->streams[SIDE_HUB]);
     free(channel->dirty_places);
     free(channel);
 }
 
 /* ---- what is whose ---- */
 
-wide channel_balance(const struct channel *channel, enum side side)
-{
-    wide client = (wide)channel->funds.base - (wide)channel->streams[SIDE_CLIENT].proof.transferred.units +
-                  (wide)channel->streams[SIDE_HUB].proof.transferred.units;
-    return side == SIDE_CLIENT ? client : (wide)channel->funds.total.units - client;
-}
-
-static struct amount reserve_of(int64_t base, uint16_t reserve_bps)
+static struct amount reserve_of(const struct channel *channel, int64_t base)
 {
     if (base <= 0)
         return amount_of(0);
-    return amount_of((uint64_t)((unsigned_wide)(uint64_t)base * reserve_bps / 10000));
+    return amount_of((uint64_t)((unsigned_wide)base * channel->reserve_bps / 10000));
 }
 
 struct amount channel_reserve(const struct channel *channel)
 {
-    return reserve_of(channel->funds.base, channel->reserve_bps);
+    return reserve_of(channel, channel->funds.base);
 }
 
-/* Section 3: out counts clientOut when signed; hubOut for the hub from PROPOSE, for the client from SIGN (a client
- * never is PROPOSED). */
-static wide out_of(const struct channel *channel, enum side side)
+struct progress stream_progress(const struct stream *stream)
+{
+    return (struct progress){.transferred = stream->proof.transferred,
+                             .locked = stream->locked,
+                             .frozen = stream->frozen,
+                             .last_lock_id = stream->last_lock_id};
+}
+
+struct progress own_progress(const struct channel *channel)
+{
+    return channel->draft != NULL ? channel->draft->progress : stream_progress(&channel->streams[channel->self]);
+}
+
+wide balance_by(const struct channel *channel, enum side side, const struct channel_funds *funds,
+                struct amount own_transferred)
+{
+    enum side peer = side_other(channel->self);
+    wide transferred[2];
+    transferred[channel->self] = own_transferred.units;
+    transferred[peer] = channel->streams[peer].proof.transferred.units;
+    wide client = (wide)funds->base - transferred[SIDE_CLIENT] + transferred[SIDE_HUB];
+    return side == SIDE_CLIENT ? client : (wide)funds->total.units - client;
+}
+
+wide channel_balance(const struct channel *channel, enum side side)
+{
+    return balance_by(channel, side, &channel->funds, channel->streams[channel->self].proof.transferred);
+}
+
+/* What settlements under way hold back of a side, by a view that may have seen them settled already, or dead. */
+static struct amount held_out(const struct channel *channel, enum side side, const struct channel_funds *funds)
 {
     const struct settlement *settlement = &channel->settlement;
-    if (settlement->phase == SETTLEMENT_NONE)
-        return 0;
+    bool over = funds->seq >= settlement->seq || (funds == &channel->told && settlement->said_dead);
+    if (settlement->phase == SETTLEMENT_NONE || over)
+        return amount_of(0);
     if (side == SIDE_HUB)
-        return (wide)settlement->hub_out.units;
-    return settlement->phase == SETTLEMENT_SIGNED ? (wide)settlement->client_out.units : 0;
+        return settlement->hub_out;
+    return settlement->phase == SETTLEMENT_SIGNED ? settlement->client_out : amount_of(0);
 }
 
-struct totals totals_own(const struct channel *channel)
+wide available_by(const struct channel *channel, enum side side, const struct channel_funds *funds,
+                  const struct progress *own)
 {
-    const struct stream *own = &channel->streams[channel->self];
-    struct totals totals = {own->proof.transferred, own->locked, own->frozen};
-    if (channel->draft != NULL)
-        totals.transferred = channel->draft->transferred;
-    return totals;
-}
-
-struct totals totals_peer(const struct channel *channel)
-{
-    const struct stream *peer = &channel->streams[side_other(channel->self)];
-    return (struct totals){peer->proof.transferred, peer->locked, peer->frozen};
-}
-
-wide available_with(const struct channel *channel, const struct channel_funds *funds, enum side side,
-                    const struct totals *of_side, struct amount transferred_by_other)
-{
-    wide own = (wide)transferred_by_other.units - (wide)of_side->transferred.units;
-    wide base = side == SIDE_CLIENT ? (wide)funds->base : (wide)funds->total.units - (wide)funds->base;
-    wide available = base + own - (wide)of_side->locked.units - (wide)of_side->frozen.units - out_of(channel, side);
+    struct progress peer = stream_progress(&channel->streams[side_other(channel->self)]);
+    const struct progress *sender = side == channel->self ? own : &peer;
+    wide available = balance_by(channel, side, funds, own->transferred);
+    available -= (wide)sender->locked.units + sender->frozen.units;
+    available -= held_out(channel, side, funds).units;
     if (side == SIDE_CLIENT)
-        available -= (wide)reserve_of(funds->base, channel->reserve_bps).units;
+        available -= reserve_of(channel, funds->base).units;
     return available;
+}
+
+/* The smaller of what the ledger and the hub's word allow, and the larger reserve: the hub may lag behind. */
+static wide own_available(const struct channel *channel, const struct progress *own)
+{
+    wide by_funds = available_by(channel, channel->self, &channel->funds, own);
+    if (channel->self == SIDE_HUB)
+        return by_funds;
+    wide by_told = available_by(channel, channel->self, &channel->told, own);
+    struct amount reserve_funds = reserve_of(channel, channel->funds.base);
+    struct amount reserve_told = reserve_of(channel, channel->told.base);
+    wide funds_free = by_funds + reserve_funds.units, told_free = by_told + reserve_told.units;
+    wide least = funds_free < told_free ? funds_free : told_free;
+    return least - (amount_compare(reserve_funds, reserve_told) < 0 ? reserve_told : reserve_funds).units;
 }
 
 wide channel_available(const struct channel *channel, enum side side)
 {
-    bool own = side == channel->self;
-    struct totals totals = own ? totals_own(channel) : totals_peer(channel);
-    struct amount other = channel->streams[side_other(side)].proof.transferred;
-    wide available = available_with(channel, &channel->funds, side, &totals, other);
-    if (own && side == SIDE_CLIENT) {
-        wide told = available_with(channel, &channel->told, side, &totals, other);
-        if (told < available)
-            available = told;
+    if (side == channel->self) {
+        struct progress own = own_progress(channel);
+        return own_available(channel, &own);
     }
-    return available;
+    struct progress signed_own = stream_progress(&channel->streams[channel->self]);
+    return available_by(channel, side, &channel->funds, &signed_own);
+}
+
+bool channel_accepts(const struct channel *channel)
+{
+    return channel->funds.stage == STAGE_OPEN && !channel->stopped;
+}
+
+void channel_check(const struct channel *channel)
+{
+    ensure(channel_balance(channel, SIDE_CLIENT) + channel_balance(channel, SIDE_HUB) ==
+           (wide)channel->funds.total.units);
+    const struct stream *own = &channel->streams[channel->self];
+    const struct stream *peer = &channel->streams[side_other(channel->self)];
+    struct progress progress = own_progress(channel);
+    ensure(peer->locked.units == peer->proof.locked.units);
+    ensure(own->locked.units == progress.locked.units && own->last_lock_id == progress.last_lock_id);
+    ensure((own->locks == NULL) == (lock_set_count(own->locks) == 0));
+    ensure((peer->locks == NULL) == (lock_set_count(peer->locks) == 0));
+    ensure(channel->acknowledged <= own->proof.nonce &&
+           own->proof.nonce - channel->acknowledged <= UNACKNOWLEDGED_MAX);
+    ensure(own->revoked_nonce <= own->proof.nonce && peer->revoked_nonce <= peer->proof.nonce);
 }
 
 /* ---- the ledger and the hub's word ---- */
@@ -130,98 +158,81 @@ static bool funds_equal(const struct channel_funds *a, const struct channel_fund
     return a->total.units == b->total.units && a->base == b->base && a->seq == b->seq && a->stage == b->stage;
 }
 
+/* A client whose node is ahead of the hub's word knows what the hub will say of this settlement. */
+static void told_settled(struct channel *channel)
+{
+    const struct settlement *settlement = &channel->settlement;
+    struct channel_funds *told = &channel->told;
+    if (told->seq >= settlement->seq)
+        return;
+    told->seq = settlement->seq;
+    if (settlement->close) {
+        *told = (struct channel_funds){.seq = settlement->seq, .stage = STAGE_CLOSED};
+        return;
+    }
+    wide outs = (wide)settlement->client_out.units + settlement->hub_out.units;
+    told->total = amount_of(outs > told->total.units ? 0 : (uint64_t)(told->total.units - outs));
+    if (__builtin_sub_overflow(told->base, (int64_t)settlement->client_out.units, &told->base))
+        told->base = INT64_MIN;
+}
+
 bool channel_set_funds(struct channel *channel, const struct channel_funds *funds)
 {
-    if (funds_equal(&channel->funds, funds) && (channel->self == SIDE_CLIENT || funds_equal(&channel->told, funds)))
+    ensure(funds->total.units < AMOUNT_LIMIT && funds->stage <= STAGE_CLOSED);
+    struct settlement *settlement = &channel->settlement;
+    bool settled = settlement->phase == SETTLEMENT_SIGNED && funds->seq >= settlement->seq;
+    bool over = settlement->phase != SETTLEMENT_NONE &&
+                (funds->seq >= settlement->seq || funds->stage == STAGE_CLOSED);
+    if (funds_equal(funds, &channel->funds) && !over)
         return false;
-    ensure(funds->total.units < AMOUNT_LIMIT);
     channel->funds = *funds;
     if (channel->self == SIDE_HUB)
         channel->told = *funds;
+    else if (settled)
+        told_settled(channel);
+    if (over)
+        memset(settlement, 0, sizeof(*settlement));
     channel->dirty = true;
-    bool settled = channel->settlement.phase != SETTLEMENT_NONE && funds->seq >= channel->settlement.seq;
-    if (settled || funds->stage == STAGE_CLOSED)
-        channel->settlement = (struct settlement){0};
+    channel_check(channel);
     return settled;
 }
 
 void channel_set_told(struct channel *channel, const struct channel_funds *told)
 {
-    ensure(channel->self == SIDE_CLIENT);
-    if (funds_equal(&channel->told, told))
+    ensure(channel->self == SIDE_CLIENT && told->total.units < AMOUNT_LIMIT && told->stage <= STAGE_CLOSED);
+    if (funds_equal(told, &channel->told))
         return;
     channel->told = *told;
     channel->dirty = true;
 }
 
-/* ---- what the files share ---- */
+/* ---- who signed ---- */
 
-void mark_place(struct channel *channel, enum side side, uint64_t lock_id)
-{
-    if (channel->dirty_place_count == channel->dirty_place_capacity) {
-        size_t capacity = channel->dirty_place_capacity == 0 ? 16 : 2 * channel->dirty_place_capacity;
-        channel->dirty_places = xrealloc(channel->dirty_places, capacity * sizeof(uint16_t));
-        channel->dirty_place_capacity = capacity;
-    }
-    channel->dirty_places[channel->dirty_place_count++] =
-        (uint16_t)((unsigned)side << 10 | (unsigned)(lock_id % LOCKS_PER_STREAM_MAX));
-    channel->dirty = true;
-}
-
-void stream_add_drop(struct stream *stream, uint64_t nonce, struct amount amount)
-{
-    if (amount_is_zero(amount))
-        return;
-    if (stream->drop_count == stream->drop_capacity) {
-        size_t capacity = stream->drop_capacity == 0 ? 4 : 2 * stream->drop_capacity;
-        stream->drops = xrealloc(stream->drops, capacity * sizeof(struct drop));
-        stream->drop_capacity = capacity;
-    }
-    if (stream->drop_count > 0 && stream->drops[stream->drop_count - 1].nonce == nonce)
-        ensure(amount_add(stream->drops[stream->drop_count - 1].amount, amount,
-                          &stream->drops[stream->drop_count - 1].amount));
-    else
-        stream->drops[stream->drop_count++] = (struct drop){nonce, amount};
-    ensure(amount_add(stream->frozen, amount, &stream->frozen));
-}
-
-struct amount stream_free_drops(struct stream *stream, uint64_t min_nonce)
-{
-    struct amount freed = {0};
-    size_t gone = 0;
-    while (gone < stream->drop_count && stream->drops[gone].nonce <= min_nonce)
-        ensure(amount_add(freed, stream->drops[gone++].amount, &freed));
-    memmove(stream->drops, stream->drops + gone, (stream->drop_count - gone) * sizeof(struct drop));
-    stream->drop_count -= gone;
-    ensure(amount_subtract(stream->frozen, freed, &stream->frozen));
-    return freed;
-}
-
-struct lock_set *stream_locks(struct stream *stream)
-{
-    if (stream->locks == NULL)
-        stream->locks = lock_set_new();
-    return stream->locks;
-}
-
-bool peer_signed(struct channel *channel, const struct channel_view *view, const struct signature *signature,
-                 const struct hash *digest)
+bool peer_signed(struct channel *channel, const struct channel_view *view, const struct hash *digest,
+                 const struct signature *signature)
 {
     if (channel->peer_key_known)
         return signature_verify(signature, digest, &channel->peer_key);
-    if (!signature_find_key(signature, digest, &view->peer, &channel->peer_key))
-        return false;
-    channel->peer_key_known = true;
-    return true;
+    struct public_key key;
+    if (signature_recover_key(signature, digest, &key)) {
+        struct address signer = public_key_address(&key);
+        if (address_equal(&signer, &view->peer)) {
+            channel->peer_key = key;
+            channel->peer_key_known = true;
+            return true;
+        }
+    }
+    return signature_is_by(signature, digest, &view->peer); /* the other parity */
 }
 
-void channel_assert(const struct channel *channel)
+/* ---- locks by the payment they carry ---- */
+
+struct pending_lock *channel_find_payment(const struct channel *channel, enum side stream,
+                                          const struct payment_id *payment)
 {
-    ensure(channel_balance(channel, SIDE_CLIENT) + channel_balance(channel, SIDE_HUB) ==
-           (wide)channel->funds.total.units);
-    for (int side = 0; side < 2; side++) {
-        const struct stream *stream = &channel->streams[side];
-        ensure(stream->proof.transferred.units < AMOUNT_LIMIT && stream->locked.units < AMOUNT_LIMIT);
-        ensure(lock_set_count(stream->locks) > 0 || amount_is_zero(stream->locked));
-    }
+    const struct lock_set *locks = channel->streams[stream].locks;
+    struct pending_lock *pending = lock_set_next(locks, 0);
+    while (pending != NULL && !payment_id_equal(&pending->payment, payment))
+        pending = lock_set_next(locks, pending->lock.id);
+    return pending;
 }

@@ -66,6 +66,8 @@ void engine_free(struct engine *engine);
 /* ---- recovery: every record of the journal, then engine_recovered, before any other input ---- */
 
 bool engine_read(struct engine *engine, const struct record *record) MUST_USE;
+/* Why engine_read said no, one line. */
+const char *engine_read_trouble(const struct engine *engine);
 /* Checks all that was read. False, and one line in message, if the journal does not make sense. */
 bool engine_recovered(struct engine *engine, char *message, size_t message_size) MUST_USE;
 /* The block to follow the ledger from. */

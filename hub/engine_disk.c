@@ -136,8 +136,22 @@ static void write_cursor(struct engine *engine)
     record_end(&engine->batch, mark);
 }
 
+static void write_identity(struct engine *engine)
+{
+    if (engine->identity_known)
+        return;
+    engine->identity_known = true;
+    size_t mark = record_begin(&engine->batch, RECORD_IDENTITY, NULL, 0);
+    buffer_u8(&engine->batch, HUB_RECORD_VERSION);
+    buffer_u64(&engine->batch, engine->settings.domain.chain_id);
+    buffer_append(&engine->batch, engine->settings.domain.contract.bytes, sizeof(struct address));
+    buffer_append(&engine->batch, engine->hub.bytes, sizeof(engine->hub.bytes));
+    record_end(&engine->batch, mark);
+}
+
 void engine_write(struct engine *engine)
 {
+    write_identity(engine);
     write_channels(engine);
     write_payments(engine);
     write_registrations(engine);
@@ -265,6 +279,32 @@ static bool read_single(struct engine *engine, const struct record *record)
     return journal_root_read(&engine->root, &reader) && reader_done(&reader);
 }
 
+static bool read_identity(struct engine *engine, const struct record *record)
+{
+    struct reader reader = reader_of(record->value, record->value_length);
+    struct address contract, hub;
+    bool known = reader_u8(&reader) == HUB_RECORD_VERSION;
+    uint64_t chain_id = reader_u64(&reader);
+    reader_copy(&reader, contract.bytes, sizeof(contract.bytes));
+    reader_copy(&reader, hub.bytes, sizeof(hub.bytes));
+    if (!known || !reader_done(&reader))
+        return false;
+    engine->identity_known = true;
+    if (chain_id == engine->settings.domain.chain_id && address_equal(&hub, &engine->hub) &&
+        address_equal(&contract, &engine->settings.domain.contract))
+        return true;
+    engine->read_trouble = "the journal belongs to another hub key, contract or chain: point --data at this hub's own "
+                           "folder, or the other settings at its ledger";
+    return false;
+}
+
+const char *engine_read_trouble(const struct engine *engine)
+{
+    return engine->read_trouble != NULL ? engine->read_trouble
+                                        : "the journal holds a record that this version cannot read: start the "
+                                          "version that wrote it, or restore a backup";
+}
+
 bool engine_read(struct engine *engine, const struct record *record)
 {
     ensure(!engine->recovered);
@@ -286,6 +326,8 @@ bool engine_read(struct engine *engine, const struct record *record)
         return read_report(engine, record);
     case RECORD_WANT:
         return read_want(engine, record);
+    case RECORD_IDENTITY:
+        return read_identity(engine, record);
     case RECORD_ASSET:
         return read_asset(engine, record);
     }

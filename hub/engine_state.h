@@ -19,6 +19,7 @@ enum hub_record {
     RECORD_POOL = 20,         /* key: asset; units */
     RECORD_BATCH = 21,        /* key: batch number; what a settled batch moved */
     RECORD_WANT = 22,         /* key: channel id; payout, close and inbound room that its client asked for */
+    RECORD_IDENTITY = 24,     /* key: empty; chain id, contract, hub: whose journal this is */
     RECORD_ASSET = 23         /* key: asset; listed in the contract: served with the settings' terms */
 };
 
@@ -126,6 +127,8 @@ struct engine {
     bool funds_news;    /* some channel's funds changed since the last head */
     bool suspended_any; /* some channel has a close in a young block */
     bool recovered;
+    bool identity_known; /* the journal says whose it is */
+    const char *read_trouble;
 
     /* the turn: what the next flush writes and sends */
     struct buffer batch, frames, calls, body;

@@ -1,23 +1,21 @@
-/* Following the contract's events. Each new head is worked through in one round, one question to the node at
- * a time:
+/* Following the contract's events. Each new head is worked through in one round, one question at a time:
  *
  *     anchor    is the last block given as confirmed still in the chain? no → too_deep, said once
  *     chunks    from `next` to the confirmed head, a range of blocks each: its last block, its logs, the
- * times of the blocks that have any, its last block again. If that is the same, the logs in between were this
- *               chain's, and they are given as confirmed; if not, the round ends and the next one starts
- * afresh boundary  the confirmed head itself, where no chunk has shown it early     the logs of the blocks
- * above it, given unconfirmed, each once while its block stands head      the owner is told how far all this
- * went
+ *               times of the blocks that have any, its last block again. If that is the same, the logs in
+ *               between were this chain's, and are given as confirmed; if not, the round begins afresh
+ *     boundary  the confirmed head itself, where no chunk has shown it
+ *     early     the logs of the blocks above it, given unconfirmed, each once while its block stands
+ *     head      the owner is told how far all this went
  *
  * Whatever goes wrong ends the round; the pulse begins another. A refused range of logs is halved, and grows
  * again after some good ones. A lower head than seen before is either a node that lags (waited for) or, if a
  * block is known to have had another hash, a reorganisation.
  *
- * Some nodes show a block before its logs. Where the block's bloom says there may be some, and none come, the
- * round is repeated a few times before that is believed (a bloom may be wrong in this direction).
- *
- * What was seen while it was young must be among what is confirmed, or its block must be gone: otherwise the
- * node is not believed.
+ * Some nodes show a block before its logs. Where the block's bloom says there may be some, and none come,
+ * the round is repeated a few times before that is believed (a bloom may be wrong in this direction). What
+ * was seen while it was young must be among what is confirmed, or its block must be gone: otherwise the node
+ * is not believed.
  */
 #include <inttypes.h>
 #include <stdio.h>

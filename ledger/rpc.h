@@ -3,8 +3,9 @@
  *     PROBING  the chain id is being asked for: at the start, and after every failure. Calls wait.
  *              right chain → GOOD; wrong chain → WRONG; no good answer → again, with backoff
  *     GOOD     calls go out, at most RPC_IN_FLIGHT_MAX at once, in the order they came
- *              a call fails (no connection, no answer in time, HTTP error, not JSON-RPC) → PROBING, it is
- * tried again WRONG    as PROBING, but calls with limited tries are answered LEDGER_WRONG_CHAIN
+ *              a call fails (no connection, no answer in time, HTTP error, not JSON-RPC) → PROBING;
+ *              the call is tried again
+ *     WRONG    as PROBING, but calls with limited tries are answered LEDGER_WRONG_CHAIN
  *
  * A failed probe counts as a try of every call that waits, so a call with limited tries is answered in
  * bounded time. An error object is an answer, never a failure. All answers are given from the event loop,

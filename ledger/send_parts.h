@@ -3,9 +3,11 @@
  *
  *     WAITING    in the key's queue
  *     PREPARING  one per key at a time: gas estimated, fees and nonce asked for, signed, broadcast
- *     BLOCKED    its estimate failed while earlier ones of the key were not mined: estimated again when one
- * is PENDING    broadcast, not mined: replaced with higher fees until it is MINED      has a receipt, not yet
- * `confirmations` deep: back to PENDING if a reorganisation takes the receipt
+ *     BLOCKED    its estimate failed while earlier ones of the key were not mined: estimated again
+ *                when one is
+ *     PENDING    broadcast, not mined: replaced with higher fees until it is
+ *     MINED      has a receipt, not yet `confirmations` deep: PENDING again if a reorganisation takes
+ *                the receipt
  *
  * Whatever the node answered to a broadcast, the receipt decides: a transaction counts as never sent only if
  * the node refused it and knows no receipt of it.

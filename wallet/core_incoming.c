@@ -360,8 +360,9 @@ void wallet_incoming_restore(struct wallet_core *core, struct wallet_channel *ow
         found[i]->code = counters[i] != 0 ? CODE_OK : CODE_INVOICE;
         wallet_payment_in_index(core, found[i]);
         wallet_payment_in_write(core, found[i]);
-        if (counters[i] == 0)
-            (void)channel_mark_failed(own->channel, &found[i]->key.id);
+        /* A lock of which no secret is known is failed, once connected, by wallet_incoming_resume. */
+        bool known = counters[i] != 0 || channel_mark_failed(own->channel, &found[i]->key.id);
+        ensure(known);
     }
     free(conditions);
     free(counters);

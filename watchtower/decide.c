@@ -333,7 +333,8 @@ static void decide_unlocks(struct decision *decision, const struct appointment *
             continue;
         if (held->registered_at != 0 && held->registered_at <= lock->expiry)
             send_unlock(decision, appointment, &tree, lock);
-        else if (tower_block_time(tower) <= lock->expiry && tower_time_estimate(tower) <= lock->expiry)
+        else if (tower_block_time(tower) <= lock->expiry &&
+                 !(sender_served && tower_time_estimate(tower) > lock->expiry))
             wait_until(decision, lock->expiry + 1);
         else if (sender_served)
             send_unlock(decision, appointment, &tree, lock);
@@ -355,10 +356,11 @@ static void set_next_look(const struct decision *decision)
 {
     const struct tower *tower = decision->tower;
     struct watch *watch = decision->watch;
+    bool soon = decision->at_time <= tower_time_estimate(tower);
     /* Each block of a dispute may bring, or by a reorganisation take back, a challenge. */
     watch->look_at_block =
-        tower->head.number + (watch->state.status == CHANNEL_CLOSING ? 1 : CLOSED_LOOK_BLOCKS);
-    watch->look_at_time = decision->at_time > tower_time_estimate(tower) ? decision->at_time : UINT64_MAX;
+        tower->head.number + (soon || watch->state.status == CHANNEL_CLOSING ? 1 : CLOSED_LOOK_BLOCKS);
+    watch->look_at_time = soon ? UINT64_MAX : decision->at_time;
     watch->look_at_ms = decision->retry_ms;
 }
 

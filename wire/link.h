@@ -62,7 +62,7 @@ struct link_server_options {
     struct tls_identity *identity;
     struct secret_key key;      /* the hub's or tower's ledger key; copied, wiped on free */
     struct domain domain;
-    uint32_t connections_max;           /* further ones are closed at once; 0: 10000 */
+    uint32_t connections_max;           /* further ones are closed at once, without a callback; 0: 10000 */
     uint32_t handshakes_max;            /* not authenticated yet; 0: 256 */
     bool tower;                 /* towers take APPOINT and FETCH, hubs the channel messages */
 };
@@ -74,7 +74,7 @@ uint16_t link_server_port(const struct link_server *server);
 size_t link_server_connections(const struct link_server *server);
 /* No new connections; the open ones stay. */
 void link_server_stop(struct link_server *server);
-/* Closes the open ones too (without `closed` calls). */
+/* Closes the open ones too (without `closed` calls). Not from within a callback of one of them. */
 void link_server_free(struct link_server *server);
 
 /* ---- client ---- */
@@ -95,14 +95,16 @@ struct link *link_connect(struct event_base *base, const struct link_client_opti
 
 /* ---- both ---- */
 
-/* Queues a frame made by message_encode. Does nothing on a link that is closing. */
+/* Queues a frame made by message_encode. Does nothing on a link that is closing, or not ready yet. */
 void link_send_frame(struct link *link, const uint8_t *frame, size_t length);
 /* Encodes and queues. */
 void link_send(struct link *link, const struct message *message);
 /* Sends ERROR with this code (its text from base/code.h if text is NULL); fatal: closes after it has left. */
 void link_send_error(struct link *link, enum code code, const char *text, bool fatal,
                      const struct error_reference *reference);
-/* Closes after what is queued has left (bounded by a second), without a `closed` call; frees it. */
+/* Closes after what is queued has left (bounded by a second), without a `closed` call; frees it. The loop must turn for
+ * that: a program that ends after this lets event_base_dispatch return by itself before it frees the base. Safe in
+ * every callback; no other callback comes after it. */
 void link_close(struct link *link);
 /* Stops, or goes on, reading from this peer: the owner's own back-pressure. */
 void link_pause(struct link *link, bool pause);

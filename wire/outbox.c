@@ -81,20 +81,40 @@ static struct block *block_for_put(struct outbox *outbox)
     return block;
 }
 
-void outbox_put(struct outbox *outbox, uint64_t sequence, uint64_t peer, const struct message *message)
+/* Opens an entry; the frame is appended to the result, then entry_end. */
+static struct buffer *entry_begin(struct outbox *outbox, uint64_t *sequence, size_t *start)
 {
-    if (sequence == 0)
-        sequence = outbox->sequence;
-    ensure(sequence >= outbox->sequence);
-    outbox->sequence = sequence;
-
+    if (*sequence == 0)
+        *sequence = outbox->sequence;
+    ensure(*sequence >= outbox->sequence);
+    outbox->sequence = *sequence;
     struct buffer *bytes = &block_for_put(outbox)->bytes;
-    size_t start = bytes->length;
+    *start = bytes->length;
     (void)buffer_extend(bytes, sizeof(struct entry));
-    message_encode(bytes, message);
-    struct entry entry = {sequence, peer, bytes->length - start - sizeof entry};
+    return bytes;
+}
+
+static void entry_end(struct outbox *outbox, struct buffer *bytes, size_t start, uint64_t sequence, uint64_t peer)
+{
+    struct entry entry = {sequence, peer, bytes->length - start - sizeof(struct entry)};
     memcpy(bytes->data + start, &entry, sizeof entry);
     outbox->waiting += entry.length;
+}
+
+void outbox_put_frame(struct outbox *outbox, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length)
+{
+    size_t start;
+    struct buffer *bytes = entry_begin(outbox, &sequence, &start);
+    buffer_append(bytes, frame, length);
+    entry_end(outbox, bytes, start, sequence, peer);
+}
+
+void outbox_put(struct outbox *outbox, uint64_t sequence, uint64_t peer, const struct message *message)
+{
+    size_t start;
+    struct buffer *bytes = entry_begin(outbox, &sequence, &start);
+    message_encode(bytes, message);
+    entry_end(outbox, bytes, start, sequence, peer);
 }
 
 /* The first block has been read to its end. */

@@ -18,6 +18,8 @@ void outbox_free(struct outbox *outbox);
 /* Encodes and queues. sequence: 0 if nothing needs to be durable first (it still leaves after earlier frames). Tags may
  * not fall. */
 void outbox_put(struct outbox *outbox, uint64_t sequence, uint64_t peer, const struct message *message);
+/* The same for a frame that is encoded already. */
+void outbox_put_frame(struct outbox *outbox, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length);
 /* Delivers every frame whose sequence, and those before it, are <= durable. */
 void outbox_release(struct outbox *outbox, uint64_t durable);
 /* Bytes waiting: an owner stops reading peers above a limit. */

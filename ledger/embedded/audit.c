@@ -21,6 +21,7 @@ struct audit {
     const struct state *state;
     const struct address *contract;
     struct tally *tallies;
+    struct uint256 coins; /* all accounts' */
     const char *wrong;
 };
 
@@ -59,6 +60,8 @@ static void count(void *context, uint8_t type, const uint8_t *key, size_t key_le
         tally_balance(audit, key, value);
     else if (type == RECORD_ASSET)
         tally_of(audit, key);
+    else if (type == RECORD_ACCOUNT && !uint256_add(audit->coins, uint256_load(value), &audit->coins))
+        audit->wrong = "coin balances sum to more than there can be";
 }
 
 static void tally_check(struct audit *audit, const struct tally *tally)
@@ -85,6 +88,11 @@ const char *records_audit(const struct state *state, const struct address *contr
 {
     struct audit audit = {.state = state, .contract = contract};
     state_each(state, count, &audit);
+    struct coins coins = coins_load(state);
+    struct uint256 circulating;
+    if (!uint256_subtract(coins.issued, coins.burned, &circulating) ||
+        !uint256_equal(circulating, audit.coins))
+        audit.wrong = "coin balances do not sum to what was issued less what was burned";
     struct tally *tally, *next;
     HASH_ITER(hh, audit.tallies, tally, next)
     {

@@ -7,7 +7,7 @@
 bool record_is_state(uint8_t type)
 {
     return (type >= RECORD_ACCOUNT && type <= RECORD_ALLOWANCE) ||
-           (type >= RECORD_ASSET && type <= RECORD_COUNTER);
+           (type >= RECORD_ASSET && type <= RECORD_COINS);
 }
 
 /* A value being written; each is far below the room. */
@@ -113,6 +113,23 @@ void counter_save(struct state *state, enum counter which, uint64_t number)
     struct writer value = {.length = 0};
     put_u64(&value, number);
     save(state, RECORD_COUNTER, &key, 1, &value);
+}
+
+struct coins coins_load(const struct state *state)
+{
+    struct reader value = value_of(state, RECORD_COINS, NULL, 0);
+    struct coins coins;
+    coins.issued = take_number(&value);
+    coins.burned = take_number(&value);
+    return coins;
+}
+
+void coins_save(struct state *state, const struct coins *coins)
+{
+    struct writer value = {.length = 0};
+    put_number(&value, coins->issued);
+    put_number(&value, coins->burned);
+    save(state, RECORD_COINS, NULL, 0, &value);
 }
 
 struct account account_load(const struct state *state, const struct address *address)

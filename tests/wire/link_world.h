@@ -152,6 +152,8 @@ static inline int world_tear_down(void **state)
 {
     struct world *world = *state;
     link_server_free(world->server);
+    /* Links that were closed with something queued end by themselves, within a second. */
+    event_base_dispatch(world->base);
     tls_identity_free(world->identity);
     tls_identity_free(world->other_identity);
     event_base_free(world->base);

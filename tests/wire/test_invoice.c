@@ -123,8 +123,14 @@ static void any_other_character_is_noticed(void **state)
     for (size_t i = 5; i < length; i++) {
         strcpy(changed, text);
         changed[i] = alphabet[(size_t)(strchr(alphabet, text[i]) - alphabet + 1 + (ptrdiff_t)i % 7) % 32];
-        if (strcmp(changed, text) != 0)
-            assert_int_not_equal(decode(changed), INVOICE_OK);
+        assert_string_not_equal(changed, text);
+        struct invoice got;
+        if (invoice_decode(changed, &got) == INVOICE_OK) {
+            /* Not signed: where the hub is, and the parity, which is a hint. */
+            memcpy(got.endpoint, invoice.endpoint, sizeof got.endpoint);
+            got.signature.bytes[32] ^= (got.signature.bytes[32] ^ invoice.signature.bytes[32]) & 0x80;
+            assert_memory_equal(&got, &invoice, sizeof got);
+        }
         strcpy(changed, text);
         changed[i] = '\0';
         assert_int_not_equal(decode(changed), INVOICE_OK);

@@ -1,0 +1,68 @@
+/* What the files of the channel machine share; not for other folders. */
+#ifndef RILL_CHANNEL_MACHINE_H
+#define RILL_CHANNEL_MACHINE_H
+
+#include "channel/channel.h"
+
+/* Most drops of the own stream that may wait for REVOKE; the peer's are bounded by what it can lock. */
+#define OWN_DROPS_MAX 1024
+
+/* What the operations of one update have done to a stream so far. Its locks are changed in place; the rest is only
+ * taken over when the whole update is good. */
+struct progress {
+    struct amount transferred, locked;
+    struct amount frozen; /* the stream's frozen sum with what this update dropped */
+    struct amount dropped;
+    uint64_t last_lock_id;
+    bool drops; /* an expire or cancel was among them */
+    bool held;  /* an expire is ahead of the own view by less than the margin */
+};
+
+struct draft {
+    struct progress progress;
+    uint64_t signed_last_lock_id; /* the stream's, before the draft */
+    size_t body_bytes;            /* an upper bound */
+    struct pending_lock *touched; /* per operation, the lock it added or removed; NULL while none did */
+    size_t count, capacity;
+    struct operation *operations;
+};
+
+/* The own stream's newest state with its draft. */
+struct progress own_progress(const struct channel *channel);
+struct progress stream_progress(const struct stream *stream);
+
+/* Applies one operation of an update to the stream's locks and the progress. `touched` gets the lock added or removed.
+ * lenient: an expire that is early by less than the margin sets `held` instead of being refused.
+ * Returns CODE_OK or, nothing changed, the code of the broken rule. */
+enum code stream_apply(struct stream *stream, struct progress *progress, const struct channel_view *view,
+                       const struct operation *operation, struct pending_lock *touched, bool lenient) MUST_USE;
+/* Takes an applied operation's change of the locks back; in the reverse order of their application. */
+void stream_undo(struct stream *stream, const struct operation *operation, const struct pending_lock *touched);
+bool operation_changes_locks(const struct operation *operation);
+/* Records that update `nonce` dropped `amount`. */
+void stream_add_drop(struct stream *stream, uint64_t nonce, struct amount amount);
+/* Frees the drops up to min_nonce; returns their sum. */
+struct amount stream_free_drops(struct stream *stream, uint64_t min_nonce);
+void stream_clear(struct stream *stream); /* frees what it owns; zero after */
+
+/* The available amount of a side by one view of the ledger, with the own stream as `own` says. */
+wide available_by(const struct channel *channel, enum side side, const struct channel_funds *funds,
+                  const struct progress *own);
+wide balance_by(const struct channel *channel, enum side side, const struct channel_funds *funds,
+                struct amount own_transferred);
+bool channel_accepts(const struct channel *channel); /* open, and not stopped by this side */
+/* Is it the peer's? Learns the peer's key with its first good signature. */
+bool peer_signed(struct channel *channel, const struct channel_view *view, const struct hash *digest,
+                 const struct signature *signature) MUST_USE;
+/* What must hold whenever a public function returns, as far as it is cheap to look at. */
+void channel_check(const struct channel *channel);
+
+void mark_place(struct channel *channel, enum side side, uint64_t lock_id);
+/* Forgets the draft's operations; the locks stay as they made them. */
+void draft_free(struct channel *channel);
+/* The lock of a place as the newest signed proof has it (the draft's changes undone); NULL if empty. */
+const struct pending_lock *signed_lock_at(const struct channel *channel, enum side side, unsigned place);
+/* Forgets kept updates up to a nonce that the peer has acknowledged. */
+void kept_forget(struct channel *channel, uint64_t nonce);
+
+#endif

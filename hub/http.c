@@ -1,0 +1,183 @@
+/* What the operator sees, over HTTP on loopback: /metrics (Prometheus), /healthz, /settlements, /balances, and
+ * POST /settle, which plans a batch now. */
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "hub/hub_state.h"
+
+#include <netinet/in.h>
+
+#define REQUEST_BYTES_MAX 4096
+
+static void put(struct evbuffer *out, const char *name, const char *type, const char *help, uint64_t value)
+{
+    evbuffer_add_printf(out, "# HELP rill_%s %s\n# TYPE rill_%s %s\nrill_%s %" PRIu64 "\n", name, help, name, type,
+                        name, value);
+}
+
+static void put_process(struct evbuffer *out, const struct hub *hub)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    uint64_t cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000u +
+                      (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    put(out, "cpu_microseconds_total", "counter", "User and system time of this process.", cpu_us);
+    put(out, "resident_peak_kib", "gauge", "Highest resident memory.", (uint64_t)usage.ru_maxrss);
+    put(out, "uptime_seconds", "gauge", "Since start.", (clock_monotonic_us() - hub->started_us) / 1000000);
+    struct store_figures store = store_figures(hub->journal);
+    put(out, "journal_batches_total", "counter", "Batches written.", store.batches);
+    put(out, "journal_bytes_total", "counter", "Bytes written.", store.bytes);
+    put(out, "journal_syncs_total", "counter", "fsyncs.", store.syncs);
+    put(out, "journal_sync_microseconds_total", "counter", "Time in fsync.", store.sync_us_total);
+    put(out, "journal_sync_microseconds_max", "gauge", "Longest fsync.", store.sync_us_max);
+    put(out, "journal_checkpoints_total", "counter", "Foldings.", store.checkpoints);
+    put(out, "outbox_bytes", "gauge", "Frames that wait for the disk.", outbox_bytes(hub->outbox));
+}
+
+static void put_engine(struct evbuffer *out, const struct engine_figures *figures)
+{
+    put(out, "clients", "gauge", "Clients known.", figures->clients);
+    put(out, "clients_online", "gauge", "Clients connected.", figures->clients_online);
+    put(out, "channels", "gauge", "Channels known.", figures->channels);
+    put(out, "channels_open", "gauge", "Channels open.", figures->channels_open);
+    put(out, "payments_direct_total", "counter", "Direct payments taken.", figures->payments_direct);
+    put(out, "payments_locked_total", "counter", "Locked payments taken.", figures->payments_locked);
+    put(out, "payments_completed_total", "counter", "Payments with a receipt.", figures->payments_revealed);
+    put(out, "payments_failed_total", "counter", "Locked payments failed.", figures->payments_failed);
+    put(out, "payments_refunded_total", "counter", "Direct payments refunded.", figures->payments_refunded);
+    put(out, "payments_kept", "gauge", "Payments in memory.", figures->payments_kept);
+    put(out, "updates_received_total", "counter", "Updates accepted.", figures->updates_received);
+    put(out, "updates_sent_total", "counter", "Updates signed.", figures->updates_sent);
+    put(out, "updates_refused_total", "counter", "Updates that broke a rule.", figures->updates_refused);
+    put(out, "updates_held_total", "counter", "Updates held back for a while.", figures->updates_held);
+    put(out, "volume_units_total", "counter", "Sum of completed payments.", figures->volume_units);
+    put(out, "fees_units_total", "counter", "Sum of their fees.", figures->fees_units);
+    put(out, "batches_settled_total", "counter", "Batches on the ledger.", figures->batches_settled);
+    put(out, "settle_items_total", "counter", "Items settled.", figures->settle_items);
+    put(out, "settle_skipped_total", "counter", "Items or funds skipped.", figures->settle_skipped);
+    put(out, "closes_seen_total", "counter", "Unilateral closes seen.", figures->closes_seen);
+    put(out, "challenges_total", "counter", "Closes challenged by the hub itself.", figures->challenges);
+    put(out, "block_confirmed", "gauge", "Newest confirmed block.", figures->block_confirmed);
+}
+
+static void reply(struct evhttp_request *request, int code, const char *type, struct evbuffer *body)
+{
+    evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
+    evhttp_send_reply(request, code, code == 200 ? "OK" : "Not now", body);
+    evbuffer_free(body);
+}
+
+static void on_metrics(struct evhttp_request *request, void *context)
+{
+    struct hub *hub = context;
+    struct evbuffer *body = evbuffer_new();
+    ensure(body != NULL);
+    put_process(body, hub);
+    if (hub->engine != NULL) {
+        struct engine_figures figures = engine_figures(hub->engine);
+        put_engine(body, &figures);
+    }
+    reply(request, 200, "text/plain; version=0.0.4", body);
+}
+
+static void on_health(struct evhttp_request *request, void *context)
+{
+    struct hub *hub = context;
+    struct evbuffer *body = evbuffer_new();
+    ensure(body != NULL);
+    const char *trouble = hub->ledger == NULL ? "" : ledger_trouble(hub->ledger);
+    bool good = hub->serving && trouble[0] == '\0' && !hub->stopping;
+    evbuffer_add_printf(body, "{\"serving\":%s,\"ledger\":\"", hub->serving ? "true" : "false");
+    for (const char *at = trouble; *at != '\0'; at++)
+        if (*at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
+            evbuffer_add(body, at, 1);
+    evbuffer_add_printf(body, "\"}\n");
+    reply(request, good ? 200 : 503, "application/json", body);
+}
+
+static void reply_json(struct evhttp_request *request, struct hub *hub,
+                       void (*write)(const struct engine *engine, struct buffer *out))
+{
+    struct evbuffer *body = evbuffer_new();
+    struct buffer text = {0};
+    ensure(body != NULL);
+    if (hub->engine != NULL)
+        write(hub->engine, &text);
+    evbuffer_add(body, text.data, text.length);
+    evbuffer_add(body, "\n", 1);
+    buffer_free(&text);
+    reply(request, hub->engine == NULL ? 503 : 200, "application/json", body);
+}
+
+static void on_settlements(struct evhttp_request *request, void *context)
+{
+    reply_json(request, context, engine_report);
+}
+
+static void on_balances(struct evhttp_request *request, void *context)
+{
+    reply_json(request, context, engine_balances);
+}
+
+static void on_settle(struct evhttp_request *request, void *context)
+{
+    struct hub *hub = context;
+    struct evbuffer *body = evbuffer_new();
+    ensure(body != NULL);
+    if (evhttp_request_get_command(request) != EVHTTP_REQ_POST) {
+        evbuffer_add_printf(body, "{\"error\":\"POST /settle plans a batch\"}\n");
+        reply(request, 405, "application/json", body);
+        return;
+    }
+    if (hub->serving) {
+        engine_settle(hub->engine);
+        hub_turn_soon(hub);
+    }
+    evbuffer_add_printf(body, "{\"planned\":%s}\n", hub->serving ? "true" : "false");
+    reply(request, hub->serving ? 200 : 503, "application/json", body);
+}
+
+bool http_listen(struct hub *hub)
+{
+    char host[HOST_BYTES_MAX + 1];
+    uint16_t port;
+    if (!endpoint_split(hub->settings->http, host, &port)) {
+        hub_fail(hub, "--http %s is not ADDRESS:PORT", hub->settings->http);
+        return false;
+    }
+    hub->http = evhttp_new(hub->base);
+    ensure(hub->http != NULL);
+    evhttp_set_max_body_size(hub->http, REQUEST_BYTES_MAX);
+    evhttp_set_max_headers_size(hub->http, REQUEST_BYTES_MAX);
+    evhttp_set_timeout(hub->http, 10);
+    evhttp_set_allowed_methods(hub->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST);
+    evhttp_set_cb(hub->http, "/metrics", on_metrics, hub);
+    evhttp_set_cb(hub->http, "/healthz", on_health, hub);
+    evhttp_set_cb(hub->http, "/settlements", on_settlements, hub);
+    evhttp_set_cb(hub->http, "/balances", on_balances, hub);
+    evhttp_set_cb(hub->http, "/settle", on_settle, hub);
+    struct evhttp_bound_socket *bound = evhttp_bind_socket_with_handle(hub->http, host, port);
+    if (bound == NULL) {
+        hub_fail(hub, "%s:%u for --http cannot be had: is it in use? Choose another port", host, port);
+        return false;
+    }
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+    ensure(getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&address, &length) == 0);
+    hub->http_port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                                         : ((struct sockaddr_in *)&address)->sin_port);
+    log_info("metrics on http://%s:%u/metrics", host, hub->http_port);
+    return true;
+}
+
+void http_free(struct hub *hub)
+{
+    if (hub->http != NULL)
+        evhttp_free(hub->http);
+}

@@ -1,0 +1,169 @@
+/* rill-hubd: reads its settings and its key, then runs the hub. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "crypto/key_file.h"
+#include "hub/hub.h"
+
+struct flags {
+    struct hub_settings hub;
+    const char *contract, *key_file, *passphrase_file, *tower_address, *log_format, *log_level;
+    uint64_t reveal_margin_s, min_expiry_s, max_expiry_s, settle_window_s;
+    uint64_t base_fee, fee_ppm, direct_limit, reserve_bps, min_lock, max_lock, locks_per_payer;
+    uint64_t waiting_max, inbound_max, tower_silence_s, settle_interval_s, settle_collect_ms, idle_bps;
+};
+
+static enum options_result read_flags(struct flags *flags, int argc, char **argv)
+{
+    struct hub_settings *hub = &flags->hub;
+    const struct option_row rows[] = {
+        {"data", OPTION_TEXT, &hub->data, "rill-hub", 0, 0, "FOLDER", "Journal and TLS certificate; made if missing."},
+        {"listen", OPTION_TEXT, &hub->listen, "127.0.0.1:9735", 0, 0, "ADDRESS:PORT",
+         "Where wallets connect; port 0: the system chooses."},
+        {"http", OPTION_TEXT, &hub->http, "127.0.0.1:9745", 0, 0, "ADDRESS:PORT",
+         "Metrics, health and settlement reports for operators; keep it on loopback."},
+        {"port-file", OPTION_TEXT, &hub->port_file, NULL, 0, 0, "FILE",
+         "Gets a line 'PORT HTTP-PORT' once the hub serves."},
+        {"key-file", OPTION_TEXT, &flags->key_file, "hub.json", 0, 0, "FILE", "Keystore of the hub's key."},
+        {"passphrase-file", OPTION_TEXT, &flags->passphrase_file, NULL, 0, 0, "FILE",
+         "File whose first line is its passphrase; without it, the variable RILL_HUBD_PASSPHRASE."},
+        {"ledger", OPTION_TEXT, &hub->ledger_url, "http://127.0.0.1:8545", 0, 0, "URL",
+         "JSON-RPC of the ledger node."},
+        {"contract", OPTION_TEXT, &flags->contract, "0x0000000000000000000000000000000052696c6c", 0, 0, "ADDRESS",
+         "The Rill contract; the default is the embedded ledger's."},
+        {"chain-id", OPTION_NUMBER, &hub->chain_id, "0", 0, UINT64_MAX, "NUMBER",
+         "The chain the node must be on; 0: whatever it says."},
+        {"confirmations", OPTION_NUMBER, &hub->confirmations, "3", 0, 10000, "BLOCKS",
+         "How deep a block must lie before it counts."},
+        {"poll-ms", OPTION_NUMBER, &hub->poll_ms, "500", 10, 60000, "MILLISECONDS",
+         "How often the node is asked for its newest block."},
+        {"tower", OPTION_TEXT, &hub->tower, NULL, 0, 0, "ADDRESS:PORT", "The hub's watchtower; none by default."},
+        {"tower-address", OPTION_TEXT, &flags->tower_address, NULL, 0, 0, "ADDRESS",
+         "The watchtower's ledger address; needed with --tower."},
+        {"tower-silence-s", OPTION_NUMBER, &flags->tower_silence_s, "600", 1, 864000, "SECONDS",
+         "A tower silent this long is dismissed: revocations no longer wait for it."},
+        {"base-fee", OPTION_NUMBER, &flags->base_fee, "1", 0, AMOUNT_LIMIT - 1, "UNITS", "Fee of every payment."},
+        {"fee-ppm", OPTION_NUMBER, &flags->fee_ppm, "1000", 0, 1000000, "PPM",
+         "And this many millionths of its amount."},
+        {"direct-limit", OPTION_NUMBER, &flags->direct_limit, "10000000", 0, AMOUNT_LIMIT - 1, "UNITS",
+         "Wallets lock payments from this amount up."},
+        {"reserve-bps", OPTION_NUMBER, &flags->reserve_bps, "100", 0, 10000, "BPS",
+         "Share of its deposit, in hundredths of a percent, that a client keeps until it closes."},
+        {"min-lock", OPTION_NUMBER, &flags->min_lock, "1000000", 1, AMOUNT_LIMIT - 1, "UNITS",
+         "Least amount of a locked payment; keep it above what enforcing a lock on the ledger costs."},
+        {"max-lock", OPTION_NUMBER, &flags->max_lock, "1000000000000", 1, AMOUNT_LIMIT - 1, "UNITS",
+         "Most of one locked payment."},
+        {"locks-per-payer", OPTION_NUMBER, &flags->locks_per_payer, "128", 1, LOCKS_PER_STREAM_MAX, "NUMBER",
+         "Locked payments under way per payer."},
+        {"reveal-margin-s", OPTION_NUMBER, &flags->reveal_margin_s, "60", 1, 86400, "SECONDS",
+         "Safety margin before a lock's expiry."},
+        {"min-expiry-s", OPTION_NUMBER, &flags->min_expiry_s, "600", 4, 864000, "SECONDS",
+         "Least time a payment may have; more than three margins."},
+        {"max-expiry-s", OPTION_NUMBER, &flags->max_expiry_s, "86400", 10, 8640000, "SECONDS",
+         "Most time a payment may have."},
+        {"settle-window-s", OPTION_NUMBER, &flags->settle_window_s, "3600", 60, 864000, "SECONDS",
+         "How long a signed settlement item stays good."},
+        {"settle-interval-s", OPTION_NUMBER, &flags->settle_interval_s, "60", 0, 864000, "SECONDS",
+         "A netted batch is planned this often; 0: only on POST /settle."},
+        {"settle-collect-ms", OPTION_NUMBER, &flags->settle_collect_ms, "2000", 10, 600000, "MILLISECONDS",
+         "How long clients have to sign their item before the batch goes without them."},
+        {"idle-bps", OPTION_NUMBER, &flags->idle_bps, "12000", 0, 65535, "BPS",
+         "Hub funds in a channel count as idle above this share of the room it needs."},
+        {"inbound-max", OPTION_NUMBER, &flags->inbound_max, "100000000", 0, AMOUNT_LIMIT - 1, "UNITS",
+         "Most room the hub gives a client that asks for a channel; 0: it opens none."},
+        {"waiting-max", OPTION_NUMBER, &flags->waiting_max, "10000", 1, 1000000, "NUMBER",
+         "Payments kept for one payee that is offline; more are refunded."},
+        {"connections", OPTION_NUMBER, &hub->connections_max, "20000", 1, 1000000, "NUMBER",
+         "Connections at once; further ones are closed."},
+        {"checkpoint-mib", OPTION_NUMBER, &hub->checkpoint_bytes, "64", 1, 65536, "MIB",
+         "Journal size at which old batches are folded together."},
+        {"log-format", OPTION_CHOICE, &flags->log_format, "text", 0, 0, "text|json", "Form of the log on stderr."},
+        {"log-level", OPTION_CHOICE, &flags->log_level, "info", 0, 0, "debug|info|warn|error",
+         "The least that is logged."},
+    };
+    const struct options options = {
+        .program = "rill-hubd",
+        .environment_prefix = "RILL_HUBD",
+        .usage = "[OPTIONS]",
+        .about = "Rill's payment-channel hub: opens channels with wallets and merchants over a base ledger, passes\n"
+                 "payments between them, settles netted batches. Every flag is optional with a local rill-ledgerd.\n"
+                 "Example: rill-hubd --key-file hub.json --passphrase-file hub.pass --ledger http://127.0.0.1:8545\n"
+                 "Exit codes: 0 stopped by a signal, 1 cannot go on (the log's last line says why), 2 wrong usage,\n"
+                 "70 the disk failed.",
+        .rows = rows,
+        .row_count = ARRAY_LENGTH(rows)};
+    size_t words;
+    return options_read(&options, argc, argv, NULL, 0, &words);
+}
+
+static bool engine_settings_of(const struct flags *flags, struct engine_settings *out)
+{
+    struct terms *terms = &out->terms;
+    *terms = (struct terms){.confirmations = (uint32_t)flags->hub.confirmations,
+                            .reveal_margin_s = flags->reveal_margin_s,
+                            .min_expiry_s = flags->min_expiry_s,
+                            .max_expiry_s = flags->max_expiry_s,
+                            .settle_window_s = flags->settle_window_s};
+    out->asset_terms = (struct asset_terms){.base_fee = {flags->base_fee},
+                                            .fee_ppm = (uint32_t)flags->fee_ppm,
+                                            .direct_limit = {flags->direct_limit},
+                                            .reserve_bps = (uint16_t)flags->reserve_bps,
+                                            .min_lock = {flags->min_lock},
+                                            .max_lock = {flags->max_lock},
+                                            .max_locks_per_payer = (uint32_t)flags->locks_per_payer};
+    out->waiting_max = (uint32_t)flags->waiting_max;
+    out->inbound_max = amount_of(flags->inbound_max);
+    out->tower_silence_s = flags->tower_silence_s;
+    out->settle_interval_s = flags->settle_interval_s;
+    out->settle_collect_ms = flags->settle_collect_ms;
+    out->idle_bps = (uint16_t)flags->idle_bps;
+    if (terms->min_expiry_s <= 3 * terms->reveal_margin_s || terms->max_expiry_s < terms->min_expiry_s) {
+        log_error("--min-expiry-s must be more than three times --reveal-margin-s and at most --max-expiry-s");
+        return false;
+    }
+    if (flags->min_lock > flags->max_lock) {
+        log_error("--min-lock must not be above --max-lock");
+        return false;
+    }
+    return true;
+}
+
+static bool settings_of(struct flags *flags)
+{
+    struct hub_settings *hub = &flags->hub;
+    hub->checkpoint_bytes <<= 20;
+    if (!hex_decode(flags->contract, hub->contract.bytes, sizeof(hub->contract.bytes))) {
+        log_error("--contract %s is not an address: 0x and 40 digits", flags->contract);
+        return false;
+    }
+    if (hub->tower != NULL && (flags->tower_address == NULL ||
+                               !hex_decode(flags->tower_address, hub->engine.tower.bytes, sizeof(struct address)))) {
+        log_error("--tower needs --tower-address, 0x and 40 digits: rill-towerd prints it at start");
+        return false;
+    }
+    return engine_settings_of(flags, &hub->engine);
+}
+
+int main(int argc, char **argv)
+{
+    struct flags flags = {0};
+    char message[512];
+    enum log_level level;
+    enum options_result result = read_flags(&flags, argc, argv);
+    if (result != OPTIONS_RUN)
+        return result == OPTIONS_DONE ? 0 : 2;
+    ensure(log_level_parse(flags.log_level, &level));
+    log_setup("rill-hubd", level, strcmp(flags.log_format, "json") == 0);
+    if (!settings_of(&flags))
+        return 2;
+    if (!key_file_open(flags.key_file, flags.passphrase_file, "RILL_HUBD_PASSPHRASE", &flags.hub.engine.key, message,
+                       sizeof(message))) {
+        log_error("%s", message);
+        return 1;
+    }
+    int code = hub_run(&flags.hub);
+    bytes_wipe(&flags.hub.engine.key, sizeof(flags.hub.engine.key));
+    return code;
+}

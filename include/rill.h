@@ -1,0 +1,227 @@
+/* Rill for programs: a wallet of a Rill hub, on a libevent loop. For wallet makers, merchants, load generators.
+ *
+ *     struct rill_ledger *ledger = rill_ledger_new(base, &ledger_options);       one, shared by any number of wallets
+ *     rill_ledger_wait(ledger, 10000);                                           or its `ready` callback
+ *     struct rill_wallet *wallet = rill_open(base, &options, &callbacks, me, why, sizeof(why));
+ *     … callbacks->ready … rill_pay(wallet, &request, id) … callbacks->paid, with the receipt …
+ *     rill_close_handle(wallet); rill_ledger_free(ledger);
+ *
+ * Everything runs on the loop's thread; callbacks come from the loop, never from within a call, and may call anything
+ * here, rill_close_handle included. Amounts are units of the asset (docs/wallet.md). Functions that can be refused
+ * return 0, or one of the protocol's codes (rill_code_name), and then have changed nothing.
+ */
+#ifndef RILL_H
+#define RILL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+struct rill_ledger;
+struct rill_wallet;
+
+#define RILL_TOWERS_MAX       4
+#define RILL_INVOICE_TEXT_MAX 2048
+#define RILL_UNLIMITED        UINT64_MAX
+
+/* ---- the ledger, followed once for all wallets that share it ---- */
+
+struct rill_ledger_options {
+    const char *url;        /* http://127.0.0.1:8545 */
+    uint8_t contract[20];   /* the hub's contract */
+    uint32_t confirmations; /* blocks before something counts */
+    uint32_t poll_ms;       /* 0: 500 */
+    uint64_t from_block;    /* where the contract's story begins; 0 is always right */
+    /* What is known already, so that wallets can open while the ledger is away; zero: asked of the ledger. What the
+     * ledger then says must agree, or nothing is connected. */
+    uint64_t chain_id;
+    uint8_t hub[20];
+    /* May be NULL. Chain, hub and challenge period are known, and agree with what was expected. */
+    void (*ready)(void *context, struct rill_ledger *ledger);
+    void *context;
+};
+/* Starts without touching the network. */
+struct rill_ledger *rill_ledger_new(struct event_base *base, const struct rill_ledger_options *options);
+/* After every wallet that uses it. */
+void rill_ledger_free(struct rill_ledger *ledger);
+bool rill_ledger_is_ready(const struct rill_ledger *ledger);
+/* Runs the loop until ready. Returns false when the time is up, or at once if the ledger is another one than expected:
+ * rill_ledger_trouble says why. */
+bool rill_ledger_wait(struct rill_ledger *ledger, uint32_t timeout_ms);
+/* One line for a person; "" while all is well. */
+const char *rill_ledger_trouble(const struct rill_ledger *ledger);
+uint64_t rill_ledger_chain_id(const struct rill_ledger *ledger);
+void rill_ledger_hub(const struct rill_ledger *ledger, uint8_t out[20]);
+/* Time of the newest confirmed block; 0: not in view yet. */
+uint64_t rill_ledger_time(const struct rill_ledger *ledger);
+
+/* ---- opening ---- */
+
+struct rill_tower {
+    const char *host;
+    uint16_t port;
+    uint8_t address[20];
+};
+
+struct rill_options {
+    uint8_t key[32];          /* secret; copied, wiped when closed */
+    const char *folder;       /* the wallet's journal; NULL: memory only, and a crash loses the wallet */
+    struct rill_ledger *ledger;
+    const char *hub_host;     /* NULL: stay offline (looking only) */
+    uint16_t hub_port;
+    struct rill_tower towers[RILL_TOWERS_MAX];
+    size_t tower_count;
+    uint64_t max_unsecured;   /* units that direct payments without a receipt may sum to, per asset; 0: 16 times the hub's
+                                 limit for direct payments; RILL_UNLIMITED */
+    uint64_t max_unsecured_per_payee; /* the same towards one payee; 0: 4 times */
+    uint64_t history_max;     /* finished payments kept longer than the protocol asks; 0: none */
+    bool recover;             /* take over what hub and towers show of a wallet that lost its folder */
+    const char *agent;        /* NULL: "rill/0.1" */
+};
+
+enum rill_mode { RILL_AUTO = 0, RILL_DIRECT = 1, RILL_LOCKED = 2 };
+
+struct rill_payment {
+    bool outgoing, locked;
+    uint8_t id[16];
+    uint8_t channel[32], asset[20];
+    uint8_t payee[20];     /* outgoing */
+    uint64_t amount, fee;
+    uint8_t secret_hash[32];
+    bool has_secret;       /* outgoing: paid, and this is the receipt */
+    uint8_t secret[32];
+    uint64_t expiry, created; /* Unix seconds */
+    bool is_final;
+    const char *state;     /* "waiting", "sent", "paid", "failing", "failed", "lost"; "received", "arriving", "refused", "sent back" */
+    int code;              /* why it failed; 0 if it did not */
+    const char *memo;      /* valid during the call */
+};
+
+struct rill_settlement {
+    uint8_t channel[32], asset[20];
+    uint64_t amount; /* paid out to the client */
+    bool close;
+    bool settled;    /* false: refused (code), or its deadline passed (code 60) */
+    int code;
+    uint8_t transaction[32];
+};
+
+/* Any of them may be NULL. */
+struct rill_callbacks {
+    /* Connected, every channel is in step with the hub, and the ledger is in view. Again after each reconnect. */
+    void (*ready)(void *context, struct rill_wallet *wallet);
+    /* The connection is gone, or could not be made; it is tried again by itself. */
+    void (*offline)(void *context, struct rill_wallet *wallet, const char *reason);
+    void (*paid)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
+    void (*failed)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
+    void (*received)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
+    void (*funds)(void *context, struct rill_wallet *wallet, const uint8_t asset[20]);
+    void (*settlement)(void *context, struct rill_wallet *wallet, const struct rill_settlement *settlement);
+    /* The hub does not open or fund what rill_open_request asked for. */
+    void (*open_refused)(void *context, struct rill_wallet *wallet, const uint8_t asset[20], int code, const char *text);
+    /* A close on the ledger goes on: one line; done: finished, and all that could be claimed is; paid_out: units. */
+    void (*closing)(void *context, struct rill_wallet *wallet, const uint8_t channel[32], const char *text, bool done,
+                    uint64_t paid_out);
+    /* rill_options.recover: every channel that was shown is taken over, or left with its reason (trouble). */
+    void (*recovered)(void *context, struct rill_wallet *wallet);
+    void (*trouble)(void *context, struct rill_wallet *wallet, const char *text);
+};
+
+/* NULL, and one line in message, on failure: the folder is in use or damaged, belongs to another key, hub or ledger; the
+ * key is none; the ledger's chain and hub are not known yet. */
+struct rill_wallet *rill_open(struct event_base *base, const struct rill_options *options,
+                              const struct rill_callbacks *callbacks, void *context, char *message, size_t message_size);
+/* Makes everything durable, closes the connection, frees. NULL is allowed. */
+void rill_close_handle(struct rill_wallet *wallet);
+void rill_address(const struct rill_wallet *wallet, uint8_t out[20]);
+bool rill_is_ready(const struct rill_wallet *wallet);
+/* Nothing signed is unacknowledged and nothing waits: a good moment to close the handle. */
+bool rill_is_idle(const struct rill_wallet *wallet);
+
+/* ---- payments ---- */
+
+/* An invoice of this wallet, durable when this returns; 0 amount: the payer chooses. text: RILL_INVOICE_TEXT_MAX.
+ * secret_hash may be NULL. */
+int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount, uint64_t lifetime_s,
+                        const char *memo, char *text, uint8_t secret_hash[32]);
+
+struct rill_invoice {
+    uint8_t payee[20], asset[20], secret_hash[32];
+    uint64_t amount; /* 0: the payer chooses */
+    uint64_t expiry;
+    char memo[257];
+};
+/* Reads an invoice, checks its signature and that it is for this wallet's ledger and hub. Returns false and one line in
+ * message otherwise. */
+bool rill_invoice_read(const struct rill_wallet *wallet, const char *text, struct rill_invoice *out, char *message,
+                       size_t message_size);
+
+struct rill_request {
+    const char *invoice; /* then payee, asset, secret_hash and expiry come from it, and amount only where it leaves it open */
+    uint8_t payee[20], asset[20], secret_hash[32];
+    uint64_t amount;
+    uint64_t expiry;     /* Unix seconds; 0: as soon as the hub allows */
+    enum rill_mode mode;
+    const char *memo;    /* NULL: none */
+};
+/* 0: under way, `paid` or `failed` follows; id gets its 16 bytes (may be NULL). Else why it is refused: rill_refusal has
+ * the sentence. */
+int rill_pay(struct rill_wallet *wallet, const struct rill_request *request, uint8_t id[16]);
+/* Why the last call was refused. */
+const char *rill_refusal(const struct rill_wallet *wallet);
+
+/* Payments, outgoing then incoming, each oldest first; the visitor returns false to stop. */
+typedef bool rill_visit(void *context, const struct rill_payment *payment);
+void rill_history(const struct rill_wallet *wallet, rill_visit *visit, void *context);
+
+/* ---- money ---- */
+
+enum rill_stage { RILL_NONE = 0, RILL_OPEN = 1, RILL_CLOSING = 2, RILL_CLOSED = 3 };
+
+struct rill_balance {
+    uint8_t channel[32], asset[20];
+    uint64_t salt;
+    enum rill_stage stage;   /* on the ledger, confirmed */
+    bool closing_seen;       /* a close is under way, perhaps not confirmed yet */
+    bool synced;             /* in step with the hub on this connection */
+    uint64_t total;          /* all that the channel holds */
+    uint64_t balance;        /* what is this wallet's */
+    uint64_t available;      /* what it can pay now */
+    uint64_t inbound;        /* what it can receive now */
+    uint64_t locked, incoming, frozen, reserve, unsecured, settling;
+    const char *blocked;     /* NULL, or why nothing is signed for it */
+};
+/* Channels by index from 0; false behind the last. */
+bool rill_balance_at(const struct rill_wallet *wallet, size_t index, struct rill_balance *out);
+/* The open channel that payments in an asset use; false if there is none. */
+bool rill_balance_of(const struct rill_wallet *wallet, const uint8_t asset[20], struct rill_balance *out);
+
+/* The hub's terms for an asset; false before the first connection, or if it is not served. */
+struct rill_terms {
+    uint64_t base_fee, fee_ppm, direct_limit, min_lock, max_lock;
+    uint16_t reserve_bps;
+};
+bool rill_terms_of(const struct rill_wallet *wallet, const uint8_t asset[20], struct rill_terms *out);
+
+/* Pays out to this wallet's address on the ledger; `settlement` tells the outcome. */
+int rill_withdraw(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount);
+/* Closes the asset's channel together with the hub. */
+int rill_close(struct rill_wallet *wallet, const uint8_t asset[20]);
+/* Closes it on the ledger without the hub; `closing` tells each step. Keep the wallet open until it says done. */
+int rill_dispute(struct rill_wallet *wallet, const uint8_t asset[20]);
+/* Asks the hub to open a channel, or to put more of its own money in, so that this much can be received. */
+int rill_open_request(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t inbound);
+
+/* Deposits from this wallet's address on the ledger: the native coin, or approve and deposit of a token. done: once, with
+ * ok, or false and one line. The channel counts it when both the hub and the own view have it confirmed: `funds`. */
+typedef void rill_deposited(void *context, struct rill_wallet *wallet, bool ok, const char *text);
+void rill_deposit(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount, rill_deposited *done,
+                  void *context);
+
+/* ---- names ---- */
+
+const char *rill_code_name(int code); /* "AVAILABLE" */
+const char *rill_code_text(int code); /* one sentence */
+
+#endif

@@ -1,0 +1,481 @@
+/* The tower as a process against the ledger as a process: cheats are challenged, penalised, finished and paid while
+ * nobody else acts; the tower is killed, restarted, and started late. Needs build/debug/bin/rill-ledgerd and
+ * rill-towerd, or others in the folder RILL_BIN. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "channel/lock_set.h"
+#include "crypto/hash.h"
+#include "crypto/keystore.h"
+#include "ledger/client.h"
+#include "tests/support/process.h"
+#include "wire/link.h"
+
+#define PERIOD      4000
+#define BOUNTY_BPS  1000
+#define UNIT        1000000000u
+#define PASSPHRASE  "a passphrase"
+#define PATIENCE_MS 20000
+#define EVENTS_MAX  256
+
+struct stage {
+    char folder[64];
+    char contract_text[ADDRESS_TEXT_SIZE];
+    char url[64];
+    char tower_folder[128], tower_log[160], key_file[128], passphrase_file[128];
+    struct process ledgerd, towerd;
+    uint16_t tower_port, metrics_port;
+    struct event_base *base;
+    struct ledger *ledger;
+    struct secret_key hub, client, tower;
+    struct address contract;
+    struct domain domain;
+    struct channel_key key; /* a fresh channel for each test */
+    struct hash channel;
+    struct contract_event events[EVENTS_MAX];
+    size_t event_count;
+    bool got_receipt, refused;
+    uint64_t receipt_nonce;
+};
+
+/* ---- the ledger ---- */
+
+static void on_event(void *context, const struct contract_event *event)
+{
+    struct stage *stage = context;
+    if (!event->confirmed || stage->event_count == EVENTS_MAX)
+        return;
+    stage->events[stage->event_count++] = *event;
+}
+
+static void on_head(void *context, const struct ledger_head *head)
+{
+    (void)context;
+    (void)head;
+}
+
+static const struct contract_event *find_event(const struct stage *stage, enum contract_event_type type)
+{
+    for (size_t i = 0; i < stage->event_count; i++)
+        if (stage->events[i].type == type && hash_equal(&stage->events[i].channel, &stage->channel))
+            return &stage->events[i];
+    return NULL;
+}
+
+static void send_value(struct stage *stage, const struct secret_key *key, const struct contract_call *call,
+                       uint64_t units)
+{
+    struct buffer data = {0};
+    struct ledger_receipt receipt = {0};
+    contract_encode_call(&data, call);
+    enum ledger_error error = ledger_send_wait(stage->ledger, key, NULL, (unsigned_wide)units * UNIT, data.data,
+                                               data.length, &receipt);
+    buffer_free(&data);
+    if (error != LEDGER_OK || !receipt.success)
+        fail_msg("%s: %s %s: %s", contract_function_signature(call->function), ledger_error_text(error),
+                 contract_error_name(receipt.reverted), ledger_last_error(stage->ledger));
+}
+
+static void send_call(struct stage *stage, const struct secret_key *key, const struct contract_call *call)
+{
+    send_value(stage, key, call, 0);
+}
+
+struct request {
+    bool done, good;
+};
+
+static void on_request(void *context, enum ledger_error error, const char *text)
+{
+    struct request *request = context;
+    (void)text;
+    request->done = true;
+    request->good = error == LEDGER_OK;
+}
+
+static void request_wait(struct stage *stage, const char *method, const char *params)
+{
+    struct request request = {0};
+    ledger_request(stage->ledger, method, params, on_request, &request);
+    while (!request.done)
+        event_base_loop(stage->base, EVLOOP_ONCE);
+    if (!request.good)
+        fail_msg("%s: %s", method, ledger_last_error(stage->ledger));
+}
+
+/* A block, `seconds` after the last. */
+static void advance(struct stage *stage, uint64_t seconds)
+{
+    char params[32];
+    snprintf(params, sizeof params, "[%llu]", (unsigned long long)seconds);
+    request_wait(stage, "evm_increaseTime", params);
+    request_wait(stage, "evm_mine", "[]");
+}
+
+static struct buffer view(struct stage *stage, enum contract_function function, const struct contract_call *arguments)
+{
+    struct contract_call call = *arguments;
+    call.function = function;
+    struct buffer data = {0}, result = {0};
+    contract_encode_call(&data, &call);
+    assert_int_equal(ledger_call_wait(stage->ledger, NULL, data.data, data.length, &result, NULL), LEDGER_OK);
+    buffer_free(&data);
+    return result;
+}
+
+static struct channel_state channel_now(struct stage *stage)
+{
+    struct channel_state state;
+    struct buffer result = view(stage, CONTRACT_CHANNEL, &(struct contract_call){.key = stage->key});
+    assert_true(contract_decode_channel(result.data, result.length, &state));
+    buffer_free(&result);
+    return state;
+}
+
+static struct closing closing_now(struct stage *stage)
+{
+    struct closing closing;
+    struct buffer result = view(stage, CONTRACT_CLOSING, &(struct contract_call){.key = stage->key});
+    assert_true(contract_decode_closing(result.data, result.length, &closing));
+    buffer_free(&result);
+    return closing;
+}
+
+static void on_nothing(evutil_socket_t descriptor, short events, void *context)
+{
+    (void)descriptor;
+    (void)events;
+    (void)context;
+}
+
+static void turn(struct stage *stage)
+{
+    struct timeval wait = {0, 20000};
+    event_base_once(stage->base, -1, EV_TIMEOUT, on_nothing, NULL, &wait);
+    event_base_loop(stage->base, EVLOOP_ONCE);
+}
+
+/* Lets blocks of a second go by until it holds. */
+static void until(struct stage *stage, bool (*holds)(struct stage *), const char *what)
+{
+    uint64_t end_us = clock_monotonic_us() + PATIENCE_MS * 1000ull;
+    while (!holds(stage)) {
+        if (clock_monotonic_us() > end_us)
+            fail_msg("in vain: %s (see %s)", what, stage->tower_log);
+        advance(stage, 1);
+        turn(stage);
+    }
+}
+
+static bool is_challenged(struct stage *stage)
+{
+    return closing_now(stage).challenged;
+}
+
+static bool is_closed(struct stage *stage)
+{
+    return channel_now(stage).status == CHANNEL_CLOSED;
+}
+
+static bool finish_is_seen(struct stage *stage)
+{
+    return find_event(stage, EVENT_FINISHED) != NULL;
+}
+
+static bool unlock_is_seen(struct stage *stage)
+{
+    return find_event(stage, EVENT_UNLOCKED) != NULL;
+}
+
+static bool is_void(struct stage *stage)
+{
+    return closing_now(stage).min_nonce_of_client != 0;
+}
+
+/* ---- proofs ---- */
+
+static struct balance_proof proof_of(uint64_t nonce, uint64_t transferred, const struct lock *locks, size_t count)
+{
+    struct balance_proof proof = {.nonce = nonce, .transferred = amount_of(transferred)};
+    struct lock_set *set = lock_set_new();
+    for (size_t i = 0; i < count; i++) {
+        struct pending_lock pending = {.lock = locks[i]};
+        assert_true(lock_set_add(set, &pending));
+        proof.locked.units += locks[i].amount.units;
+    }
+    proof.locks_root = lock_set_root(set);
+    lock_set_free(set);
+    return proof;
+}
+
+static struct signature sign_proof(const struct stage *stage, const struct secret_key *key,
+                                   const struct balance_proof *proof)
+{
+    struct hash digest = digest_balance_proof(&stage->domain, &stage->channel, proof);
+    return key_sign(key, &digest);
+}
+
+static struct claim claim_of(const struct balance_proof *proof)
+{
+    return (struct claim){proof->nonce, proof->transferred, proof->locked, proof->locks_root};
+}
+
+static void start_close(struct stage *stage, const struct secret_key *closer, const struct balance_proof *own,
+                        const struct secret_key *other, const struct balance_proof *shown)
+{
+    struct contract_call call = {
+        .function = CONTRACT_START_CLOSE, .key = stage->key, .proof = *shown, .own = claim_of(own)};
+    if (shown->nonce > 0)
+        call.signature = sign_proof(stage, other, shown);
+    send_call(stage, closer, &call);
+}
+
+/* ---- the tower ---- */
+
+static void tower_start(struct stage *stage)
+{
+    char path[256], line[256], listen[64], metrics[64];
+    const char *const argv[] = {process_path("rill-towerd", path, sizeof path),
+                                "--contract", stage->contract_text,
+                                "--ledger-url", stage->url,
+                                "--key-file", stage->key_file,
+                                "--passphrase-file", stage->passphrase_file,
+                                "--folder", stage->tower_folder,
+                                "--confirmations", "1",
+                                "--poll-ms", "20",
+                                "--listen", "127.0.0.1:0",
+                                "--metrics-port", "0",
+                                NULL};
+    assert_true(process_start(&stage->towerd, argv, stage->tower_log));
+    if (!process_line(&stage->towerd, "rill-towerd ready", line, sizeof line, PATIENCE_MS))
+        fail_msg("the tower did not start: see %s", stage->tower_log);
+    unsigned port, metrics_port;
+    char address[64];
+    assert_int_equal(sscanf(line, "rill-towerd ready: address %63s listen %63[^:]:%u metrics %63[^:]:%u", address,
+                            listen, &port, metrics, &metrics_port),
+                     5);
+    stage->tower_port = (uint16_t)port;
+    stage->metrics_port = (uint16_t)metrics_port;
+}
+
+static void on_tower_message(void *context, struct link *link, const struct message *message)
+{
+    struct stage *stage = context;
+    (void)link;
+    if (message->type == MESSAGE_RECEIPT) {
+        stage->got_receipt = true;
+        stage->receipt_nonce = message->receipt.nonce;
+    } else {
+        stage->refused = true;
+        fprintf(stderr, "the tower says %s %s\n", message_name(message->type),
+                message->type == MESSAGE_ERROR ? code_name(message->error.code) : "");
+    }
+}
+
+static void on_tower_ready(void *context, struct link *link, const struct address *peer,
+                           const struct message *welcome)
+{
+    (void)peer;
+    (void)welcome;
+    link_send(link, link_user(link));
+    (void)context;
+}
+
+static void on_tower_closed(void *context, struct link *link, enum link_closed why, const char *reason)
+{
+    struct stage *stage = context;
+    (void)link;
+    (void)why;
+    stage->refused = true;
+    fprintf(stderr, "the tower's link closed: %s\n", reason);
+}
+
+/* Leaves the message with the tower as `user` and waits for its RECEIPT. */
+static void appoint(struct stage *stage, const struct secret_key *user, struct message *message)
+{
+    static const struct link_callbacks callbacks = {
+        .ready = on_tower_ready, .message = on_tower_message, .closed = on_tower_closed};
+    struct link_client_options options = {.host = "127.0.0.1",
+                                          .port = stage->tower_port,
+                                          .key = *user,
+                                          .chain_id = stage->domain.chain_id,
+                                          .contract = stage->contract,
+                                          .server = secret_key_address(&stage->tower),
+                                          .tower = true,
+                                          .agent = "test"};
+    struct hash digest = HASH_ZERO;
+    if (message->appoint.proof.present)
+        digest = digest_balance_proof(&stage->domain, &stage->channel, &message->appoint.proof.proof);
+    struct hash choice = digest_choice(&stage->domain, &digest, &options.server);
+    message->type = MESSAGE_APPOINT;
+    message->appoint.key = stage->key;
+    message->appoint.has_choice = true;
+    message->appoint.choice = key_sign(user, &choice);
+    stage->got_receipt = stage->refused = false;
+    struct link *link = link_connect(stage->base, &options, &callbacks, stage);
+    link_set_user(link, message);
+    while (!stage->got_receipt && !stage->refused)
+        turn(stage);
+    assert_true(stage->got_receipt);
+    assert_int_equal(stage->receipt_nonce, message->appoint.proof.proof.nonce);
+    link_close(link);
+}
+
+/* ---- the set ---- */
+
+static void new_channel(struct stage *stage, uint64_t hub_amount)
+{
+    stage->key.salt++;
+    stage->channel = channel_id(&stage->key);
+    stage->event_count = 0;
+    send_value(stage, &stage->client,
+               &(struct contract_call){.function = CONTRACT_DEPOSIT, .key = stage->key, .amount = amount_of(1000)},
+               1000);
+    if (hub_amount == 0)
+        return;
+    send_value(stage, &stage->hub,
+               &(struct contract_call){.function = CONTRACT_DEPOSIT_POOL, .amount = amount_of(hub_amount)}, hub_amount);
+    struct fund fund = {stage->key, amount_of(hub_amount)};
+    send_call(stage, &stage->hub,
+              &(struct contract_call){.function = CONTRACT_SETTLE_BATCH, .funds = &fund, .fund_count = 1});
+}
+
+/* The hub has left the client's proof 7 (400 sent) with the tower. The client will claim its proof 3 (50 sent). */
+static void hub_appoints(struct stage *stage, struct balance_proof *old)
+{
+    struct balance_proof newest = proof_of(7, 400, NULL, 0);
+    struct message message = {0};
+    message.appoint.proof =
+        (struct shown_proof){true, newest, sign_proof(stage, &stage->client, &newest)};
+    appoint(stage, &stage->hub, &message);
+    *old = proof_of(3, 50, NULL, 0);
+}
+
+/* What the cheat hid, 350, is lost to the hub, less the tower's bounty. */
+static void expect_penalty(struct stage *stage)
+{
+    until(stage, finish_is_seen, "the Finished event");
+    const struct contract_event *finished = find_event(stage, EVENT_FINISHED);
+    assert_int_equal(finished->penalty.units, 350);
+    assert_int_equal(finished->bounty.units, 35);
+    assert_int_equal(finished->to_client.units, 250);
+    assert_int_equal(finished->to_hub.units, 715);
+    const struct contract_event *challenged = find_event(stage, EVENT_CHALLENGED);
+    struct address tower = secret_key_address(&stage->tower);
+    assert_true(address_equal(&challenged->address, &tower));
+    assert_true(challenged->is_fraud && !challenged->by_partner);
+}
+
+static void past_the_window(struct stage *stage)
+{
+    struct closing closing = closing_now(stage);
+    assert_true(closing.deadline > 0);
+    advance(stage, PERIOD + 3 * PERIOD / 8 + 1);
+}
+
+static void test_cheat_is_challenged_penalised_finished_and_paid(void **state)
+{
+    struct stage *stage = *state;
+    struct balance_proof old, none = {0};
+    new_channel(stage, 0);
+    tower_start(stage);
+    hub_appoints(stage, &old);
+    start_close(stage, &stage->client, &old, NULL, &none);
+    until(stage, is_challenged, "the challenge");
+    past_the_window(stage);
+    until(stage, is_closed, "the finish");
+    expect_penalty(stage);
+    assert_int_equal(process_end(&stage->towerd, SIGTERM), 0);
+}
+
+static void test_killed_in_the_middle(void **state)
+{
+    struct stage *stage = *state;
+    struct balance_proof old, none = {0};
+    new_channel(stage, 0);
+    tower_start(stage);
+    hub_appoints(stage, &old);
+    start_close(stage, &stage->client, &old, NULL, &none);
+    assert_int_equal(process_end(&stage->towerd, SIGKILL), -SIGKILL);
+    advance(stage, 1);
+    advance(stage, 1);
+    tower_start(stage);
+    until(stage, is_challenged, "the challenge");
+    assert_int_equal(process_end(&stage->towerd, SIGKILL), -SIGKILL);
+    past_the_window(stage);
+    tower_start(stage);
+    until(stage, is_closed, "the finish");
+    expect_penalty(stage);
+    assert_int_equal(process_end(&stage->towerd, SIGTERM), 0);
+}
+
+static void test_started_after_the_close(void **state)
+{
+    struct stage *stage = *state;
+    struct balance_proof old, none = {0};
+    new_channel(stage, 0);
+    tower_start(stage);
+    hub_appoints(stage, &old);
+    assert_int_equal(process_end(&stage->towerd, SIGTERM), 0);
+    start_close(stage, &stage->client, &old, NULL, &none);
+    for (unsigned i = 0; i < 10; i++)
+        advance(stage, 100);
+    tower_start(stage);
+    until(stage, is_challenged, "the challenge");
+    past_the_window(stage);
+    until(stage, is_closed, "the finish");
+    expect_penalty(stage);
+    assert_int_equal(process_end(&stage->towerd, SIGTERM), 0);
+}
+
+/* The hub closes on an offline client: an old claim of its own stream, an old proof of the client's whose lock was
+ * dropped since, and a lock in the client's favour whose secret the tower knows. */
+static void test_the_hub_closes_on_an_offline_client(void **state)
+{
+    struct stage *stage = *state;
+    new_channel(stage, 500);
+    tower_start(stage);
+    struct witness witness = {.length = WITNESS_SECRET_BYTES, .bytes = {1, 2, 3, (uint8_t)stage->key.salt}};
+    uint64_t expiry = ledger_head(stage->ledger).time + 20 * PERIOD;
+    struct lock lock = {.id = 1, .amount = amount_of(30), .expiry = expiry};
+    lock.condition = condition_of_secret(witness.bytes);
+    struct lock dropped = {.id = 9, .amount = amount_of(25), .expiry = expiry, .condition = lock.condition};
+    struct balance_proof newest = proof_of(5, 100, &lock, 1), claim = proof_of(4, 60, NULL, 0);
+    struct balance_proof shown = proof_of(2, 10, &dropped, 1);
+    struct shown_lock shown_lock = {.lock = lock};
+    struct message message = {0};
+    message.appoint.proof = (struct shown_proof){true, newest, sign_proof(stage, &stage->hub, &newest)};
+    message.appoint.locks = &shown_lock;
+    message.appoint.lock_count = 1;
+    message.appoint.witnesses = &witness;
+    message.appoint.witness_count = 1;
+    struct hash revocation = digest_revocation(&stage->domain, &stage->channel, 3);
+    message.appoint.revocation = (struct shown_revocation){true, 3, key_sign(&stage->hub, &revocation)};
+    appoint(stage, &stage->client, &message);
+
+    start_close(stage, &stage->hub, &claim, &stage->client, &shown);
+    until(stage, is_challenged, "the challenge");
+    until(stage, is_void, "the voiding of the old lock");
+    past_the_window(stage);
+    until(stage, is_closed, "the finish");
+    until(stage, unlock_is_seen, "the unlock");
+    const struct contract_event *unlocked = find_event(stage, EVENT_UNLOCKED);
+    assert_true(unlocked->to_receiver);
+    assert_false(unlocked->of_client);
+    assert_int_equal(unlocked->amount.units, 30);
+    const struct contract_event *finished = find_event(stage, EVENT_FINISHED);
+    assert_int_equal(finished->held_client.units, 0);
+    assert_int_equal(finished->held_hub.units, 30);
+    assert_int_equal(process_end(&stage->towerd, SIGTERM), 0);
+}

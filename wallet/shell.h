@@ -1,0 +1,96 @@
+/* What the files of the library behind include/rill.h share. */
+#ifndef RILL_WALLET_SHELL_H
+#define RILL_WALLET_SHELL_H
+
+#include "rill.h"
+#include "store/journal.h"
+#include "wallet/core_state.h"
+#include "wire/link.h"
+#include "wire/outbox.h"
+
+/* ---- ledger_shared.c ---- */
+
+struct ledger *rill_ledger_client(struct rill_ledger *ledger);
+/* Seconds; 0: not known yet. */
+uint64_t rill_ledger_challenge_period(const struct rill_ledger *ledger);
+struct domain rill_ledger_domain(const struct rill_ledger *ledger);
+/* The node has answered, and it is the ledger that was expected. */
+bool rill_ledger_verified(const struct rill_ledger *ledger);
+/* From now on the wallet's core gets events and heads. Returns false and one line if it would miss some. */
+bool rill_ledger_attach(struct rill_ledger *ledger, struct rill_wallet *wallet, char *message, size_t message_size);
+void rill_ledger_detach(struct rill_ledger *ledger, struct rill_wallet *wallet);
+
+/* ---- shell.c ---- */
+
+/* Something that may happen once a journal sequence is durable. */
+enum deferred_kind { DEFERRED_NEWS, DEFERRED_SUBMIT };
+struct deferred {
+    enum deferred_kind kind;
+    uint64_t sequence;
+    uint64_t submission;
+    struct contract_call call;
+    struct hash merkle[LOCK_TREE_DEPTH];
+    struct wallet_news *news;
+    char *memo;
+    struct deferred *next;
+};
+
+struct tower_link {
+    struct rill_wallet *wallet;
+    size_t index;
+    char *host;
+    struct link *link;
+    bool ready;
+    uint64_t generation;
+    uint32_t failures;
+    struct event *retry;
+};
+
+struct rill_wallet {
+    struct event_base *base;
+    struct rill_ledger *ledger;
+    struct wallet_core *core;
+    struct rill_callbacks callbacks;
+    void *context;
+    struct secret_key key;
+    struct address self;
+
+    struct journal *journal; /* NULL: memory only */
+    uint64_t appended;       /* memory only: the sequence, durable at once */
+    struct outbox *outbox;
+    struct deferred *deferred_first, *deferred_last;
+    struct event *wake; /* the journal's descriptor */
+
+    char *hub_host;
+    uint16_t hub_port;
+    char *agent;
+    struct link *link;
+    bool link_ready;
+    uint64_t generation; /* of hub connections: frames of an older one never reach a newer */
+    uint32_t failures;
+    struct event *retry;
+    struct tower_link towers[RILL_TOWERS_MAX];
+    size_t tower_count;
+
+    struct event *run;   /* made active by every input */
+    struct event *timer; /* wallet_next_ms */
+    bool run_wanted;
+    unsigned busy; /* inside callbacks */
+    bool closed;   /* free once not busy */
+    char refusal[256];
+
+    struct rill_wallet *next_attached;
+    UT_hash_handle hh; /* by address, among those of the ledger */
+};
+
+/* An input has been given: run soon. */
+void rill_wallet_run_soon(struct rill_wallet *wallet);
+/* The ledger has been found to be the expected one: connect. */
+void rill_wallet_ledger_ready(struct rill_wallet *wallet);
+void rill_wallet_trouble(struct rill_wallet *wallet, const char *text);
+
+struct rill_payment rill_payment_of(const struct payment_view *view);
+struct address rill_bytes_address(const uint8_t bytes[20]);
+struct hash rill_bytes_hash(const uint8_t bytes[32]);
+
+#endif
