@@ -1,7 +1,7 @@
 /* Amounts in units of an asset (protocol.md, section 2), with arithmetic that cannot wrap.
  *
- * An amount on the ledger and every sum in a channel is below 2^63 (AMOUNT_LIMIT). Formulas that mix signs are
- * computed in `wide`, where no sum of such values can overflow.
+ * An amount on the ledger and every sum in a channel is below 2^63 (AMOUNT_LIMIT). Formulas that mix signs
+ * are computed in `wide`, where no sum of such values can overflow.
  */
 #ifndef RILL_BASE_AMOUNT_H
 #define RILL_BASE_AMOUNT_H
@@ -59,7 +59,8 @@ bool amount_fee(struct amount amount, struct amount base_fee, uint32_t fee_ppm, 
 /* Decimal text of units with `decimals` digits after the point, trailing zeros cut: 1500000 at 6 is "1.5". */
 #define AMOUNT_TEXT_SIZE 64
 const char *amount_text(struct amount amount, uint8_t decimals, char out[AMOUNT_TEXT_SIZE]);
-/* Reads such text ("12", "0.05"). Returns false on anything else, too many digits, or a value >= AMOUNT_LIMIT. */
+/* Reads such text ("12", "0.05"). Returns false on anything else, too many digits, or a value >=
+ * AMOUNT_LIMIT. */
 bool amount_parse(const char *text, uint8_t decimals, struct amount *out) MUST_USE;
 
 #endif

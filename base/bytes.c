@@ -175,7 +175,10 @@ static size_t utf8_sequence(const uint8_t *data, size_t left)
     uint8_t lead = data[0];
     if (lead >= 0x01 && lead <= 0x7f)
         return 1;
-    size_t length = lead >= 0xc2 && lead <= 0xdf ? 2 : (lead & 0xf0) == 0xe0 ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
+    size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
+                    : (lead & 0xf0) == 0xe0        ? 3
+                    : lead >= 0xf0 && lead <= 0xf4 ? 4
+                                                   : 0;
     if (length == 0 || length > left)
         return 0;
     uint8_t low = 0x80, high = 0xbf;

@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 /* A result that must be looked at. */
-#define MUST_USE __attribute__((warn_unused_result))
+#define MUST_USE                 __attribute__((warn_unused_result))
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
-#define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+#define ARRAY_LENGTH(array)      (sizeof(array) / sizeof((array)[0]))
 
 struct hash {
     uint8_t bytes[32];
@@ -58,7 +58,8 @@ uint64_t load_be64(const uint8_t *in);
 
 /* Writes 2 * length lower-case digits and a NUL to out (room: 2 * length + 1). */
 void hex_encode(const uint8_t *data, size_t length, char *out);
-/* Reads exactly length bytes from text, "0x" optional, either case. Returns false, out untouched, on anything else. */
+/* Reads exactly length bytes from text, "0x" optional, either case. Returns false, out untouched, on anything
+ * else. */
 bool hex_decode(const char *text, uint8_t *out, size_t length) MUST_USE;
 /* The same for any length up to capacity; *length gets the number of bytes. */
 bool hex_decode_any(const char *text, uint8_t *out, size_t capacity, size_t *length) MUST_USE;

@@ -5,8 +5,8 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 
-/* Splits at the last colon. Returns false (outputs untouched) if the host is empty or longer than HOST_BYTES_MAX, or
- * the port is not a number of 0..65535. */
+/* Splits at the last colon. Returns false (outputs untouched) if the host is empty or longer than
+ * HOST_BYTES_MAX, or the port is not a number of 0..65535. */
 bool endpoint_split(const char *text, char host[HOST_BYTES_MAX + 1], uint16_t *port) MUST_USE;
 
 #endif

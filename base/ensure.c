@@ -6,8 +6,8 @@
 
 _Noreturn void ensure_failed(const char *condition, const char *file, int line)
 {
-    fprintf(stderr, "rill: fatal: %s:%d: '%s' does not hold; stopping, the journal on disk is intact\n", file, line,
-            condition);
+    fprintf(stderr, "rill: fatal: %s:%d: '%s' does not hold; stopping, the journal on disk is intact\n", file,
+            line, condition);
     abort();
 }
 

@@ -1,7 +1,7 @@
 /* Assertions that stay on in every build: the money is real.
  *
- * ensure(condition) stops the process with the place and the condition when it does not hold: memory can no longer
- * be trusted, and the journal on disk is the state to go on from.
+ * ensure(condition) stops the process with the place and the condition when it does not hold: memory can no
+ * longer be trusted, and the journal on disk is the state to go on from.
  */
 #ifndef RILL_BASE_ENSURE_H
 #define RILL_BASE_ENSURE_H

@@ -11,7 +11,8 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 #define LOG_LINE_MAX 2048
 
-/* Process-wide settings, called once at start. `program` is shown in each line and must outlive the process. */
+/* Process-wide settings, called once at start. `program` is shown in each line and must outlive the process.
+ */
 void log_setup(const char *program, enum log_level level, bool json);
 /* "debug", "info", "warn", "error". Returns false for another text. */
 bool log_level_parse(const char *text, enum log_level *out) MUST_USE;

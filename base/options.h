@@ -1,9 +1,9 @@
 /* Settings of a program, from one table: flags, environment, configuration file and --help all come from it.
  *
  * Each row names a setting "hub-listen": flag --hub-listen VALUE (or --hub-listen=VALUE), environment
- * PREFIX_HUB_LISTEN, file line "hub-listen = VALUE" ('#' starts a comment). Flags win over the environment, the
- * environment over the file, the file over the default. --help, --version and --config FILE are added to each table.
- * A wrong name, a value out of bounds or an unreadable file is one line that says what to do.
+ * PREFIX_HUB_LISTEN, file line "hub-listen = VALUE" ('#' starts a comment). Flags win over the environment,
+ * the environment over the file, the file over the default. --help, --version and --config FILE are added to
+ * each table. A wrong name, a value out of bounds or an unreadable file is one line that says what to do.
  */
 #ifndef RILL_BASE_OPTIONS_H
 #define RILL_BASE_OPTIONS_H
@@ -20,12 +20,12 @@ enum option_kind {
 struct option_row {
     const char *name;
     enum option_kind kind;
-    void *target;         /* where the value goes; set to the default before anything is read */
-    const char *initial;  /* default as text; NULL: none (text stays NULL) */
-    uint64_t minimum;     /* numbers */
+    void *target;        /* where the value goes; set to the default before anything is read */
+    const char *initial; /* default as text; NULL: none (text stays NULL) */
+    uint64_t minimum;    /* numbers */
     uint64_t maximum;
-    const char *value;    /* what --help shows: "ADDRESS:PORT", or the choices "text|json" */
-    const char *help;     /* one sentence; units named */
+    const char *value; /* what --help shows: "ADDRESS:PORT", or the choices "text|json" */
+    const char *help;  /* one sentence; units named */
 };
 
 struct options {
@@ -38,9 +38,9 @@ struct options {
 };
 
 enum options_result {
-    OPTIONS_RUN,   /* go on */
-    OPTIONS_DONE,  /* --help or --version was printed: exit 0 */
-    OPTIONS_WRONG  /* a line on stderr said what is wrong: exit 2 */
+    OPTIONS_RUN,  /* go on */
+    OPTIONS_DONE, /* --help or --version was printed: exit 0 */
+    OPTIONS_WRONG /* a line on stderr said what is wrong: exit 2 */
 };
 
 /* Reads everything. argv[0] is skipped; words that are no flags are collected, in order, into words (room for

@@ -41,7 +41,8 @@ struct balance_proof {
     struct hash body_hash;
 };
 
-/* Secret: 32 bytes. Attestation: attester 20, event id 32, signature 64. Length 0: "registered on the ledger". */
+/* Secret: 32 bytes. Attestation: attester 20, event id 32, signature 64. Length 0: "registered on the
+ * ledger". */
 struct witness {
     uint8_t length;
     uint8_t bytes[WITNESS_BYTES_MAX];
@@ -68,17 +69,17 @@ struct text {
 /* One operation of an update. Fields not named for a type are zero. */
 struct operation {
     enum operation_type type;
-    struct payment_id id;    /* pay, lock, refund */
-    struct address peer;     /* pay, lock: the payee on a payer's leg, zero on a payee's */
-    struct amount amount;    /* pay, lock, refund; without the fee */
-    struct amount fee;       /* pay, lock */
-    uint64_t expiry;         /* pay, lock */
-    struct hash condition;   /* pay: the secret hash; lock: the condition */
-    uint8_t kind;            /* lock */
-    uint64_t lock_id;        /* lock, unlock, expire, cancel */
-    struct witness witness;  /* unlock */
-    uint64_t code;           /* refund: why, enum code */
-    struct text memo;        /* pay, lock; lives as long as the body it was read from */
+    struct payment_id id;   /* pay, lock, refund */
+    struct address peer;    /* pay, lock: the payee on a payer's leg, zero on a payee's */
+    struct amount amount;   /* pay, lock, refund; without the fee */
+    struct amount fee;      /* pay, lock */
+    uint64_t expiry;        /* pay, lock */
+    struct hash condition;  /* pay: the secret hash; lock: the condition */
+    uint8_t kind;           /* lock */
+    uint64_t lock_id;       /* lock, unlock, expire, cancel */
+    struct witness witness; /* unlock */
+    uint64_t code;          /* refund: why, enum code */
+    struct text memo;       /* pay, lock; lives as long as the body it was read from */
 };
 
 /* An UPDATE message: a proof, the body it commits to, its signature. */

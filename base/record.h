@@ -1,12 +1,12 @@
 /* Records: what journals are made of.
  *
- * A record says "this key now has this value" or "this key is gone"; the newest for a key wins, so replaying records
- * in their order any number of times gives one state. A batch is records one after another:
+ * A record says "this key now has this value" or "this key is gone"; the newest for a key wins, so replaying
+ * records in their order any number of times gives one state. A batch is records one after another:
  *
  *     type u8 | key length u8 | value length u32 (0xffffffff: gone) | key | value        integers big-endian
  *
- * Types and keys belong to whoever writes the journal (hub, wallet, tower, embedded ledger); each has a table of them,
- * and a number, once used on disk, is never given another meaning.
+ * Types and keys belong to whoever writes the journal (hub, wallet, tower, embedded ledger); each has a table
+ * of them, and a number, once used on disk, is never given another meaning.
  */
 #ifndef RILL_BASE_RECORD_H
 #define RILL_BASE_RECORD_H
@@ -25,7 +25,8 @@ struct record {
 };
 
 /* Appends a record. The value is written by the caller between begin and end, straight into the batch:
- *     size_t mark = record_begin(batch, type, key, key_length); buffer_u64(batch, …); record_end(batch, mark); */
+ *     size_t mark = record_begin(batch, type, key, key_length); buffer_u64(batch, …); record_end(batch,
+ * mark); */
 size_t record_begin(struct buffer *batch, uint8_t type, const void *key, size_t key_length);
 void record_end(struct buffer *batch, size_t mark);
 void record_put(struct buffer *batch, uint8_t type, const void *key, size_t key_length, const void *value,

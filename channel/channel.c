@@ -30,7 +30,7 @@ void channel_free(struct channel *channel)
 {
     if (channel == NULL)
         return;
-    kept_forget(channel, channel_own(channel)->proof.nonce);
+    kept_free(channel);
     draft_free(channel);
     stream_clear(&channel->streams[SIDE_CLIENT]);
     stream_clear(&channel->streams[SIDE_HUB]);
@@ -62,7 +62,8 @@ struct progress stream_progress(const struct stream *stream)
 
 struct progress own_progress(const struct channel *channel)
 {
-    return channel->draft != NULL ? channel->draft->progress : stream_progress(&channel->streams[channel->self]);
+    return channel->draft != NULL ? channel->draft->progress
+                                  : stream_progress(&channel->streams[channel->self]);
 }
 
 wide balance_by(const struct channel *channel, enum side side, const struct channel_funds *funds,
@@ -81,8 +82,10 @@ wide channel_balance(const struct channel *channel, enum side side)
     return balance_by(channel, side, &channel->funds, channel->streams[channel->self].proof.transferred);
 }
 
-/* What settlements under way hold back of a side, by a view that may have seen them settled already, or dead. */
-static struct amount held_out(const struct channel *channel, enum side side, const struct channel_funds *funds)
+/* What settlements under way hold back of a side, by a view that may have seen them settled already, or dead.
+ */
+static struct amount held_out(const struct channel *channel, enum side side,
+                              const struct channel_funds *funds)
 {
     const struct settlement *settlement = &channel->settlement;
     bool over = funds->seq >= settlement->seq || (funds == &channel->told && settlement->said_dead);

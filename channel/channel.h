@@ -98,6 +98,7 @@ struct channel {
     uint16_t *dirty_places;     /* side << 10 | place */
     size_t dirty_place_count, dirty_place_capacity;
     uint64_t written_nonce;     /* kept updates up to this nonce have been written */
+    bool recovering;            /* being read back: channel_recovered has not said yet that it is whole */
 };
 
 /* What a judgement needs to know of the world. */
@@ -153,6 +154,8 @@ enum code channel_add(struct channel *channel, const struct channel_view *view, 
 bool channel_has_draft(const struct channel *channel);
 /* The operations waiting, for the caller to encode. Their memos are the draft's own copies. */
 const struct operation *channel_draft(const struct channel *channel, size_t *count);
+/* Forgets the draft: the stream is as its newest signed proof says. Nothing happens without one. */
+void channel_drop_draft(struct channel *channel);
 /* True if another update may be signed: a draft exists and fewer than UNACKNOWLEDGED_MAX are unacknowledged. */
 bool channel_can_seal(const struct channel *channel);
 /* Signs the draft as the next update, keeps it for resending, and clears the draft. The body is copied.

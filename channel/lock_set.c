@@ -5,10 +5,10 @@
 #include "base/ensure.h"
 #include "crypto/lock.h"
 
-/* The tree is kept as 32 blocks of 32 places under a top of 32 blocks, so that a stream with few locks takes a few
- * KiB instead of the 64 KiB of a whole tree. Both levels are heaps: node 1 is the root, node i has the children 2i
- * and 2i + 1, the leaves are 32..63. Bit i of `stale` says that node i must be computed anew; the parent of a stale
- * node is stale. A block that is empty is freed when the root is next computed. */
+/* The tree is kept as 32 blocks of 32 places under a top of 32 blocks, so that a stream with few locks takes
+ * a few KiB instead of the 64 KiB of a whole tree. Both levels are heaps: node 1 is the root, node i has the
+ * children 2i and 2i + 1, the leaves are 32..63. Bit i of `stale` says that node i must be computed anew; the
+ * parent of a stale node is stale. A block that is empty is freed when the root is next computed. */
 #define BLOCK_BITS  5
 #define BLOCK_COUNT (1u << BLOCK_BITS)
 #define HEAP_NODES  (2 * BLOCK_COUNT)

@@ -7,8 +7,8 @@
 /* Most drops of the own stream that may wait for REVOKE; the peer's are bounded by what it can lock. */
 #define OWN_DROPS_MAX 1024
 
-/* What the operations of one update have done to a stream so far. Its locks are changed in place; the rest is only
- * taken over when the whole update is good. */
+/* What the operations of one update have done to a stream so far. Its locks are changed in place; the rest is
+ * only taken over when the whole update is good. */
 struct progress {
     struct amount transferred, locked;
     struct amount frozen; /* the stream's frozen sum with what this update dropped */
@@ -31,13 +31,17 @@ struct draft {
 struct progress own_progress(const struct channel *channel);
 struct progress stream_progress(const struct stream *stream);
 
-/* Applies one operation of an update to the stream's locks and the progress. `touched` gets the lock added or removed.
- * lenient: an expire that is early by less than the margin sets `held` instead of being refused.
+/* Applies one operation of an update to the stream's locks and the progress. `touched` gets the lock added or
+ * removed. lenient: an expire that is early by less than the margin sets `held` instead of being refused.
  * Returns CODE_OK or, nothing changed, the code of the broken rule. */
 enum code stream_apply(struct stream *stream, struct progress *progress, const struct channel_view *view,
-                       const struct operation *operation, struct pending_lock *touched, bool lenient) MUST_USE;
+                       const struct operation *operation, struct pending_lock *touched,
+                       bool lenient) MUST_USE;
 /* Takes an applied operation's change of the locks back; in the reverse order of their application. */
-void stream_undo(struct stream *stream, const struct operation *operation, const struct pending_lock *touched);
+void stream_undo(struct stream *stream, const struct operation *operation,
+                 const struct pending_lock *touched);
+/* By how much the sender's available amount is lower after than before. */
+wide progress_fall(const struct progress *before, const struct progress *after);
 bool operation_changes_locks(const struct operation *operation);
 /* Records that update `nonce` dropped `amount`. */
 void stream_add_drop(struct stream *stream, uint64_t nonce, struct amount amount);
@@ -64,5 +68,6 @@ void draft_free(struct channel *channel);
 const struct pending_lock *signed_lock_at(const struct channel *channel, enum side side, unsigned place);
 /* Forgets kept updates up to a nonce that the peer has acknowledged. */
 void kept_forget(struct channel *channel, uint64_t nonce);
+void kept_free(struct channel *channel); /* all of them */
 
 #endif

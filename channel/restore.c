@@ -1,82 +1,129 @@
-/* A wallet that lost its disk takes the newest streams that hub and towers can show, and believes no one: every
- * signature is checked, its own included, and the locks against sum and root. */
+/* A wallet that lost its disk takes its streams from what the hub or a tower shows, and trusts only
+ * signatures. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
-#include "channel/internal.h"
+#include "channel/machine.h"
 
-static enum code check_locks(const struct balance_proof *proof, struct lock_set *set,
-                             const struct pending_lock *locks, size_t count)
+static const struct address *address_of(const struct channel *channel, const struct channel_view *view,
+                                        enum side side)
 {
-    struct amount sum = {0};
-    for (size_t i = 0; i < count; i++)
-        if (!amount_add(sum, locks[i].lock.amount, &sum) || !lock_set_add(set, &locks[i]))
-            return CODE_LOCKED;
-    if (amount_compare(sum, proof->locked) != 0)
-        return CODE_LOCKED;
-    struct hash root = lock_set_root(set);
-    return hash_equal(&root, &proof->locks_root) ? CODE_OK : CODE_ROOT;
+    return side == SIDE_CLIENT ? &channel->key.client : &view->peer;
 }
 
-static bool revocation_is_good(const struct channel *channel, const struct channel_view *view, enum side side,
-                               const struct address *signer, const struct stream *shown)
+static bool are_signed(const struct channel *channel, const struct channel_view *view, enum side side,
+                       const struct address *signer, const struct stream *shown)
 {
+    struct hash digest = digest_balance_proof(view->domain, &channel->id, &shown->proof);
+    if (!signature_is_by(&shown->signature, &digest, signer))
+        return false;
     if (shown->revoked_nonce == 0)
         return true;
-    /* The stream's receiver signs it: the other party than the stream's signer. */
-    const struct address *client = &channel->key.client;
-    const struct address *hub = address_equal(&view->peer, client) ? signer : &view->peer;
-    const struct address *receiver = side == SIDE_CLIENT ? hub : client;
-    struct hash digest = digest_revocation(view->domain, &channel->id, shown->revoked_nonce);
-    return shown->revoked_nonce <= shown->proof.nonce && signature_is_by(&shown->revocation, &digest, receiver);
+    digest = digest_revocation(view->domain, &channel->id, shown->revoked_nonce);
+    return signature_is_by(&shown->revocation, &digest, address_of(channel, view, side_other(side)));
+}
+
+/* Takes the locks into the stream. ROOT: two in one place, or not those the proof commits to. */
+static enum code take_locks(struct stream *stream, const struct pending_lock *locks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!amount_add(stream->locked, locks[i].lock.amount, &stream->locked))
+            return CODE_LOCKED;
+        if (stream->locks == NULL)
+            stream->locks = lock_set_new();
+        if (locks[i].lock.id == 0 || locks[i].lock.kind > LOCK_ATTESTATION ||
+            !lock_set_add(stream->locks, &locks[i]))
+            return CODE_ROOT;
+        if (locks[i].lock.id > stream->last_lock_id)
+            stream->last_lock_id = locks[i].lock.id;
+    }
+    if (stream->locked.units != stream->proof.locked.units)
+        return CODE_LOCKED;
+    struct hash root = lock_set_root(stream->locks);
+    return hash_equal(&root, &stream->proof.locks_root) ? CODE_OK : CODE_ROOT;
+}
+
+/* Drops come unsigned: they must at least be in order and no newer than the proof. */
+static enum code take_drops(struct stream *stream, const struct stream *shown)
+{
+    uint64_t last = 0;
+    for (size_t i = 0; i < shown->drop_count; i++) {
+        const struct drop *drop = &shown->drops[i];
+        struct amount sum;
+        if (drop->nonce <= last || drop->nonce > shown->proof.nonce)
+            return CODE_NONCE;
+        last = drop->nonce;
+        if (drop->nonce <= stream->revoked_nonce)
+            continue;
+        if (!amount_add(stream->frozen, drop->amount, &sum))
+            return CODE_LOCKED;
+        stream_add_drop(stream, drop->nonce, drop->amount);
+    }
+    return CODE_OK;
+}
+
+static enum code stream_build(struct stream *stream, const struct stream *shown, const struct stream *old,
+                              const struct pending_lock *locks, size_t lock_count)
+{
+    const struct stream *revoked = shown->revoked_nonce > old->revoked_nonce ? shown : old;
+    stream->proof = shown->proof;
+    stream->signature = shown->signature;
+    stream->last_lock_id = shown->last_lock_id;
+    stream->revoked_nonce = revoked->revoked_nonce;
+    stream->revocation = revoked->revocation;
+    enum code code = take_locks(stream, locks, lock_count);
+    return code != CODE_OK ? code : take_drops(stream, shown);
+}
+
+/* A FAIL once said stays said; what is shown does not tell of it. */
+static void carry_failed(struct stream *stream, const struct stream *old)
+{
+    const struct pending_lock *at = NULL;
+    while ((at = lock_set_next(old->locks, at == NULL ? 0 : at->lock.id)) != NULL) {
+        struct pending_lock *same = stream->locks == NULL ? NULL : lock_set_find(stream->locks, at->lock.id);
+        if (same != NULL)
+            same->failed = same->failed || at->failed;
+    }
+}
+
+static void mark_all_places(struct channel *channel, enum side side)
+{
+    const struct lock_set *locks = channel->streams[side].locks;
+    for (struct pending_lock *at = lock_set_next(locks, 0); at != NULL;
+         at = lock_set_next(locks, at->lock.id))
+        mark_place(channel, side, at->lock.id);
 }
 
 enum code channel_restore_stream(struct channel *channel, const struct channel_view *view, enum side side,
                                  const struct address *signer, const struct stream *shown,
                                  const struct pending_lock *locks, size_t lock_count)
 {
+    ensure(channel->self == SIDE_CLIENT);
     struct stream *stream = &channel->streams[side];
-    if (shown->proof.nonce <= stream->proof.nonce)
+    if (shown->proof.nonce <= stream->proof.nonce || shown->revoked_nonce > shown->proof.nonce)
         return CODE_NONCE;
-    struct hash digest = digest_balance_proof(view->domain, &channel->id, &shown->proof);
-    if (!signature_is_by(&shown->signature, &digest, signer) ||
-        !revocation_is_good(channel, view, side, signer, shown))
+    if (!are_signed(channel, view, side, signer, shown))
         return CODE_SIGNATURE;
-    if (shown->proof.transferred.units >= AMOUNT_LIMIT || shown->drop_count > DROPS_MAX)
+    if (shown->proof.transferred.units >= AMOUNT_LIMIT)
         return CODE_TRANSFERRED;
-    struct lock_set *set = lock_set_new();
-    enum code code = check_locks(&shown->proof, set, locks, lock_count);
+    struct stream built = {0};
+    enum code code = stream_build(&built, shown, stream, locks, lock_count);
     if (code != CODE_OK) {
-        lock_set_free(set);
+        stream_clear(&built);
         return code;
     }
-    lock_set_free(stream->locks);
-    stream->locks = set;
-    stream->proof = shown->proof;
-    stream->signature = shown->signature;
-    stream->locked = shown->proof.locked;
-    stream->last_lock_id = shown->last_lock_id;
-    for (size_t i = 0; i < lock_count; i++)
-        if (locks[i].lock.id > stream->last_lock_id)
-            stream->last_lock_id = locks[i].lock.id;
-    stream->revoked_nonce = shown->revoked_nonce;
-    stream->revocation = shown->revocation;
-    stream->drop_count = 0;
-    stream->frozen = amount_of(0);
-    for (size_t i = 0; i < shown->drop_count; i++)
-        if (shown->drops[i].nonce > stream->revoked_nonce)
-            stream_add_drop(stream, shown->drops[i].nonce, shown->drops[i].amount);
     if (side == channel->self) {
-        /* The hub has it, so nothing before it needs resending. */
-        for (size_t i = 0; channel->kept != NULL && i < UNACKNOWLEDGED_MAX; i++)
-            kept_clear(&channel->kept[i]);
-        free(channel->kept);
-        channel->kept = NULL;
-        channel->acknowledged = stream->proof.nonce;
-        channel->written_nonce = stream->proof.nonce;
+        channel_drop_draft(channel);
+        kept_forget(channel, stream->proof.nonce); /* superseded by what the peer has */
+        channel->acknowledged = channel->written_nonce = built.proof.nonce;
     }
-    channel_write_all(channel);
-    channel_assert(channel);
+    carry_failed(&built, stream);
+    mark_all_places(channel, side); /* the old ones go, the new ones come */
+    stream_clear(stream);
+    *stream = built;
+    mark_all_places(channel, side);
+    channel->dirty = true;
+    channel_check(channel);
     return CODE_OK;
 }

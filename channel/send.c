@@ -1,120 +1,168 @@
-/* The own stream: operations gather in a draft, channel_seal signs it, the peer's answers are taken in. */
+/* The own stream: operations gather in a draft, channel_seal signs them as the next update, and the update is
+ * kept until the peer has acknowledged it. The draft's operations have changed the stream's locks already;
+ * what is on disk and what the peer may be judged by is the stream without them. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
-#include "channel/internal.h"
+#include "channel/machine.h"
 #include "crypto/hash.h"
 
-/* What an operation encodes to at most, whatever its numbers: array head, type, and each field at its widest. */
-static size_t size_max(const struct operation *operation)
+#define DRAFT_CAPACITY_FIRST 2
+
+/* ---- the draft ---- */
+
+/* The longest form an operation may take in a body (protocol.md, section 5, MessagePack): a number 9 bytes,
+ * bin and str heads 2 or 3, the array's head and the type 2; the body's own head is 3. */
+static size_t operation_bytes(const struct operation *operation)
 {
+    enum { HEAD = 2, NUMBER = 9, ID = 18, ADDRESS = 22, HASH = 34, TEXT_HEAD = 3, BODY_HEAD = 3 };
     switch (operation->type) {
     case OPERATION_PAY:
-        return 2 + 18 + 22 + 9 + 9 + 9 + 34 + 5 + operation->memo.length;
+        return BODY_HEAD + HEAD + ID + ADDRESS + 3 * NUMBER + HASH + TEXT_HEAD + operation->memo.length;
     case OPERATION_LOCK:
-        return 2 + 18 + 22 + 9 + 9 + 9 + 9 + 2 + 34 + 5 + operation->memo.length;
+        return BODY_HEAD + HEAD + ID + ADDRESS + 4 * NUMBER + 1 + HASH + TEXT_HEAD + operation->memo.length;
     case OPERATION_UNLOCK:
-        return 2 + 9 + 3 + WITNESS_BYTES_MAX;
+        return BODY_HEAD + HEAD + NUMBER + 2 + operation->witness.length;
     case OPERATION_EXPIRE:
     case OPERATION_CANCEL:
-        return 2 + 9;
+        return BODY_HEAD + HEAD + NUMBER;
     case OPERATION_REFUND:
-        return 2 + 18 + 9 + 9;
+        return BODY_HEAD + HEAD + ID + 2 * NUMBER;
     }
-    return BODY_BYTES_MAX;
+    return BODY_BYTES_MAX + 1;
 }
 
-static struct draft *open_draft(struct channel *channel)
+static bool draft_has_room(const struct channel *channel, const struct operation *operation)
 {
-    if (channel->draft == NULL) {
-        channel->draft = xcalloc(1, sizeof(*channel->draft));
-        channel->draft->transferred = channel_own(channel)->proof.transferred;
-        channel->draft->body_bytes = 5; /* the outer array's head */
-    }
-    return channel->draft;
+    const struct draft *draft = channel->draft;
+    if (operation->memo.length > MEMO_BYTES_MAX || operation->witness.length > WITNESS_BYTES_MAX)
+        return false;
+    size_t bytes = draft == NULL ? 0 : draft->body_bytes;
+    return (draft == NULL || draft->count < OPERATIONS_MAX) &&
+           bytes + operation_bytes(operation) <= BODY_BYTES_MAX;
 }
 
-static void draft_append(struct draft *draft, const struct operation *operation)
+static void draft_append(struct channel *channel, const struct operation *operation,
+                         const struct pending_lock *touched, const struct progress *progress)
 {
+    struct stream *own = channel_own(channel);
+    struct draft *draft = channel->draft;
+    if (draft == NULL) {
+        draft = channel->draft = xcalloc(1, sizeof(*draft));
+        draft->signed_last_lock_id = own->last_lock_id;
+    }
+    bool locks = operation_changes_locks(operation);
     if (draft->count == draft->capacity) {
-        draft->capacity = draft->capacity == 0 ? 4 : 2 * draft->capacity;
-        draft->operations = xrealloc(draft->operations, draft->capacity * sizeof(struct operation));
+        draft->capacity = draft->capacity == 0 ? DRAFT_CAPACITY_FIRST : 2 * draft->capacity;
+        draft->operations = xrealloc(draft->operations, draft->capacity * sizeof(*draft->operations));
+        if (draft->touched != NULL)
+            draft->touched = xrealloc(draft->touched, draft->capacity * sizeof(*draft->touched));
     }
+    if (locks && draft->touched == NULL)
+        draft->touched = xcalloc(draft->capacity, sizeof(*draft->touched));
+    if (locks)
+        draft->touched[draft->count] = *touched;
     struct operation *copy = &draft->operations[draft->count++];
     *copy = *operation;
-    copy->memo.data = NULL;
     if (operation->memo.length > 0) {
         char *memo = xmalloc(operation->memo.length);
         memcpy(memo, operation->memo.data, operation->memo.length);
         copy->memo.data = memo;
+    } else {
+        copy->memo = (struct text){"", 0};
     }
-    draft->body_bytes += size_max(operation);
+    draft->body_bytes += operation_bytes(operation);
+    draft->progress = *progress;
+    own->locked = progress->locked;
+    own->last_lock_id = progress->last_lock_id;
 }
 
-/* The sums as they would be; TRANSFERRED, LOCKED or AVAILABLE if they may not. */
-static enum code sums_after(const struct channel *channel, const struct effect *effect, struct totals *totals)
+void draft_free(struct channel *channel)
 {
-    if (!amount_add(totals->transferred, effect->transferred_plus, &totals->transferred))
-        return CODE_TRANSFERRED;
-    if (!amount_add(totals->locked, effect->locked_plus, &totals->locked))
-        return CODE_LOCKED;
-    ensure(amount_subtract(totals->locked, effect->locked_minus, &totals->locked));
-    if (!amount_add(totals->frozen, effect->dropped, &totals->frozen))
-        return CODE_LOCKED;
-    enum side self = channel->self;
-    struct amount other = channel->streams[side_other(self)].proof.transferred;
-    wide after = available_with(channel, &channel->funds, self, totals, other);
-    if (self == SIDE_CLIENT) {
-        wide told = available_with(channel, &channel->told, self, totals, other);
-        after = told < after ? told : after;
-    }
-    return after < 0 && after < channel_available(channel, self) ? CODE_AVAILABLE : CODE_OK;
+    struct draft *draft = channel->draft;
+    if (draft == NULL)
+        return;
+    for (size_t i = 0; i < draft->count; i++)
+        if (draft->operations[i].memo.length > 0)
+            free((char *)(uintptr_t)draft->operations[i].memo.data);
+    free(draft->operations);
+    free(draft->touched);
+    free(draft);
+    channel->draft = NULL;
 }
 
-enum code channel_add(struct channel *channel, const struct channel_view *view, const struct operation *operation,
-                      struct pending_lock *touched)
+void channel_drop_draft(struct channel *channel)
 {
+    struct draft *draft = channel->draft;
+    if (draft == NULL)
+        return;
     struct stream *own = channel_own(channel);
-    if (channel->funds.stage != STAGE_OPEN || channel->stopped)
-        return CODE_STATUS;
-    size_t drafted = channel->draft == NULL ? 0 : channel->draft->count;
-    size_t bytes = channel->draft == NULL ? 5 : channel->draft->body_bytes;
+    for (size_t i = draft->count; i-- > 0;)
+        if (operation_changes_locks(&draft->operations[i]))
+            stream_undo(own, &draft->operations[i], &draft->touched[i]);
+    own->locked = own->proof.locked;
+    own->last_lock_id = draft->signed_last_lock_id;
+    draft_free(channel);
+    channel_check(channel);
+}
+
+const struct pending_lock *signed_lock_at(const struct channel *channel, enum side side, unsigned place)
+{
+    const struct draft *draft = side == channel->self ? channel->draft : NULL;
+    /* The draft's first change of a place tells what was there before. */
+    for (size_t i = 0; draft != NULL && i < draft->count; i++) {
+        if (!operation_changes_locks(&draft->operations[i]) ||
+            draft->touched[i].lock.id % LOCKS_PER_STREAM_MAX != place)
+            continue;
+        return draft->operations[i].type == OPERATION_LOCK ? NULL : &draft->touched[i];
+    }
+    return lock_set_at(channel->streams[side].locks, place);
+}
+
+static bool drops_are_full(const struct channel *channel, const struct operation *operation)
+{
     bool drops = operation->type == OPERATION_EXPIRE || operation->type == OPERATION_CANCEL;
-    if (drafted == OPERATIONS_MAX || bytes + size_max(operation) > BODY_BYTES_MAX ||
-        (drops && own->drop_count >= DROPS_MAX))
+    return drops && channel->streams[channel->self].drop_count >= OWN_DROPS_MAX;
+}
+
+/* An operation may take the own available amount down to zero; what does not lower it is always allowed (a
+ * raise of the reserve may have left it below zero). The peer is judged by the same rule. */
+static bool is_affordable(const struct channel *channel, const struct progress *progress)
+{
+    struct progress before = own_progress(channel);
+    wide fall = progress_fall(&before, progress);
+    return fall <= 0 || channel_available(channel, channel->self) >= fall;
+}
+
+enum code channel_add(struct channel *channel, const struct channel_view *view,
+                      const struct operation *operation, struct pending_lock *touched)
+{
+    if (!channel_accepts(channel))
+        return CODE_STATUS;
+    if (!draft_has_room(channel, operation) || drops_are_full(channel, operation))
         return CODE_LIMIT;
-    struct operation chosen = *operation;
+    struct stream *own = channel_own(channel);
+    struct progress progress = own_progress(channel);
+    struct operation numbered = *operation;
     if (operation->type == OPERATION_LOCK) {
-        chosen.lock_id = lock_set_next_id(own->locks, own->last_lock_id);
-        if (chosen.lock_id == 0)
+        numbered.lock_id = lock_set_next_id(own->locks, own->last_lock_id);
+        if (numbered.lock_id == 0)
             return CODE_LIMIT;
     }
-    struct effect effect;
-    bool held = false;
-    enum code code = operation_effect(view, own, true, &chosen, &effect, &held);
-    struct totals totals = totals_own(channel);
-    if (code == CODE_OK)
-        code = sums_after(channel, &effect, &totals);
+    struct pending_lock changed;
+    enum code code = stream_apply(own, &progress, view, &numbered, &changed, false);
     if (code != CODE_OK)
         return code;
-
-    struct draft *draft = open_draft(channel);
-    draft->transferred = totals.transferred;
-    own->locked = totals.locked;
-    if (effect.adds_lock) {
-        ensure(lock_set_add(stream_locks(own), &effect.lock));
-        own->last_lock_id = chosen.lock_id;
-        mark_place(channel, channel->self, chosen.lock_id);
-    } else if (effect.removes_lock) {
-        ensure(lock_set_remove(own->locks, chosen.lock_id));
-        mark_place(channel, channel->self, chosen.lock_id);
+    if (!is_affordable(channel, &progress)) {
+        if (operation_changes_locks(&numbered))
+            stream_undo(own, &numbered, &changed);
+        return CODE_AVAILABLE;
     }
-    stream_add_drop(own, own->proof.nonce + 1, effect.dropped);
-    draft_append(draft, &chosen);
-    if (touched != NULL)
-        *touched = effect.lock;
-    channel->dirty = true;
+    draft_append(channel, &numbered, &changed, &progress);
+    if (touched != NULL && operation_changes_locks(&numbered))
+        *touched = changed;
+    channel_check(channel);
     return CODE_OK;
 }
 
@@ -129,96 +177,114 @@ const struct operation *channel_draft(const struct channel *channel, size_t *cou
     return channel->draft == NULL ? NULL : channel->draft->operations;
 }
 
-static uint64_t own_nonce(const struct channel *channel)
-{
-    return channel->streams[channel->self].proof.nonce;
-}
+/* ---- signing ---- */
 
 bool channel_can_seal(const struct channel *channel)
 {
-    return channel->draft != NULL && own_nonce(channel) - channel->acknowledged < UNACKNOWLEDGED_MAX;
+    uint64_t newest = channel->streams[channel->self].proof.nonce;
+    return channel->draft != NULL && channel_accepts(channel) && newest < UINT64_MAX &&
+           newest - channel->acknowledged < UNACKNOWLEDGED_MAX;
+}
+
+static void mark_draft_places(struct channel *channel)
+{
+    const struct draft *draft = channel->draft;
+    for (size_t i = 0; i < draft->count; i++)
+        if (operation_changes_locks(&draft->operations[i]))
+            mark_place(channel, channel->self, draft->touched[i].lock.id);
 }
 
 const struct kept_update *channel_seal(struct channel *channel, const struct domain *domain,
                                        const struct secret_key *key, const uint8_t *body, size_t body_length)
 {
     ensure(channel_can_seal(channel) && body_length > 0 && body_length <= BODY_BYTES_MAX);
-    ensure(channel->funds.stage == STAGE_OPEN && !channel->stopped);
     struct stream *own = channel_own(channel);
-    own->proof = (struct balance_proof){
-        .nonce = own->proof.nonce + 1,
-        .transferred = channel->draft->transferred,
-        .locked = own->locked,
-        .locks_root = lock_set_root(own->locks),
-        .body_hash = keccak256(body, body_length),
-    };
-    struct hash digest = digest_balance_proof(domain, &channel->id, &own->proof);
+    struct progress progress = channel->draft->progress;
+    struct balance_proof proof = {.nonce = own->proof.nonce + 1,
+                                  .transferred = progress.transferred,
+                                  .locked = progress.locked,
+                                  .locks_root = lock_set_root(own->locks),
+                                  .body_hash = keccak256(body, body_length)};
+    struct hash digest = digest_balance_proof(domain, &channel->id, &proof);
+    own->proof = proof;
     own->signature = key_sign(key, &digest);
-    draft_free(channel->draft);
-    channel->draft = NULL;
+    if (progress.drops)
+        stream_add_drop(own, proof.nonce, progress.dropped);
+    ensure(own->frozen.units == progress.frozen.units);
+    mark_draft_places(channel);
+    draft_free(channel);
+
     if (channel->kept == NULL)
-        channel->kept = xcalloc(UNACKNOWLEDGED_MAX, sizeof(*channel->kept));
-    struct kept_update *kept = &channel->kept[own->proof.nonce % UNACKNOWLEDGED_MAX];
-    kept_clear(kept);
-    *kept = (struct kept_update){own->proof, own->signature, xmalloc(body_length), body_length};
+        channel->kept = xmalloc(UNACKNOWLEDGED_MAX * sizeof(*channel->kept));
+    struct kept_update *kept = &channel->kept[proof.nonce % UNACKNOWLEDGED_MAX];
+    *kept = (struct kept_update){proof, own->signature, xmalloc(body_length), body_length};
     memcpy(kept->body, body, body_length);
     channel->dirty = true;
-    channel_assert(channel);
+    channel_check(channel);
     return kept;
+}
+
+/* ---- what the peer says of it ---- */
+
+void kept_forget(struct channel *channel, uint64_t nonce)
+{
+    uint64_t newest = channel_own(channel)->proof.nonce;
+    for (uint64_t at = channel->acknowledged; at < nonce;)
+        free(channel->kept[++at % UNACKNOWLEDGED_MAX].body);
+    channel->acknowledged = nonce;
+    if (nonce == newest) {
+        free(channel->kept);
+        channel->kept = NULL;
+    }
+}
+
+void kept_free(struct channel *channel)
+{
+    if (!channel->recovering) {
+        kept_forget(channel, channel_own(channel)->proof.nonce);
+        return;
+    }
+    /* While records are read back any slot may be filled; an empty one has no body. */
+    for (size_t i = 0; channel->kept != NULL && i < UNACKNOWLEDGED_MAX; i++)
+        free(channel->kept[i].body);
+    free(channel->kept);
+    channel->kept = NULL;
 }
 
 enum code channel_acknowledged(struct channel *channel, uint64_t nonce)
 {
-    if (nonce > own_nonce(channel))
+    if (nonce > channel_own(channel)->proof.nonce)
         return CODE_NONCE;
     if (nonce <= channel->acknowledged)
         return CODE_OK;
-    while (channel->acknowledged < nonce)
-        kept_clear(&channel->kept[++channel->acknowledged % UNACKNOWLEDGED_MAX]);
-    if (channel->acknowledged == own_nonce(channel)) {
-        /* At rest nothing is kept: an idle channel is small. */
-        free(channel->kept);
-        channel->kept = NULL;
-    }
+    kept_forget(channel, nonce);
     channel->dirty = true;
     return CODE_OK;
 }
 
 const struct kept_update *channel_kept(const struct channel *channel, uint64_t nonce)
 {
-    if (channel->kept == NULL || nonce <= channel->acknowledged || nonce > own_nonce(channel))
+    if (nonce <= channel->acknowledged || nonce > channel->streams[channel->self].proof.nonce)
         return NULL;
     return &channel->kept[nonce % UNACKNOWLEDGED_MAX];
-}
-
-struct pending_lock *channel_find_payment(const struct channel *channel, enum side side,
-                                          const struct payment_id *payment)
-{
-    const struct lock_set *locks = channel->streams[side].locks;
-    size_t left = lock_set_count(locks);
-    for (unsigned place = 0; left > 0 && place < LOCKS_PER_STREAM_MAX; place++) {
-        struct pending_lock *pending = lock_set_at(locks, place);
-        if (pending == NULL)
-            continue;
-        if (payment_id_equal(&pending->payment, payment))
-            return pending;
-        left--;
-    }
-    return NULL;
 }
 
 struct pending_lock *channel_fail_received(struct channel *channel, const struct payment_id *payment)
 {
     struct pending_lock *pending = channel_find_payment(channel, channel->self, payment);
-    if (pending != NULL && !pending->failed) {
+    /* The peer cannot have seen what is only drafted. */
+    if (pending == NULL || (channel->draft != NULL && pending->lock.id > channel->draft->signed_last_lock_id))
+        return NULL;
+    if (!pending->failed) {
         pending->failed = true;
         mark_place(channel, channel->self, pending->lock.id);
     }
     return pending;
 }
 
-enum code channel_revocation_received(struct channel *channel, const struct channel_view *view, uint64_t min_nonce,
-                                      const struct signature *signature, struct amount *freed)
+enum code channel_revocation_received(struct channel *channel, const struct channel_view *view,
+                                      uint64_t min_nonce, const struct signature *signature,
+                                      struct amount *freed)
 {
     struct stream *own = channel_own(channel);
     if (freed != NULL)
@@ -228,13 +294,16 @@ enum code channel_revocation_received(struct channel *channel, const struct chan
     if (min_nonce > own->proof.nonce)
         return CODE_NONCE;
     struct hash digest = digest_revocation(view->domain, &channel->id, min_nonce);
-    if (!peer_signed(channel, view, signature, &digest))
+    if (!peer_signed(channel, view, &digest, signature))
         return CODE_SIGNATURE;
-    own->revoked_nonce = min_nonce;
-    own->revocation = *signature;
     struct amount sum = stream_free_drops(own, min_nonce);
     if (freed != NULL)
         *freed = sum;
+    if (channel->draft != NULL)
+        ensure(amount_subtract(channel->draft->progress.frozen, sum, &channel->draft->progress.frozen));
+    own->revoked_nonce = min_nonce;
+    own->revocation = *signature;
     channel->dirty = true;
+    channel_check(channel);
     return CODE_OK;
 }

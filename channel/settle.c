@@ -1,52 +1,78 @@
-/* Settlement items between the two sides (protocol.md, section 8). */
-#include "base/ensure.h"
-#include "channel/internal.h"
+/* Settlements (protocol.md, section 8), at most one at a time:
+ *
+ *     hub:    NONE ─propose─▶ PROPOSED (hub_out counts) ─signature─▶ SIGNED (client_out counts too)
+ *     client: NONE ─sign─▶ SIGNED (both count)
+ *     both:   SIGNED ─channel_set_funds shows seq─▶ NONE (settled)
+ *             SIGNED ─channel_settle_expire─▶ NONE (dead: the deadline passed without it; a client also waits
+ * for the hub's word) hub:    PROPOSED ─channel_settle_refused, channel_settle_expire─▶ NONE
+ */
+#include <string.h>
 
-static bool nothing_pending(const struct channel *channel)
+#include "base/ensure.h"
+#include "channel/machine.h"
+
+/* Nothing may be in motion when a channel is closed by agreement. */
+static bool is_at_rest(const struct channel *channel)
 {
     for (int side = 0; side < 2; side++) {
         const struct stream *stream = &channel->streams[side];
-        if (lock_set_count(stream->locks) > 0 || !amount_is_zero(stream->frozen))
+        if (stream->locks != NULL || stream->drop_count > 0)
             return false;
     }
-    return channel->draft == NULL && channel->streams[channel->self].proof.nonce == channel->acknowledged;
+    return channel->draft == NULL && channel->acknowledged == channel->streams[channel->self].proof.nonce;
 }
 
-enum code channel_propose(struct channel *channel, struct amount client_out, struct amount hub_out, uint64_t deadline,
-                          bool close)
+static bool is_available(const struct channel *channel, enum side side, struct amount out)
+{
+    return amount_is_zero(out) || channel_available(channel, side) >= out.units;
+}
+
+/* The client gets all the rest of a close, so its part must be its whole balance. */
+static bool is_whole_balance(const struct channel *channel, enum side side, struct amount out)
+{
+    return channel_balance(channel, side) == out.units;
+}
+
+static void settlement_clear(struct channel *channel)
+{
+    memset(&channel->settlement, 0, sizeof(channel->settlement));
+    channel->dirty = true;
+    channel_check(channel);
+}
+
+enum code channel_propose(struct channel *channel, struct amount client_out, struct amount hub_out,
+                          uint64_t deadline, bool close)
 {
     ensure(channel->self == SIDE_HUB);
-    if (channel->funds.stage != STAGE_OPEN || channel->stopped)
+    if (!channel_accepts(channel))
         return CODE_STATUS;
     if (channel->settlement.phase != SETTLEMENT_NONE || channel->funds.seq == UINT32_MAX)
         return CODE_SETTLE;
     if (close) {
-        if (!nothing_pending(channel))
+        if (!is_at_rest(channel))
             return CODE_SETTLE;
-        if (channel_balance(channel, SIDE_CLIENT) != (wide)client_out.units ||
-            channel_balance(channel, SIDE_HUB) != (wide)hub_out.units)
+        if (!is_whole_balance(channel, SIDE_CLIENT, client_out) ||
+            !is_whole_balance(channel, SIDE_HUB, hub_out))
             return CODE_AVAILABLE;
-    } else if (channel_available(channel, SIDE_CLIENT) < (wide)client_out.units ||
-               channel_available(channel, SIDE_HUB) < (wide)hub_out.units) {
+    } else if (!is_available(channel, SIDE_CLIENT, client_out) || !is_available(channel, SIDE_HUB, hub_out)) {
         return CODE_AVAILABLE;
     }
-    channel->settlement = (struct settlement){
-        .phase = SETTLEMENT_PROPOSED,
-        .close = close,
-        .seq = channel->funds.seq + 1,
-        .client_out = client_out,
-        .hub_out = hub_out,
-        .deadline = deadline,
-    };
+    channel->settlement = (struct settlement){.phase = SETTLEMENT_PROPOSED,
+                                              .close = close,
+                                              .seq = channel->funds.seq + 1,
+                                              .client_out = client_out,
+                                              .hub_out = hub_out,
+                                              .deadline = deadline};
     channel->dirty = true;
+    channel_check(channel);
     return CODE_OK;
 }
 
-static struct hash digest_of(const struct channel *channel, const struct domain *domain,
-                             const struct settlement *settlement)
+static struct hash settlement_digest(const struct channel *channel, const struct domain *domain,
+                                     const struct settlement *settlement)
 {
-    return digest_settlement(domain, &channel->id, settlement->seq, settlement->client_out, settlement->hub_out,
-                             settlement->deadline, settlement->close);
+    return digest_settlement(domain, &channel->id, settlement->seq, settlement->client_out,
+                             settlement->hub_out, settlement->deadline, settlement->close);
 }
 
 enum code channel_settle_signed(struct channel *channel, const struct channel_view *view, uint32_t seq,
@@ -57,26 +83,46 @@ enum code channel_settle_signed(struct channel *channel, const struct channel_vi
     if (settlement->phase == SETTLEMENT_NONE || settlement->seq != seq)
         return CODE_SETTLE;
     if (settlement->phase == SETTLEMENT_SIGNED)
-        return CODE_OK; /* the same again: the signature kept is good */
-    struct hash digest = digest_of(channel, view->domain, settlement);
-    if (!peer_signed(channel, view, signature, &digest))
+        return signature_equal(&settlement->signature, signature) ? CODE_OK : CODE_SETTLE;
+    struct hash digest = settlement_digest(channel, view->domain, settlement);
+    if (!peer_signed(channel, view, &digest, signature))
+        return CODE_SETTLE;
+    /* The client's updates were not judged by client_out until now: one that came since may have spent it. */
+    bool good = settlement->close
+                    ? is_at_rest(channel) && is_whole_balance(channel, SIDE_CLIENT, settlement->client_out)
+                    : is_available(channel, SIDE_CLIENT, settlement->client_out);
+    if (!good)
         return CODE_SETTLE;
     settlement->phase = SETTLEMENT_SIGNED;
     settlement->signature = *signature;
     channel->dirty = true;
+    channel_check(channel);
     return CODE_OK;
 }
 
-static bool is_what_was_asked(const struct channel *channel, const struct settlement *proposal, struct amount wanted,
-                              bool wants_close)
+static bool is_same_settlement(const struct settlement *a, const struct settlement *b)
 {
+    return a->seq == b->seq && a->close == b->close && a->deadline == b->deadline &&
+           a->client_out.units == b->client_out.units && a->hub_out.units == b->hub_out.units;
+}
+
+static bool is_acceptable(const struct channel *channel, const struct channel_view *view,
+                          const struct settlement *proposal, struct amount wanted, bool wants_close,
+                          uint64_t settle_window_s)
+{
+    if (!channel_accepts(channel) || channel->settlement.phase != SETTLEMENT_NONE)
+        return false;
+    if (channel->funds.seq == UINT32_MAX || proposal->seq != channel->funds.seq + 1)
+        return false;
+    if (proposal->deadline <= view->now || proposal->deadline - view->now > settle_window_s)
+        return false;
     if (proposal->close)
-        return wants_close && nothing_pending(channel) &&
-               channel_balance(channel, SIDE_CLIENT) == (wide)proposal->client_out.units &&
-               channel_balance(channel, SIDE_HUB) >= (wide)proposal->hub_out.units;
-    return (amount_is_zero(proposal->client_out) || amount_compare(proposal->client_out, wanted) == 0) &&
-           channel_available(channel, SIDE_CLIENT) >= (wide)proposal->client_out.units &&
-           channel_available(channel, SIDE_HUB) >= (wide)proposal->hub_out.units;
+        return wants_close && is_at_rest(channel) &&
+               is_whole_balance(channel, SIDE_CLIENT, proposal->client_out) &&
+               channel_balance(channel, SIDE_HUB) >= proposal->hub_out.units;
+    return amount_compare(proposal->client_out, wanted) == 0 &&
+           is_available(channel, SIDE_CLIENT, proposal->client_out) &&
+           is_available(channel, SIDE_HUB, proposal->hub_out);
 }
 
 enum code channel_settle_sign(struct channel *channel, const struct channel_view *view,
@@ -84,45 +130,42 @@ enum code channel_settle_sign(struct channel *channel, const struct channel_view
                               uint64_t settle_window_s, const struct secret_key *key, struct signature *out)
 {
     ensure(channel->self == SIDE_CLIENT);
-    const struct settlement *under_way = &channel->settlement;
-    if (channel->funds.stage != STAGE_OPEN || channel->stopped)
-        return CODE_SETTLE;
-    bool again = under_way->phase == SETTLEMENT_SIGNED && under_way->seq == proposal->seq &&
-                 under_way->close == proposal->close && under_way->deadline == proposal->deadline &&
-                 amount_compare(under_way->client_out, proposal->client_out) == 0 &&
-                 amount_compare(under_way->hub_out, proposal->hub_out) == 0;
-    if (again) {
-        *out = under_way->signature; /* identical bytes, no second Settlement */
+    struct settlement *settlement = &channel->settlement;
+    if (settlement->phase == SETTLEMENT_SIGNED && is_same_settlement(settlement, proposal)) {
+        *out = settlement->signature; /* proposed again: the answer was lost */
         return CODE_OK;
     }
-    if (under_way->phase != SETTLEMENT_NONE || proposal->seq != channel->funds.seq + 1 || proposal->seq == 0 ||
-        proposal->deadline < view->now || proposal->deadline - view->now > settle_window_s ||
-        !is_what_was_asked(channel, proposal, wanted, wants_close))
+    if (!is_acceptable(channel, view, proposal, wanted, wants_close, settle_window_s))
         return CODE_SETTLE;
-    channel->settlement = *proposal;
-    channel->settlement.phase = SETTLEMENT_SIGNED;
-    channel->settlement.said_dead = false;
-    struct hash digest = digest_of(channel, view->domain, proposal);
-    channel->settlement.signature = key_sign(key, &digest);
+    struct hash digest = settlement_digest(channel, view->domain, proposal);
+    *settlement = (struct settlement){.phase = SETTLEMENT_SIGNED,
+                                      .close = proposal->close,
+                                      .seq = proposal->seq,
+                                      .client_out = proposal->client_out,
+                                      .hub_out = proposal->hub_out,
+                                      .deadline = proposal->deadline,
+                                      .signature = key_sign(key, &digest)};
+    *out = settlement->signature;
     channel->dirty = true;
-    *out = channel->settlement.signature;
+    channel_check(channel);
     return CODE_OK;
 }
 
 void channel_settle_refused(struct channel *channel)
 {
-    ensure(channel->settlement.phase == SETTLEMENT_PROPOSED);
-    channel->settlement = (struct settlement){0};
-    channel->dirty = true;
+    ensure(channel->self == SIDE_HUB);
+    if (channel->settlement.phase == SETTLEMENT_PROPOSED)
+        settlement_clear(channel);
 }
 
 bool channel_settle_expire(struct channel *channel, uint64_t now)
 {
     const struct settlement *settlement = &channel->settlement;
     if (settlement->phase == SETTLEMENT_NONE || now <= settlement->deadline ||
-        channel->funds.seq >= settlement->seq || (channel->self == SIDE_CLIENT && !settlement->said_dead))
+        channel->funds.seq >= settlement->seq)
         return false;
-    channel->settlement = (struct settlement){0};
-    channel->dirty = true;
+    if (channel->self == SIDE_CLIENT && !settlement->said_dead)
+        return false;
+    settlement_clear(channel);
     return true;
 }

@@ -1,4 +1,5 @@
-/* What the operations of an update do to a stream, alike for the side that sends it and the side that judges it. */
+/* What the operations of an update do to a stream, alike for the side that sends it and the side that judges
+ * it. */
 #include "channel/machine.h"
 
 #include <stdlib.h>
@@ -34,8 +35,8 @@ static enum code apply_payment(struct progress *progress, struct amount amount, 
     return CODE_OK;
 }
 
-static enum code apply_lock(struct stream *stream, struct progress *progress, const struct operation *operation,
-                            struct pending_lock *touched)
+static enum code apply_lock(struct stream *stream, struct progress *progress,
+                            const struct operation *operation, struct pending_lock *touched)
 {
     struct pending_lock pending = {
         .lock = {.id = operation->lock_id,
@@ -78,11 +79,12 @@ static enum code judge_unlock(struct progress *progress, const struct channel_vi
                                     : witness_meets(witness, lock->kind, &lock->condition, view->domain);
     if (!met)
         return CODE_WITNESS;
-    return amount_add(progress->transferred, lock->amount, &progress->transferred) ? CODE_OK : CODE_TRANSFERRED;
+    return amount_add(progress->transferred, lock->amount, &progress->transferred) ? CODE_OK
+                                                                                   : CODE_TRANSFERRED;
 }
 
-static enum code judge_expire(struct progress *progress, const struct channel_view *view, const struct lock *lock,
-                              bool lenient)
+static enum code judge_expire(struct progress *progress, const struct channel_view *view,
+                              const struct lock *lock, bool lenient)
 {
     if (registered_in_time(view, lock))
         return CODE_NOT_EXPIRED;
@@ -104,7 +106,8 @@ static enum code judge_drop(struct progress *progress, const struct lock *lock)
 }
 
 static enum code judge_removal(struct progress *progress, const struct channel_view *view,
-                               const struct operation *operation, const struct pending_lock *pending, bool lenient)
+                               const struct operation *operation, const struct pending_lock *pending,
+                               bool lenient)
 {
     if (operation->type == OPERATION_UNLOCK)
         return judge_unlock(progress, view, &operation->witness, &pending->lock);
@@ -116,8 +119,9 @@ static enum code judge_removal(struct progress *progress, const struct channel_v
     return code != CODE_OK ? code : judge_drop(progress, &pending->lock);
 }
 
-static enum code apply_removal(struct stream *stream, struct progress *progress, const struct channel_view *view,
-                               const struct operation *operation, struct pending_lock *touched, bool lenient)
+static enum code apply_removal(struct stream *stream, struct progress *progress,
+                               const struct channel_view *view, const struct operation *operation,
+                               struct pending_lock *touched, bool lenient)
 {
     const struct pending_lock *pending = lock_set_find(stream->locks, operation->lock_id);
     if (pending == NULL)
@@ -147,6 +151,12 @@ static enum code apply(struct stream *stream, struct progress *progress, const s
         return apply_removal(stream, progress, view, operation, touched, lenient);
     }
     return CODE_BODY;
+}
+
+wide progress_fall(const struct progress *before, const struct progress *after)
+{
+    return (wide)after->transferred.units - before->transferred.units + after->locked.units -
+           before->locked.units + after->frozen.units - before->frozen.units;
 }
 
 enum code stream_apply(struct stream *stream, struct progress *progress, const struct channel_view *view,

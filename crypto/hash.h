@@ -12,7 +12,8 @@ struct hash sha256(const void *data, size_t length);
 /* A SHA-256 HMAC, for webhook-like uses and deterministic derivation (wallet secrets). */
 struct hash hmac_sha256(const void *key, size_t key_length, const void *data, size_t length);
 
-/* Fills with bytes from the operating system's generator; cannot fail (a failure is fatal). For shells only. */
+/* Fills with bytes from the operating system's generator; cannot fail (a failure is fatal). For shells only.
+ */
 void random_bytes(void *out, size_t length);
 
 #endif

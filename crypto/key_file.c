@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool from_environment(const char *variable, char out[PASSPHRASE_BYTES_MAX], char *message, size_t message_size)
+static bool from_environment(const char *variable, char out[PASSPHRASE_BYTES_MAX], char *message,
+                             size_t message_size)
 {
     const char *value = getenv(variable);
     if (value == NULL || strlen(value) >= PASSPHRASE_BYTES_MAX) {
@@ -38,8 +39,8 @@ bool passphrase_read(const char *path, const char *variable, char out[PASSPHRASE
     return true;
 }
 
-bool key_file_open(const char *key_file, const char *passphrase_file, const char *variable, struct secret_key *out,
-                   char *message, size_t message_size)
+bool key_file_open(const char *key_file, const char *passphrase_file, const char *variable,
+                   struct secret_key *out, char *message, size_t message_size)
 {
     char passphrase[PASSPHRASE_BYTES_MAX];
     if (key_file == NULL) {

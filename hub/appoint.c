@@ -1,6 +1,6 @@
-/* The hub's watchtower: it gets the newest proof of each client's stream, coalesced, and its receipts open the way for
- * REVOKE. A slow or dead tower never slows a payment: only what it has not yet a receipt for waits to be revoked, and
- * after a set silence it is dismissed. */
+/* The hub's watchtower: it gets the newest proof of each client's stream, coalesced, and its receipts open
+ * the way for REVOKE. A slow or dead tower never slows a payment: only what it has not yet a receipt for
+ * waits to be revoked, and after a set silence it is dismissed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,8 +35,8 @@ bool appoint_covers(const struct engine *engine, const struct hub_channel *chann
     return !has_tower(engine) || engine->tower_dismissed || channel->receipt_nonce >= nonce;
 }
 
-static size_t collect_locks(struct engine *engine, const struct hub_channel *channel, struct shown_lock *locks,
-                            struct witness *witnesses, size_t *witness_count)
+static size_t collect_locks(struct engine *engine, const struct hub_channel *channel,
+                            struct shown_lock *locks, struct witness *witnesses, size_t *witness_count)
 {
     size_t count = 0;
     const struct lock_set *set = channel->channel->streams[SIDE_CLIENT].locks;
@@ -62,8 +62,7 @@ static void send_appointment(struct engine *engine, struct hub_channel *channel)
     struct witness *witnesses = xcalloc(LOCKS_PER_STREAM_MAX, sizeof(*witnesses));
     struct message message = {.type = MESSAGE_APPOINT};
     message.appoint.key = channel->channel->key;
-    message.appoint.proof =
-        (struct shown_proof){stream->proof.nonce > 0, stream->proof, stream->signature};
+    message.appoint.proof = (struct shown_proof){stream->proof.nonce > 0, stream->proof, stream->signature};
     struct hash digest = HASH_ZERO;
     if (stream->proof.nonce > 0)
         digest = digest_balance_proof(&engine->settings.domain, &channel->channel->id, &stream->proof);
@@ -121,8 +120,8 @@ void engine_tower(struct engine *engine, bool connected)
 
 static bool receipt_is_good(const struct engine *engine, const struct message *message)
 {
-    struct hash digest = digest_receipt(&engine->settings.domain, &message->receipt.channel, message->receipt.nonce,
-                                        &message->receipt.proof_digest);
+    struct hash digest = digest_receipt(&engine->settings.domain, &message->receipt.channel,
+                                        message->receipt.nonce, &message->receipt.proof_digest);
     return signature_is_by(&message->receipt.signature, &digest, &engine->settings.tower);
 }
 
@@ -130,7 +129,8 @@ static void answered(struct engine *engine)
 {
     if (engine->appointments_open > 0)
         engine->appointments_open--;
-    engine->tower_silent_since_ms = engine->appointments_open == 0 && engine->appoint_head == NULL ? 0 : engine->now_ms;
+    engine->tower_silent_since_ms =
+        engine->appointments_open == 0 && engine->appoint_head == NULL ? 0 : engine->now_ms;
     if (engine->tower_dismissed)
         log_info("the tower answers again");
     engine->tower_dismissed = false;

@@ -1,4 +1,5 @@
-/* A client's link: what it is shown when it comes (WELCOME, CHANNEL, LOCKS), and what is sent again after RESUME. */
+/* A client's link: what it is shown when it comes (WELCOME, CHANNEL, LOCKS), and what is sent again after
+ * RESUME. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -149,7 +150,8 @@ void engine_disconnected(struct engine *engine, uint64_t peer)
 static void resend_updates(struct engine *engine, struct hub_channel *channel)
 {
     const struct channel *machine = channel->channel;
-    for (uint64_t nonce = machine->acknowledged + 1; nonce <= channel_own(channel->channel)->proof.nonce; nonce++) {
+    for (uint64_t nonce = machine->acknowledged + 1; nonce <= channel_own(channel->channel)->proof.nonce;
+         nonce++) {
         const struct kept_update *kept = channel_kept(machine, nonce);
         ensure(kept != NULL);
         struct message message = {.type = MESSAGE_UPDATE};
@@ -184,7 +186,8 @@ void client_message_resume(struct engine *engine, struct client *client, const s
         reference.has_nonce = true;
         reference.nonce = message->resume.received;
         engine_emit_error(engine, client->peer, CODE_NONCE,
-                          "you say you have an update that was never signed: your copy or ours is not whole", &reference);
+                          "you say you have an update that was never signed: your copy or ours is not whole",
+                          &reference);
         return;
     }
     resend_updates(engine, channel);

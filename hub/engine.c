@@ -104,7 +104,8 @@ struct hub_channel *engine_channel(const struct engine *engine, const struct has
     return channel;
 }
 
-struct registration *engine_registration(const struct engine *engine, uint8_t kind, const struct hash *condition)
+struct registration *engine_registration(const struct engine *engine, uint8_t kind,
+                                         const struct hash *condition)
 {
     struct registration_key key = {kind, *condition};
     struct registration *registration;
@@ -112,7 +113,8 @@ struct registration *engine_registration(const struct engine *engine, uint8_t ki
     return registration;
 }
 
-struct registration *engine_add_registration(struct engine *engine, uint8_t kind, const struct hash *condition)
+struct registration *engine_add_registration(struct engine *engine, uint8_t kind,
+                                             const struct hash *condition)
 {
     struct registration *registration = xcalloc(1, sizeof(*registration));
     registration->key = (struct registration_key){kind, *condition};
@@ -156,7 +158,8 @@ struct hub_channel *engine_add_channel(struct engine *engine, struct channel *ma
 
 bool channel_is_usable(const struct hub_channel *channel)
 {
-    return channel->channel->funds.stage == STAGE_OPEN && !channel->channel->stopped && channel->suspended_block == 0;
+    return channel->channel->funds.stage == STAGE_OPEN && !channel->channel->stopped &&
+           channel->suspended_block == 0;
 }
 
 void engine_touch(struct engine *engine, struct hub_channel *channel)
@@ -177,7 +180,8 @@ void engine_emit(struct engine *engine, uint64_t peer, const struct message *mes
         return;
     if (engine->frame_count == engine->frame_capacity) {
         engine->frame_capacity = engine->frame_capacity == 0 ? 256 : 2 * engine->frame_capacity;
-        engine->frame_marks = xrealloc(engine->frame_marks, engine->frame_capacity * sizeof(struct frame_mark));
+        engine->frame_marks =
+            xrealloc(engine->frame_marks, engine->frame_capacity * sizeof(struct frame_mark));
     }
     size_t offset = engine->frames.length;
     message_encode(&engine->frames, message);
@@ -218,7 +222,8 @@ void engine_time(struct engine *engine, uint64_t now_ms)
     if (!address_is_zero(&engine->settings.tower) && !engine->tower_dismissed &&
         engine->tower_silent_since_ms != 0 &&
         now_ms - engine->tower_silent_since_ms > engine->settings.tower_silence_s * 1000) {
-        /* Section 4: a tower that stays silent is dismissed; only what it already has a receipt for counts on it. */
+        /* Section 4: a tower that stays silent is dismissed; only what it already has a receipt for counts on
+         * it. */
         engine->tower_dismissed = true;
         struct hub_channel *channel, *next;
         HASH_ITER(hh, engine->channels, channel, next)
@@ -241,8 +246,9 @@ static void seal(struct engine *engine, struct hub_channel *channel)
     const struct operation *operations = channel_draft(channel->channel, &count);
     buffer_clear(&engine->body);
     body_encode(&engine->body, operations, count);
-    const struct kept_update *kept = channel_seal(channel->channel, &engine->settings.domain, &engine->settings.key,
-                                                  engine->body.data, engine->body.length);
+    const struct kept_update *kept =
+        channel_seal(channel->channel, &engine->settings.domain, &engine->settings.key, engine->body.data,
+                     engine->body.length);
     struct hash digest = digest_balance_proof(&engine->settings.domain, &channel->channel->id, &kept->proof);
     journal_root_add(&engine->root, &digest);
     engine->root_dirty = true;
@@ -250,8 +256,8 @@ static void seal(struct engine *engine, struct hub_channel *channel)
     if (!channel->resumed)
         return;
     struct message message = {.type = MESSAGE_UPDATE};
-    message.update = (struct update){channel->channel->id, kept->proof, kept->signature, kept->body,
-                                     kept->body_length};
+    message.update =
+        (struct update){channel->channel->id, kept->proof, kept->signature, kept->body, kept->body_length};
     engine_emit(engine, channel->client->peer, &message);
 }
 
@@ -272,7 +278,8 @@ static void finish_channel(struct engine *engine, struct hub_channel *channel)
 
 uint64_t engine_flush(struct engine *engine)
 {
-    /* Draining one channel may make something due to another, seen or not: walk the growing list until none moves. */
+    /* Draining one channel may make something due to another, seen or not: walk the growing list until none
+     * moves. */
     for (size_t i = 0; i < engine->dirty_count; i++)
         forward_held(engine, engine->dirty[i]);
     for (bool moved = true; moved;) {
@@ -285,14 +292,16 @@ uint64_t engine_flush(struct engine *engine)
     appoint_flush(engine);
     engine_write(engine);
     if (engine->batch.length > 0) {
-        uint64_t sequence = engine->effects.journal(engine->effects.context, engine->batch.data, engine->batch.length);
+        uint64_t sequence =
+            engine->effects.journal(engine->effects.context, engine->batch.data, engine->batch.length);
         ensure(sequence > engine->sequence);
         engine->sequence = sequence;
         buffer_clear(&engine->batch);
     }
     for (size_t i = 0; i < engine->frame_count; i++)
         engine->effects.send(engine->effects.context, engine->sequence, engine->frame_marks[i].peer,
-                             engine->frames.data + engine->frame_marks[i].offset, engine->frame_marks[i].length);
+                             engine->frames.data + engine->frame_marks[i].offset,
+                             engine->frame_marks[i].length);
     engine->frame_count = 0;
     buffer_clear(&engine->frames);
     /* A call may be answered at once, and the answer may ask for another: take the turn's calls out first. */

@@ -1,9 +1,10 @@
-/* The hub's engine: pure. Inputs are decoded messages, ledger events and time; effects are journal batches, frames
- * tagged with the sequence that must be durable first, and transactions. It opens no socket and reads no clock, so that
- * the server, the simulator and the fuzzers run the same code.
+/* The hub's engine: pure. Inputs are decoded messages, ledger events and time; effects are journal batches,
+ * frames tagged with the sequence that must be durable first, and transactions. It opens no socket and reads
+ * no clock, so that the server, the simulator and the fuzzers run the same code.
  *
  * A turn: any number of inputs, then engine_flush, which
- *   1. drains what is due to each channel into its draft (payments to payees, refunds, unlocks, cancels, expiries),
+ *   1. drains what is due to each channel into its draft (payments to payees, refunds, unlocks, cancels,
+ * expiries),
  *   2. seals one update per changed channel,
  *   3. writes one journal batch with everything that changed,
  *   4. gives every frame of the turn to `send`, tagged with that batch's sequence.
@@ -12,9 +13,9 @@
  *
  *   direct  WAITING ─signed to the payee─▶ SIGNED ─payee's REVEAL─▶ REVEALED
  *              └─ no room, expired ─▶ REFUNDED ◀─ payee's refund ─┴──────┘
- *   locked  OFFERED ─lock signed to the payee─▶ FORWARDED ─REVEAL, or registered─▶ REVEALED (payee unlocked, payer told)
- *              └─ no room ─▶ FAILED ◀─ payee's REVOKE ─ CANCELLING ◀─ payee's FAIL ─┤
- *                            LAPSED ◀─ expire signed to the payee ◀─ expiry passed ──┘
+ *   locked  OFFERED ─lock signed to the payee─▶ FORWARDED ─REVEAL, or registered─▶ REVEALED (payee unlocked,
+ * payer told) └─ no room ─▶ FAILED ◀─ payee's REVOKE ─ CANCELLING ◀─ payee's FAIL ─┤ LAPSED ◀─ expire signed
+ * to the payee ◀─ expiry passed ──┘
  */
 #ifndef RILL_HUB_ENGINE_H
 #define RILL_HUB_ENGINE_H
@@ -29,16 +30,16 @@ struct engine;
 struct engine_settings {
     struct secret_key key; /* the hub's; wiped when the engine is freed */
     struct domain domain;
-    struct terms terms;              /* assets join it as the contract lists them, with these terms: */
+    struct terms terms; /* assets join it as the contract lists them, with these terms: */
     struct asset_terms asset_terms;
-    uint32_t waiting_max;            /* direct payments that wait for one payee; more are refunded LIMIT */
-    struct amount inbound_max;       /* most that one OPEN_REQUEST may get; 0: the hub opens no channels */
-    struct address tower;            /* the hub's watchtower; zero: none */
-    bool tower_is_set;               /* it is set in the contract: appointments need no Choice */
-    uint64_t tower_silence_s;        /* after which a silent tower is dismissed (section 4) */
-    uint64_t settle_interval_s;      /* a batch is planned this often; 0: only when asked to */
-    uint64_t settle_collect_ms;      /* how long clients have to sign */
-    uint16_t idle_bps;               /* rebalancing: hub funds above this share of what a channel passed on are idle */
+    uint32_t waiting_max;       /* direct payments that wait for one payee; more are refunded LIMIT */
+    struct amount inbound_max;  /* most that one OPEN_REQUEST may get; 0: the hub opens no channels */
+    struct address tower;       /* the hub's watchtower; zero: none */
+    bool tower_is_set;          /* it is set in the contract: appointments need no Choice */
+    uint64_t tower_silence_s;   /* after which a silent tower is dismissed (section 4) */
+    uint64_t settle_interval_s; /* a batch is planned this often; 0: only when asked to */
+    uint64_t settle_collect_ms; /* how long clients have to sign */
+    uint16_t idle_bps; /* rebalancing: hub funds above this share of what a channel passed on are idle */
 };
 
 /* Which transaction an answer belongs to. */
@@ -51,10 +52,10 @@ struct engine_effects {
     uint64_t (*journal)(void *context, const uint8_t *batch, size_t length);
     /* A frame that may leave once `sequence` is durable. */
     void (*send)(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length);
-    /* A transaction to the contract, once `sequence` is durable; answered by engine_call_done with the same call and
-     * reference. */
-    void (*call)(void *context, uint64_t sequence, enum engine_call call, uint64_t reference, const uint8_t *data,
-                 size_t length);
+    /* A transaction to the contract, once `sequence` is durable; answered by engine_call_done with the same
+     * call and reference. */
+    void (*call)(void *context, uint64_t sequence, enum engine_call call, uint64_t reference,
+                 const uint8_t *data, size_t length);
     /* A client's link must go (REPLACED, or it broke a limit). */
     void (*disconnect)(void *context, uint64_t peer, enum code code);
     void *context;
@@ -77,15 +78,16 @@ uint64_t engine_cursor(const struct engine *engine);
 
 /* The machine's own time, for timeouts between messages; never for what the protocol judges. */
 void engine_time(struct engine *engine, uint64_t now_ms);
-/* A client has proven who it is on link `peer` (a fresh handle > ENGINE_PEER_TOWER). An older link of it is replaced. */
+/* A client has proven who it is on link `peer` (a fresh handle > ENGINE_PEER_TOWER). An older link of it is
+ * replaced. */
 void engine_connected(struct engine *engine, uint64_t peer, const struct address *client);
 void engine_disconnected(struct engine *engine, uint64_t peer);
 void engine_message(struct engine *engine, uint64_t peer, const struct message *message);
 void engine_tower(struct engine *engine, bool connected);
 void engine_event(struct engine *engine, const struct contract_event *event);
 void engine_head(struct engine *engine, const struct ledger_head *head);
-void engine_call_done(struct engine *engine, enum engine_call call, uint64_t reference, enum ledger_error error,
-                      const struct ledger_receipt *receipt);
+void engine_call_done(struct engine *engine, enum engine_call call, uint64_t reference,
+                      enum ledger_error error, const struct ledger_receipt *receipt);
 /* Plans a batch now (the operator asked, or the interval has passed). */
 void engine_settle(struct engine *engine);
 
@@ -105,13 +107,14 @@ struct engine_figures {
     uint64_t block_confirmed;
 };
 struct engine_figures engine_figures(const struct engine *engine);
-/* JSON: what each settled batch moved (gross volume since the last, net moved, channels, gas). Appended to out. */
+/* JSON: what each settled batch moved (gross volume since the last, net moved, channels, gas). Appended to
+ * out. */
 void engine_report(const struct engine *engine, struct buffer *out);
 /* JSON: per asset the pool, what the channels hold for hub and clients, and how many channels. */
 void engine_balances(const struct engine *engine, struct buffer *out);
 
-/* Every channel's sums against its total, every pending payment against its legs. Always-on in the simulator and at
- * recovery; asserted, not returned. */
+/* Every channel's sums against its total, every pending payment against its legs. Always-on in the simulator
+ * and at recovery; asserted, not returned. */
 void engine_check(const struct engine *engine);
 
 #endif

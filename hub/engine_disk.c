@@ -12,7 +12,8 @@
 static void write_want(const struct hub_channel *channel, struct buffer *batch)
 {
     const struct hash *id = &channel->channel->id;
-    if (amount_is_zero(channel->payout_wanted) && amount_is_zero(channel->inbound_wanted) && !channel->close_wanted) {
+    if (amount_is_zero(channel->payout_wanted) && amount_is_zero(channel->inbound_wanted) &&
+        !channel->close_wanted) {
         record_gone(batch, RECORD_WANT, id, sizeof(*id));
         return;
     }
@@ -121,7 +122,8 @@ static void write_assets(struct engine *engine)
     engine->assets_dirty = false;
     const struct terms *terms = &engine->settings.terms;
     for (size_t i = 0; i < terms->asset_count; i++)
-        record_put(&engine->batch, RECORD_ASSET, &terms->assets[i].asset, sizeof(terms->assets[i].asset), &version, 1);
+        record_put(&engine->batch, RECORD_ASSET, &terms->assets[i].asset, sizeof(terms->assets[i].asset),
+                   &version, 1);
 }
 
 static void write_cursor(struct engine *engine)
@@ -259,7 +261,8 @@ static bool read_report(struct engine *engine, const struct record *record)
 static bool read_asset(struct engine *engine, const struct record *record)
 {
     struct address asset;
-    if (record->key_length != sizeof(asset) || record->value_length != 1 || record->value[0] != HUB_RECORD_VERSION)
+    if (record->key_length != sizeof(asset) || record->value_length != 1 ||
+        record->value[0] != HUB_RECORD_VERSION)
         return false;
     memcpy(&asset, record->key, sizeof(asset));
     return engine_add_asset(engine, &asset);
@@ -293,16 +296,18 @@ static bool read_identity(struct engine *engine, const struct record *record)
     if (chain_id == engine->settings.domain.chain_id && address_equal(&hub, &engine->hub) &&
         address_equal(&contract, &engine->settings.domain.contract))
         return true;
-    engine->read_trouble = "the journal belongs to another hub key, contract or chain: point --data at this hub's own "
-                           "folder, or the other settings at its ledger";
+    engine->read_trouble =
+        "the journal belongs to another hub key, contract or chain: point --data at this hub's own "
+        "folder, or the other settings at its ledger";
     return false;
 }
 
 const char *engine_read_trouble(const struct engine *engine)
 {
-    return engine->read_trouble != NULL ? engine->read_trouble
-                                        : "the journal holds a record that this version cannot read: start the "
-                                          "version that wrote it, or restore a backup";
+    return engine->read_trouble != NULL
+               ? engine->read_trouble
+               : "the journal holds a record that this version cannot read: start the "
+                 "version that wrote it, or restore a backup";
 }
 
 bool engine_read(struct engine *engine, const struct record *record)
@@ -345,7 +350,8 @@ static bool requeue(struct engine *engine, struct payment *payment)
         payee->cancelling = payment;
     }
     if (due != DUE_NOTHING) {
-        if (engine_channel(engine, due == DUE_REFUND ? &payment->payer.channel : &payment->payee.channel) == NULL)
+        if (engine_channel(engine, due == DUE_REFUND ? &payment->payer.channel : &payment->payee.channel) ==
+            NULL)
             return false;
         payment->due = DUE_NOTHING;
         payment_set_due(engine, payment, due);
@@ -360,7 +366,8 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
     HASH_ITER(hh, engine->channels, channel, next_channel)
     {
         if (!channel_recovered(channel->channel)) {
-            snprintf(message, message_size, "channel %s in the journal does not add up: the disk lost or changed data",
+            snprintf(message, message_size,
+                     "channel %s in the journal does not add up: the disk lost or changed data",
                      hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}));
             return false;
         }

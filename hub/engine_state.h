@@ -1,5 +1,5 @@
-/* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, outcomes.c, ledger_view.c, settle.c,
- * appoint.c and engine_disk.c, and by nobody else. */
+/* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, outcomes.c, ledger_view.c,
+ * settle.c, appoint.c and engine_disk.c, and by nobody else. */
 #ifndef RILL_HUB_ENGINE_STATE_H
 #define RILL_HUB_ENGINE_STATE_H
 
@@ -10,7 +10,8 @@
 #include "settlement/journal_root.h"
 #include "settlement/plan.h"
 
-/* Record types of the hub's journal beside the channels' 1-3 (channel/channel.h). On disk: do not renumber. */
+/* Record types of the hub's journal beside the channels' 1-3 (channel/channel.h). On disk: do not renumber.
+ */
 enum hub_record {
     RECORD_PAYMENT = 16,      /* key: payer's channel, id */
     RECORD_CURSOR = 17,       /* key: empty; block, time */
@@ -53,13 +54,13 @@ struct hub_channel {
     uint64_t closed_seen_block;
     struct payment *due_head, *due_tail;
     struct payment *cancelling; /* those whose REVOKE is awaited */
-    uint32_t waiting;         /* direct payments among them */
+    uint32_t waiting;           /* direct payments among them */
     struct held_update *held_head, *held_tail;
     uint32_t held_count;
     /* settlement */
     struct amount payout_wanted, inbound_wanted, fund_planned;
     bool close_wanted, want_dirty;
-    struct amount passed_on;  /* to this client since the last batch: the demand for room */
+    struct amount passed_on; /* to this client since the last batch: the demand for room */
     /* watchtower */
     uint64_t appointed_nonce, receipt_nonce, appointed_revocation;
     bool appoint_dirty;
@@ -182,8 +183,10 @@ void engine_emit_error(struct engine *engine, uint64_t peer, enum code code, con
 void engine_emit_call(struct engine *engine, enum engine_call call, uint64_t reference,
                       const struct contract_call *arguments);
 struct channel_view engine_view(const struct engine *engine, const struct hub_channel *channel);
-struct registration *engine_registration(const struct engine *engine, uint8_t kind, const struct hash *condition);
-struct registration *engine_add_registration(struct engine *engine, uint8_t kind, const struct hash *condition);
+struct registration *engine_registration(const struct engine *engine, uint8_t kind,
+                                         const struct hash *condition);
+struct registration *engine_add_registration(struct engine *engine, uint8_t kind,
+                                             const struct hash *condition);
 struct hub_channel *engine_add_channel(struct engine *engine, struct channel *channel);
 struct client *engine_client(struct engine *engine, const struct address *address);
 bool channel_is_usable(const struct hub_channel *channel);
@@ -199,7 +202,8 @@ void forward_update(struct engine *engine, struct hub_channel *channel, const st
 void forward_held(struct engine *engine, struct hub_channel *channel);
 /* The link is gone: the client will send them again. */
 void forward_forget_held(struct engine *engine, struct hub_channel *channel);
-/* Puts what is due to a channel into its draft, as far as its window and its room go. Returns true if any was. */
+/* Puts what is due to a channel into its draft, as far as its window and its room go. Returns true if any
+ * was. */
 bool forward_due(struct engine *engine, struct hub_channel *channel);
 void payment_set_due(struct engine *engine, struct payment *payment, enum payment_due due);
 
@@ -222,7 +226,8 @@ void outcome_revoke_due(struct engine *engine, struct hub_channel *channel);
 void settle_request(struct engine *engine, struct hub_channel *channel, struct amount amount, bool close);
 void settle_open_request(struct engine *engine, struct client *client, const struct address *asset,
                          struct amount inbound);
-void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t seq, const struct signature *signature);
+void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t seq,
+                 const struct signature *signature);
 void settle_refused(struct engine *engine, struct hub_channel *channel, uint64_t seq);
 void settle_settled(struct engine *engine, struct hub_channel *channel, const struct contract_event *event);
 void settle_skipped(struct engine *engine, const struct contract_event *event);

@@ -1,4 +1,5 @@
-/* From a payer's update to the payee's: judging it, booking each operation, and putting what is due into updates. */
+/* From a payer's update to the payee's: judging it, booking each operation, and putting what is due into
+ * updates. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,8 +59,8 @@ void payment_set_due(struct engine *engine, struct payment *payment, enum paymen
     engine_touch(engine, channel);
 }
 
-static enum code add_operation(struct engine *engine, struct hub_channel *channel, const struct operation *operation,
-                               struct pending_lock *touched)
+static enum code add_operation(struct engine *engine, struct hub_channel *channel,
+                               const struct operation *operation, struct pending_lock *touched)
 {
     if (channel->suspended_block != 0)
         return CODE_STATUS; /* a close was seen: nothing more is signed */
@@ -191,7 +192,8 @@ bool forward_due(struct engine *engine, struct hub_channel *channel)
 /* ---- a payer's operations ---- */
 
 /* A refusal that needs no entry in the table: the money goes back, or the lock fails, in this very turn. */
-static void bounce(struct engine *engine, struct hub_channel *payer, const struct operation *operation, enum code code)
+static void bounce(struct engine *engine, struct hub_channel *payer, const struct operation *operation,
+                   enum code code)
 {
     if (operation->type == OPERATION_LOCK) {
         ensure(channel_mark_failed(payer->channel, &operation->id));
@@ -221,7 +223,8 @@ static struct hub_channel *payee_channel(struct engine *engine, const struct hub
     if (client == NULL)
         return NULL;
     for (struct hub_channel *channel = client->channels; channel != NULL; channel = channel->next_of_client)
-        if (address_equal(&channel->channel->key.asset, &payer->channel->key.asset) && channel_is_usable(channel))
+        if (address_equal(&channel->channel->key.asset, &payer->channel->key.asset) &&
+            channel_is_usable(channel))
             return channel;
     return NULL;
 }
@@ -236,8 +239,9 @@ static enum code judge_payment(struct engine *engine, const struct hub_channel *
     struct amount fee;
     if (asset == NULL)
         return CODE_CHANNEL;
-    if (amount_is_zero(operation->amount) || (is_lock && (amount_compare(operation->amount, asset->min_lock) < 0 ||
-                                                          amount_compare(operation->amount, asset->max_lock) > 0)))
+    if (amount_is_zero(operation->amount) ||
+        (is_lock && (amount_compare(operation->amount, asset->min_lock) < 0 ||
+                     amount_compare(operation->amount, asset->max_lock) > 0)))
         return CODE_AMOUNT;
     if (is_lock && lock_set_count(channel_peer(payer->channel)->locks) > asset->max_locks_per_payer)
         return CODE_LIMIT;
@@ -305,7 +309,8 @@ static void book_refund(struct engine *engine, struct hub_channel *payee, const 
     payment_refund(engine, payment, operation->code == CODE_OK ? CODE_INVOICE : (enum code)operation->code);
 }
 
-/* The payer unlocked: the end of a locked payment. One that nobody had revealed here was registered on the ledger. */
+/* The payer unlocked: the end of a locked payment. One that nobody had revealed here was registered on the
+ * ledger. */
 static void book_unlock(struct engine *engine, struct hub_channel *payer, const struct pending_lock *lock,
                         const struct operation *operation)
 {
@@ -340,7 +345,8 @@ static void accepted(struct engine *engine, struct hub_channel *channel, const s
                      size_t count)
 {
     const struct stream *stream = channel_peer(channel->channel);
-    struct hash digest = digest_balance_proof(&engine->settings.domain, &channel->channel->id, &stream->proof);
+    struct hash digest =
+        digest_balance_proof(&engine->settings.domain, &channel->channel->id, &stream->proof);
     journal_root_add(&engine->root, &digest);
     engine->root_dirty = true;
     engine->figures.updates_received++;
@@ -352,7 +358,8 @@ static void accepted(struct engine *engine, struct hub_channel *channel, const s
     outcome_revoke_due(engine, channel);
 }
 
-static void refuse(struct engine *engine, struct hub_channel *channel, const struct update *update, enum code code)
+static void refuse(struct engine *engine, struct hub_channel *channel, const struct update *update,
+                   enum code code)
 {
     struct error_reference reference = {.present = true,
                                         .type = MESSAGE_UPDATE,
@@ -385,7 +392,8 @@ static void hold(struct engine *engine, struct hub_channel *channel, const struc
     engine->figures.updates_held++;
 }
 
-/* Refunds of this update's operations go into the own draft in the same turn: there must be room for them all. */
+/* Refunds of this update's operations go into the own draft in the same turn: there must be room for them
+ * all. */
 static bool has_room_for_refunds(const struct hub_channel *channel, size_t count)
 {
     size_t drafted;
@@ -393,7 +401,8 @@ static bool has_room_for_refunds(const struct hub_channel *channel, size_t count
     return has_window(channel) && (drafted == 0 || drafted + count <= OPERATIONS_MAX / 2);
 }
 
-/* True if it is dealt with; false if it must wait for the own ledger view, or for the client to acknowledge. */
+/* True if it is dealt with; false if it must wait for the own ledger view, or for the client to acknowledge.
+ */
 static bool judge(struct engine *engine, struct hub_channel *channel, const struct update *update)
 {
     const struct operation *operations = NULL;

@@ -1,5 +1,5 @@
-/* What the operator sees, over HTTP on loopback: /metrics (Prometheus), /healthz, /settlements, /balances, and
- * POST /settle, which plans a batch now. */
+/* What the operator sees, over HTTP on loopback: /metrics (Prometheus), /healthz, /settlements, /balances,
+ * and POST /settle, which plans a batch now. */
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <inttypes.h>
@@ -17,8 +17,8 @@
 
 static void put(struct evbuffer *out, const char *name, const char *type, const char *help, uint64_t value)
 {
-    evbuffer_add_printf(out, "# HELP rill_%s %s\n# TYPE rill_%s %s\nrill_%s %" PRIu64 "\n", name, help, name, type,
-                        name, value);
+    evbuffer_add_printf(out, "# HELP rill_%s %s\n# TYPE rill_%s %s\nrill_%s %" PRIu64 "\n", name, help, name,
+                        type, name, value);
 }
 
 static void put_process(struct evbuffer *out, const struct hub *hub)

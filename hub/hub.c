@@ -12,10 +12,10 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 
-#define JOURNAL_VERSION  1
-#define TICK_MS          50
-#define LEDGER_RETRY_MS  1000
-#define BATCHES_AHEAD    2 /* batches that may be on their way to the disk while the next one gathers */
+#define JOURNAL_VERSION 1
+#define TICK_MS         50
+#define LEDGER_RETRY_MS 1000
+#define BATCHES_AHEAD   2 /* batches that may be on their way to the disk while the next one gathers */
 
 void hub_fail(struct hub *hub, const char *format, ...)
 {
@@ -40,8 +40,8 @@ static void release(struct hub *hub)
     send_errands(hub);
 }
 
-/* One batch per turn. While the disk is behind, inputs gather: whatever arrived during the last syncs makes the next
- * batch, and each channel is signed for once. */
+/* One batch per turn. While the disk is behind, inputs gather: whatever arrived during the last syncs makes
+ * the next batch, and each channel is signed for once. */
 static void end_turn(struct hub *hub)
 {
     if (hub->appended - journal_durable(hub->journal) >= BATCHES_AHEAD)
@@ -151,8 +151,8 @@ static void send_errands(struct hub *hub)
         hub->errands_first = errand->next;
         if (hub->errands_first == NULL)
             hub->errands_last = NULL;
-        ledger_send(hub->ledger, &hub->engine_settings.key, NULL, 0, errand->data.data, errand->data.length, on_sent,
-                    errand);
+        ledger_send(hub->ledger, &hub->engine_settings.key, NULL, 0, errand->data.data, errand->data.length,
+                    on_sent, errand);
     }
 }
 
@@ -181,9 +181,12 @@ static void on_head(void *context, const struct ledger_head *head)
 
 static void on_too_deep(void *context, uint64_t block)
 {
-    hub_fail(context, "the ledger was reorganised below block %" PRIu64 ", deeper than --confirmations: stopping, since "
-                      "money that was counted may be gone. Compare the ledger with the journal, then start with more "
-                      "confirmations", block);
+    hub_fail(context,
+             "the ledger was reorganised below block %" PRIu64
+             ", deeper than --confirmations: stopping, since "
+             "money that was counted may be gone. Compare the ledger with the journal, then start with more "
+             "confirmations",
+             block);
 }
 
 static bool visit_record(void *context, const struct record *record)
@@ -226,7 +229,8 @@ static bool start_engine(struct hub *hub)
     log_info("journal read: %" PRIu64 " channels, %" PRIu64 " payments, in %" PRIu64 " ms", figures.channels,
              figures.payments_kept, (clock_monotonic_us() - before) / 1000);
     engine_time(hub->engine, clock_monotonic_us() / 1000);
-    hub->wake = event_new(hub->base, journal_wake_descriptor(hub->journal), EV_READ | EV_PERSIST, on_wake, hub);
+    hub->wake =
+        event_new(hub->base, journal_wake_descriptor(hub->journal), EV_READ | EV_PERSIST, on_wake, hub);
     event_add(hub->wake, NULL);
     static const struct ledger_follow callbacks = {on_event, on_head, on_too_deep};
     ledger_follow(hub->ledger, engine_cursor(hub->engine), &callbacks, hub);
@@ -244,8 +248,8 @@ static void retry_ledger(struct hub *hub, enum ledger_error error)
     event_add(hub->retry, &pause);
 }
 
-static void on_is_tower(void *context, enum ledger_error error, enum contract_error reverted, const uint8_t *data,
-                        size_t length)
+static void on_is_tower(void *context, enum ledger_error error, enum contract_error reverted,
+                        const uint8_t *data, size_t length)
 {
     struct hub *hub = context;
     unsigned_wide value;
@@ -260,8 +264,8 @@ static void on_is_tower(void *context, enum ledger_error error, enum contract_er
     start_engine(hub);
 }
 
-static void on_hub_address(void *context, enum ledger_error error, enum contract_error reverted, const uint8_t *data,
-                           size_t length)
+static void on_hub_address(void *context, enum ledger_error error, enum contract_error reverted,
+                           const uint8_t *data, size_t length)
 {
     struct hub *hub = context;
     struct address owner, self = secret_key_address(&hub->engine_settings.key);

@@ -1,4 +1,5 @@
-/* rill-hubd's shell: sockets, clocks, disk and the ledger client around the pure engine, on one event loop. */
+/* rill-hubd's shell: sockets, clocks, disk and the ledger client around the pure engine, on one event loop.
+ */
 #ifndef RILL_HUB_HUB_H
 #define RILL_HUB_HUB_H
 
@@ -6,18 +7,18 @@
 #include "hub/engine.h"
 
 struct hub_settings {
-    const char *data;    /* folder: journal/, tls/ */
-    const char *listen;  /* "HOST:PORT" for wallets */
-    const char *http;    /* "HOST:PORT" for operators, loopback */
+    const char *data;   /* folder: journal/, tls/ */
+    const char *listen; /* "HOST:PORT" for wallets */
+    const char *http;   /* "HOST:PORT" for operators, loopback */
     const char *ledger_url;
-    const char *tower;   /* "HOST:PORT"; NULL: none */
-    uint64_t chain_id;   /* 0: as the node says */
+    const char *tower; /* "HOST:PORT"; NULL: none */
+    uint64_t chain_id; /* 0: as the node says */
     struct address contract;
     uint64_t confirmations;
     uint64_t poll_ms;
     uint64_t connections_max;
     uint64_t checkpoint_bytes;
-    const char *port_file; /* "PORT HTTP_PORT" is written there once both serve; NULL: nowhere */
+    const char *port_file;         /* "PORT HTTP_PORT" is written there once both serve; NULL: nowhere */
     struct engine_settings engine; /* domain is filled by the shell */
 };
 

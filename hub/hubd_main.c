@@ -19,7 +19,8 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
 {
     struct hub_settings *hub = &flags->hub;
     const struct option_row rows[] = {
-        {"data", OPTION_TEXT, &hub->data, "rill-hub", 0, 0, "FOLDER", "Journal and TLS certificate; made if missing."},
+        {"data", OPTION_TEXT, &hub->data, "rill-hub", 0, 0, "FOLDER",
+         "Journal and TLS certificate; made if missing."},
         {"listen", OPTION_TEXT, &hub->listen, "127.0.0.1:9735", 0, 0, "ADDRESS:PORT",
          "Where wallets connect; port 0: the system chooses."},
         {"http", OPTION_TEXT, &hub->http, "127.0.0.1:9745", 0, 0, "ADDRESS:PORT",
@@ -31,20 +32,22 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "File whose first line is its passphrase; without it, the variable RILL_HUBD_PASSPHRASE."},
         {"ledger", OPTION_TEXT, &hub->ledger_url, "http://127.0.0.1:8545", 0, 0, "URL",
          "JSON-RPC of the ledger node."},
-        {"contract", OPTION_TEXT, &flags->contract, "0x0000000000000000000000000000000052696c6c", 0, 0, "ADDRESS",
-         "The Rill contract; the default is the embedded ledger's."},
+        {"contract", OPTION_TEXT, &flags->contract, "0x0000000000000000000000000000000052696c6c", 0, 0,
+         "ADDRESS", "The Rill contract; the default is the embedded ledger's."},
         {"chain-id", OPTION_NUMBER, &hub->chain_id, "0", 0, UINT64_MAX, "NUMBER",
          "The chain the node must be on; 0: whatever it says."},
         {"confirmations", OPTION_NUMBER, &hub->confirmations, "3", 0, 10000, "BLOCKS",
          "How deep a block must lie before it counts."},
         {"poll-ms", OPTION_NUMBER, &hub->poll_ms, "500", 10, 60000, "MILLISECONDS",
          "How often the node is asked for its newest block."},
-        {"tower", OPTION_TEXT, &hub->tower, NULL, 0, 0, "ADDRESS:PORT", "The hub's watchtower; none by default."},
+        {"tower", OPTION_TEXT, &hub->tower, NULL, 0, 0, "ADDRESS:PORT",
+         "The hub's watchtower; none by default."},
         {"tower-address", OPTION_TEXT, &flags->tower_address, NULL, 0, 0, "ADDRESS",
          "The watchtower's ledger address; needed with --tower."},
         {"tower-silence-s", OPTION_NUMBER, &flags->tower_silence_s, "600", 1, 864000, "SECONDS",
          "A tower silent this long is dismissed: revocations no longer wait for it."},
-        {"base-fee", OPTION_NUMBER, &flags->base_fee, "1", 0, AMOUNT_LIMIT - 1, "UNITS", "Fee of every payment."},
+        {"base-fee", OPTION_NUMBER, &flags->base_fee, "1", 0, AMOUNT_LIMIT - 1, "UNITS",
+         "Fee of every payment."},
         {"fee-ppm", OPTION_NUMBER, &flags->fee_ppm, "1000", 0, 1000000, "PPM",
          "And this many millionths of its amount."},
         {"direct-limit", OPTION_NUMBER, &flags->direct_limit, "10000000", 0, AMOUNT_LIMIT - 1, "UNITS",
@@ -79,21 +82,25 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "Connections at once; further ones are closed."},
         {"checkpoint-mib", OPTION_NUMBER, &hub->checkpoint_bytes, "64", 1, 65536, "MIB",
          "Journal size at which old batches are folded together."},
-        {"log-format", OPTION_CHOICE, &flags->log_format, "text", 0, 0, "text|json", "Form of the log on stderr."},
+        {"log-format", OPTION_CHOICE, &flags->log_format, "text", 0, 0, "text|json",
+         "Form of the log on stderr."},
         {"log-level", OPTION_CHOICE, &flags->log_level, "info", 0, 0, "debug|info|warn|error",
          "The least that is logged."},
     };
-    const struct options options = {
-        .program = "rill-hubd",
-        .environment_prefix = "RILL_HUBD",
-        .usage = "[OPTIONS]",
-        .about = "Rill's payment-channel hub: opens channels with wallets and merchants over a base ledger, passes\n"
-                 "payments between them, settles netted batches. Every flag is optional with a local rill-ledgerd.\n"
-                 "Example: rill-hubd --key-file hub.json --passphrase-file hub.pass --ledger http://127.0.0.1:8545\n"
-                 "Exit codes: 0 stopped by a signal, 1 cannot go on (the log's last line says why), 2 wrong usage,\n"
-                 "70 the disk failed.",
-        .rows = rows,
-        .row_count = ARRAY_LENGTH(rows)};
+    const struct options options = {.program = "rill-hubd",
+                                    .environment_prefix = "RILL_HUBD",
+                                    .usage = "[OPTIONS]",
+                                    .about = "Rill's payment-channel hub: opens channels with wallets and "
+                                             "merchants over a base ledger, passes\n"
+                                             "payments between them, settles netted batches. Every flag is "
+                                             "optional with a local rill-ledgerd.\n"
+                                             "Example: rill-hubd --key-file hub.json --passphrase-file "
+                                             "hub.pass --ledger http://127.0.0.1:8545\n"
+                                             "Exit codes: 0 stopped by a signal, 1 cannot go on (the log's "
+                                             "last line says why), 2 wrong usage,\n"
+                                             "70 the disk failed.",
+                                    .rows = rows,
+                                    .row_count = ARRAY_LENGTH(rows)};
     size_t words;
     return options_read(&options, argc, argv, NULL, 0, &words);
 }
@@ -120,7 +127,8 @@ static bool engine_settings_of(const struct flags *flags, struct engine_settings
     out->settle_collect_ms = flags->settle_collect_ms;
     out->idle_bps = (uint16_t)flags->idle_bps;
     if (terms->min_expiry_s <= 3 * terms->reveal_margin_s || terms->max_expiry_s < terms->min_expiry_s) {
-        log_error("--min-expiry-s must be more than three times --reveal-margin-s and at most --max-expiry-s");
+        log_error(
+            "--min-expiry-s must be more than three times --reveal-margin-s and at most --max-expiry-s");
         return false;
     }
     if (flags->min_lock > flags->max_lock) {
@@ -138,8 +146,9 @@ static bool settings_of(struct flags *flags)
         log_error("--contract %s is not an address: 0x and 40 digits", flags->contract);
         return false;
     }
-    if (hub->tower != NULL && (flags->tower_address == NULL ||
-                               !hex_decode(flags->tower_address, hub->engine.tower.bytes, sizeof(struct address)))) {
+    if (hub->tower != NULL &&
+        (flags->tower_address == NULL ||
+         !hex_decode(flags->tower_address, hub->engine.tower.bytes, sizeof(struct address)))) {
         log_error("--tower needs --tower-address, 0x and 40 digits: rill-towerd prints it at start");
         return false;
     }
@@ -158,8 +167,8 @@ int main(int argc, char **argv)
     log_setup("rill-hubd", level, strcmp(flags.log_format, "json") == 0);
     if (!settings_of(&flags))
         return 2;
-    if (!key_file_open(flags.key_file, flags.passphrase_file, "RILL_HUBD_PASSPHRASE", &flags.hub.engine.key, message,
-                       sizeof(message))) {
+    if (!key_file_open(flags.key_file, flags.passphrase_file, "RILL_HUBD_PASSPHRASE", &flags.hub.engine.key,
+                       message, sizeof(message))) {
         log_error("%s", message);
         return 1;
     }

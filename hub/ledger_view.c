@@ -39,11 +39,13 @@ static void event_opened(struct engine *engine, const struct contract_event *eve
     engine->figures.channels_open++;
 }
 
-static void event_funded(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+static void event_funded(struct engine *engine, struct hub_channel *channel,
+                         const struct contract_event *event)
 {
     struct channel_funds funds = channel->channel->funds;
     struct amount both;
-    if (!amount_add(event->client_amount, event->hub_amount, &both) || !amount_add(funds.total, both, &funds.total)) {
+    if (!amount_add(event->client_amount, event->hub_amount, &both) ||
+        !amount_add(funds.total, both, &funds.total)) {
         log_error("the ledger node reports funds of a channel beyond 2^63; ignored");
         return;
     }
@@ -70,14 +72,15 @@ static void claim_call(struct engine *engine, struct hub_channel *channel)
     engine->figures.challenges++;
 }
 
-/* Section 7, last paragraph: what stands is at most as new as ours and differs, or is "newer" but pays us less than
- * ours with the locks whose witness is known. */
+/* Section 7, last paragraph: what stands is at most as new as ours and differs, or is "newer" but pays us
+ * less than ours with the locks whose witness is known. */
 static bool must_challenge(struct engine *engine, struct hub_channel *channel, const struct claim *stands)
 {
     const struct balance_proof *ours = &channel_peer(channel->channel)->proof;
     if (ours->nonce == 0)
         return false;
-    bool differs = stands->nonce != ours->nonce || amount_compare(stands->transferred, ours->transferred) != 0 ||
+    bool differs = stands->nonce != ours->nonce ||
+                   amount_compare(stands->transferred, ours->transferred) != 0 ||
                    amount_compare(stands->locked, ours->locked) != 0 ||
                    !hash_equal(&stands->locks_root, &ours->locks_root);
     if (stands->nonce <= ours->nonce)
@@ -102,7 +105,8 @@ static void event_close_started(struct engine *engine, struct hub_channel *chann
         channel->closed_seen_block = event->block;
         engine->figures.closes_seen++;
         log_warn("channel %s is being closed by its %s; it takes no more payments",
-                 hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}), event->by_hub ? "hub" : "client");
+                 hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}),
+                 event->by_hub ? "hub" : "client");
         if (!event->by_hub && must_challenge(engine, channel, &event->of_client_claim))
             claim_call(engine, channel);
     }
@@ -120,12 +124,14 @@ static void event_close_started(struct engine *engine, struct hub_channel *chann
     set_funds(engine, channel, &funds);
 }
 
-static void event_challenged(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+static void event_challenged(struct engine *engine, struct hub_channel *channel,
+                             const struct contract_event *event)
 {
     if (channel->channel->funds.stage == STAGE_CLOSED || address_equal(&event->address, &engine->hub) ||
         event->confirmed)
         return;
-    /* Another's challenge stands on the client's stream only if the client is the closer; ours then overrides it. */
+    /* Another's challenge stands on the client's stream only if the client is the closer; ours then overrides
+     * it. */
     if (!event->by_partner && must_challenge(engine, channel, &event->proof))
         claim_call(engine, channel);
 }
@@ -139,23 +145,27 @@ static void event_closed(struct engine *engine, struct hub_channel *channel, uin
     set_funds(engine, channel, &funds);
 }
 
-static void event_finished(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+static void event_finished(struct engine *engine, struct hub_channel *channel,
+                           const struct contract_event *event)
 {
     settle_pool_change(engine, &channel->channel->key.asset, (wide)event->to_hub.units);
     log_info("channel %s is closed: client %llu, hub %llu units, penalty %llu",
-             hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}), (unsigned long long)event->to_client.units,
-             (unsigned long long)event->to_hub.units, (unsigned long long)event->penalty.units);
+             hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}),
+             (unsigned long long)event->to_client.units, (unsigned long long)event->to_hub.units,
+             (unsigned long long)event->penalty.units);
     event_closed(engine, channel, channel->channel->funds.seq);
 }
 
-static void event_unlocked(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+static void event_unlocked(struct engine *engine, struct hub_channel *channel,
+                           const struct contract_event *event)
 {
     bool to_hub = event->of_client == event->to_receiver;
     if (to_hub)
         settle_pool_change(engine, &channel->channel->key.asset, (wide)event->amount.units);
 }
 
-static void event_settled(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
+static void event_settled(struct engine *engine, struct hub_channel *channel,
+                          const struct contract_event *event)
 {
     struct channel_funds funds = channel->channel->funds;
     settle_settled(engine, channel, event);
@@ -164,7 +174,8 @@ static void event_settled(struct engine *engine, struct hub_channel *channel, co
         return;
     }
     struct amount out;
-    ensure(amount_add(event->client_out, event->hub_out, &out) && amount_subtract(funds.total, out, &funds.total));
+    ensure(amount_add(event->client_out, event->hub_out, &out) &&
+           amount_subtract(funds.total, out, &funds.total));
     funds.base -= (int64_t)event->client_out.units;
     funds.seq = event->seq;
     set_funds(engine, channel, &funds);
@@ -255,7 +266,8 @@ static void announce_funds(struct engine *engine, struct hub_channel *channel, u
     engine_emit(engine, channel->client->peer, &message);
 }
 
-/* A close that was seen in a young block and is not there now that the block is old: the chain was reorganised. */
+/* A close that was seen in a young block and is not there now that the block is old: the chain was
+ * reorganised. */
 static void look_at_suspended(struct engine *engine)
 {
     engine->suspended_any = false;

@@ -49,7 +49,8 @@ void links_disconnect(struct hub *hub, uint64_t handle, enum code code)
 
 /* ---- clients ---- */
 
-static void on_ready(void *context, struct link *link, const struct address *address, const struct message *welcome)
+static void on_ready(void *context, struct link *link, const struct address *address,
+                     const struct message *welcome)
 {
     struct hub *hub = context;
     (void)welcome;
@@ -101,7 +102,8 @@ bool links_listen(struct hub *hub)
 {
     char host[HOST_BYTES_MAX + 1], message[512];
     uint16_t port;
-    static const struct link_callbacks callbacks = {.ready = on_ready, .message = on_message, .closed = on_closed};
+    static const struct link_callbacks callbacks = {
+        .ready = on_ready, .message = on_message, .closed = on_closed};
     if (!endpoint_split(hub->settings->listen, host, &port)) {
         hub_fail(hub, "--listen %s is not ADDRESS:PORT", hub->settings->listen);
         return false;
@@ -127,7 +129,8 @@ bool links_listen(struct hub *hub)
 
 /* ---- the tower ---- */
 
-static void on_tower_ready(void *context, struct link *link, const struct address *peer, const struct message *welcome)
+static void on_tower_ready(void *context, struct link *link, const struct address *peer,
+                           const struct message *welcome)
 {
     struct hub *hub = context;
     (void)link;

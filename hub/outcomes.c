@@ -1,4 +1,5 @@
-/* How payments end: secrets shown, locks failed, revoked, expired or met on the ledger, and what the payer is told. */
+/* How payments end: secrets shown, locks failed, revoked, expired or met on the ledger, and what the payer is
+ * told. */
 #include <string.h>
 
 #include "base/ensure.h"
@@ -169,7 +170,8 @@ void outcome_fail(struct engine *engine, struct hub_channel *channel, const stru
     }
 }
 
-/* The payee's promise that dropped locks are void: now, and only now, the payers of those that it failed are told. */
+/* The payee's promise that dropped locks are void: now, and only now, the payers of those that it failed are
+ * told. */
 void outcome_revoke(struct engine *engine, struct hub_channel *channel, const struct message *message)
 {
     struct channel_view view = engine_view(engine, channel);
@@ -197,7 +199,8 @@ void outcome_revoke(struct engine *engine, struct hub_channel *channel, const st
     }
 }
 
-/* As receiver of the client's stream: REVOKE for what it dropped, once each tower holds the update that dropped it. */
+/* As receiver of the client's stream: REVOKE for what it dropped, once each tower holds the update that
+ * dropped it. */
 void outcome_revoke_due(struct engine *engine, struct hub_channel *channel)
 {
     uint64_t nonce = channel_revocation_due(channel->channel);
@@ -228,9 +231,10 @@ void outcome_unlocked(struct engine *engine, struct payment *payment, const stru
 
 /* ---- the ledger and time ---- */
 
-/* A witness registered in time obliges both legs, whenever it is seen: also for a lock that the payee failed but has
- * not revoked, since an older proof still claims it on the ledger. */
-static void met_on_ledger(struct engine *engine, struct payment *payment, const struct registration *registration)
+/* A witness registered in time obliges both legs, whenever it is seen: also for a lock that the payee failed
+ * but has not revoked, since an older proof still claims it on the ledger. */
+static void met_on_ledger(struct engine *engine, struct payment *payment,
+                          const struct registration *registration)
 {
     struct hub_channel *payee = payee_of(engine, payment);
     bool stands = payment->state == PAYMENT_FORWARDED;
@@ -261,7 +265,8 @@ void outcome_registered(struct engine *engine, const struct registration *regist
     }
 }
 
-/* The payer has not unlocked what was shown to it: the ledger is told of the witness while that still counts. */
+/* The payer has not unlocked what was shown to it: the ledger is told of the witness while that still counts.
+ */
 static void register_witness(struct engine *engine, const struct payment *payment)
 {
     const struct hub_channel *payer = payer_of(engine, payment);
@@ -326,8 +331,7 @@ static void expired(struct engine *engine, struct payment *payment)
 /* Kept long enough, and nothing hangs on it any more. */
 static bool may_go(const struct engine *engine, const struct payment *payment)
 {
-    return payment->due == DUE_NOTHING &&
-           engine->head.confirmed_time >= payment->expiry + OUTCOME_KEPT_S;
+    return payment->due == DUE_NOTHING && engine->head.confirmed_time >= payment->expiry + OUTCOME_KEPT_S;
 }
 
 void outcome_time(struct engine *engine)

@@ -204,8 +204,8 @@ static bool read_fields(struct payment *payment, struct reader *reader)
     if (!reader_done(reader) || memo_length > MEMO_BYTES_MAX)
         return false;
     payment_set_memo(payment, (struct text){(const char *)memo, memo_length});
-    return payment->state >= PAYMENT_WAITING && payment->state <= PAYMENT_LAPSED && payment->due <= DUE_REFUND &&
-           payment->kind <= LOCK_ATTESTATION;
+    return payment->state >= PAYMENT_WAITING && payment->state <= PAYMENT_LAPSED &&
+           payment->due <= DUE_REFUND && payment->kind <= LOCK_ATTESTATION;
 }
 
 bool payment_read(struct payments *payments, const struct record *record)

@@ -1,7 +1,7 @@
 /* The hub's table of payments: what each payer's operation became on the payee's side.
  *
- * Found by the payer's leg (payer's channel, id) and by the payee's (payee's channel, derived id). Kept until expiry +
- * 24 h, so that a repeated id gets the first outcome again.
+ * Found by the payer's leg (payer's channel, id) and by the payee's (payee's channel, derived id). Kept until
+ * expiry + 24 h, so that a repeated id gets the first outcome again.
  */
 #ifndef RILL_HUB_PAYMENTS_H
 #define RILL_HUB_PAYMENTS_H
@@ -44,14 +44,14 @@ struct payment {
     UT_hash_handle hh, hh_payee;
     uint8_t state, due, kind;
     bool is_locked;
-    bool dirty; /* in the list of what the next batch writes */
+    bool dirty;  /* in the list of what the next batch writes */
     bool queued; /* in its channel's due list */
     struct amount amount, fee;
     uint64_t expiry, payee_lock, cancel_nonce, code;
     struct hash condition;
     struct witness *witness; /* known when REVEALED; NULL: not, or only registered on the ledger */
     uint16_t memo_length;
-    char *memo; /* until it is forwarded */
+    char *memo;   /* until it is forwarded */
     bool retired; /* kept long enough: the next batch removes it */
     struct payment *next_due, *next_cancelling;
 };

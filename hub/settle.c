@@ -1,9 +1,11 @@
-/* Netted batches: what is asked for, planned (settlement/plan.h), signed by clients, sent and followed (section 8).
+/* Netted batches: what is asked for, planned (settlement/plan.h), signed by clients, sent and followed
+ * (section 8).
  *
  *     IDLE ─engine_settle─▶ COLLECTING ─all signed, or time is up─▶ SUBMITTED ─mined, or refused─▶ IDLE
  *
- * Nothing of this is lost by a crash: a settlement under way is part of its channel's record, and a signed one joins
- * the next batch until the ledger shows it settled or its deadline has passed. The contract takes each seq once.
+ * Nothing of this is lost by a crash: a settlement under way is part of its channel's record, and a signed
+ * one joins the next batch until the ledger shows it settled or its deadline has passed. The contract takes
+ * each seq once.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +15,9 @@
 #include "base/log.h"
 #include "hub/engine_state.h"
 
-#define BATCH_ITEMS_MAX 400 /* of items and funds together: about 10 million gas */
+#define BATCH_ITEMS_MAX    400 /* of items and funds together: about 10 million gas */
 #define REQUESTS_GATHER_MS 250 /* after an OPEN_REQUEST, so that many come into one batch */
-#define DEADLINE_MARGIN_S 30 /* an item this close to its deadline is not sent any more */
+#define DEADLINE_MARGIN_S  30  /* an item this close to its deadline is not sent any more */
 
 struct pool *settle_pool(struct engine *engine, const struct address *asset)
 {
@@ -69,10 +71,12 @@ void settle_request(struct engine *engine, struct hub_channel *channel, struct a
     }
     if (close) {
         channel->close_wanted = true;
-    } else if (amount_is_zero(amount) || channel_available(channel->channel, SIDE_CLIENT) < (wide)amount.units) {
-        engine_emit_error(engine, channel->client->peer, CODE_AVAILABLE,
-                          "the payout asked for is not available (the reserve stays until the channel is closed)",
-                          &reference);
+    } else if (amount_is_zero(amount) ||
+               channel_available(channel->channel, SIDE_CLIENT) < (wide)amount.units) {
+        engine_emit_error(
+            engine, channel->client->peer, CODE_AVAILABLE,
+            "the payout asked for is not available (the reserve stays until the channel is closed)",
+            &reference);
         return;
     } else {
         channel->payout_wanted = amount;
@@ -86,7 +90,8 @@ void settle_open_request(struct engine *engine, struct client *client, const str
     struct error_reference reference = {.present = true, .type = MESSAGE_OPEN_REQUEST};
     struct hub_channel *open = NULL;
     if (engine_terms(engine, asset) == NULL) {
-        engine_emit_error(engine, client->peer, CODE_CHANNEL, "this hub does not serve the asset", &reference);
+        engine_emit_error(engine, client->peer, CODE_CHANNEL, "this hub does not serve the asset",
+                          &reference);
         return;
     }
     if (amount_compare(inbound, engine->settings.inbound_max) > 0)
@@ -115,8 +120,8 @@ void settle_open_request(struct engine *engine, struct client *client, const str
     while (at < engine->wish_count && memcmp(&engine->wishes[at].key, &key, sizeof(key)) != 0)
         at++;
     if (at == OPEN_WISHES_MAX) {
-        engine_emit_error(engine, client->peer, CODE_LIMIT, "too many channels are being opened: ask again later",
-                          &reference);
+        engine_emit_error(engine, client->peer, CODE_LIMIT,
+                          "too many channels are being opened: ask again later", &reference);
         return;
     }
     engine->wishes[at] = (struct open_wish){key, inbound};
@@ -132,7 +137,8 @@ static uint64_t clamp_units(wide value)
     return value < 0 ? 0 : value >= (wide)AMOUNT_LIMIT ? AMOUNT_LIMIT - 1 : (uint64_t)value;
 }
 
-/* A channel should have room for what its client asked for, and for as much as came to it since the last batch. */
+/* A channel should have room for what its client asked for, and for as much as came to it since the last
+ * batch. */
 static struct amount target_of(const struct hub_channel *channel)
 {
     return amount_compare(channel->inbound_wanted, channel->passed_on) > 0 ? channel->inbound_wanted
@@ -202,12 +208,14 @@ static size_t plan_one(struct engine *engine, const struct address *asset, struc
     struct hub_channel *channel, *next;
     HASH_ITER(hh, engine->channels, channel, next)
     {
-        if (!address_equal(&channel->channel->key.asset, asset) || channel->channel->funds.stage == STAGE_CLOSED)
+        if (!address_equal(&channel->channel->key.asset, asset) ||
+            channel->channel->funds.stage == STAGE_CLOSED)
             continue;
         channels[count] = channel;
         describe(engine, channel, &plans[count++]);
     }
-    /* First come those who have no channel yet: their first room is set aside before the pool is given away. */
+    /* First come those who have no channel yet: their first room is set aside before the pool is given away.
+     */
     wide pool = (wide)settle_pool(engine, asset)->units.units;
     for (size_t i = 0; i < engine->wish_count; i++)
         if (address_equal(&engine->wishes[i].key.asset, asset))
@@ -266,7 +274,8 @@ static void one_answered(struct engine *engine)
         submit(engine);
 }
 
-void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t seq, const struct signature *signature)
+void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t seq,
+                 const struct signature *signature)
 {
     struct channel_view view = engine_view(engine, channel);
     enum code code = channel_settle_signed(channel->channel, &view, seq, signature);
@@ -323,7 +332,8 @@ static void add_item(const struct engine *engine, const struct hub_channel *chan
 }
 
 /* Funds are limited by what the pool has, with what this very batch returns to it. */
-static void add_fund(const struct channel_key *key, struct amount amount, struct batch_call *batch, uint64_t *left)
+static void add_fund(const struct channel_key *key, struct amount amount, struct batch_call *batch,
+                     uint64_t *left)
 {
     uint64_t part = amount.units < *left ? amount.units : *left;
     if (part == 0 || batch->fund_count == BATCH_ITEMS_MAX)
@@ -332,7 +342,8 @@ static void add_fund(const struct channel_key *key, struct amount amount, struct
     *left -= part;
 }
 
-static uint64_t pool_with_batch(struct engine *engine, const struct address *asset, const struct batch_call *batch)
+static uint64_t pool_with_batch(struct engine *engine, const struct address *asset,
+                                const struct batch_call *batch)
 {
     uint64_t pool = settle_pool(engine, asset)->units.units;
     for (size_t i = 0; i < batch->item_count; i++)
@@ -390,19 +401,21 @@ static void submit(struct engine *engine)
     free(batch);
 }
 
-void engine_call_done(struct engine *engine, enum engine_call call, uint64_t reference, enum ledger_error error,
-                      const struct ledger_receipt *receipt)
+void engine_call_done(struct engine *engine, enum engine_call call, uint64_t reference,
+                      enum ledger_error error, const struct ledger_receipt *receipt)
 {
     (void)reference;
     if (call != ENGINE_CALL_SETTLE) {
-        /* A challenge that another was faster with, a secret that is registered already: the ledger's state counts. */
+        /* A challenge that another was faster with, a secret that is registered already: the ledger's state
+         * counts. */
         if (error != LEDGER_OK)
             log_info("transaction not needed or refused: %s", ledger_error_text(error));
         return;
     }
     engine->settle_phase = SETTLE_IDLE;
     if (error != LEDGER_OK)
-        log_warn("the batch was not settled: %s; what was signed joins the next one", ledger_error_text(error));
+        log_warn("the batch was not settled: %s; what was signed joins the next one",
+                 ledger_error_text(error));
     if (receipt != NULL)
         for (size_t i = engine->report_count; i-- > 0;)
             if (hash_equal(&engine->reports[i].transaction, &receipt->transaction)) {
@@ -477,7 +490,8 @@ void settle_batch_settled(struct engine *engine, const struct contract_event *ev
     engine->gross_units = 0;
     engine->root_dirty = true;
     engine->figures.batches_settled++;
-    /* Proofs that came after the root was taken stay for the next one; a batch of a former run took them all. */
+    /* Proofs that came after the root was taken stay for the next one; a batch of a former run took them all.
+     */
     struct hash taken = journal_root_value(&engine->root_submitted);
     if (engine->root_submitted.count == engine->root.count || !hash_equal(&taken, &event->root))
         engine->root = (struct journal_root){0};
@@ -523,19 +537,20 @@ void engine_report(const struct engine *engine, struct buffer *out)
     for (size_t i = 0; i < engine->report_count; i++) {
         const struct batch_report *report = &engine->reports[i];
         uint64_t touched = report->items + report->funds;
-        buffer_printf(out,
-                      "%s{\"batch\":%llu,\"block\":%llu,\"transaction\":\"%s\",\"items\":%llu,\"funds\":%llu,"
-                      "\"skipped\":%llu,\"gross\":%llu,\"paid_out\":%llu,\"returned\":%llu,\"funded\":%llu,"
-                      "\"net_moved\":%llu,\"gas\":%llu,\"gas_per_channel\":%llu,\"journal_root\":\"%s\"}",
-                      i == 0 ? "" : ",", (unsigned long long)report->number, (unsigned long long)report->block,
-                      hash_text(&report->transaction, (char[HASH_TEXT_SIZE]){0}), (unsigned long long)report->items,
-                      (unsigned long long)report->funds, (unsigned long long)report->skipped,
-                      (unsigned long long)report->gross_units, (unsigned long long)report->payout_units,
-                      (unsigned long long)report->returned_units, (unsigned long long)report->funded_units,
-                      (unsigned long long)(report->payout_units + report->funded_units),
-                      (unsigned long long)report->gas_used,
-                      (unsigned long long)(touched == 0 ? 0 : report->gas_used / touched),
-                      hash_text(&report->root, (char[HASH_TEXT_SIZE]){0}));
+        buffer_printf(
+            out,
+            "%s{\"batch\":%llu,\"block\":%llu,\"transaction\":\"%s\",\"items\":%llu,\"funds\":%llu,"
+            "\"skipped\":%llu,\"gross\":%llu,\"paid_out\":%llu,\"returned\":%llu,\"funded\":%llu,"
+            "\"net_moved\":%llu,\"gas\":%llu,\"gas_per_channel\":%llu,\"journal_root\":\"%s\"}",
+            i == 0 ? "" : ",", (unsigned long long)report->number, (unsigned long long)report->block,
+            hash_text(&report->transaction, (char[HASH_TEXT_SIZE]){0}), (unsigned long long)report->items,
+            (unsigned long long)report->funds, (unsigned long long)report->skipped,
+            (unsigned long long)report->gross_units, (unsigned long long)report->payout_units,
+            (unsigned long long)report->returned_units, (unsigned long long)report->funded_units,
+            (unsigned long long)(report->payout_units + report->funded_units),
+            (unsigned long long)report->gas_used,
+            (unsigned long long)(touched == 0 ? 0 : report->gas_used / touched),
+            hash_text(&report->root, (char[HASH_TEXT_SIZE]){0}));
     }
     buffer_printf(out, "]");
 }
@@ -553,15 +568,18 @@ void engine_balances(const struct engine *engine, struct buffer *out)
         const struct hub_channel *channel, *next;
         HASH_ITER(hh, engine->channels, channel, next)
         {
-            if (!address_equal(&channel->channel->key.asset, asset) || channel->channel->funds.stage != STAGE_OPEN)
+            if (!address_equal(&channel->channel->key.asset, asset) ||
+                channel->channel->funds.stage != STAGE_OPEN)
                 continue;
             channels++;
             client += channel_balance(channel->channel, SIDE_CLIENT);
             hub += channel_balance(channel->channel, SIDE_HUB);
         }
-        buffer_printf(out, "%s{\"asset\":\"%s\",\"pool\":%llu,\"channels\":%llu,\"clients_units\":%lld,\"hub_units\":%lld}",
-                      i == 0 ? "" : ",", address_text(asset, (char[ADDRESS_TEXT_SIZE]){0}), (unsigned long long)pool,
-                      (unsigned long long)channels, (long long)client, (long long)hub);
+        buffer_printf(
+            out,
+            "%s{\"asset\":\"%s\",\"pool\":%llu,\"channels\":%llu,\"clients_units\":%lld,\"hub_units\":%lld}",
+            i == 0 ? "" : ",", address_text(asset, (char[ADDRESS_TEXT_SIZE]){0}), (unsigned long long)pool,
+            (unsigned long long)channels, (long long)client, (long long)hub);
     }
     buffer_printf(out, "]");
 }

@@ -202,6 +202,8 @@ struct rill_terms {
     uint64_t base_fee, fee_ppm, direct_limit, min_lock, max_lock;
     uint16_t reserve_bps;
 };
+/* The assets the hub serves, by index from 0; false behind the last. */
+bool rill_asset_at(const struct rill_wallet *wallet, size_t index, uint8_t asset[20]);
 bool rill_terms_of(const struct rill_wallet *wallet, const uint8_t asset[20], struct rill_terms *out);
 
 /* Pays out to this wallet's address on the ledger; `settlement` tells the outcome. */
@@ -218,6 +220,12 @@ int rill_open_request(struct rill_wallet *wallet, const uint8_t asset[20], uint6
 typedef void rill_deposited(void *context, struct rill_wallet *wallet, bool ok, const char *text);
 void rill_deposit(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount, rill_deposited *done,
                   void *context);
+
+/* ---- towers ---- */
+
+/* The newest nonce of the hub's proofs that a tower has given its receipt for, by its index in the options; 0: none. */
+uint64_t rill_tower_receipt(const struct rill_wallet *wallet, size_t tower, const uint8_t channel[32]);
+bool rill_tower_is_connected(const struct rill_wallet *wallet, size_t tower);
 
 /* ---- names ---- */
 

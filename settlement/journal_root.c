@@ -14,8 +14,8 @@ void journal_root_add(struct journal_root *root, const struct hash *leaf)
     root->count++;
 }
 
-/* The last, incomplete subtree is the odd node of its level: it moves up until the next larger one takes it as its
- * right neighbour. */
+/* The last, incomplete subtree is the odd node of its level: it moves up until the next larger one takes it
+ * as its right neighbour. */
 struct hash journal_root_value(const struct journal_root *root)
 {
     struct hash value = HASH_ZERO;

@@ -1,5 +1,5 @@
-/* The Merkle root over the digests of all balance proofs since the last batch (protocol.md, section 8, point 3), kept
- * while they come: sorted pairs, an odd node moves up.
+/* The Merkle root over the digests of all balance proofs since the last batch (protocol.md, section 8, point
+ * 3), kept while they come: sorted pairs, an odd node moves up.
  *
  * Only the roots of complete subtrees are kept, one per bit of the count: 64 hashes for any number of proofs.
  */

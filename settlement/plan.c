@@ -25,7 +25,8 @@ static uint64_t surplus(const struct plan_channel *channel)
     return channel->available_hub.units - channel->target.units;
 }
 
-static void plan_payouts(struct plan_channel *channels, size_t count, struct plan_result *result, uint64_t *pool)
+static void plan_payouts(struct plan_channel *channels, size_t count, struct plan_result *result,
+                         uint64_t *pool)
 {
     for (size_t i = 0; i < count; i++) {
         struct plan_channel *channel = &channels[i];
@@ -74,10 +75,10 @@ static struct candidate *collect(const struct plan_channel *channels, size_t cou
     return out;
 }
 
-/* Takes `wanted` out of idle channels into the pool, the largest first; a channel that already has an item costs no
- * further touch, so those go first of all. */
-static void plan_surplus(struct plan_channel *channels, size_t count, uint64_t wanted, struct plan_result *result,
-                         uint64_t *pool)
+/* Takes `wanted` out of idle channels into the pool, the largest first; a channel that already has an item
+ * costs no further touch, so those go first of all. */
+static void plan_surplus(struct plan_channel *channels, size_t count, uint64_t wanted,
+                         struct plan_result *result, uint64_t *pool)
 {
     size_t found;
     struct candidate *idle = collect(channels, count, surplus, &found);
@@ -100,7 +101,8 @@ static void plan_surplus(struct plan_channel *channels, size_t count, uint64_t w
 }
 
 /* Small shortages first: with a pool that is too low, the most channels get their room. */
-static void plan_funds(struct plan_channel *channels, size_t count, struct plan_result *result, uint64_t *pool)
+static void plan_funds(struct plan_channel *channels, size_t count, struct plan_result *result,
+                       uint64_t *pool)
 {
     size_t found;
     struct candidate *lacking = collect(channels, count, shortage, &found);

@@ -1,9 +1,10 @@
 /* The local journal over RocksDB: see docs/journal.md for the format.
  *
- * Column family "journal": key = sequence (8 bytes), value = the batch. One writer thread appends whatever has been
- * queued since its last turn as one RocksDB write with one fsync of its WAL. Column family "checkpoint": the newest
- * value of every key up to the checkpoint's sequence; the store folds old batches into it by itself, a slice at a
- * time, and then lets those batches go. Column family "default": the header (application, format version, epoch).
+ * Column family "journal": key = sequence (8 bytes), value = the batch. One writer thread appends whatever
+ * has been queued since its last turn as one RocksDB write with one fsync of its WAL. Column family
+ * "checkpoint": the newest value of every key up to the checkpoint's sequence; the store folds old batches
+ * into it by itself, a slice at a time, and then lets those batches go. Column family "default": the header
+ * (application, format version, epoch).
  */
 #ifndef RILL_STORE_STORE_H
 #define RILL_STORE_STORE_H
@@ -12,23 +13,23 @@
 
 enum store_error {
     STORE_OK = 0,
-    STORE_LOCKED,      /* another process has it open */
-    STORE_UNWRITABLE,  /* the folder cannot be made or written */
-    STORE_FOREIGN,     /* a journal of another program */
-    STORE_VERSION,     /* written by a version with another format */
-    STORE_CORRUPT      /* damaged beyond the torn end that a crash may leave */
+    STORE_LOCKED,     /* another process has it open */
+    STORE_UNWRITABLE, /* the folder cannot be made or written */
+    STORE_FOREIGN,    /* a journal of another program */
+    STORE_VERSION,    /* written by a version with another format */
+    STORE_CORRUPT     /* damaged beyond the torn end that a crash may leave */
 };
 
 struct store_options {
-    const char *path;           /* folder; made (mode 700) if missing */
-    const char *application;    /* "hub", "wallet", "tower", "ledger": written in the header */
-    uint32_t version;           /* of the application's records */
-    uint64_t checkpoint_bytes;  /* journal size at which folding starts; 0: 64 MiB */
-    uint64_t queue_bytes_max;   /* appended but not yet durable; 0: 16 MiB */
+    const char *path;          /* folder; made (mode 700) if missing */
+    const char *application;   /* "hub", "wallet", "tower", "ledger": written in the header */
+    uint32_t version;          /* of the application's records */
+    uint64_t checkpoint_bytes; /* journal size at which folding starts; 0: 64 MiB */
+    uint64_t queue_bytes_max;  /* appended but not yet durable; 0: 16 MiB */
 };
 
-/* Opens or creates. On an error *out is NULL and message (text_size bytes) says in one line what is wrong and what to
- * do. The epoch in the header is raised by one. */
+/* Opens or creates. On an error *out is NULL and message (text_size bytes) says in one line what is wrong and
+ * what to do. The epoch in the header is raised by one. */
 enum store_error store_open(const struct store_options *options, struct journal **out, char *message,
                             size_t message_size) MUST_USE;
 

@@ -413,3 +413,27 @@ void wallet_message(struct wallet_core *core, const struct message *message)
         wallet_error(core, CODE_MALFORMED, &(struct error_reference){.present = true, .type = message->type});
     }
 }
+
+enum code wallet_open_request(struct wallet_core *core, const struct address *asset, struct amount inbound)
+{
+    if (core->has_terms && wallet_asset_terms(core, asset) == NULL && core->terms.asset_count > 0)
+        return CODE_CHANNEL;
+    struct open_wish *wish;
+    size_t count = 0;
+    DL_FOREACH(core->opens, wish)
+    {
+        if (address_equal(&wish->asset, asset)) {
+            wish->inbound = inbound;
+            wish->sent = false;
+            return CODE_OK;
+        }
+        count++;
+    }
+    if (count >= ASSETS_MAX)
+        return CODE_LIMIT;
+    wish = xcalloc(1, sizeof(*wish));
+    wish->asset = *asset;
+    wish->inbound = inbound;
+    DL_APPEND(core->opens, wish);
+    return CODE_OK;
+}

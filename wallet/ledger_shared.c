@@ -2,8 +2,8 @@
  *
  *     asking ─chain id, hub(), challengePeriod()─▶ verified ─first wallet attached─▶ following
  *
- * Following starts at the first wallet's cursor. A wallet that comes later gets what the channels of its address came to
- * so far, if the story was followed from its beginning, and every event from then on.
+ * Following starts at the first wallet's cursor. A wallet that comes later gets what the channels of its
+ * address came to so far, if the story was followed from its beginning, and every event from then on.
  */
 #include <event2/event.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #include "wallet/shell.h"
 
-#define ASK_AGAIN_MS 1000
+#define ASK_AGAIN_MS        1000
 #define REGISTERED_KEPT_MAX 65536
 
 /* A channel of the contract, whoever's, as confirmed. */
@@ -83,14 +83,14 @@ static void judge(struct rill_ledger *ledger, const struct address *hub)
 {
     uint64_t chain_id = ledger_chain_id(ledger->client);
     if (ledger->known && chain_id != ledger->chain_id)
-        snprintf(ledger->wrong, sizeof(ledger->wrong), "the ledger at %s is chain %llu, expected %llu", ledger->url,
-                 (unsigned long long)chain_id, (unsigned long long)ledger->chain_id);
+        snprintf(ledger->wrong, sizeof(ledger->wrong), "the ledger at %s is chain %llu, expected %llu",
+                 ledger->url, (unsigned long long)chain_id, (unsigned long long)ledger->chain_id);
     else if (ledger->known && !address_equal(hub, &ledger->hub))
-        snprintf(ledger->wrong, sizeof(ledger->wrong), "the contract at the ledger %s belongs to another hub than expected",
-                 ledger->url);
+        snprintf(ledger->wrong, sizeof(ledger->wrong),
+                 "the contract at the ledger %s belongs to another hub than expected", ledger->url);
     else if (address_is_zero(hub))
-        snprintf(ledger->wrong, sizeof(ledger->wrong), "there is no Rill contract at the given address on the ledger %s",
-                 ledger->url);
+        snprintf(ledger->wrong, sizeof(ledger->wrong),
+                 "there is no Rill contract at the given address on the ledger %s", ledger->url);
     if (ledger->wrong[0] != '\0')
         return;
     ledger->chain_id = chain_id;
@@ -134,8 +134,8 @@ static void on_hub(void *context, enum ledger_error error, enum contract_error r
         all_answered(ledger);
 }
 
-static void on_period(void *context, enum ledger_error error, enum contract_error reverted, const uint8_t *data,
-                      size_t length)
+static void on_period(void *context, enum ledger_error error, enum contract_error reverted,
+                      const uint8_t *data, size_t length)
 {
     (void)reverted;
     struct rill_ledger *ledger = context;
@@ -313,7 +313,8 @@ static void remember_channel(struct rill_ledger *ledger, const struct contract_e
         return;
     case EVENT_SETTLED:
         state->seq = event->seq;
-        state->total.units -= event->close ? state->total.units : event->client_out.units + event->hub_out.units;
+        state->total.units -=
+            event->close ? state->total.units : event->client_out.units + event->hub_out.units;
         state->base = event->close ? 0 : state->base - (int64_t)event->client_out.units;
         state->status = event->close ? CHANNEL_CLOSED : state->status;
         return;
@@ -422,9 +423,10 @@ static void on_too_deep(void *context, uint64_t block)
 {
     struct rill_ledger *ledger = context;
     char text[200];
-    snprintf(text, sizeof(text),
-             "the ledger was reorganised below block %llu, deeper than `confirmations`: look before you go on",
-             (unsigned long long)block);
+    snprintf(
+        text, sizeof(text),
+        "the ledger was reorganised below block %llu, deeper than `confirmations`: look before you go on",
+        (unsigned long long)block);
     struct rill_wallet *wallet, *next;
     HASH_ITER(hh, ledger->wallets, wallet, next)
     {
@@ -454,14 +456,16 @@ static void catch_up(struct rill_ledger *ledger, struct rill_wallet *wallet)
 
 static void follow(struct rill_ledger *ledger, uint64_t cursor)
 {
-    static const struct ledger_follow callbacks = {.event = on_event, .head = on_head, .too_deep = on_too_deep};
+    static const struct ledger_follow callbacks = {
+        .event = on_event, .head = on_head, .too_deep = on_too_deep};
     ledger->following = true;
     ledger->from_beginning = cursor <= ledger->options.from_block;
     ledger_follow(ledger->client, cursor > ledger->options.from_block ? cursor : ledger->options.from_block,
                   &callbacks, ledger);
 }
 
-bool rill_ledger_attach(struct rill_ledger *ledger, struct rill_wallet *wallet, char *message, size_t message_size)
+bool rill_ledger_attach(struct rill_ledger *ledger, struct rill_wallet *wallet, char *message,
+                        size_t message_size)
 {
     if (wallet_of(ledger, &wallet->self) != NULL) {
         snprintf(message, message_size, "a wallet with this key is open already");
@@ -469,7 +473,8 @@ bool rill_ledger_attach(struct rill_ledger *ledger, struct rill_wallet *wallet, 
     }
     if (ledger->following && !ledger->from_beginning) {
         snprintf(message, message_size,
-                 "the ledger is followed from a later block on: open wallets that share a ledger while it has followed "
+                 "the ledger is followed from a later block on: open wallets that share a ledger while it "
+                 "has followed "
                  "from the beginning, or give each its own");
         return false;
     }

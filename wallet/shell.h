@@ -39,6 +39,8 @@ struct tower_link {
     struct rill_wallet *wallet;
     size_t index;
     char *host;
+    uint16_t port;
+    struct address address;
     struct link *link;
     bool ready;
     uint64_t generation;
@@ -79,7 +81,9 @@ struct rill_wallet {
     bool closed;   /* free once not busy */
     char refusal[256];
 
-    struct rill_wallet *next_attached;
+    struct pending_call *calls; /* questions and transactions that are not answered yet */
+    struct deposit *deposits;
+    bool attached;
     UT_hash_handle hh; /* by address, among those of the ledger */
 };
 
@@ -88,6 +92,13 @@ void rill_wallet_run_soon(struct rill_wallet *wallet);
 /* The ledger has been found to be the expected one: connect. */
 void rill_wallet_ledger_ready(struct rill_wallet *wallet);
 void rill_wallet_trouble(struct rill_wallet *wallet, const char *text);
+
+/* ---- deposit.c ---- */
+
+/* The wallet closes: deposits under way go on, but nobody is told. */
+void rill_deposits_forget(struct rill_wallet *wallet);
+
+/* ---- library.c ---- */
 
 struct rill_payment rill_payment_of(const struct payment_view *view);
 struct address rill_bytes_address(const uint8_t bytes[20]);

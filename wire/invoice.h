@@ -1,4 +1,5 @@
-/* Invoices: `rill:` and RFC 4648 base32 (upper case, no padding) of a signed MessagePack array (section 4). */
+/* Invoices: `rill:` and RFC 4648 base32 (upper case, no padding) of a signed MessagePack array (section 4).
+ */
 #ifndef RILL_WIRE_INVOICE_H
 #define RILL_WIRE_INVOICE_H
 

@@ -1,11 +1,12 @@
-/* Connections: TLS 1.3 over TCP, frames, the handshake of section 5 that ties the server's ledger key to its TLS
- * certificate, idle pings, limits and back-pressure. The same code serves hubs and towers, wallets and the bench.
+/* Connections: TLS 1.3 over TCP, frames, the handshake of section 5 that ties the server's ledger key to its
+ * TLS certificate, idle pings, limits and back-pressure. The same code serves hubs and towers, wallets and
+ * the bench.
  *
- *     client: connecting ─TLS─▶ HELLO ─CHALLENGE─▶ AUTH ─WELCOME─▶ ready          (REDIRECT: connect there, <= 3)
- *     server: accepted ──TLS─▶ (HELLO) CHALLENGE ─AUTH─▶ ready: the owner sends WELCOME
+ *     client: connecting ─TLS─▶ HELLO ─CHALLENGE─▶ AUTH ─WELCOME─▶ ready          (REDIRECT: connect there,
+ * <= 3) server: accepted ──TLS─▶ (HELLO) CHALLENGE ─AUTH─▶ ready: the owner sends WELCOME
  *
- * Everything runs on the owner's event loop. Outgoing frames are queued up to PEER_OUTPUT_BYTES_MAX; above it the peer
- * is not read from until half of it has drained; a peer that stays above twice that is dropped.
+ * Everything runs on the owner's event loop. Outgoing frames are queued up to PEER_OUTPUT_BYTES_MAX; above it
+ * the peer is not read from until half of it has drained; a peer that stays above twice that is dropped.
  */
 #ifndef RILL_WIRE_LINK_H
 #define RILL_WIRE_LINK_H
@@ -31,14 +32,16 @@ enum link_closed {
 };
 
 struct link_callbacks {
-    /* The handshake is done; peer is the proven address. A server's owner sends WELCOME now. For a client, `welcome` is
-     * the WELCOME message (valid during the call); NULL for a server. */
-    void (*ready)(void *context, struct link *link, const struct address *peer, const struct message *welcome);
-    /* A message other than the handshake's, PING, PONG and fatal ERROR; `frame` is its payload as it came. Valid during
-     * the call. Only messages that may go in this direction arrive (others: ERROR MALFORMED, closed). */
+    /* The handshake is done; peer is the proven address. A server's owner sends WELCOME now. For a client,
+     * `welcome` is the WELCOME message (valid during the call); NULL for a server. */
+    void (*ready)(void *context, struct link *link, const struct address *peer,
+                  const struct message *welcome);
+    /* A message other than the handshake's, PING, PONG and fatal ERROR; `frame` is its payload as it came.
+     * Valid during the call. Only messages that may go in this direction arrive (others: ERROR MALFORMED,
+     * closed). */
     void (*message)(void *context, struct link *link, const struct message *message);
-    /* The link is gone; it is freed after this returns. Called once for every link, also before ready; `reason` is one
-     * line for a person. Not called from within link_close. */
+    /* The link is gone; it is freed after this returns. Called once for every link, also before ready;
+     * `reason` is one line for a person. Not called from within link_close. */
     void (*closed)(void *context, struct link *link, enum link_closed why, const char *reason);
     /* May be NULL. Output has drained below half the limit after being above it. */
     void (*drained)(void *context, struct link *link);
@@ -47,8 +50,8 @@ struct link_callbacks {
 /* ---- TLS identity ---- */
 
 struct tls_identity;
-/* Loads certificate and key (PEM) from a folder, making a self-signed P-256 pair (mode 600) if neither exists.
- * NULL, and one line in message, on failure. */
+/* Loads certificate and key (PEM) from a folder, making a self-signed P-256 pair (mode 600) if neither
+ * exists. NULL, and one line in message, on failure. */
 struct tls_identity *tls_identity_open(const char *folder, char *message, size_t message_size);
 void tls_identity_free(struct tls_identity *identity);
 /* keccak256 of the certificate's DER. */
@@ -57,14 +60,14 @@ struct hash tls_identity_hash(const struct tls_identity *identity);
 /* ---- server ---- */
 
 struct link_server_options {
-    const char *host;           /* numeric address to listen on */
-    uint16_t port;              /* 0: the system chooses, see link_server_port */
+    const char *host; /* numeric address to listen on */
+    uint16_t port;    /* 0: the system chooses, see link_server_port */
     struct tls_identity *identity;
-    struct secret_key key;      /* the hub's or tower's ledger key; copied, wiped on free */
+    struct secret_key key; /* the hub's or tower's ledger key; copied, wiped on free */
     struct domain domain;
-    uint32_t connections_max;           /* further ones are closed at once, without a callback; 0: 10000 */
-    uint32_t handshakes_max;            /* not authenticated yet; 0: 256 */
-    bool tower;                 /* towers take APPOINT and FETCH, hubs the channel messages */
+    uint32_t connections_max; /* further ones are closed at once, without a callback; 0: 10000 */
+    uint32_t handshakes_max;  /* not authenticated yet; 0: 256 */
+    bool tower;               /* towers take APPOINT and FETCH, hubs the channel messages */
 };
 /* NULL, and one line in message ("port 9735 is in use: …"), on failure. */
 struct link_server *link_server_new(struct event_base *base, const struct link_server_options *options,
@@ -82,12 +85,12 @@ void link_server_free(struct link_server *server);
 struct link_client_options {
     const char *host; /* name or numeric */
     uint16_t port;
-    struct secret_key key;          /* the client's; copied, wiped on free */
-    uint64_t chain_id;              /* what the server must serve */
+    struct secret_key key; /* the client's; copied, wiped on free */
+    uint64_t chain_id;     /* what the server must serve */
     struct address contract;
-    struct address server;          /* the contract's hub(), or the tower's address */
+    struct address server; /* the contract's hub(), or the tower's address */
     bool tower;
-    const char *agent;              /* "rill/0.1" */
+    const char *agent; /* "rill/0.1" */
 };
 /* Never NULL; what goes wrong is told by `closed`, later. */
 struct link *link_connect(struct event_base *base, const struct link_client_options *options,
@@ -102,9 +105,9 @@ void link_send(struct link *link, const struct message *message);
 /* Sends ERROR with this code (its text from base/code.h if text is NULL); fatal: closes after it has left. */
 void link_send_error(struct link *link, enum code code, const char *text, bool fatal,
                      const struct error_reference *reference);
-/* Closes after what is queued has left (bounded by a second), without a `closed` call; frees it. The loop must turn for
- * that: a program that ends after this lets event_base_dispatch return by itself before it frees the base. Safe in
- * every callback; no other callback comes after it. */
+/* Closes after what is queued has left (bounded by a second), without a `closed` call; frees it. The loop
+ * must turn for that: a program that ends after this lets event_base_dispatch return by itself before it
+ * frees the base. Safe in every callback; no other callback comes after it. */
 void link_close(struct link *link);
 /* Stops, or goes on, reading from this peer: the owner's own back-pressure. */
 void link_pause(struct link *link, bool pause);

@@ -94,14 +94,16 @@ static struct buffer *entry_begin(struct outbox *outbox, uint64_t *sequence, siz
     return bytes;
 }
 
-static void entry_end(struct outbox *outbox, struct buffer *bytes, size_t start, uint64_t sequence, uint64_t peer)
+static void entry_end(struct outbox *outbox, struct buffer *bytes, size_t start, uint64_t sequence,
+                      uint64_t peer)
 {
     struct entry entry = {sequence, peer, bytes->length - start - sizeof(struct entry)};
     memcpy(bytes->data + start, &entry, sizeof entry);
     outbox->waiting += entry.length;
 }
 
-void outbox_put_frame(struct outbox *outbox, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length)
+void outbox_put_frame(struct outbox *outbox, uint64_t sequence, uint64_t peer, const uint8_t *frame,
+                      size_t length)
 {
     size_t start;
     struct buffer *bytes = entry_begin(outbox, &sequence, &start);

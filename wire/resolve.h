@@ -28,7 +28,8 @@ struct resolved {
 
 /* True if host is numeric; out holds its one address. */
 bool resolve_numeric(const char *host, uint16_t port, struct resolved *out);
-/* Starts; done is called once, later, from the event loop. NULL, and errno, if there are no descriptors left. */
+/* Starts; done is called once, later, from the event loop. NULL, and errno, if there are no descriptors left.
+ */
 struct resolve *resolve_start(struct event_base *base, const char *host, uint16_t port,
                               void (*done)(void *context, const struct resolved *resolved), void *context);
 /* Frees, from within done too; before done, done is not called any more. */

@@ -73,7 +73,8 @@ static void tally_check(struct audit *audit, const struct tally *tally)
         balance = account_load(audit->state, audit->contract).balance;
     else
         balance = token_balance_load(audit->state, &tally->asset, audit->contract);
-    if (record.in_channels != tally->channels || record.in_held != tally->held || record.in_owed != tally->owed)
+    if (record.in_channels != tally->channels || record.in_held != tally->held ||
+        record.in_owed != tally->owed)
         audit->wrong = "an asset's sums are not those of its channels, held and owed amounts";
     else if (record.custody != record.pool.units + tally->channels + tally->held + tally->owed)
         audit->wrong = "an asset's deposits less payouts are not what the contract accounts for";

@@ -25,7 +25,8 @@ struct block {
     uint64_t time;
     unsigned_wide base_fee;
     struct hash parent;
-    struct hash state_root; /* keccak256(parent's state_root || the state records of this block): a chain of changes */
+    struct hash state_root; /* keccak256(parent's state_root || the state records of this block): a chain of
+                               changes */
     struct mined *transactions;
     size_t count;
     /* worked out by block_seal */

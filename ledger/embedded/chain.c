@@ -95,8 +95,8 @@ uint64_t chain_gas(const struct chain *chain, const struct transaction *transact
     return gas_needed(&execution, transaction);
 }
 
-/* The waiting transaction that the next block takes first: the highest tip, then the oldest, among those whose nonce is
- * next and whose gas limit still fits. */
+/* The waiting transaction that the next block takes first: the highest tip, then the oldest, among those
+ * whose nonce is next and whose gas limit still fits. */
 static const struct waiting *mempool_best(const struct chain *chain, uint64_t gas_left)
 {
     const struct waiting *best = NULL;

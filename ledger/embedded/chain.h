@@ -1,9 +1,11 @@
 /* The chain: state, blocks and mempool together, kept in a journal.
  *
- *     submit ──checks──▶ mempool ──mine: execute, seal──▶ block + state records in one batch ──durable──▶ visible
+ *     submit ──checks──▶ mempool ──mine: execute, seal──▶ block + state records in one batch ──durable──▶
+ * visible
  *
- * One thread. A block is durable before chain_mine returns, so nobody is ever told of one that a crash could undo; a
- * batch survives a crash whole or not at all (store/journal.h), so the state on disk is always a block's.
+ * One thread. A block is durable before chain_mine returns, so nobody is ever told of one that a crash could
+ * undo; a batch survives a crash whole or not at all (store/journal.h), so the state on disk is always a
+ * block's.
  */
 #ifndef RILL_LEDGER_EMBEDDED_CHAIN_H
 #define RILL_LEDGER_EMBEDDED_CHAIN_H
@@ -17,8 +19,8 @@
 #define CHAIN_HISTORY_MIN    256
 #define CHAIN_TIME_MAX       253402300800ull /* the year 10000: no sum with a time overflows below it */
 
-/* Fixed at the first start. When opened, a value that says "any" takes what is stored, and the default in a new ledger;
- * any other must be what is stored. */
+/* Fixed at the first start. When opened, a value that says "any" takes what is stored, and the default in a
+ * new ledger; any other must be what is stored. */
 struct chain_parameters {
     uint64_t chain_id;         /* any: 0; default 31337 */
     struct address hub;        /* any: zero; a new ledger needs one */
@@ -32,6 +34,7 @@ struct allocation {
 };
 struct chain_options {
     struct chain_parameters parameters;
+    struct address hub_if_new;            /* the hub of a new ledger, where parameters say any */
     const struct allocation *allocations; /* who has coins in block 0 */
     size_t allocation_count;
     unsigned_wide base_fee;  /* wei per gas, of new blocks */
@@ -41,8 +44,8 @@ struct chain_options {
 
 struct chain;
 
-/* Recovers the chain from a journal that has just been opened, or makes block 0 in an empty one. Takes over the journal
- * (closes it on failure too). NULL: message says in one line what is wrong and what to do. */
+/* Recovers the chain from a journal that has just been opened, or makes block 0 in an empty one. Takes over
+ * the journal (closes it on failure too). NULL: message says in one line what is wrong and what to do. */
 struct chain *chain_open(const struct chain_options *options, struct journal *journal, char *message,
                          size_t message_size);
 /* Closes the journal. NULL is allowed. */
@@ -63,23 +66,26 @@ const char *chain_audit(const struct chain *chain);
 
 /* Executes a message as the next block would, and forgets it. */
 enum message_result chain_call(struct chain *chain, const struct address *caller, const struct address *to,
-                               unsigned_wide value, const uint8_t *data, size_t length, struct buffer *output);
+                               unsigned_wide value, const uint8_t *data, size_t length,
+                               struct buffer *output);
 /* What the transaction (to, data) needs as its gas limit. */
 uint64_t chain_gas(const struct chain *chain, const struct transaction *transaction);
 
 /* ---- changing ---- */
 
-/* Checks a raw transaction and puts it into the mempool. Returns NULL, or the refusal's text in other nodes' words
- * (static, or in a buffer that the next call reuses). */
+/* Checks a raw transaction and puts it into the mempool. Returns NULL, or the refusal's text in other nodes'
+ * words (static, or in a buffer that the next call reuses). */
 const char *chain_submit(struct chain *chain, const uint8_t *raw, size_t length, struct hash *hash);
-/* Makes one block of what waits and is next: at most max_transactions and the block's gas. Durable on return. */
+/* Makes one block of what waits and is next: at most max_transactions and the block's gas. Durable on return.
+ */
 const struct block *chain_mine(struct chain *chain, size_t max_transactions);
 /* True if a transaction waits that the next block can take. */
 bool chain_has_work(const struct chain *chain);
 
 /* Moves block time on, durably. False: past CHAIN_TIME_MAX. */
 bool chain_increase_time(struct chain *chain, uint64_t seconds) MUST_USE;
-/* The next block's time, from which time goes on then. False: before the newest block's, or past CHAIN_TIME_MAX. */
+/* The next block's time, from which time goes on then. False: before the newest block's, or past
+ * CHAIN_TIME_MAX. */
 bool chain_set_next_time(struct chain *chain, uint64_t time) MUST_USE;
 int64_t chain_time_offset(const struct chain *chain);
 

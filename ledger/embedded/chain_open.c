@@ -160,6 +160,8 @@ static bool genesis(struct chain *chain, const struct chain_options *options, ch
     struct coins coins = {uint256_of(0), uint256_of(0)};
     chain->parameters = options->parameters;
     parameters_default(&chain->parameters);
+    if (address_is_zero(&chain->parameters.hub))
+        chain->parameters.hub = options->hub_if_new;
     if (address_is_zero(&chain->parameters.hub)) {
         snprintf(message, size, "a new ledger needs the hub's address: --hub 0x...");
         return false;
@@ -208,7 +210,8 @@ static bool recover(struct chain *chain, const struct chain_options *options, ch
     return parameters_agree(&options->parameters, &chain->parameters, message, size);
 }
 
-struct chain *chain_open(const struct chain_options *options, struct journal *journal, char *message, size_t size)
+struct chain *chain_open(const struct chain_options *options, struct journal *journal, char *message,
+                         size_t size)
 {
     struct chain *chain = xcalloc(1, sizeof(*chain));
     ensure(options->history_blocks >= CHAIN_HISTORY_MIN);

@@ -14,14 +14,14 @@ struct chain {
     unsigned_wide base_fee;
     uint64_t history_blocks;
     uint64_t (*now)(void);
-    int64_t time_offset;     /* block time less the machine's, s */
-    bool has_next_time;      /* chain_set_next_time was called since the newest block */
+    int64_t time_offset; /* block time less the machine's, s */
+    bool has_next_time;  /* chain_set_next_time was called since the newest block */
     uint64_t next_time;
     char refusal[256];
 };
 
-/* Commits the state, seals the block, adds it to the history and appends all to the batch; durable on return. Whatever
- * the batch has already goes along. */
+/* Commits the state, seals the block, adds it to the history and appends all to the batch; durable on return.
+ * Whatever the batch has already goes along. */
 void chain_persist_block(struct chain *chain, struct block *block, struct buffer *batch);
 
 #endif

@@ -5,7 +5,8 @@
 #include "ledger/embedded/gas.h"
 
 /* What the sender's other waiting transactions may cost; saturates. */
-static struct uint256 waiting_cost(const struct chain *chain, const struct address *sender, uint64_t except_nonce)
+static struct uint256 waiting_cost(const struct chain *chain, const struct address *sender,
+                                   uint64_t except_nonce)
 {
     struct uint256 sum = uint256_of(0);
     for (size_t i = 0; i < mempool_count(chain->mempool); i++) {
@@ -62,7 +63,8 @@ const char *chain_submit(struct chain *chain, const uint8_t *raw, size_t length,
     enum transaction_error error = transaction_decode(raw, length, &transaction, &sender, hash);
     if (error != TRANSACTION_OK)
         return transaction_error_text(error);
-    if (history_transaction(chain->history, hash, &index) != NULL || mempool_find(chain->mempool, hash) != NULL)
+    if (history_transaction(chain->history, hash, &index) != NULL ||
+        mempool_find(chain->mempool, hash) != NULL)
         return "already known";
     const char *refusal = check_transaction(chain, &transaction);
     if (refusal == NULL)

@@ -7,8 +7,8 @@ bool closing_is_fraud(const struct claim *chosen, const struct claim *own)
     if (chosen->nonce > own->nonce || chosen->transferred.units > own->transferred.units)
         return true;
     return chosen->nonce == own->nonce &&
-           (chosen->transferred.units != own->transferred.units || chosen->locked.units != own->locked.units ||
-            !hash_equal(&chosen->locks_root, &own->locks_root));
+           (chosen->transferred.units != own->transferred.units ||
+            chosen->locked.units != own->locked.units || !hash_equal(&chosen->locks_root, &own->locks_root));
 }
 
 bool closing_claim_is_bad(const struct claim *own, wide own_base, struct amount partner_transferred)
@@ -67,8 +67,8 @@ static wide hidden_amount(const struct closing *closing)
     return hidden;
 }
 
-struct payout closing_settle(int64_t base, struct amount total, const struct closing *closing, struct amount pool,
-                             uint16_t bounty_bps, bool tower_is_victim)
+struct payout closing_settle(int64_t base, struct amount total, const struct closing *closing,
+                             struct amount pool, uint16_t bounty_bps, bool tower_is_victim)
 {
     wide locked_client = closing_is_void(closing, SIDE_CLIENT) ? 0 : (wide)closing->of_client.locked.units;
     wide locked_hub = closing_is_void(closing, SIDE_HUB) ? 0 : (wide)closing->of_hub.locked.units;

@@ -10,8 +10,8 @@ bool closing_is_fraud(const struct claim *chosen, const struct claim *own);
 /* The closer claims to have sent or locked more than it can have had. own_base: `base`, or `total - base`. */
 bool closing_claim_is_bad(const struct claim *own, wide own_base, struct amount partner_transferred);
 
-/* Whether the locks of a stream are void: its shown proof is older than what its receiver revoked. An own claim that
- * nobody challenged is not a shown proof. */
+/* Whether the locks of a stream are void: its shown proof is older than what its receiver revoked. An own
+ * claim that nobody challenged is not a shown proof. */
 bool closing_is_void(const struct closing *closing, enum side stream);
 /* The root that unlock proves against: zero where the locks are void. */
 struct hash closing_root(const struct closing *closing, enum side stream);
@@ -22,12 +22,12 @@ struct payout {
     struct amount held_hub;          /* stays for the hub's locks */
     struct amount penalty;           /* pool_pays included */
     struct amount bounty;            /* to the tower, out of the penalty */
-    struct amount pool_pays;         /* out of the free pool, where the hub's share did not cover what it hid */
+    struct amount pool_pays; /* out of the free pool, where the hub's share did not cover what it hid */
 };
 
-/* Divides `total`. base: signed; pool: what is free; tower_is_victim: no bounty. The parts sum to total + pool_pays:
- * that is asserted. */
-struct payout closing_settle(int64_t base, struct amount total, const struct closing *closing, struct amount pool,
-                             uint16_t bounty_bps, bool tower_is_victim);
+/* Divides `total`. base: signed; pool: what is free; tower_is_victim: no bounty. The parts sum to total +
+ * pool_pays: that is asserted. */
+struct payout closing_settle(int64_t base, struct amount total, const struct closing *closing,
+                             struct amount pool, uint16_t bounty_bps, bool tower_is_victim);
 
 #endif

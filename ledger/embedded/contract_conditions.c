@@ -26,7 +26,8 @@ enum contract_error contract_register_secret(struct execution *execution, const 
     return CONTRACT_OK;
 }
 
-enum contract_error contract_register_attestation(struct execution *execution, const struct contract_call *call)
+enum contract_error contract_register_attestation(struct execution *execution,
+                                                  const struct contract_call *call)
 {
     struct hash digest = digest_attestation(&execution->config->domain, &call->hash);
     if (!signature_is_by(&call->signature, &digest, &call->address))

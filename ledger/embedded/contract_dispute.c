@@ -1,4 +1,5 @@
-/* A close that the two sides do not agree on (protocol.md, sections 6 and 7): start, challenge, void, finish. */
+/* A close that the two sides do not agree on (protocol.md, sections 6 and 7): start, challenge, void, finish.
+ */
 #include "ledger/embedded/contract_functions.h"
 #include "ledger/embedded/contract_money.h"
 
@@ -105,8 +106,9 @@ static enum authority challenge_authority(const struct execution *execution, con
 }
 
 /* TooLate, then NotNewer. `standing`: the nonce that stands for the closer's stream now. */
-static enum contract_error challenge_check_turn(const struct execution *execution, const struct closing *closing,
-                                                enum authority authority, uint64_t nonce, uint64_t standing)
+static enum contract_error challenge_check_turn(const struct execution *execution,
+                                                const struct closing *closing, enum authority authority,
+                                                uint64_t nonce, uint64_t standing)
 {
     if (!closing->challenged)
         return is_before(execution, closing, 0) ? CONTRACT_OK : CONTRACT_TOO_LATE;
@@ -167,17 +169,16 @@ enum contract_error contract_void_locks(struct execution *execution, const struc
         return CONTRACT_TOO_LATE;
     enum side stream = call->flag ? SIDE_CLIENT : SIDE_HUB;
     struct hash digest = digest_revocation(&execution->config->domain, &id, call->min_nonce);
-    if (!signature_is_by(&call->signature, &digest, contract_signer(execution, &call->key, side_other(stream))))
+    if (!signature_is_by(&call->signature, &digest,
+                         contract_signer(execution, &call->key, side_other(stream))))
         return CONTRACT_BAD_SIGNATURE;
     uint64_t *stored = call->flag ? &closing.min_nonce_of_client : &closing.min_nonce_of_hub;
     if (call->min_nonce <= *stored)
         return CONTRACT_NOT_NEWER;
     *stored = call->min_nonce;
     closing_save(execution->state, &id, &closing);
-    struct contract_event event = {.type = EVENT_LOCKS_VOIDED,
-                                   .channel = id,
-                                   .of_client = call->flag,
-                                   .min_nonce = call->min_nonce};
+    struct contract_event event = {
+        .type = EVENT_LOCKS_VOIDED, .channel = id, .of_client = call->flag, .min_nonce = call->min_nonce};
     contract_emit(execution, &event);
     return CONTRACT_OK;
 }
@@ -208,8 +209,8 @@ enum contract_error contract_finish(struct execution *execution, const struct co
     const struct address *victim =
         contract_signer(execution, &call->key, closing.by_hub ? SIDE_CLIENT : SIDE_HUB);
     struct payout payout =
-        closing_settle(channel.base, channel.total, &closing, vault.record.pool, execution->config->bounty_bps,
-                       address_equal(&closing.tower, victim));
+        closing_settle(channel.base, channel.total, &closing, vault.record.pool,
+                       execution->config->bounty_bps, address_equal(&closing.tower, victim));
     struct amount total = channel.total;
     channel.total = amount_of(0);
     channel.base = 0;

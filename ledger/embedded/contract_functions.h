@@ -1,5 +1,6 @@
-/* The contract's functions that change something, one each. Internal to the contract: contract_execute.c calls them and
- * undoes what a refused one leaves. Every function: checks in the order of protocol.md, then effects. */
+/* The contract's functions that change something, one each. Internal to the contract: contract_execute.c
+ * calls them and undoes what a refused one leaves. Every function: checks in the order of protocol.md, then
+ * effects. */
 #ifndef RILL_LEDGER_EMBEDDED_CONTRACT_FUNCTIONS_H
 #define RILL_LEDGER_EMBEDDED_CONTRACT_FUNCTIONS_H
 
@@ -21,7 +22,8 @@ enum contract_error contract_void_locks(struct execution *execution, const struc
 enum contract_error contract_finish(struct execution *execution, const struct contract_call *call);
 /* contract_conditions.c */
 enum contract_error contract_register_secret(struct execution *execution, const struct contract_call *call);
-enum contract_error contract_register_attestation(struct execution *execution, const struct contract_call *call);
+enum contract_error contract_register_attestation(struct execution *execution,
+                                                  const struct contract_call *call);
 enum contract_error contract_unlock(struct execution *execution, const struct contract_call *call);
 
 /* Opens a channel in *channel (status 1, event Opened) where there is none yet. */

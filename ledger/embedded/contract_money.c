@@ -43,8 +43,8 @@ bool vault_pull(struct vault *vault, struct amount amount)
         const struct address *contract = &execution->config->domain.contract;
         if (execution->value != 0 || !token_exists(execution->state, &vault->asset))
             return false;
-        if (token_transfer_from(execution, &vault->asset, contract, &execution->caller, contract, due).error !=
-            TOKEN_OK)
+        if (token_transfer_from(execution, &vault->asset, contract, &execution->caller, contract, due)
+                .error != TOKEN_OK)
             return false;
     }
     vault->record.custody += amount.units;

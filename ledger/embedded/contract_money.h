@@ -19,8 +19,8 @@ static inline bool vault_is_listed(const struct vault *vault)
 /* Asserts conservation, then saves. */
 void vault_save(const struct vault *vault);
 
-/* Takes amount × unit from the caller: the coins sent along, or tokens by transferFrom. False is WrongValue; what a
- * failed pull leaves is undone with the call. The caller books the amount into pool or channels. */
+/* Takes amount × unit from the caller: the coins sent along, or tokens by transferFrom. False is WrongValue;
+ * what a failed pull leaves is undone with the call. The caller books the amount into pool or channels. */
 bool vault_pull(struct vault *vault, struct amount amount) MUST_USE;
 /* Sends amount × unit. False, nothing changed: it cannot be delivered. 0 does nothing and succeeds. */
 bool vault_send(struct vault *vault, const struct address *to, unsigned_wide units) MUST_USE;

@@ -15,11 +15,8 @@ void contract_open_channel(struct execution *execution, const struct hash *id, c
     if (channel->status != CHANNEL_NONE)
         return;
     channel->status = CHANNEL_OPEN;
-    struct contract_event event = {.type = EVENT_OPENED,
-                                   .channel = *id,
-                                   .address = key->client,
-                                   .other = key->asset,
-                                   .salt = key->salt};
+    struct contract_event event = {
+        .type = EVENT_OPENED, .channel = *id, .address = key->client, .other = key->asset, .salt = key->salt};
     contract_emit(execution, &event);
 }
 
@@ -67,10 +64,8 @@ enum contract_error contract_withdraw_pool(struct execution *execution, const st
         return CONTRACT_ASSET_UNKNOWN;
     if (!amount_subtract(vault.record.pool, call->amount, &vault.record.pool))
         return CONTRACT_POOL_TOO_LOW;
-    struct contract_event event = {.type = EVENT_POOL_WITHDRAWN,
-                                   .address = call->address,
-                                   .other = call->to,
-                                   .amount = call->amount};
+    struct contract_event event = {
+        .type = EVENT_POOL_WITHDRAWN, .address = call->address, .other = call->to, .amount = call->amount};
     contract_emit(execution, &event);
     if (!vault_send(&vault, &call->to, call->amount.units))
         return CONTRACT_TRANSFER_FAILED;

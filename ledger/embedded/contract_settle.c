@@ -1,12 +1,13 @@
-/* Netted settlement (protocol.md, section 8): one call settles many channels; an item that cannot be is skipped with an
- * event and never sinks the batch. */
+/* Netted settlement (protocol.md, section 8): one call settles many channels; an item that cannot be is
+ * skipped with an event and never sinks the batch. */
 #include "ledger/embedded/contract_functions.h"
 #include "ledger/embedded/contract_money.h"
 
 #include "base/ensure.h"
 #include "crypto/key.h"
 
-static void emit_skipped(struct execution *execution, const struct hash *id, bool is_fund, enum skip_reason reason)
+static void emit_skipped(struct execution *execution, const struct hash *id, bool is_fund,
+                         enum skip_reason reason)
 {
     struct contract_event event = {
         .type = EVENT_SETTLE_SKIPPED, .channel = *id, .is_fund = is_fund, .reason = (uint8_t)reason};

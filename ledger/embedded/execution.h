@@ -1,5 +1,5 @@
-/* One message being executed: who calls, with what, when, on which state. Passed to everything that the ledger runs
- * natively (the hub contract, tokens, the factory). */
+/* One message being executed: who calls, with what, when, on which state. Passed to everything that the
+ * ledger runs natively (the hub contract, tokens, the factory). */
 #ifndef RILL_LEDGER_EMBEDDED_EXECUTION_H
 #define RILL_LEDGER_EMBEDDED_EXECUTION_H
 
@@ -27,13 +27,16 @@ struct execution {
     struct logs *logs;
 };
 
-/* The fixed addresses: they depend on nothing, so that every embedded ledger has its contract at the same place. */
+/* The fixed addresses: they depend on nothing, so that every embedded ledger has its contract at the same
+ * place. */
 extern const struct address EMBEDDED_CONTRACT; /* "Rill" in ASCII, zeros, 1 */
 extern const struct address EMBEDDED_FACTORY;  /* "Rill" in ASCII, zeros, 2 */
 
-/* True for an address that has native code: the contract, the factory, a token. Nobody can send it bare coins. */
+/* True for an address that has native code: the contract, the factory, a token. Nobody can send it bare
+ * coins. */
 bool address_has_code(const struct execution *execution, const struct address *address);
-/* Moves coins. False, nothing moved: not enough of them. Whether `to` takes coins is the caller's question. */
+/* Moves coins. False, nothing moved: not enough of them. Whether `to` takes coins is the caller's question.
+ */
 bool coins_move(struct execution *execution, const struct address *from, const struct address *to,
                 struct uint256 amount) MUST_USE;
 

@@ -83,7 +83,8 @@ void history_add(struct history *history, struct block *block)
     if (history->start + history->count == history->capacity) {
         /* Slide to the front where half is free, else grow: either way constant work per block on average. */
         if (history->start > history->capacity / 2) {
-            memmove(history->blocks, history->blocks + history->start, history->count * sizeof(*history->blocks));
+            memmove(history->blocks, history->blocks + history->start,
+                    history->count * sizeof(*history->blocks));
             history->start = 0;
         } else {
             history->capacity = history->capacity == 0 ? 64 : 2 * history->capacity;

@@ -19,6 +19,7 @@ uint64_t history_oldest(const struct history *history); /* number of the oldest 
 const struct block *history_block(const struct history *history, uint64_t number);
 const struct block *history_block_by_hash(const struct history *history, const struct hash *hash);
 /* The block and the place in it; NULL if there is none. */
-const struct block *history_transaction(const struct history *history, const struct hash *hash, size_t *index);
+const struct block *history_transaction(const struct history *history, const struct hash *hash,
+                                        size_t *index);
 
 #endif

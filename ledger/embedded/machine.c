@@ -20,8 +20,8 @@ static bool callee_execute(struct execution *execution, const struct address *to
     return true;
 }
 
-enum message_result message_execute(struct execution *execution, const struct address *to, const uint8_t *data,
-                                    size_t length, struct buffer *output)
+enum message_result message_execute(struct execution *execution, const struct address *to,
+                                    const uint8_t *data, size_t length, struct buffer *output)
 {
     size_t mark = state_mark(execution->state), log_count = execution->logs->count;
     if (address_has_code(execution, &execution->caller))
@@ -51,7 +51,8 @@ struct uint256 transaction_cost_max(const struct transaction *transaction)
 }
 
 /* Runs the transaction's message within its gas limit. Returns the gas used. */
-static uint64_t message_metered(struct execution *execution, const struct transaction *transaction, bool *success)
+static uint64_t message_metered(struct execution *execution, const struct transaction *transaction,
+                                bool *success)
 {
     uint64_t intrinsic = gas_intrinsic(transaction), needed = gas_needed(execution, transaction);
     ensure(transaction->gas_limit >= intrinsic);
@@ -59,8 +60,8 @@ static uint64_t message_metered(struct execution *execution, const struct transa
     if (transaction->gas_limit < needed)
         return transaction->gas_limit;
     struct buffer output = {0};
-    enum message_result result = message_execute(execution, &transaction->to, transaction->data,
-                                                 transaction->data_length, &output);
+    enum message_result result =
+        message_execute(execution, &transaction->to, transaction->data, transaction->data_length, &output);
     buffer_free(&output);
     *success = result == MESSAGE_OK;
     return *success ? needed : gas_of_revert(intrinsic, needed);
@@ -80,15 +81,17 @@ static void fees_divide(struct state *state, uint64_t gas_used, unsigned_wide pr
 }
 
 enum transaction_result transaction_execute(struct state *state, const struct contract_config *config,
-                                            const struct transaction *transaction, const struct address *sender,
-                                            uint64_t time, unsigned_wide base_fee, struct mined *receipt)
+                                            const struct transaction *transaction,
+                                            const struct address *sender, uint64_t time,
+                                            unsigned_wide base_fee, struct mined *receipt)
 {
     struct account account = account_load(state, sender);
     if (account.nonce != transaction->nonce ||
         uint256_compare(account.balance, transaction_cost_max(transaction)) < 0)
         return TRANSACTION_DROPPED;
     unsigned_wide price = transaction_gas_price(transaction, base_fee);
-    /* The whole limit is paid for first and the rest given back, so that the message cannot spend its own gas. */
+    /* The whole limit is paid for first and the rest given back, so that the message cannot spend its own
+     * gas. */
     ensure(uint256_subtract(account.balance, wide_multiply(transaction->gas_limit, price), &account.balance));
     account.nonce++;
     account_save(state, sender, &account);

@@ -77,7 +77,7 @@ void mempool_remove(struct mempool *mempool, const struct hash *hash)
 static bool is_bumped(unsigned_wide old, unsigned_wide new)
 {
     unsigned_wide rise = old / 100 * MEMPOOL_BUMP_PERCENT + (old % 100 * MEMPOOL_BUMP_PERCENT + 99) / 100;
-    return new >= old && new - old >= rise;
+    return new >= old &&new - old >= rise;
 }
 
 enum mempool_error mempool_add(struct mempool *mempool, const uint8_t *raw, size_t length)
@@ -90,9 +90,9 @@ enum mempool_error mempool_add(struct mempool *mempool, const uint8_t *raw, size
     enum mempool_error error = MEMPOOL_OK;
     if (old != NULL && hash_equal(&old->hash, &new->hash))
         error = MEMPOOL_KNOWN;
-    else if (old != NULL &&
-             (!is_bumped(old->transaction.max_fee_per_gas, new->transaction.max_fee_per_gas) ||
-              !is_bumped(old->transaction.max_priority_fee_per_gas, new->transaction.max_priority_fee_per_gas)))
+    else if (old != NULL && (!is_bumped(old->transaction.max_fee_per_gas, new->transaction.max_fee_per_gas) ||
+                             !is_bumped(old->transaction.max_priority_fee_per_gas,
+                                        new->transaction.max_priority_fee_per_gas)))
         error = MEMPOOL_UNDERPRICED;
     else if (old == NULL && (mempool->count == MEMPOOL_MAX || mempool->bytes + length > MEMPOOL_BYTES_MAX))
         error = MEMPOOL_FULL;

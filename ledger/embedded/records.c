@@ -74,7 +74,8 @@ static struct reader value_of(const struct state *state, uint8_t type, const voi
     return reader_of(value, length);
 }
 
-static void save(struct state *state, uint8_t type, const void *key, size_t key_length, const struct writer *value)
+static void save(struct state *state, uint8_t type, const void *key, size_t key_length,
+                 const struct writer *value)
 {
     state_put(state, type, key, key_length, value->bytes, value->length);
 }
@@ -205,8 +206,8 @@ void token_balance_save(struct state *state, const struct address *token, const 
     save(state, RECORD_TOKEN_BALANCE, &key, sizeof(key), &value);
 }
 
-struct uint256 allowance_load(const struct state *state, const struct address *token, const struct address *owner,
-                              const struct address *spender)
+struct uint256 allowance_load(const struct state *state, const struct address *token,
+                              const struct address *owner, const struct address *spender)
 {
     struct triple_key key = {*token, *owner, *spender};
     struct reader value = value_of(state, RECORD_ALLOWANCE, &key, sizeof(key));
@@ -346,7 +347,8 @@ void held_save(struct state *state, const struct hash *channel, const struct add
     save(state, RECORD_HELD, channel, sizeof(*channel), &value);
 }
 
-bool unlocked_load(const struct state *state, const struct hash *channel, enum side stream, const struct hash *leaf)
+bool unlocked_load(const struct state *state, const struct hash *channel, enum side stream,
+                   const struct hash *leaf)
 {
     struct leaf_key key = {*channel, (uint8_t)stream, *leaf};
     struct reader value = value_of(state, RECORD_UNLOCKED, &key, sizeof(key));
@@ -368,7 +370,8 @@ unsigned_wide owed_load(const struct state *state, const struct address *to, con
     return take_wide(&value);
 }
 
-void owed_save(struct state *state, const struct address *to, const struct address *asset, unsigned_wide units)
+void owed_save(struct state *state, const struct address *to, const struct address *asset,
+               unsigned_wide units)
 {
     struct pair_key key = {*to, *asset};
     struct writer value = {.length = 0};

@@ -2,23 +2,21 @@
  *
  * | type                | key                                | value |
  * | ------------------- | ---------------------------------- | ----- |
- * | RECORD_META         | empty                              | the parameters fixed at the first start (chain.c) |
- * | RECORD_BLOCK        | block number                       | header, transactions, receipts, logs (block.c) |
- * | RECORD_CLOCK        | empty                              | offset of block time against the wall clock, s |
- * | RECORD_ACCOUNT      | address                            | coin balance, nonce |
- * | RECORD_TOKEN        | address                            | an ERC-20 token's name, symbol, decimals, supply |
- * | RECORD_TOKEN_BALANCE| token, owner                       | balance |
- * | RECORD_ALLOWANCE    | token, owner, spender              | allowance |
- * | RECORD_ASSET        | asset                              | unit, pool, and the sums that conservation is checked with |
- * | RECORD_CHANNEL      | channel id                         | asset, total, base, seq, status |
- * | RECORD_CLOSING      | channel id                         | struct closing |
- * | RECORD_HELD         | channel id                         | asset, held of the client's and of the hub's stream |
- * | RECORD_UNLOCKED     | channel id, stream, leaf           | 1 |
- * | RECORD_OWED         | to, asset                          | units |
- * | RECORD_TOWER        | address                            | allowed |
- * | RECORD_REGISTERED   | kind, condition                    | time |
- * | RECORD_COUNTER      | enum counter                       | number |
- * | RECORD_COINS        | empty                              | native coins issued at genesis, and burned since |
+ * | RECORD_META         | empty                              | the parameters fixed at the first start
+ * (chain.c) | | RECORD_BLOCK        | block number                       | header, transactions, receipts,
+ * logs (block.c) | | RECORD_CLOCK        | empty                              | offset of block time against
+ * the wall clock, s | | RECORD_ACCOUNT      | address                            | coin balance, nonce | |
+ * RECORD_TOKEN        | address                            | an ERC-20 token's name, symbol, decimals, supply
+ * | | RECORD_TOKEN_BALANCE| token, owner                       | balance | | RECORD_ALLOWANCE    | token,
+ * owner, spender              | allowance | | RECORD_ASSET        | asset                              |
+ * unit, pool, and the sums that conservation is checked with | | RECORD_CHANNEL      | channel id | asset,
+ * total, base, seq, status | | RECORD_CLOSING      | channel id                         | struct closing | |
+ * RECORD_HELD         | channel id                         | asset, held of the client's and of the hub's
+ * stream | | RECORD_UNLOCKED     | channel id, stream, leaf           | 1 | | RECORD_OWED         | to, asset
+ * | units | | RECORD_TOWER        | address                            | allowed | | RECORD_REGISTERED   |
+ * kind, condition                    | time | | RECORD_COUNTER      | enum counter                       |
+ * number | | RECORD_COINS        | empty                              | native coins issued at genesis, and
+ * burned since |
  *
  * Every load gives zeros where there is no record, as a storage slot does; integers are big-endian.
  */
@@ -85,8 +83,8 @@ struct uint256 token_balance_load(const struct state *state, const struct addres
                                   const struct address *owner);
 void token_balance_save(struct state *state, const struct address *token, const struct address *owner,
                         struct uint256 balance);
-struct uint256 allowance_load(const struct state *state, const struct address *token, const struct address *owner,
-                              const struct address *spender);
+struct uint256 allowance_load(const struct state *state, const struct address *token,
+                              const struct address *owner, const struct address *spender);
 void allowance_save(struct state *state, const struct address *token, const struct address *owner,
                     const struct address *spender, struct uint256 allowance);
 
@@ -117,10 +115,12 @@ void held_save(struct state *state, const struct hash *channel, const struct add
 
 bool unlocked_load(const struct state *state, const struct hash *channel, enum side stream,
                    const struct hash *leaf);
-void unlocked_save(struct state *state, const struct hash *channel, enum side stream, const struct hash *leaf);
+void unlocked_save(struct state *state, const struct hash *channel, enum side stream,
+                   const struct hash *leaf);
 
 unsigned_wide owed_load(const struct state *state, const struct address *to, const struct address *asset);
-void owed_save(struct state *state, const struct address *to, const struct address *asset, unsigned_wide units);
+void owed_save(struct state *state, const struct address *to, const struct address *asset,
+               unsigned_wide units);
 
 bool tower_load(const struct state *state, const struct address *tower);
 void tower_save(struct state *state, const struct address *tower, bool allowed);
@@ -129,8 +129,8 @@ void tower_save(struct state *state, const struct address *tower, bool allowed);
 uint64_t registered_load(const struct state *state, uint8_t kind, const struct hash *condition);
 void registered_save(struct state *state, uint8_t kind, const struct hash *condition, uint64_t time);
 
-/* Sums over all records, the slow and independent way; for start-up and tests. Returns NULL when everything adds up, or
- * one sentence that says what does not. `contract` is the hub contract's address. */
+/* Sums over all records, the slow and independent way; for start-up and tests. Returns NULL when everything
+ * adds up, or one sentence that says what does not. `contract` is the hub contract's address. */
 const char *records_audit(const struct state *state, const struct address *contract);
 
 #endif

@@ -148,5 +148,6 @@ void state_restore(struct state *state, const struct record *record)
 void state_each(const struct state *state, state_visit *visit, void *context)
 {
     for (const struct entry *entry = state->entries; entry != NULL; entry = entry->hh.next)
-        visit(context, entry->key[0], entry->key + 1, entry->key_length - 1u, entry->value, entry->value_length);
+        visit(context, entry->key[0], entry->key + 1, entry->key_length - 1u, entry->value,
+              entry->value_length);
 }

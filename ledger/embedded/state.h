@@ -1,12 +1,13 @@
 /* The ledger's state: a map from keys to values that can go back.
  *
- * Everything the ledger knows besides its blocks (coins, tokens, channels, …) is a value under a key here, so that a
- * revert, an eth_call and the journal each need one mechanism:
+ * Everything the ledger knows besides its blocks (coins, tokens, channels, …) is a value under a key here, so
+ * that a revert, an eth_call and the journal each need one mechanism:
  *
  *     state_put ──▶ changed ──state_revert(mark)──▶ as at the mark        a revert, an eth_call, an estimate
  *                      └─────state_commit(batch)──▶ one record per changed key (base/record.h), newest value
  *
- * A key is the record's type and up to STATE_KEY_MAX bytes; records.h says which types there are and what they hold.
+ * A key is the record's type and up to STATE_KEY_MAX bytes; records.h says which types there are and what
+ * they hold.
  */
 #ifndef RILL_LEDGER_EMBEDDED_STATE_H
 #define RILL_LEDGER_EMBEDDED_STATE_H
@@ -31,15 +32,15 @@ void state_put(struct state *state, uint8_t type, const void *key, size_t key_le
 /* Where the state stands now, for state_revert. Valid until the state goes back before it or is committed. */
 size_t state_mark(const struct state *state);
 void state_revert(struct state *state, size_t mark);
-/* Appends a record for every key changed since the last commit, in the order they first changed, and forgets how to
- * go back. */
+/* Appends a record for every key changed since the last commit, in the order they first changed, and forgets
+ * how to go back. */
 void state_commit(struct state *state, struct buffer *batch);
 /* A record that was read back: as state_put, committed already. Nothing may be uncommitted. */
 void state_restore(struct state *state, const struct record *record);
 
 /* Visits every value, in no order. The state must not change meanwhile. */
-typedef void state_visit(void *context, uint8_t type, const uint8_t *key, size_t key_length, const uint8_t *value,
-                         size_t length);
+typedef void state_visit(void *context, uint8_t type, const uint8_t *key, size_t key_length,
+                         const uint8_t *value, size_t length);
 void state_each(const struct state *state, state_visit *visit, void *context);
 
 #endif

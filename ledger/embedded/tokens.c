@@ -55,7 +55,8 @@ static void token_log(struct execution *execution, const struct address *token, 
 }
 
 struct token_refusal token_transfer(struct execution *execution, const struct address *token,
-                                    const struct address *from, const struct address *to, struct uint256 value)
+                                    const struct address *from, const struct address *to,
+                                    struct uint256 value)
 {
     if (address_is_zero(from))
         return refused(TOKEN_INVALID_SENDER, from);
@@ -119,8 +120,8 @@ static struct token_refusal token_approve(struct execution *execution, const str
 }
 
 /* The functions that change something; each answers true. */
-static bool token_change(struct execution *execution, const struct address *address, const struct erc20_call *call,
-                         struct buffer *output)
+static bool token_change(struct execution *execution, const struct address *address,
+                         const struct erc20_call *call, struct buffer *output)
 {
     const struct address *caller = &execution->caller;
     struct token_refusal refusal;
@@ -138,8 +139,8 @@ static bool token_change(struct execution *execution, const struct address *addr
     return true;
 }
 
-bool token_execute(struct execution *execution, const struct address *address, const uint8_t *data, size_t length,
-                   struct buffer *output)
+bool token_execute(struct execution *execution, const struct address *address, const uint8_t *data,
+                   size_t length, struct buffer *output)
 {
     struct token token;
     struct erc20_call call;

@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,7 +79,7 @@ static void test_a_key_is_kept(void **state)
     (void)state;
     struct secret_key got;
     struct stat status;
-    mode_t mask = umask(0); /* the mode does not depend on it */
+    mode_t mask = umask(0777); /* the mode does not depend on it */
     assert_int_equal(keystore_create(path, PASSPHRASE, &key, LIGHT), KEYSTORE_OK);
     umask(mask);
     assert_int_equal(stat(path, &status), 0);
@@ -142,6 +143,30 @@ static void test_a_file_is_never_overwritten(void **state)
     unlink(path);
     assert_int_equal(symlink("/nowhere/else", path), 0); /* nor followed */
     assert_int_equal(keystore_create(path, "p", &key, LIGHT), KEYSTORE_EXISTS);
+    assert_int_equal(count_files(), 1);
+}
+
+static void *create_here(void *result)
+{
+    *(enum keystore_error *)result = keystore_create(path, "p", &key, LIGHT);
+    return NULL;
+}
+
+/* All see that there is no file yet; one makes it. */
+static void test_of_many_at_once_one_creates(void **state)
+{
+    (void)state;
+    pthread_t threads[4];
+    enum keystore_error results[4];
+    unsigned created = 0;
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, create_here, &results[i]), 0);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(results[i] == KEYSTORE_OK || results[i] == KEYSTORE_EXISTS);
+        created += results[i] == KEYSTORE_OK;
+    }
+    assert_int_equal(created, 1);
     assert_int_equal(count_files(), 1);
 }
 
@@ -385,6 +410,7 @@ int main(void)
         cmocka_unit_test_teardown(test_what_the_file_says, remove_file),
         cmocka_unit_test_teardown(test_the_default_cost, remove_file),
         cmocka_unit_test_teardown(test_a_file_is_never_overwritten, remove_file),
+        cmocka_unit_test_teardown(test_of_many_at_once_one_creates, remove_file),
         cmocka_unit_test_teardown(test_costs_out_of_bounds_are_not_written, remove_file),
         cmocka_unit_test_teardown(test_files_that_cannot_be_read_or_written, remove_file),
         cmocka_unit_test_teardown(test_a_path_without_folder, remove_file),

@@ -1,6 +1,6 @@
-/* The tower as a process against the ledger as a process: cheats are challenged, penalised, finished and paid while
- * nobody else acts; the tower is killed, restarted, and started late. Needs build/debug/bin/rill-ledgerd and
- * rill-towerd, or others in the folder RILL_BIN. */
+/* The tower as a process against the ledger as a process: cheats are challenged, penalised, finished and paid
+ * while nobody else acts; the tower is killed, restarted, and started late. Needs
+ * build/debug/bin/rill-ledgerd and rill-towerd, or others in the folder RILL_BIN. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +18,7 @@
 #include "channel/lock_set.h"
 #include "crypto/hash.h"
 #include "crypto/keystore.h"
+#include "crypto/lock.h"
 #include "ledger/client.h"
 #include "tests/support/process.h"
 #include "wire/link.h"
@@ -79,8 +80,8 @@ static void send_value(struct stage *stage, const struct secret_key *key, const 
     struct buffer data = {0};
     struct ledger_receipt receipt = {0};
     contract_encode_call(&data, call);
-    enum ledger_error error = ledger_send_wait(stage->ledger, key, NULL, (unsigned_wide)units * UNIT, data.data,
-                                               data.length, &receipt);
+    enum ledger_error error = ledger_send_wait(stage->ledger, key, NULL, (unsigned_wide)units * UNIT,
+                                               data.data, data.length, &receipt);
     buffer_free(&data);
     if (error != LEDGER_OK || !receipt.success)
         fail_msg("%s: %s %s: %s", contract_function_signature(call->function), ledger_error_text(error),
@@ -123,7 +124,8 @@ static void advance(struct stage *stage, uint64_t seconds)
     request_wait(stage, "evm_mine", "[]");
 }
 
-static struct buffer view(struct stage *stage, enum contract_function function, const struct contract_call *arguments)
+static struct buffer view(struct stage *stage, enum contract_function function,
+                          const struct contract_call *arguments)
 {
     struct contract_call call = *arguments;
     call.function = function;
@@ -205,7 +207,8 @@ static bool is_void(struct stage *stage)
 
 /* ---- proofs ---- */
 
-static struct balance_proof proof_of(uint64_t nonce, uint64_t transferred, const struct lock *locks, size_t count)
+static struct balance_proof proof_of(uint64_t nonce, uint64_t transferred, const struct lock *locks,
+                                     size_t count)
 {
     struct balance_proof proof = {.nonce = nonce, .transferred = amount_of(transferred)};
     struct lock_set *set = lock_set_new();
@@ -247,23 +250,32 @@ static void tower_start(struct stage *stage)
 {
     char path[256], line[256], listen[64], metrics[64];
     const char *const argv[] = {process_path("rill-towerd", path, sizeof path),
-                                "--contract", stage->contract_text,
-                                "--ledger-url", stage->url,
-                                "--key-file", stage->key_file,
-                                "--passphrase-file", stage->passphrase_file,
-                                "--folder", stage->tower_folder,
-                                "--confirmations", "1",
-                                "--poll-ms", "20",
-                                "--listen", "127.0.0.1:0",
-                                "--metrics-port", "0",
+                                "--contract",
+                                stage->contract_text,
+                                "--ledger-url",
+                                stage->url,
+                                "--key-file",
+                                stage->key_file,
+                                "--passphrase-file",
+                                stage->passphrase_file,
+                                "--folder",
+                                stage->tower_folder,
+                                "--confirmations",
+                                "1",
+                                "--poll-ms",
+                                "20",
+                                "--listen",
+                                "127.0.0.1:0",
+                                "--metrics-port",
+                                "0",
                                 NULL};
     assert_true(process_start(&stage->towerd, argv, stage->tower_log));
     if (!process_line(&stage->towerd, "rill-towerd ready", line, sizeof line, PATIENCE_MS))
         fail_msg("the tower did not start: see %s", stage->tower_log);
     unsigned port, metrics_port;
     char address[64];
-    assert_int_equal(sscanf(line, "rill-towerd ready: address %63s listen %63[^:]:%u metrics %63[^:]:%u", address,
-                            listen, &port, metrics, &metrics_port),
+    assert_int_equal(sscanf(line, "rill-towerd ready: address %63s listen %63[^:]:%u metrics %63[^:]:%u",
+                            address, listen, &port, metrics, &metrics_port),
                      5);
     stage->tower_port = (uint16_t)port;
     stage->metrics_port = (uint16_t)metrics_port;
@@ -339,25 +351,27 @@ static void new_channel(struct stage *stage, uint64_t hub_amount)
     stage->key.salt++;
     stage->channel = channel_id(&stage->key);
     stage->event_count = 0;
-    send_value(stage, &stage->client,
-               &(struct contract_call){.function = CONTRACT_DEPOSIT, .key = stage->key, .amount = amount_of(1000)},
-               1000);
+    send_value(
+        stage, &stage->client,
+        &(struct contract_call){.function = CONTRACT_DEPOSIT, .key = stage->key, .amount = amount_of(1000)},
+        1000);
     if (hub_amount == 0)
         return;
     send_value(stage, &stage->hub,
-               &(struct contract_call){.function = CONTRACT_DEPOSIT_POOL, .amount = amount_of(hub_amount)}, hub_amount);
+               &(struct contract_call){.function = CONTRACT_DEPOSIT_POOL, .amount = amount_of(hub_amount)},
+               hub_amount);
     struct fund fund = {stage->key, amount_of(hub_amount)};
     send_call(stage, &stage->hub,
               &(struct contract_call){.function = CONTRACT_SETTLE_BATCH, .funds = &fund, .fund_count = 1});
 }
 
-/* The hub has left the client's proof 7 (400 sent) with the tower. The client will claim its proof 3 (50 sent). */
+/* The hub has left the client's proof 7 (400 sent) with the tower. The client will claim its proof 3 (50
+ * sent). */
 static void hub_appoints(struct stage *stage, struct balance_proof *old)
 {
     struct balance_proof newest = proof_of(7, 400, NULL, 0);
     struct message message = {0};
-    message.appoint.proof =
-        (struct shown_proof){true, newest, sign_proof(stage, &stage->client, &newest)};
+    message.appoint.proof = (struct shown_proof){true, newest, sign_proof(stage, &stage->client, &newest)};
     appoint(stage, &stage->hub, &message);
     *old = proof_of(3, 50, NULL, 0);
 }
@@ -439,8 +453,8 @@ static void test_started_after_the_close(void **state)
     assert_int_equal(process_end(&stage->towerd, SIGTERM), 0);
 }
 
-/* The hub closes on an offline client: an old claim of its own stream, an old proof of the client's whose lock was
- * dropped since, and a lock in the client's favour whose secret the tower knows. */
+/* The hub closes on an offline client: an old claim of its own stream, an old proof of the client's whose
+ * lock was dropped since, and a lock in the client's favour whose secret the tower knows. */
 static void test_the_hub_closes_on_an_offline_client(void **state)
 {
     struct stage *stage = *state;
@@ -478,4 +492,125 @@ static void test_the_hub_closes_on_an_offline_client(void **state)
     assert_int_equal(finished->held_client.units, 0);
     assert_int_equal(finished->held_hub.units, 30);
     assert_int_equal(process_end(&stage->towerd, SIGTERM), 0);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    ensure(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+static struct secret_key key_of(const char *name)
+{
+    struct secret_key key;
+    struct hash hash = sha256(name, strlen(name));
+    memcpy(key.bytes, hash.bytes, sizeof key.bytes);
+    return key;
+}
+
+static void ledger_start(struct stage *stage)
+{
+    char path[256], folder[128], log[160], fund[256], hub[ADDRESS_TEXT_SIZE], line[256];
+    char client[ADDRESS_TEXT_SIZE], tower[ADDRESS_TEXT_SIZE], period[16], bounty[16];
+    struct address hub_address = secret_key_address(&stage->hub);
+    struct address client_address = secret_key_address(&stage->client);
+    struct address tower_address = secret_key_address(&stage->tower);
+    address_text(&hub_address, hub);
+    snprintf(folder, sizeof folder, "%s/ledger", stage->folder);
+    snprintf(log, sizeof log, "%s/ledger.log", stage->folder);
+    snprintf(fund, sizeof fund, "%s=100,%s=100,%s=100", hub, address_text(&client_address, client),
+             address_text(&tower_address, tower));
+    snprintf(period, sizeof period, "%d", PERIOD);
+    snprintf(bounty, sizeof bounty, "%d", BOUNTY_BPS);
+    const char *const argv[] = {process_path("rill-ledgerd", path, sizeof path),
+                                "--folder",
+                                folder,
+                                "--port",
+                                "0",
+                                "--hub",
+                                hub,
+                                "--fund",
+                                fund,
+                                "--challenge-period",
+                                period,
+                                "--bounty-bps",
+                                bounty,
+                                NULL};
+    assert_true(process_start(&stage->ledgerd, argv, log));
+    assert_true(process_line(&stage->ledgerd, "contract ", line, sizeof line, PATIENCE_MS));
+    assert_int_equal(sscanf(line, "contract %42s", stage->contract_text), 1);
+    assert_true(hex_decode(stage->contract_text, stage->contract.bytes, 20));
+    assert_true(process_line(&stage->ledgerd, "listening on", line, sizeof line, PATIENCE_MS));
+    assert_int_equal(sscanf(line, "listening on %63s", stage->url), 1);
+}
+
+static void ledger_follow_it(struct stage *stage)
+{
+    static const struct ledger_follow follow = {.event = on_event, .head = on_head};
+    struct ledger_options options = {.url = stage->url, .contract = stage->contract, .poll_ms = 20};
+    stage->ledger = ledger_new(stage->base, &options);
+    request_wait(stage, "eth_blockNumber", "[]");
+    stage->domain = domain_make(ledger_chain_id(stage->ledger), &stage->contract);
+    ledger_follow(stage->ledger, 0, &follow, stage);
+}
+
+static int stage_open(void **state)
+{
+    struct stage *stage = xcalloc(1, sizeof *stage);
+    folder_make(stage->folder, sizeof stage->folder);
+    stage->base = event_base_new();
+    stage->hub = key_of("tower test hub");
+    stage->client = key_of("tower test client");
+    stage->tower = key_of("tower test tower");
+    snprintf(stage->key_file, sizeof stage->key_file, "%s/tower.json", stage->folder);
+    snprintf(stage->passphrase_file, sizeof stage->passphrase_file, "%s/tower.pass", stage->folder);
+    write_file(stage->passphrase_file, PASSPHRASE "\n");
+    ensure(keystore_create(stage->key_file, PASSPHRASE, &stage->tower, 2) == KEYSTORE_OK);
+    stage->key.client = secret_key_address(&stage->client);
+    ledger_start(stage);
+    ledger_follow_it(stage);
+    send_call(stage, &stage->hub, &(struct contract_call){.function = CONTRACT_LIST_ASSET, .unit = UNIT});
+    *state = stage;
+    return 0;
+}
+
+static int stage_close(void **state)
+{
+    struct stage *stage = *state;
+    ledger_free(stage->ledger);
+    event_base_free(stage->base);
+    process_end(&stage->ledgerd, SIGTERM);
+    folder_remove(stage->folder);
+    free(stage);
+    return 0;
+}
+
+/* Each test's tower has a journal of its own. */
+static int tower_folder(void **state)
+{
+    struct stage *stage = *state;
+    unsigned long long number = stage->key.salt + 1;
+    snprintf(stage->tower_folder, sizeof stage->tower_folder, "%s/tower-%llu", stage->folder, number);
+    snprintf(stage->tower_log, sizeof stage->tower_log, "%s/tower-%llu.log", stage->folder, number);
+    return 0;
+}
+
+static int tower_end(void **state)
+{
+    struct stage *stage = *state;
+    process_end(&stage->towerd, SIGKILL);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tower_folder, tower_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_cheat_is_challenged_penalised_finished_and_paid),
+        TEST(test_killed_in_the_middle),
+        TEST(test_started_after_the_close),
+        TEST(test_the_hub_closes_on_an_offline_client),
+    };
+    return cmocka_run_group_tests(tests, stage_open, stage_close);
 }

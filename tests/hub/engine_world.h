@@ -1,0 +1,71 @@
+/* A world for the pure engine: one hub on a memory journal, clients that run the real channel machine, a
+ * ledger that is a handful of events, and everything that the engine lets out, checked against what is
+ * durable. */
+#ifndef RILL_TESTS_HUB_ENGINE_WORLD_H
+#define RILL_TESTS_HUB_ENGINE_WORLD_H
+
+#include "hub/engine.h"
+#include "store/memory_journal.h"
+
+#define WORLD_CLIENTS_MAX 4
+#define WORLD_INBOX_MAX   256
+
+struct world_client {
+    struct secret_key key;
+    struct address address;
+    struct channel *channel;
+    uint64_t peer;                        /* 0: offline */
+    struct buffer inbox[WORLD_INBOX_MAX]; /* frames that came, oldest first */
+    size_t inbox_count;
+    /* what the client made of them */
+    struct payment_id revealed[64], failed[64];
+    struct witness witness[64];
+    uint64_t fail_code[64], refund_code[64];
+    struct payment_id refunded[64], received[64];
+    struct operation received_operation[64];
+    size_t revealed_count, failed_count, refunded_count, received_count;
+    uint64_t error_code;
+    size_t errors, disconnects, settled_count, funded_count, channel_count, proposals;
+    uint8_t settled_outcome;
+    struct settlement proposal;
+    bool refuse_settlement;
+};
+
+struct world {
+    struct secret_key hub_key;
+    struct address hub;
+    struct domain domain;
+    struct engine *engine;
+    struct journal *journal;
+    struct decoder *decoder, *bodies;
+    struct world_client clients[WORLD_CLIENTS_MAX];
+    uint64_t now, block, batches, next_peer, registered_time;
+    struct hash registered_condition;
+    struct buffer waiting; /* frames whose sequence is not durable yet: sequence, peer, length, bytes */
+    struct buffer call;    /* the last transaction asked for */
+    size_t calls;
+    enum engine_call last_call;
+};
+
+void world_open(struct world *world);
+void world_close(struct world *world);
+/* Everything durable, delivered and answered, until nothing moves any more. */
+void world_settle_down(struct world *world);
+/* The hub's process dies with everything that is not durable, and starts again from the journal. Links are
+ * gone. */
+void world_crash(struct world *world);
+/* A channel of the client, deposited and funded by the hub. */
+void world_fund(struct world *world, unsigned client, uint64_t deposit, uint64_t by_hub);
+void world_connect(struct world *world, unsigned client);
+void world_disconnect(struct world *world, unsigned client);
+void world_head(struct world *world, uint64_t seconds);
+/* The client's operations as one signed update to the hub. */
+void world_send(struct world *world, unsigned client, const struct operation *operations, size_t count);
+void world_pay(struct world *world, unsigned from, unsigned to, uint64_t amount, uint8_t id, bool locked);
+void world_reveal(struct world *world, unsigned client, uint8_t id, const struct payment_id *payment);
+void world_message(struct world *world, unsigned client, const struct message *message);
+struct witness world_secret(uint8_t id);
+struct payment_id world_id(uint8_t id);
+struct channel_view world_view(const struct world *world);
+
+#endif
