@@ -357,6 +357,8 @@ static bool start(struct hub *hub)
     if (!make_folder(hub, hub->settings->data))
         return false;
     snprintf(path, sizeof(path), "%s/tls", hub->settings->data);
+    if (!make_folder(hub, path))
+        return false;
     hub->identity = tls_identity_open(path, message, sizeof(message));
     if (hub->identity == NULL) {
         hub_fail(hub, "%s", message);

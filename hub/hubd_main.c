@@ -32,7 +32,7 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "File whose first line is its passphrase; without it, the variable RILL_HUBD_PASSPHRASE."},
         {"ledger", OPTION_TEXT, &hub->ledger_url, "http://127.0.0.1:8545", 0, 0, "URL",
          "JSON-RPC of the ledger node."},
-        {"contract", OPTION_TEXT, &flags->contract, "0x0000000000000000000000000000000052696c6c", 0, 0,
+        {"contract", OPTION_TEXT, &flags->contract, "0x52696c6c00000000000000000000000000000001", 0, 0,
          "ADDRESS", "The Rill contract; the default is the embedded ledger's."},
         {"chain-id", OPTION_NUMBER, &hub->chain_id, "0", 0, UINT64_MAX, "NUMBER",
          "The chain the node must be on; 0: whatever it says."},

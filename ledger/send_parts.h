@@ -64,7 +64,8 @@ struct send {
 
     bool is_asking; /* a question about this transaction is under way */
     size_t asked_variant;
-    uint64_t asked_head; /* newest block when it was asked */
+    bool asked_newest_why; /* why it reverted: asked at its block in vain */
+    uint64_t asked_head;   /* newest block when it was asked */
     unsigned conflict_looks;
     uint64_t conflict_head;
     struct ledger_receipt receipt;

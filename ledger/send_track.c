@@ -13,6 +13,7 @@
 
 static void on_count(void *context, const struct rpc_answer *answer);
 static void on_receipt(void *context, const struct rpc_answer *answer);
+static void on_why(void *context, const struct rpc_answer *answer);
 
 void account_look(struct account *account, const struct block *latest)
 {
@@ -148,47 +149,65 @@ static bool receipt_read(const json_t *json, const struct hash *transaction, str
     return true;
 }
 
-/* Why a mined transaction reverted: the same call at its block. */
+/* Final, or not deep enough yet. The head was known before the receipt was asked for: it stood that deep. */
+static void receipt_judge(struct send *send)
+{
+    struct ledger *ledger = send->account->senders->ledger;
+    if (send->receipt.block + ledger->options.confirmations <= send->asked_head)
+        send_finish(send, send->receipt.success ? LEDGER_OK : LEDGER_REVERTED, &send->receipt);
+    else
+        pulse_start(ledger);
+}
+
+/* Why a mined transaction reverted: the same call at its block, or against the newest state. */
+static void why_ask(struct send *send, bool at_its_block)
+{
+    send->is_asking = true;
+    send->asked_newest_why = !at_its_block;
+    json_t *block = at_its_block ? quantity_of(send->receipt.block) : json_string("latest");
+    json_t *params = json_pack("[{s:o, s:o, s:o, s:o}, o]", "from", address_json(&send->account->address),
+                               "to", address_json(&send->to), "value", quantity_of(send->value), "data",
+                               hex_of(send->data, send->data_length), block);
+    rpc_call(send->account->senders->ledger->rpc, "eth_call", params, WHY_TRIES, on_why, send);
+}
+
+/* If the call fails as the transaction did, its answer says why. A node that keeps the newest state only is
+ * asked about that: the receipt is fresh, so little has changed since. */
 static void on_why(void *context, const struct rpc_answer *answer)
 {
     struct send *send = context;
+    send->is_asking = false;
     if (answer->error == LEDGER_STOPPED)
         return;
     struct buffer data = {0};
     if (answer->error == LEDGER_REFUSED && rpc_revert_data(answer->error_object, &data))
         send->receipt.reverted = contract_decode_error(data.data, data.length, NULL);
     buffer_free(&data);
-    send_finish(send, LEDGER_REVERTED, &send->receipt);
-}
-
-static void final(struct send *send)
-{
-    if (send->receipt.success) {
-        send_finish(send, LEDGER_OK, &send->receipt);
-        return;
-    }
-    send->is_asking = true;
-    json_t *params = json_pack("[{s:o, s:o, s:o, s:o}, o]", "from", address_json(&send->account->address),
-                               "to", address_json(&send->to), "value", quantity_of(send->value), "data",
-                               hex_of(send->data, send->data_length), quantity_of(send->receipt.block));
-    rpc_call(send->account->senders->ledger->rpc, "eth_call", params, WHY_TRIES, on_why, send);
+    bool is_refused = answer->error == LEDGER_REFUSED && !rpc_is_revert(answer->error_object);
+    if (is_refused && !send->asked_newest_why)
+        why_ask(send, false);
+    else
+        receipt_judge(send);
 }
 
 static void receipt_found(struct send *send, const struct ledger_receipt *receipt)
 {
-    struct ledger *ledger = send->account->senders->ledger;
     bool was_mined = send->state == SEND_MINED;
+    bool is_known = was_mined && send->receipt.block == receipt->block &&
+                    hash_equal(&send->receipt.transaction, &receipt->transaction);
+    enum contract_error reverted = send->receipt.reverted;
     send->receipt = *receipt;
+    if (is_known && !receipt->success)
+        send->receipt.reverted = reverted;
     send->state = SEND_MINED;
     send->refusal = LEDGER_OK;
     send->conflict_looks = 0;
     if (!was_mined)
         account_advance(send->account); /* those that waited for it */
-    /* The head was known before the receipt was asked for: it stood that deep. */
-    if (receipt->block + ledger->options.confirmations <= send->asked_head)
-        final(send);
+    if (receipt->success || is_known)
+        receipt_judge(send);
     else
-        pulse_start(ledger);
+        why_ask(send, true);
 }
 
 /* Its nonce is used up and no variant has a receipt, again and again: another transaction of the same key

@@ -1,4 +1,5 @@
-/* Assets by name: symbol, decimals and unit are read from the ledger, and kept in the home for when it is away. */
+/* Assets by name: symbol, decimals and unit are read from the ledger, and kept in the home for when it is
+ * away. */
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,7 +101,8 @@ static void ask_token(struct session *session, struct asset_info *asset, unsigne
         buffer_clear(&result);
         erc20_encode_plain(&data, ERC20_DECIMALS);
         if (ledger_call_wait(client, &token, data.data, data.length, &result, &reverted) == LEDGER_OK &&
-            erc20_decode_number(result.data, result.length, &decimals) && decimals.high == 0 && decimals.low <= 77)
+            erc20_decode_number(result.data, result.length, &decimals) && decimals.high == 0 &&
+            decimals.low <= 77)
             asset->token_decimals = (uint8_t)decimals.low;
         buffer_free(&data);
         buffer_free(&result);
@@ -141,8 +143,8 @@ static void take_log(struct session *session, json_t *log)
     json_t *topics = json_object_get(log, "topics");
     struct hash topic;
     if (json_array_size(topics) == 2 && hash_of_json(json_array_get(topics, 1), &topic) &&
-        bytes_of_json(json_object_get(log, "data"), &data) && contract_decode_word(data.data, data.length, 0, &unit) &&
-        unit > 0) {
+        bytes_of_json(json_object_get(log, "data"), &data) &&
+        contract_decode_word(data.data, data.length, 0, &unit) && unit > 0) {
         memcpy(address.bytes, topic.bytes + 12, 20);
         struct asset_info *asset =
             asset_by_address(session, address.bytes) == NULL ? add_asset(session, address.bytes) : NULL;
@@ -193,12 +195,13 @@ static void keep_file(const struct session *session)
     json_t *list = json_array();
     for (size_t i = 0; i < session->asset_count; i++) {
         const struct asset_info *asset = &session->assets[i];
-        json_array_append_new(list, json_pack("{s:o, s:s, s:i, s:s}", "address", json_address(asset->address), "symbol",
-                                              asset->symbol, "decimals", (int)asset->token_decimals, "unit",
-                                              asset->unit));
+        json_array_append_new(list, json_pack("{s:o, s:s, s:i, s:s}", "address", json_address(asset->address),
+                                              "symbol", asset->symbol, "decimals", (int)asset->token_decimals,
+                                              "unit", asset->unit));
     }
     if (session->asset_count > 0)
-        (void)json_dump_file(list, path, JSON_INDENT(1)); /* only a help for later: without it the ledger is asked */
+        (void)json_dump_file(list, path,
+                             JSON_INDENT(1)); /* only a help for later: without it the ledger is asked */
     json_decref(list);
 }
 
@@ -258,9 +261,11 @@ const struct asset_info *asset_named(struct session *session, const char *text)
     if (session->asset_count == 0)
         command_fail(session->settings, RILL_EXIT_FAILED, "the hub lists no assets yet");
     else if (text == NULL)
-        command_fail(session->settings, RILL_EXIT_USAGE, "the hub serves several assets: choose one with --asset");
+        command_fail(session->settings, RILL_EXIT_USAGE,
+                     "the hub serves several assets: choose one with --asset");
     else if (matches > 1)
-        command_fail(session->settings, RILL_EXIT_USAGE, "several assets are called '%s': give the address", text);
+        command_fail(session->settings, RILL_EXIT_USAGE, "several assets are called '%s': give the address",
+                     text);
     else
         command_fail(session->settings, RILL_EXIT_USAGE, "the hub does not serve '%s'", text);
     return NULL;
@@ -269,7 +274,8 @@ const struct asset_info *asset_named(struct session *session, const char *text)
 const char *asset_amount(const struct asset_info *asset, uint64_t units, char out[ASSET_AMOUNT_TEXT])
 {
     char text[AMOUNT_TEXT_SIZE];
-    snprintf(out, ASSET_AMOUNT_TEXT, "%s %s", amount_text(amount_of(units), asset->decimals, text), asset->symbol);
+    snprintf(out, ASSET_AMOUNT_TEXT, "%s %s", amount_text(amount_of(units), asset->decimals, text),
+             asset->symbol);
     return out;
 }
 
@@ -292,14 +298,16 @@ json_t *json_amount(const struct session *session, const uint8_t asset[20], uint
                      info != NULL ? info->symbol : "");
 }
 
-bool asset_parse(const struct session *session, const struct asset_info *asset, const char *text, uint64_t *units)
+bool asset_parse(const struct session *session, const struct asset_info *asset, const char *text,
+                 uint64_t *units)
 {
     struct amount amount;
     if (amount_parse(text, asset->decimals, &amount) && !amount_is_zero(amount)) {
         *units = amount.units;
         return true;
     }
-    command_fail(session->settings, RILL_EXIT_USAGE, "'%s' is not an amount of %s (more than zero, at most %u decimals)",
-                 text, asset->symbol, asset->decimals);
+    command_fail(session->settings, RILL_EXIT_USAGE,
+                 "'%s' is not an amount of %s (more than zero, at most %u decimals)", text, asset->symbol,
+                 asset->decimals);
     return false;
 }

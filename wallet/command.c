@@ -21,11 +21,13 @@
 static size_t common_rows(struct settings *settings, const char *home, struct option_row *rows)
 {
     const struct option_row common[] = {
-        {"home", OPTION_TEXT, &settings->home, home, 0, 0, "FOLDER", "The wallet: keystore, configuration, journal."},
+        {"home", OPTION_TEXT, &settings->home, home, 0, 0, "FOLDER",
+         "The wallet: keystore, configuration, journal."},
         {"hub", OPTION_TEXT, &settings->hub, "127.0.0.1:9735", 0, 0, "HOST:PORT", "The hub."},
         {"hub-address", OPTION_TEXT, &settings->hub_address, NULL, 0, 0, "ADDRESS",
          "The hub's ledger address; `rill init` learns it from the contract."},
-        {"ledger", OPTION_TEXT, &settings->ledger, "http://127.0.0.1:8545", 0, 0, "URL", "JSON-RPC of a ledger node."},
+        {"ledger", OPTION_TEXT, &settings->ledger, "http://127.0.0.1:8545", 0, 0, "URL",
+         "JSON-RPC of a ledger node."},
         {"contract", OPTION_TEXT, &settings->contract, EMBEDDED_CONTRACT_TEXT, 0, 0, "ADDRESS",
          "The hub's contract; the default is the embedded ledger's."},
         {"chain-id", OPTION_NUMBER, &settings->chain_id, "0", 0, UINT64_MAX, "NUMBER",
@@ -35,7 +37,8 @@ static size_t common_rows(struct settings *settings, const char *home, struct op
         {"towers", OPTION_TEXT, &settings->towers, NULL, 0, 0, "ADDRESS@HOST:PORT,…",
          "Watchtowers that answer a false close for you, at most four."},
         {"max-unsecured", OPTION_TEXT, &settings->max_unsecured, NULL, 0, 0, "UNITS",
-         "What direct payments without a receipt may sum to, per asset; default 16 times the hub's direct limit."},
+         "What direct payments without a receipt may sum to, per asset; default 16 times the hub's direct "
+         "limit."},
         {"max-unsecured-per-payee", OPTION_TEXT, &settings->max_unsecured_per_payee, NULL, 0, 0, "UNITS",
          "The same towards one payee; default 4 times."},
         {"key-file", OPTION_TEXT, &settings->key_file, NULL, 0, 0, "FILE",
@@ -201,7 +204,8 @@ static bool ask_hidden(const char *prompt, char *out)
     struct termios before, hidden;
     FILE *terminal = fopen("/dev/tty", "r+e");
     if (terminal == NULL) {
-        fprintf(stderr, "rill: no passphrase: give --passphrase-file FILE, set RILL_PASSPHRASE, or run this in a terminal\n");
+        fprintf(stderr, "rill: no passphrase: give --passphrase-file FILE, set RILL_PASSPHRASE, or run this "
+                        "in a terminal\n");
         return false;
     }
     setvbuf(terminal, NULL, _IONBF, 0);
@@ -252,7 +256,8 @@ int command_key(const struct settings *settings, struct secret_key *out)
     else
         command_path(settings, "key.json", path, sizeof(path));
     if (access(path, F_OK) != 0)
-        return command_fail(settings, RILL_EXIT_KEY, "there is no keystore at %s: `rill init` makes a wallet", path);
+        return command_fail(settings, RILL_EXIT_KEY, "there is no keystore at %s: `rill init` makes a wallet",
+                            path);
     if (!command_passphrase(settings, false, passphrase))
         return RILL_EXIT_KEY;
     enum keystore_error error = keystore_load(path, passphrase, out);

@@ -71,8 +71,8 @@ static void on_open_refused(void *context, struct rill_wallet *wallet, const uin
     snprintf(session->text, sizeof(session->text), "%s", text);
 }
 
-static void on_closing(void *context, struct rill_wallet *wallet, const uint8_t channel[32], const char *text, bool done,
-                       uint64_t paid_out)
+static void on_closing(void *context, struct rill_wallet *wallet, const uint8_t channel[32], const char *text,
+                       bool done, uint64_t paid_out)
 {
     (void)wallet;
     (void)channel;
@@ -125,14 +125,15 @@ static int open_ledger(struct session *session, bool offline)
         return RILL_EXIT_OK;
     if (!rill_ledger_wait(session->ledger, CONNECT_TIMEOUT_MS)) {
         const char *trouble = rill_ledger_trouble(session->ledger);
-        return command_fail(settings, RILL_EXIT_UNREACHABLE, "the ledger at %s cannot be used: %s", settings->ledger,
-                            trouble[0] != '\0' ? trouble : "no answer");
+        return command_fail(settings, RILL_EXIT_UNREACHABLE, "the ledger at %s cannot be used: %s",
+                            settings->ledger, trouble[0] != '\0' ? trouble : "no answer");
     }
     return RILL_EXIT_OK;
 }
 
 /* "ADDRESS@HOST:PORT,…" */
-static int parse_towers(const struct settings *settings, struct rill_options *options, char *hosts, size_t size)
+static int parse_towers(const struct settings *settings, struct rill_options *options, char *hosts,
+                        size_t size)
 {
     if (settings->towers == NULL)
         return RILL_EXIT_OK;
@@ -150,8 +151,10 @@ static int parse_towers(const struct settings *settings, struct rill_options *op
         struct rill_tower *tower = &options->towers[options->tower_count];
         if (at != NULL)
             *at = '\0';
-        if (at == NULL || !hex_decode(entry, tower->address, 20) || !endpoint_split(at + 1, host, &tower->port)) {
-            code = command_fail(settings, RILL_EXIT_USAGE, "--towers wants ADDRESS@HOST:PORT, separated by commas");
+        if (at == NULL || !hex_decode(entry, tower->address, 20) ||
+            !endpoint_split(at + 1, host, &tower->port)) {
+            code = command_fail(settings, RILL_EXIT_USAGE,
+                                "--towers wants ADDRESS@HOST:PORT, separated by commas");
             break;
         }
         char *kept = hosts + options->tower_count * (HOST_BYTES_MAX + 1);
@@ -170,7 +173,8 @@ static int parse_limit(const struct settings *settings, const char *name, const 
     if (text == NULL)
         return RILL_EXIT_OK;
     if (!amount_parse(text, 0, &amount))
-        return command_fail(settings, RILL_EXIT_USAGE, "--%s '%s' is not a whole number of units", name, text);
+        return command_fail(settings, RILL_EXIT_USAGE, "--%s '%s' is not a whole number of units", name,
+                            text);
     *out = amount.units;
     return RILL_EXIT_OK;
 }
@@ -207,7 +211,7 @@ static int open_wallet(struct session *session, unsigned needs, bool recover)
         options.hub_host = (needs & SESSION_OFFLINE) != 0 ? NULL : host;
         session->wallet = rill_open(session->base, &options, &callbacks, session, message, sizeof(message));
         if (session->wallet == NULL) {
-            bool in_use = strstr(message, "another process") != NULL || strstr(message, "in use") != NULL;
+            bool in_use = strstr(message, "already open in") != NULL;
             code = command_fail(settings, in_use ? RILL_EXIT_IN_USE : RILL_EXIT_FAILED, "%s%s", message,
                                 in_use ? " (a running `rill listen` holds it)" : "");
         }
@@ -286,7 +290,8 @@ static void wake(evutil_socket_t socket, short what, void *argument)
     (void)argument; /* only to let event_base_loop return */
 }
 
-bool session_wait(struct session *session, bool (*done)(struct session *session), uint64_t timeout_ms, const char *what)
+bool session_wait(struct session *session, bool (*done)(struct session *session), uint64_t timeout_ms,
+                  const char *what)
 {
     uint64_t start = clock_monotonic_us() / 1000, now = start;
     bool said = false;

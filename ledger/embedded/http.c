@@ -13,39 +13,71 @@
 
 #include "base/ensure.h"
 
+#define SWEEP_INTERVAL_MS 50
+
+/* libevent's HTTP server neither limits its connections nor tells when one is gone. So a reference to each is
+ * kept here: a connection that the server has freed has no callbacks any more. */
 struct http {
-    struct event_base *base;
     struct node *node;
     struct evhttp *server;
     struct evhttp_bound_socket *socket;
-    unsigned connections, connections_max;
-    bool closing;
+    struct event *sweep_timer; /* runs while the limit is reached */
+    struct bufferevent **connections;
+    unsigned connection_count, connections_max;
 };
 
-/* libevent tells nobody when it drops a connection, but it frees the connection's filter: there we count. */
-static void on_connection_freed(void *context)
+static bool connection_is_gone(struct bufferevent *connection)
+{
+    bufferevent_data_cb read, write;
+    bufferevent_event_cb event;
+    void *context;
+    bufferevent_getcb(connection, &read, &write, &event, &context);
+    return read == NULL && write == NULL && event == NULL;
+}
+
+static void connections_sweep(struct http *http, bool all)
+{
+    for (unsigned i = http->connection_count; i > 0; i--) {
+        struct bufferevent *connection = http->connections[i - 1];
+        if (!all && !connection_is_gone(connection))
+            continue;
+        http->connections[i - 1] = http->connections[--http->connection_count];
+        bufferevent_decref(connection);
+    }
+}
+
+static void connections_pause(struct http *http)
+{
+    const struct timeval interval = {0, SWEEP_INTERVAL_MS * 1000};
+    evconnlistener_disable(evhttp_bound_socket_get_listener(http->socket));
+    ensure(event_add(http->sweep_timer, &interval) == 0);
+}
+
+static void on_sweep(evutil_socket_t descriptor, short what, void *context)
 {
     struct http *http = context;
-    ensure(http->connections > 0);
-    if (http->connections-- == http->connections_max && !http->closing)
+    (void)descriptor;
+    (void)what;
+    connections_sweep(http, false);
+    if (http->connection_count == http->connections_max)
+        connections_pause(http);
+    else
         evconnlistener_enable(evhttp_bound_socket_get_listener(http->socket));
 }
 
 static struct bufferevent *on_connection(struct event_base *base, void *context)
 {
     struct http *http = context;
-    struct bufferevent *plain = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-    if (plain == NULL)
+    struct bufferevent *connection = bufferevent_socket_new(base, -1, 0);
+    if (connection == NULL)
         return NULL;
-    struct bufferevent *counted =
-        bufferevent_filter_new(plain, NULL, NULL, BEV_OPT_CLOSE_ON_FREE, on_connection_freed, http);
-    if (counted == NULL) {
-        bufferevent_free(plain);
-        return NULL;
-    }
-    if (++http->connections == http->connections_max)
-        evconnlistener_disable(evhttp_bound_socket_get_listener(http->socket));
-    return counted;
+    connections_sweep(http, false);
+    ensure(http->connection_count < http->connections_max);
+    bufferevent_incref(connection);
+    http->connections[http->connection_count++] = connection;
+    if (http->connection_count == http->connections_max)
+        connections_pause(http);
+    return connection;
 }
 
 static void on_request(struct evhttp_request *request, void *context)
@@ -68,11 +100,12 @@ struct http *http_open(struct event_base *base, struct node *node, uint16_t port
                        char *message, size_t message_size)
 {
     struct http *http = xcalloc(1, sizeof(*http));
-    http->base = base;
     http->node = node;
     http->connections_max = connections_max;
+    http->connections = xcalloc(connections_max, sizeof(struct bufferevent *));
+    http->sweep_timer = evtimer_new(base, on_sweep, http);
     http->server = evhttp_new(base);
-    ensure(http->server != NULL && connections_max > 0);
+    ensure(http->server != NULL && http->sweep_timer != NULL && connections_max > 0);
     evhttp_set_allowed_methods(http->server, EVHTTP_REQ_POST);
     evhttp_set_max_body_size(http->server, NODE_REQUEST_BYTES_MAX);
     evhttp_set_max_headers_size(http->server, HTTP_HEADER_BYTES_MAX);
@@ -83,8 +116,7 @@ struct http *http_open(struct event_base *base, struct node *node, uint16_t port
     if (http->socket == NULL) {
         snprintf(message, message_size, "cannot listen on 127.0.0.1:%u: %s%s", port, strerror(errno),
                  errno == EADDRINUSE ? " (is another rill-ledgerd running? --port chooses another)" : "");
-        evhttp_free(http->server);
-        free(http);
+        http_close(http);
         return NULL;
     }
     return http;
@@ -94,8 +126,10 @@ void http_close(struct http *http)
 {
     if (http == NULL)
         return;
-    http->closing = true;
+    connections_sweep(http, true);
+    event_free(http->sweep_timer);
     evhttp_free(http->server);
+    free(http->connections);
     free(http);
 }
 

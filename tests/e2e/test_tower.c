@@ -9,9 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <event2/event.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -500,6 +504,109 @@ static void write_file(const char *path, const char *text)
     ensure(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
 }
 
+/* ---- the process itself ---- */
+
+/* One GET of 127.0.0.1; the whole answer in out. */
+static void http_get(uint16_t port, const char *path, char *out, size_t size)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(descriptor, (struct sockaddr *)&address, sizeof address), 0);
+    char request[128];
+    int length = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\n\r\n", path);
+    assert_int_equal(write(descriptor, request, (size_t)length), length);
+    size_t used = 0;
+    ssize_t got;
+    while (used + 1 < size && (got = read(descriptor, out + used, size - 1 - used)) > 0)
+        used += (size_t)got;
+    out[used] = '\0';
+    close(descriptor);
+}
+
+static void test_metrics_and_health(void **state)
+{
+    struct stage *stage = *state;
+    struct balance_proof old;
+    char text[16384];
+    new_channel(stage, 0);
+    tower_start(stage);
+    hub_appoints(stage, &old);
+    http_get(stage->metrics_port, "/metrics", text, sizeof text);
+    assert_non_null(strstr(text, "\nrill_tower_appointments 1\n"));
+    assert_non_null(strstr(text, "\nrill_tower_receipts_total 1\n"));
+    assert_non_null(strstr(text, "\nrill_tower_responses_sent_total{kind=\"challenge\"} 0\n"));
+    http_get(stage->metrics_port, "/healthz", text, sizeof text);
+    assert_non_null(strstr(text, " 200 "));
+    http_get(stage->metrics_port, "/other", text, sizeof text);
+    assert_non_null(strstr(text, " 404 "));
+    assert_int_equal(process_end(&stage->towerd, SIGTERM), 0);
+}
+
+/* Starts a tower that must end by itself with this code, having said this. */
+static void expect_refusal(struct stage *stage, const char *const argv[], int code, const char *words)
+{
+    char log[160], text[8192] = "";
+    snprintf(log, sizeof log, "%s/refused.log", stage->folder);
+    remove(log);
+    struct process process;
+    char line[16];
+    assert_true(process_start(&process, argv, log));
+    assert_false(process_line(&process, "rill-towerd ready", line, sizeof line, PATIENCE_MS));
+    assert_int_equal(process_end(&process, 0), code);
+    FILE *file = fopen(log, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    if (strstr(text, words) == NULL)
+        fail_msg("'%s' does not say '%s'", text, words);
+}
+
+static void test_what_cannot_run_says_why(void **state)
+{
+    struct stage *stage = *state;
+    char path[256], other[128], wrong[160], metrics[16];
+    stage->key.salt++;
+    tower_start(stage);
+    process_path("rill-towerd", path, sizeof path);
+    snprintf(other, sizeof other, "%s/other", stage->folder);
+    snprintf(wrong, sizeof wrong, "%s/wrong.pass", stage->folder);
+    snprintf(metrics, sizeof metrics, "%u", stage->metrics_port);
+    write_file(wrong, "not it\n");
+#define COMMON                                                                                               \
+    path, "--ledger-url", stage->url, "--key-file", stage->key_file, "--listen", "127.0.0.1:0", "--contract"
+    const char *const locked[] = {
+        COMMON,     stage->contract_text, "--passphrase-file", stage->passphrase_file,
+        "--folder", stage->tower_folder,  "--metrics-port",    "0",
+        NULL};
+    expect_refusal(stage, locked, 1, "journal");
+    const char *const passphrase[] = {
+        COMMON, stage->contract_text, "--passphrase-file", wrong, "--folder", other, NULL};
+    expect_refusal(stage, passphrase, 1, "passphrase");
+    const char *const contract[] = {COMMON,
+                                    "0x00000000000000000000000000000000000000ff",
+                                    "--passphrase-file",
+                                    stage->passphrase_file,
+                                    "--folder",
+                                    other,
+                                    "--metrics-port",
+                                    "0",
+                                    NULL};
+    expect_refusal(stage, contract, 1, "no Rill contract");
+    const char *const port[] = {COMMON,
+                                stage->contract_text,
+                                "--passphrase-file",
+                                stage->passphrase_file,
+                                "--folder",
+                                other,
+                                "--metrics-port",
+                                metrics,
+                                NULL};
+    expect_refusal(stage, port, 1, "cannot listen");
+#undef COMMON
+    assert_int_equal(process_end(&stage->towerd, SIGTERM), 0);
+}
+
 static struct secret_key key_of(const char *name)
 {
     struct secret_key key;
@@ -611,6 +718,8 @@ int main(void)
         TEST(test_killed_in_the_middle),
         TEST(test_started_after_the_close),
         TEST(test_the_hub_closes_on_an_offline_client),
+        TEST(test_metrics_and_health),
+        TEST(test_what_cannot_run_says_why),
     };
     return cmocka_run_group_tests(tests, stage_open, stage_close);
 }

@@ -1,0 +1,228 @@
+/* rill hub status, rill tower list: how the others are. */
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/endpoint.h"
+#include "base/ensure.h"
+#include "wallet/command.h"
+
+#define ANSWER_BYTES_MAX (1024 * 1024)
+
+/* ---- a small GET ---- */
+
+struct http_get {
+    struct event_base *base;
+    bool done;
+    int status; /* 0: no answer */
+    char *body;
+};
+
+static void on_answer(struct evhttp_request *request, void *argument)
+{
+    struct http_get *get = argument;
+    get->done = true;
+    if (request != NULL && evhttp_request_get_response_code(request) != 0) {
+        struct evbuffer *input = evhttp_request_get_input_buffer(request);
+        size_t length = evbuffer_get_length(input);
+        get->status = evhttp_request_get_response_code(request);
+        get->body = xcalloc(1, length + 1);
+        evbuffer_copyout(input, get->body, length);
+    }
+    event_base_loopbreak(get->base);
+}
+
+/* The body is the caller's to free; NULL without an answer. */
+static char *http_get(const char *host, uint16_t port, const char *path, int *status)
+{
+    struct event_base *base = event_base_new();
+    struct http_get get = {.base = base};
+    ensure(base != NULL);
+    struct evhttp_connection *connection = evhttp_connection_base_new(base, NULL, host, port);
+    ensure(connection != NULL);
+    evhttp_connection_set_timeout(connection, 5);
+    evhttp_connection_set_max_body_size(connection, ANSWER_BYTES_MAX);
+    struct evhttp_request *request = evhttp_request_new(on_answer, &get);
+    ensure(request != NULL);
+    evhttp_add_header(evhttp_request_get_output_headers(request), "Host", host);
+    if (evhttp_make_request(connection, request, EVHTTP_REQ_GET, path) == 0)
+        while (!get.done && event_base_loop(base, EVLOOP_ONCE) == 0)
+            continue;
+    evhttp_connection_free(connection);
+    event_base_free(base);
+    *status = get.status;
+    return get.body;
+}
+
+/* ---- hub status ---- */
+
+/* "rill_clients 12" lines of the Prometheus text, as one object. */
+static json_t *parse_metrics(const char *text)
+{
+    json_t *object = json_object();
+    while (*text != '\0') {
+        size_t length = strcspn(text, "\n");
+        char line[256];
+        if (length < sizeof(line) && strncmp(text, "rill_", 5) == 0) {
+            memcpy(line, text, length);
+            line[length] = '\0';
+            char *space = strrchr(line, ' ');
+            if (space != NULL) {
+                *space = '\0';
+                double value = strtod(space + 1, NULL);
+                json_object_set_new(object, line + 5,
+                                    value == (double)(json_int_t)value ? json_integer((json_int_t)value)
+                                                                       : json_real(value));
+            }
+        }
+        text += length + (text[length] == '\n');
+    }
+    return object;
+}
+
+static void print_metrics(json_t *metrics)
+{
+    static const struct {
+        const char *name, *shown;
+    } lines[] = {
+        {"uptime_seconds", "up (s)"},
+        {"clients_online", "clients online"},
+        {"clients", "clients known"},
+        {"channels_open", "channels open"},
+        {"payments_direct_total", "direct payments"},
+        {"payments_locked_total", "locked payments"},
+        {"payments_completed_total", "with a receipt"},
+        {"payments_refunded_total", "refunded"},
+        {"payments_failed_total", "failed"},
+        {"volume_units_total", "volume (units)"},
+        {"fees_units_total", "fees (units)"},
+        {"updates_refused_total", "updates refused"},
+        {"resident_peak_kib", "memory peak (KiB)"},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(lines); i++) {
+        json_t *value = json_object_get(metrics, lines[i].name);
+        if (value != NULL)
+            printf("%-18s %lld\n", lines[i].shown, (long long)json_number_value(value));
+    }
+}
+
+int command_hub_status(int argc, char **argv)
+{
+    const char *http = NULL;
+    struct command_line line = {
+        .name = "hub status",
+        .usage = "[OPTIONS]",
+        .about = "For the operator: how the hub on this machine is, from its /healthz and /metrics.\n"
+                 "Example: rill hub status --http 127.0.0.1:9745 --json\n"
+                 "Exit codes: 0 healthy, 1 it says it is not, 3 not reached.",
+        .rows = (const struct option_row[]){{"http", OPTION_TEXT, &http, "127.0.0.1:9745", 0, 0, "HOST:PORT",
+                                             "The hub's --http."}},
+        .row_count = 1,
+    };
+    int code, status;
+    char host[HOST_BYTES_MAX + 1];
+    uint16_t port;
+    if (!command_read(&line, argc, argv, &code))
+        return code;
+    const struct settings *settings = &line.settings;
+    if (!endpoint_split(http, host, &port))
+        return command_fail(settings, RILL_EXIT_USAGE, "--http '%s' is not HOST:PORT", http);
+    char *health = http_get(host, port, "/healthz", &status);
+    bool healthy = status == 200;
+    if (health == NULL)
+        return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
+    health[strcspn(health, "\n")] = '\0';
+    char *text = http_get(host, port, "/metrics", &status);
+    json_t *metrics = parse_metrics(text != NULL ? text : "");
+    if (settings->json) {
+        command_print_json(
+            json_pack("{s:b, s:s, s:O}", "healthy", healthy, "health", health, "metrics", metrics));
+    } else {
+        printf("%-18s %s%s%s\n", "health", healthy ? "ok" : "trouble", healthy ? "" : ": ",
+               healthy ? "" : health);
+        print_metrics(metrics);
+    }
+    json_decref(metrics);
+    free(health);
+    free(text);
+    return healthy ? RILL_EXIT_OK : RILL_EXIT_FAILED;
+}
+
+/* ---- tower list ---- */
+
+struct tower_wait {
+    size_t towers;
+};
+
+static bool towers_connected(struct session *session)
+{
+    const struct tower_wait *wait = session->context;
+    for (size_t i = 0; i < wait->towers; i++)
+        if (!rill_tower_is_connected(session->wallet, i))
+            return false;
+    return true;
+}
+
+static size_t count_towers(const char *text)
+{
+    size_t count = text != NULL && text[0] != '\0';
+    for (; text != NULL && *text != '\0'; text++)
+        count += *text == ',';
+    return count;
+}
+
+int command_tower_list(int argc, char **argv)
+{
+    struct command_line line = {
+        .name = "tower list",
+        .usage = "[OPTIONS]",
+        .about = "Shows the wallet's watchtowers, and up to which of the hub's proofs each has signed a "
+                 "receipt per channel.\n"
+                 "Example: rill tower list\n"
+                 "Exit codes: 0 all connected, 1 one is not, 2 none are set, 4 keystore, 5 folder in use.",
+    };
+    int code;
+    if (!command_read(&line, argc, argv, &code))
+        return code;
+    const struct settings *settings = &line.settings;
+    if (settings->towers == NULL)
+        return command_fail(settings, RILL_EXIT_USAGE,
+                            "no towers are set: --towers ADDRESS@HOST:PORT, or `towers` in the "
+                            "wallet's config file");
+    struct session session;
+    struct tower_wait wait = {.towers = count_towers(settings->towers)};
+    code = session_open(&session, settings, SESSION_WALLET | SESSION_HUB, false);
+    if (code != RILL_EXIT_OK) {
+        session_close(&session);
+        return code;
+    }
+    session.context = &wait;
+    session.quiet_trouble = true;
+    bool all = session_wait(&session, towers_connected, 5000, "the towers");
+    json_t *list = json_array();
+    for (size_t i = 0; i < wait.towers; i++) {
+        bool connected = rill_tower_is_connected(session.wallet, i);
+        struct rill_balance balance;
+        json_t *receipts = json_object();
+        if (!settings->json)
+            printf("tower %zu  %s\n", i + 1, connected ? "connected" : "not connected");
+        for (size_t c = 0; rill_balance_at(session.wallet, c, &balance); c++) {
+            char text[HASH_TEXT_SIZE];
+            struct hash channel;
+            memcpy(channel.bytes, balance.channel, sizeof(channel.bytes));
+            uint64_t nonce = rill_tower_receipt(session.wallet, i, balance.channel);
+            json_object_set_new(receipts, hash_text(&channel, text), json_integer((json_int_t)nonce));
+            if (!settings->json)
+                printf("  channel %.18s…  receipt for proof %llu\n", text, (unsigned long long)nonce);
+        }
+        json_array_append_new(list, json_pack("{s:b, s:o}", "connected", connected, "receipts", receipts));
+    }
+    if (settings->json)
+        command_print_json(json_pack("{s:O}", "towers", list));
+    json_decref(list);
+    session_close(&session);
+    return all ? RILL_EXIT_OK : RILL_EXIT_FAILED;
+}
