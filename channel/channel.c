@@ -93,7 +93,14 @@ static struct amount held_out(const struct channel *channel, enum side side,
         return amount_of(0);
     if (side == SIDE_HUB)
         return settlement->hub_out;
-    return settlement->phase == SETTLEMENT_SIGNED ? settlement->client_out : amount_of(0);
+    if (settlement->phase != SETTLEMENT_SIGNED)
+        return amount_of(0);
+    /* A close gives the client all the rest, so a deposit made meanwhile is not to be spent either. */
+    struct amount rest;
+    if (settlement->close && amount_subtract(funds->total, settlement->hub_out, &rest) &&
+        amount_compare(rest, settlement->client_out) > 0)
+        return rest;
+    return settlement->client_out;
 }
 
 wide available_by(const struct channel *channel, enum side side, const struct channel_funds *funds,
@@ -109,18 +116,15 @@ wide available_by(const struct channel *channel, enum side side, const struct ch
     return available;
 }
 
-/* The smaller of what the ledger and the hub's word allow, and the larger reserve: the hub may lag behind. */
+/* The smaller of what the ledger and the hub's word allow. The hub judges by a view no older than its word,
+ * and neither deposits nor settlements lower what is available. */
 static wide own_available(const struct channel *channel, const struct progress *own)
 {
     wide by_funds = available_by(channel, channel->self, &channel->funds, own);
     if (channel->self == SIDE_HUB)
         return by_funds;
     wide by_told = available_by(channel, channel->self, &channel->told, own);
-    struct amount reserve_funds = reserve_of(channel, channel->funds.base);
-    struct amount reserve_told = reserve_of(channel, channel->told.base);
-    wide funds_free = by_funds + reserve_funds.units, told_free = by_told + reserve_told.units;
-    wide least = funds_free < told_free ? funds_free : told_free;
-    return least - (amount_compare(reserve_funds, reserve_told) < 0 ? reserve_told : reserve_funds).units;
+    return by_told < by_funds ? by_told : by_funds;
 }
 
 wide channel_available(const struct channel *channel, enum side side)
@@ -161,40 +165,29 @@ static bool funds_equal(const struct channel_funds *a, const struct channel_fund
     return a->total.units == b->total.units && a->base == b->base && a->seq == b->seq && a->stage == b->stage;
 }
 
-/* A client whose node is ahead of the hub's word knows what the hub will say of this settlement. */
-static void told_settled(struct channel *channel)
+/* A settlement is over when the own view shows it settled; for a client also the hub's word must say so, for
+ * until then the hub may judge by what was before. A closed channel has none. */
+static void settlement_follow(struct channel *channel)
 {
-    const struct settlement *settlement = &channel->settlement;
-    struct channel_funds *told = &channel->told;
-    if (told->seq >= settlement->seq)
-        return;
-    told->seq = settlement->seq;
-    if (settlement->close) {
-        *told = (struct channel_funds){.seq = settlement->seq, .stage = STAGE_CLOSED};
-        return;
-    }
-    wide outs = (wide)settlement->client_out.units + settlement->hub_out.units;
-    told->total = amount_of(outs > told->total.units ? 0 : (uint64_t)(told->total.units - outs));
-    if (__builtin_sub_overflow(told->base, (int64_t)settlement->client_out.units, &told->base))
-        told->base = INT64_MIN;
+    struct settlement *settlement = &channel->settlement;
+    bool over = channel->funds.stage == STAGE_CLOSED ||
+                (channel->funds.seq >= settlement->seq && channel->told.seq >= settlement->seq);
+    if (settlement->phase != SETTLEMENT_NONE && over)
+        memset(settlement, 0, sizeof(*settlement));
 }
 
 bool channel_set_funds(struct channel *channel, const struct channel_funds *funds)
 {
     ensure(funds->total.units < AMOUNT_LIMIT && funds->stage <= STAGE_CLOSED);
-    struct settlement *settlement = &channel->settlement;
-    bool settled = settlement->phase == SETTLEMENT_SIGNED && funds->seq >= settlement->seq;
-    bool over = settlement->phase != SETTLEMENT_NONE &&
-                (funds->seq >= settlement->seq || funds->stage == STAGE_CLOSED);
-    if (funds_equal(funds, &channel->funds) && !over)
+    if (funds_equal(funds, &channel->funds))
         return false;
+    const struct settlement *settlement = &channel->settlement;
+    bool settled = settlement->phase == SETTLEMENT_SIGNED && channel->funds.seq < settlement->seq &&
+                   funds->seq >= settlement->seq;
     channel->funds = *funds;
     if (channel->self == SIDE_HUB)
         channel->told = *funds;
-    else if (settled)
-        told_settled(channel);
-    if (over)
-        memset(settlement, 0, sizeof(*settlement));
+    settlement_follow(channel);
     channel->dirty = true;
     channel_check(channel);
     return settled;
@@ -206,6 +199,7 @@ void channel_set_told(struct channel *channel, const struct channel_funds *told)
     if (funds_equal(told, &channel->told))
         return;
     channel->told = *told;
+    settlement_follow(channel);
     channel->dirty = true;
 }
 

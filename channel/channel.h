@@ -1,19 +1,22 @@
-/* The channel machine (protocol.md, section 3): what one side knows of a channel, what it may send, what it must
- * refuse. Pure: no I/O, no clock, no randomness; the hub, the wallet, the simulator and the fuzzers run this code.
+/* The channel machine (protocol.md, section 3): what one side knows of a channel, what it may send, what it
+ * must refuse. Pure: no I/O, no clock, no randomness; the hub, the wallet, the simulator and the fuzzers run
+ * this code.
  *
  * Two streams, one per side; `self` is the side that runs this machine. Own stream:
  *
- *     channel_add (operations of a draft) ─▶ channel_seal (next nonce, signed, kept) ─▶ sent ─▶ channel_acknowledged
- *          each op applies whole or is refused and changes nothing            (kept up to 64, for resending)
+ *     channel_add (operations of a draft) ─▶ channel_seal (next nonce, signed, kept) ─▶ sent ─▶
+ * channel_acknowledged each op applies whole or is refused and changes nothing            (kept up to 64, for
+ * resending)
  *
- * The peer's stream:  UPDATE ─▶ channel_receive ─▶ ACCEPTED | AGAIN (identical) | HELD (own ledger view lags) | REFUSED
+ * The peer's stream:  UPDATE ─▶ channel_receive ─▶ ACCEPTED | AGAIN (identical) | HELD (own ledger view lags)
+ * | REFUSED
  *
  * Settlement (section 8), at most one at a time:
- *     hub:    NONE ─propose─▶ PROPOSED ─signature─▶ SIGNED ─ledger/over─▶ NONE      (PROPOSED ─refused─▶ NONE)
- *     client: NONE ──────────sign────────────────▶ SIGNED ─ledger/over─▶ NONE
+ *     hub:    NONE ─propose─▶ PROPOSED ─signature─▶ SIGNED ─ledger/over─▶ NONE      (PROPOSED ─refused─▶
+ * NONE) client: NONE ──────────sign────────────────▶ SIGNED ─ledger/over─▶ NONE
  *
- * Every function either applies whole or returns a named code and leaves the channel as it was. After every change
- * balanceC + balanceH = total holds and is asserted.
+ * Every function either applies whole or returns a named code and leaves the channel as it was. After every
+ * change balanceC + balanceH = total holds and is asserted.
  */
 #ifndef RILL_CHANNEL_CHANNEL_H
 #define RILL_CHANNEL_CHANNEL_H
@@ -31,8 +34,8 @@ enum channel_stage { STAGE_NONE = 0, STAGE_OPEN = 1, STAGE_CLOSING = 2, STAGE_CL
 /* What the ledger says of a channel. */
 struct channel_funds {
     struct amount total;
-    int64_t base; /* the client's net funds; negative for a merchant that has withdrawn earnings */
-    uint32_t seq; /* settlements so far */
+    int64_t base;  /* the client's net funds; negative for a merchant that has withdrawn earnings */
+    uint32_t seq;  /* settlements so far */
     uint8_t stage; /* enum channel_stage */
 };
 
@@ -58,13 +61,13 @@ struct drop {
 struct stream {
     struct balance_proof proof; /* the newest signed (own) or accepted (peer's) */
     struct signature signature;
-    uint64_t last_lock_id;      /* the highest ever used, drafts included */
-    struct lock_set *locks;     /* pending, drafts included; NULL while there are none */
-    struct amount locked;       /* their sum */
-    struct drop *drops;         /* not revoked yet, oldest first */
+    uint64_t last_lock_id;  /* the highest ever used, drafts included */
+    struct lock_set *locks; /* pending, drafts included; NULL while there are none */
+    struct amount locked;   /* their sum */
+    struct drop *drops;     /* not revoked yet, oldest first */
     size_t drop_count, drop_capacity;
-    struct amount frozen;       /* their sum */
-    uint64_t revoked_nonce;     /* the newest REVOKE of the stream's receiver; 0: none */
+    struct amount frozen;   /* their sum */
+    uint64_t revoked_nonce; /* the newest REVOKE of the stream's receiver; 0: none */
     struct signature revocation;
 };
 
@@ -88,25 +91,26 @@ struct channel {
     bool stopped;               /* this side has submitted startClose: signs and accepts nothing more */
     struct stream streams[2];   /* by enum side */
     uint64_t acknowledged;      /* the peer has own updates up to this nonce */
-    struct kept_update *kept;   /* [nonce % UNACKNOWLEDGED_MAX], acknowledged < nonce <= own nonce; NULL: none yet */
+    struct kept_update
+        *kept; /* [nonce % UNACKNOWLEDGED_MAX], acknowledged < nonce <= own nonce; NULL: none yet */
     struct settlement settlement;
-    struct draft *draft;        /* NULL: nothing waits for channel_seal */
-    bool peer_key_known;        /* saves a recovery per signature */
+    struct draft *draft; /* NULL: nothing waits for channel_seal */
+    bool peer_key_known; /* saves a recovery per signature */
     struct public_key peer_key;
     /* what changed since channel_write */
     bool dirty;
-    uint16_t *dirty_places;     /* side << 10 | place */
+    uint16_t *dirty_places; /* side << 10 | place */
     size_t dirty_place_count, dirty_place_capacity;
-    uint64_t written_nonce;     /* kept updates up to this nonce have been written */
-    bool recovering;            /* being read back: channel_recovered has not said yet that it is whole */
+    uint64_t written_nonce; /* kept updates up to this nonce have been written */
+    bool recovering;        /* being read back: channel_recovered has not said yet that it is whole */
 };
 
 /* What a judgement needs to know of the world. */
 struct channel_view {
     const struct domain *domain;
-    uint64_t now;               /* time of the newest confirmed block */
+    uint64_t now; /* time of the newest confirmed block */
     uint64_t reveal_margin_s;
-    struct address peer;        /* who signs the peer's stream: the hub, or the client */
+    struct address peer; /* who signs the peer's stream: the hub, or the client */
     /* Confirmed first registration of a condition, 0 if there is none. */
     uint64_t (*registered_at)(void *context, uint8_t kind, const struct hash *condition);
     void *context;
@@ -128,58 +132,65 @@ static inline struct stream *channel_peer(struct channel *channel)
 
 /* By signed and accepted proofs, drafts not counted. balance_client + balance_hub = total. */
 wide channel_balance(const struct channel *channel, enum side side);
-/* Section 3's availableC / availableH. The own side's with its draft counted; the peer's as it may be judged: with the
- * own newest signed proof. For a client's own side the smaller of what funds and told allow. */
+/* Section 3's availableC / availableH. The own side's with its draft counted; the peer's as it may be judged:
+ * with the own newest signed proof. For a client's own side the smaller of what funds and told allow. */
 wide channel_available(const struct channel *channel, enum side side);
 /* reserve_bps of base where that is positive, rounded down. */
 struct amount channel_reserve(const struct channel *channel);
 
 /* ---- the ledger and the hub's word ---- */
 
-/* The own node's confirmed state; a settlement it shows as done (seq reached) ends here. A hub's told follows.
- * Returns true if a settlement of ours was found settled. */
+/* The own node's confirmed state. A hub's told follows. A settlement that it shows as done (seq reached) ends
+ * here; a client's once the hub has said so too. Returns true if a signed settlement is seen settled for the
+ * first time. */
 bool channel_set_funds(struct channel *channel, const struct channel_funds *funds);
 /* Client: FUNDED or CHANNEL said so. */
 void channel_set_told(struct channel *channel, const struct channel_funds *told);
 
 /* ---- sending ---- */
 
-/* Adds one operation to the draft. touched (may be NULL) gets the lock that an unlock, expire or cancel removed, or
- * that a lock added (with its id: for OPERATION_LOCK op->lock_id is ignored and chosen here).
- * Returns CODE_OK or, nothing changed: STATUS (not open, or stopped), LIMIT (draft full: operations, body bytes; no
- * free place for a lock; too many drops unrevoked), TRANSFERRED/LOCKED (sums reach 2^63), NO_LOCK, WITNESS,
- * NOT_EXPIRED, NOT_FAILED, AVAILABLE (the operation would take the own available amount below zero). */
-enum code channel_add(struct channel *channel, const struct channel_view *view, const struct operation *operation,
-                      struct pending_lock *touched) MUST_USE;
+/* Adds one operation to the draft. touched (may be NULL) gets the lock that an unlock, expire or cancel
+ * removed, or that a lock added (with its id: for OPERATION_LOCK op->lock_id is ignored and chosen here).
+ * Returns CODE_OK or, nothing changed: STATUS (not open, or stopped), LIMIT (draft full: operations, body
+ * bytes; no free place for a lock; too many drops unrevoked), TRANSFERRED/LOCKED (sums reach 2^63), NO_LOCK,
+ * WITNESS, NOT_EXPIRED, NOT_FAILED, AVAILABLE (the operation would take the own available amount below zero).
+ */
+enum code channel_add(struct channel *channel, const struct channel_view *view,
+                      const struct operation *operation, struct pending_lock *touched) MUST_USE;
 bool channel_has_draft(const struct channel *channel);
 /* The operations waiting, for the caller to encode. Their memos are the draft's own copies. */
 const struct operation *channel_draft(const struct channel *channel, size_t *count);
 /* Forgets the draft: the stream is as its newest signed proof says. Nothing happens without one. */
 void channel_drop_draft(struct channel *channel);
-/* True if another update may be signed: a draft exists and fewer than UNACKNOWLEDGED_MAX are unacknowledged. */
+/* True if another update may be signed: a draft exists and fewer than UNACKNOWLEDGED_MAX are unacknowledged.
+ */
 bool channel_can_seal(const struct channel *channel);
 /* Signs the draft as the next update, keeps it for resending, and clears the draft. The body is copied.
  * The bytes may leave only once the records that channel_write then gives are durable.
  * The result is valid until acknowledged. channel_can_seal must hold. */
 const struct kept_update *channel_seal(struct channel *channel, const struct domain *domain,
                                        const struct secret_key *key, const uint8_t *body, size_t body_length);
-/* ACK, or RESUME's "last nonce it received": forgets kept updates up to it. Above the own newest nonce: NONCE. */
+/* ACK, or RESUME's "last nonce it received": forgets kept updates up to it. Above the own newest nonce:
+ * NONCE. */
 enum code channel_acknowledged(struct channel *channel, uint64_t nonce) MUST_USE;
 /* The kept update with this nonce, NULL if acknowledged or never signed. */
 const struct kept_update *channel_kept(const struct channel *channel, uint64_t nonce);
-/* The receiver said FAIL for the lock that carries this payment id: returns it (now marked failed), NULL if unknown. */
+/* The receiver said FAIL for the lock that carries this payment id: returns it (now marked failed), NULL if
+ * unknown. */
 struct pending_lock *channel_fail_received(struct channel *channel, const struct payment_id *payment);
-/* REVOKE from the receiver of the own stream. Lower or equal: OK, nothing. Above the newest nonce: NONCE. Wrong
- * signature: SIGNATURE. Else frees the drops up to it; *freed (may be NULL) gets their sum. */
-enum code channel_revocation_received(struct channel *channel, const struct channel_view *view, uint64_t min_nonce,
-                                      const struct signature *signature, struct amount *freed) MUST_USE;
+/* REVOKE from the receiver of the own stream. Lower or equal: OK, nothing. Above the newest nonce: NONCE.
+ * Wrong signature: SIGNATURE. Else frees the drops up to it; *freed (may be NULL) gets their sum. */
+enum code channel_revocation_received(struct channel *channel, const struct channel_view *view,
+                                      uint64_t min_nonce, const struct signature *signature,
+                                      struct amount *freed) MUST_USE;
 
 /* ---- receiving ---- */
 
 enum verdict {
     VERDICT_ACCEPTED, /* applied: journal it, then acknowledge */
     VERDICT_AGAIN,    /* identical to one accepted before: acknowledge again */
-    VERDICT_HELD,     /* good by the hub's word, or ahead of the own node by less than the margin: try again later */
+    VERDICT_HELD,     /* may be good by a newer view of the ledger, or after a REVOKE; code says what is
+                       * missing: try again later */
     VERDICT_REFUSED   /* breaks a rule: code says which; nothing changed */
 };
 struct judgement {
@@ -187,18 +198,21 @@ struct judgement {
     enum code code;
     size_t operation; /* index of the one at fault, when a rule about operations was broken */
 };
-/* Judges an update in section 5's order: (channel is the caller's), status, nonce, body, signature, operations in order,
- * transferred, locked, root, available. `operations` is the decoded body; body_ok false means it could not be decoded
- * (BODY, judged in its place). touched: room for one per operation; gets each lock added or removed. */
-struct judgement channel_receive(struct channel *channel, const struct channel_view *view, const struct update *update,
-                                 const struct operation *operations, size_t count, bool body_ok,
-                                 struct pending_lock *touched) MUST_USE;
+/* Judges an update in section 5's order: (channel is the caller's), status, nonce, body, signature,
+ * operations in order, transferred, locked, root, available. `operations` is the decoded body; body_ok false
+ * means it could not be decoded (BODY, judged in its place). touched: room for one per operation; gets each
+ * lock added or removed. */
+struct judgement channel_receive(struct channel *channel, const struct channel_view *view,
+                                 const struct update *update, const struct operation *operations,
+                                 size_t count, bool body_ok, struct pending_lock *touched) MUST_USE;
 /* The nonce of the peer's newest update that dropped locks not revoked yet; 0: no REVOKE is owed. */
 uint64_t channel_revocation_due(const struct channel *channel);
-/* Signs REVOKE(min_nonce) over the peer's stream, frees its drops up to it. min_nonce in (revoked, newest]. */
-struct signature channel_revoke(struct channel *channel, const struct domain *domain, const struct secret_key *key,
-                                uint64_t min_nonce);
-/* As receiver of a lock: we say FAIL for it (durable before it leaves). Returns false if no lock carries the id. */
+/* Signs REVOKE(min_nonce) over the peer's stream, frees its drops up to it. min_nonce in (revoked, newest].
+ */
+struct signature channel_revoke(struct channel *channel, const struct domain *domain,
+                                const struct secret_key *key, uint64_t min_nonce);
+/* As receiver of a lock: we say FAIL for it (durable before it leaves). Returns false if no lock carries the
+ * id. */
 bool channel_mark_failed(struct channel *channel, const struct payment_id *payment) MUST_USE;
 /* A pending lock of a stream by the payment id it carries; NULL if none. */
 struct pending_lock *channel_find_payment(const struct channel *channel, enum side stream,
@@ -206,24 +220,24 @@ struct pending_lock *channel_find_payment(const struct channel *channel, enum si
 
 /* ---- settlement ---- */
 
-/* Hub: starts one (seq = funds.seq + 1). hub_out counts from now. Refused: STATUS; SETTLE (one is under way, or for a
- * close something is locked, frozen, drafted or unacknowledged); AVAILABLE (an out is more than available; for a close
- * client_out must be balanceC and hub_out balanceH). */
-enum code channel_propose(struct channel *channel, struct amount client_out, struct amount hub_out, uint64_t deadline,
-                          bool close) MUST_USE;
+/* Hub: starts one (seq = funds.seq + 1). hub_out counts from now. Refused: STATUS; SETTLE (one is under way,
+ * or for a close something is locked, frozen, drafted or unacknowledged); AVAILABLE (an out is more than
+ * available; for a close client_out must be balanceC and hub_out balanceH). */
+enum code channel_propose(struct channel *channel, struct amount client_out, struct amount hub_out,
+                          uint64_t deadline, bool close) MUST_USE;
 /* Hub: SETTLE_SIGN. client_out counts from now. SETTLE: none such under way, or a wrong signature. */
 enum code channel_settle_signed(struct channel *channel, const struct channel_view *view, uint32_t seq,
                                 const struct signature *signature) MUST_USE;
-/* Client: judges SETTLE_PROPOSE by section 8 and signs. wanted: what was asked for (0 if nothing); wants_close.
- * Refused with SETTLE, nothing changed. The signature may leave once written and durable. */
+/* Client: judges SETTLE_PROPOSE by section 8 and signs. wanted: what was asked for (0 if nothing);
+ * wants_close. Refused with SETTLE, nothing changed. The signature may leave once written and durable. */
 enum code channel_settle_sign(struct channel *channel, const struct channel_view *view,
                               const struct settlement *proposal, struct amount wanted, bool wants_close,
                               uint64_t settle_window_s, const struct secret_key *key,
                               struct signature *out) MUST_USE;
 /* Hub: the client refused (ERROR 60) what it had not signed, or an unsigned one's deadline has passed. */
 void channel_settle_refused(struct channel *channel);
-/* Frees a settlement that is dead: its deadline lies before the confirmed time and the ledger's seq has not reached it
- * (and, for a client, the hub has said SETTLED 6, see said). Returns true if it was freed. */
+/* Frees a settlement that is dead: its deadline lies before the confirmed time and the ledger's seq has not
+ * reached it (and, for a client, the hub has said SETTLED 6, see said). Returns true if it was freed. */
 bool channel_settle_expire(struct channel *channel, uint64_t now);
 
 /* ---- disk ---- */
@@ -234,13 +248,15 @@ enum channel_record {
     RECORD_LOCK = 2,    /* key: channel id, side u8, place u16 */
     RECORD_KEPT = 3     /* key: channel id, nonce % 64 u8; stale (acknowledged) ones are ignored when read */
 };
-/* Appends the records of all that changed since the last call. The draft is not state: it must be sealed or lost. */
+/* Appends the records of all that changed since the last call. The draft is not state: it must be sealed or
+ * lost. */
 void channel_write(struct channel *channel, struct buffer *batch);
 /* Marks everything for the next channel_write. */
 void channel_write_all(struct channel *channel);
-/* Applies a record read back; *channel is made by the first RECORD_CHANNEL of its id (self and reserve come from it).
- * Records may come in any order that a journal gives: newest last. Returns false for a malformed record. After the last
- * record channel_recovered checks the whole: sums, roots against the proofs, kept updates. */
+/* Applies a record read back; *channel is made by the first RECORD_CHANNEL of its id (self and reserve come
+ * from it). Records may come in any order that a journal gives: newest last. Returns false for a malformed
+ * record. After the last record channel_recovered checks the whole: sums, roots against the proofs, kept
+ * updates. */
 bool channel_read(struct channel **channel, const struct record *record) MUST_USE;
 bool channel_recovered(struct channel *channel) MUST_USE;
 /* The id of the channel a record of these types belongs to. */
@@ -248,8 +264,8 @@ bool channel_record_id(const struct record *record, struct hash *id) MUST_USE;
 
 /* ---- a wallet that lost its disk ---- */
 
-/* Takes a stream as the hub (or a tower) shows it, if newer than what is here. Every signature is checked, sums and the
- * root over `locks` too: SIGNATURE, ROOT, LOCKED, NONCE (not newer; nothing changed). */
+/* Takes a stream as the hub (or a tower) shows it, if newer than what is here. Every signature is checked,
+ * sums and the root over `locks` too: SIGNATURE, ROOT, LOCKED, NONCE (not newer; nothing changed). */
 enum code channel_restore_stream(struct channel *channel, const struct channel_view *view, enum side side,
                                  const struct address *signer, const struct stream *shown,
                                  const struct pending_lock *locks, size_t lock_count) MUST_USE;

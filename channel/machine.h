@@ -4,8 +4,8 @@
 
 #include "channel/channel.h"
 
-/* Most drops of the own stream that may wait for REVOKE; the peer's are bounded by what it can lock. */
-#define OWN_DROPS_MAX 1024
+/* Most updates of a stream whose drops may wait for REVOKE: a sender makes no more, a receiver holds more. */
+#define DROPS_MAX 1024
 
 /* What the operations of one update have done to a stream so far. Its locks are changed in place; the rest is
  * only taken over when the whole update is good. */
@@ -15,7 +15,8 @@ struct progress {
     struct amount dropped;
     uint64_t last_lock_id;
     bool drops; /* an expire or cancel was among them */
-    bool held;  /* an expire is ahead of the own view by less than the margin */
+    bool held;  /* an operation may be good by a newer view of the ledger than the own one */
+    enum code held_code;
 };
 
 struct draft {
@@ -32,8 +33,9 @@ struct progress own_progress(const struct channel *channel);
 struct progress stream_progress(const struct stream *stream);
 
 /* Applies one operation of an update to the stream's locks and the progress. `touched` gets the lock added or
- * removed. lenient: an expire that is early by less than the margin sets `held` instead of being refused.
- * Returns CODE_OK or, nothing changed, the code of the broken rule. */
+ * removed. lenient: what a ledger view that lags cannot tell from a breach sets `held` instead of being
+ * refused (an expire early by less than the margin; an empty witness before the expiry). Returns CODE_OK or,
+ * nothing changed, the code of the broken rule. */
 enum code stream_apply(struct stream *stream, struct progress *progress, const struct channel_view *view,
                        const struct operation *operation, struct pending_lock *touched,
                        bool lenient) MUST_USE;

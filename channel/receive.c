@@ -19,13 +19,25 @@ static struct judgement refused(enum code code)
     return (struct judgement){.verdict = VERDICT_REFUSED, .code = code};
 }
 
+static struct judgement held(enum code code)
+{
+    return (struct judgement){.verdict = VERDICT_HELD, .code = code};
+}
+
+/* A client whose node has not seen yet that the hub, by its own word, has opened the channel. */
+static bool opens_soon(const struct channel *channel)
+{
+    return channel->self == SIDE_CLIENT && !channel->stopped && channel->funds.stage == STAGE_NONE &&
+           channel->told.stage == STAGE_OPEN;
+}
+
 /* Status, nonce, body, signature: all that can be said without looking at the operations. ACCEPTED: go on. */
 static struct judgement judge_envelope(struct channel *channel, const struct channel_view *view,
                                        const struct update *update, size_t count, bool body_ok)
 {
     const struct stream *peer = channel_peer(channel);
     if (!channel_accepts(channel))
-        return refused(CODE_STATUS);
+        return opens_soon(channel) ? held(CODE_STATUS) : refused(CODE_STATUS);
     if (update->proof.nonce > 0 && is_same_update(peer, update))
         return (struct judgement){.verdict = VERDICT_AGAIN};
     if (update->proof.nonce <= peer->proof.nonce || update->proof.nonce - peer->proof.nonce != 1)
@@ -61,13 +73,16 @@ static struct judgement judge_result(struct channel *channel, const struct balan
     struct hash root = lock_set_root(channel_peer(channel)->locks);
     if (!hash_equal(&root, &proof->locks_root))
         return refused(CODE_ROOT);
-    enum verdict verdict = progress->held ? VERDICT_HELD : VERDICT_ACCEPTED;
-    if (is_covered(channel, &channel->funds, progress))
-        return (struct judgement){.verdict = verdict};
-    /* A client whose node has not seen yet what the hub counts with. */
-    if (channel->self == SIDE_CLIENT && is_covered(channel, &channel->told, progress))
-        return (struct judgement){.verdict = VERDICT_HELD};
-    return refused(CODE_AVAILABLE);
+    if (!is_covered(channel, &channel->funds, progress)) {
+        /* A client whose node has not seen yet what the hub counts with. */
+        bool lags = channel->self == SIDE_CLIENT && is_covered(channel, &channel->told, progress);
+        return lags ? held(CODE_AVAILABLE) : refused(CODE_AVAILABLE);
+    }
+    if (progress->held)
+        return held(progress->held_code);
+    if (progress->drops && channel_peer(channel)->drop_count >= DROPS_MAX)
+        return held(CODE_LIMIT);
+    return (struct judgement){.verdict = VERDICT_ACCEPTED};
 }
 
 static void undo(struct stream *peer, const struct operation *operations, size_t count,

@@ -123,7 +123,7 @@ const struct pending_lock *signed_lock_at(const struct channel *channel, enum si
 static bool drops_are_full(const struct channel *channel, const struct operation *operation)
 {
     bool drops = operation->type == OPERATION_EXPIRE || operation->type == OPERATION_CANCEL;
-    return drops && channel->streams[channel->self].drop_count >= OWN_DROPS_MAX;
+    return drops && channel->streams[channel->self].drop_count >= DROPS_MAX;
 }
 
 /* An operation may take the own available amount down to zero; what does not lower it is always allowed (a

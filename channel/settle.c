@@ -2,9 +2,10 @@
  *
  *     hub:    NONE ─propose─▶ PROPOSED (hub_out counts) ─signature─▶ SIGNED (client_out counts too)
  *     client: NONE ─sign─▶ SIGNED (both count)
- *     both:   SIGNED ─channel_set_funds shows seq─▶ NONE (settled)
- *             SIGNED ─channel_settle_expire─▶ NONE (dead: the deadline passed without it; a client also waits
- * for the hub's word) hub:    PROPOSED ─channel_settle_refused, channel_settle_expire─▶ NONE
+ *     hub:    PROPOSED ─channel_settle_refused, channel_settle_expire─▶ NONE
+ *     both:   SIGNED ─channel_set_funds shows seq─▶ NONE (settled; a client waits for channel_set_told too)
+ *             SIGNED ─channel_settle_expire─▶ NONE (dead: the deadline passed without it; a client waits for
+ *             the hub's word too)
  */
 #include <string.h>
 

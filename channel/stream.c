@@ -72,13 +72,36 @@ static bool registered_in_time(const struct channel_view *view, const struct loc
     return at > 0 && at <= lock->expiry;
 }
 
-static enum code judge_unlock(struct progress *progress, const struct channel_view *view,
-                              const struct witness *witness, const struct lock *lock)
+static enum code hold(struct progress *progress, enum code code)
 {
-    bool met = witness->length == 0 ? registered_in_time(view, lock)
-                                    : witness_meets(witness, lock->kind, &lock->condition, view->domain);
-    if (!met)
+    if (!progress->held)
+        progress->held_code = code;
+    progress->held = true;
+    return CODE_OK;
+}
+
+/* A registration that counts is in a view as soon as the view is past the expiry; until then it may be seen
+ * yet. */
+static enum code judge_registration(struct progress *progress, const struct channel_view *view,
+                                    const struct lock *lock, bool lenient)
+{
+    if (registered_in_time(view, lock))
+        return CODE_OK;
+    if (!lenient || view->now > lock->expiry || registered_at(view, lock) != 0)
         return CODE_WITNESS;
+    return hold(progress, CODE_WITNESS);
+}
+
+static enum code judge_unlock(struct progress *progress, const struct channel_view *view,
+                              const struct witness *witness, const struct lock *lock, bool lenient)
+{
+    enum code code = CODE_OK;
+    if (witness->length == 0)
+        code = judge_registration(progress, view, lock, lenient);
+    else if (!witness_meets(witness, lock->kind, &lock->condition, view->domain))
+        code = CODE_WITNESS;
+    if (code != CODE_OK)
+        return code;
     return amount_add(progress->transferred, lock->amount, &progress->transferred) ? CODE_OK
                                                                                    : CODE_TRANSFERRED;
 }
@@ -92,8 +115,7 @@ static enum code judge_expire(struct progress *progress, const struct channel_vi
         return CODE_OK;
     if (!lenient || lock->expiry - view->now >= view->reveal_margin_s)
         return CODE_NOT_EXPIRED;
-    progress->held = true;
-    return CODE_OK;
+    return hold(progress, CODE_NOT_EXPIRED);
 }
 
 static enum code judge_drop(struct progress *progress, const struct lock *lock)
@@ -110,7 +132,7 @@ static enum code judge_removal(struct progress *progress, const struct channel_v
                                bool lenient)
 {
     if (operation->type == OPERATION_UNLOCK)
-        return judge_unlock(progress, view, &operation->witness, &pending->lock);
+        return judge_unlock(progress, view, &operation->witness, &pending->lock, lenient);
     enum code code = CODE_OK;
     if (operation->type == OPERATION_EXPIRE)
         code = judge_expire(progress, view, &pending->lock, lenient);

@@ -2,13 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <utlist.h>
 
 #include "base/ensure.h"
 #include "base/log.h"
 #include "ledger/quantity.h"
 #include "ledger/send_parts.h"
 #include "ledger/transaction.h"
-#include "utlist.h"
 
 #define GAS_SPARE       50000 /* beside a quarter: the state may change before it is mined */
 #define GAS_MAX         ((uint64_t)1 << 40)

@@ -12,7 +12,7 @@ static void view_channel(const struct wallet_channel *own, struct wallet_channel
 {
     const struct channel *channel = own->channel;
     const struct settlement *settlement = &channel->settlement;
-    bool usable = wallet_channel_live(own);
+    bool usable = wallet_channel_live(own), closed = channel->funds.stage == STAGE_CLOSED;
     *out = (struct wallet_channel_view){
         .id = own->id,
         .key = channel->key,
@@ -20,7 +20,7 @@ static void view_channel(const struct wallet_channel *own, struct wallet_channel
         .closing_seen = own->closing_seen || channel->stopped,
         .synced = own->synced,
         .total = channel->funds.total,
-        .balance = clamp(channel_balance(channel, SIDE_CLIENT)),
+        .balance = closed ? amount_of(0) : clamp(channel_balance(channel, SIDE_CLIENT)),
         .available = usable ? clamp(channel_available(channel, SIDE_CLIENT)) : amount_of(0),
         .inbound = usable ? clamp(channel_available(channel, SIDE_HUB)) : amount_of(0),
         .locked = channel->streams[SIDE_CLIENT].locked,

@@ -29,7 +29,11 @@ static bool in_register_window(const struct tower *tower, const struct watch *wa
 {
     if (tower_block_time(tower) > held->lock.expiry)
         return false;
-    uint64_t margin = tower->options.register_margin_s;
+    uint64_t margin = tower->options.register_margin_s, quarter = tower->options.challenge_period_s / 4;
+    /* While a channel is being closed no update can unlock any more: there is no reason to wait until the
+     * last. */
+    if (watch->state.status == CHANNEL_CLOSING && margin < quarter)
+        margin = quarter;
     return watch->state.status == CHANNEL_CLOSED ||
            tower_time_estimate(tower) >= (held->lock.expiry > margin ? held->lock.expiry - margin : 0);
 }

@@ -106,22 +106,28 @@ static void on_health(struct evhttp_request *request, void *context)
     evbuffer_free(out);
 }
 
+/* In network order. */
+static in_port_t port_of(const struct sockaddr_storage *address)
+{
+    return address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
+                                          : ((const struct sockaddr_in *)address)->sin_port;
+}
+
 bool metrics_listen(struct shell *shell, char *message, size_t message_size)
 {
     shell->http = evhttp_new(shell->base);
     ensure(shell->http != NULL);
     struct evhttp_bound_socket *bound =
-        evhttp_bind_socket_with_handle(shell->http, "127.0.0.1", shell->settings->metrics_port);
+        evhttp_bind_socket_with_handle(shell->http, shell->settings->http_host, shell->settings->http_port);
     if (bound == NULL) {
-        snprintf(message, message_size,
-                 "metrics: cannot listen on 127.0.0.1:%u: %s (choose another --metrics-port)",
-                 shell->settings->metrics_port, strerror(errno));
+        snprintf(message, message_size, "metrics: cannot listen on %s:%u: %s (choose another --http)",
+                 shell->settings->http_host, shell->settings->http_port, strerror(errno));
         return false;
     }
-    struct sockaddr_in address;
+    struct sockaddr_storage address;
     socklen_t length = sizeof address;
     ensure(getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&address, &length) == 0);
-    shell->metrics_port = ntohs(address.sin_port);
+    shell->http_port = ntohs(port_of(&address));
     evhttp_set_allowed_methods(shell->http, EVHTTP_REQ_GET);
     evhttp_set_max_headers_size(shell->http, 8192);
     evhttp_set_max_body_size(shell->http, 0);

@@ -167,7 +167,7 @@ static bool answer_is_good(struct shell *shell, enum ledger_error error, size_t 
         return false;
     }
     if (error == LEDGER_REVERTED || length != 32) {
-        shell_fail(shell, "there is no Rill contract at %s on this ledger: check --contract and --ledger-url",
+        shell_fail(shell, "there is no Rill contract at %s on this ledger: check --contract and --ledger",
                    address_text(&shell->settings->contract, text));
         return false;
     }
@@ -180,6 +180,26 @@ static void ask_view(struct shell *shell, enum contract_function function, ledge
     contract_encode_call(&data, &(struct contract_call){.function = function});
     ledger_call(shell->ledger, NULL, data.data, data.length, answer, shell);
     buffer_free(&data);
+}
+
+/* Whole or not at all: a reader never sees half of it. */
+static bool write_ports(struct shell *shell)
+{
+    const char *path = shell->settings->port_file;
+    char temporary[4096];
+    if (path == NULL)
+        return true;
+    FILE *file = NULL;
+    if (snprintf(temporary, sizeof temporary, "%s.new", path) < (int)sizeof temporary)
+        file = fopen(temporary, "we");
+    bool good =
+        file != NULL && fprintf(file, "%u %u\n", link_server_port(shell->server), shell->http_port) > 0;
+    if (file != NULL && fclose(file) != 0)
+        good = false;
+    if (good && rename(temporary, path) == 0)
+        return true;
+    shell_fail(shell, "cannot write the port file %s: %s", path, strerror(errno));
+    return false;
 }
 
 static void start_serving(struct shell *shell)
@@ -201,9 +221,11 @@ static void start_serving(struct shell *shell)
     log_info("tower %s for contract %s on chain %" PRIu64 ", following from block %" PRIu64,
              address_text(&shell->self, self), address_text(&shell->settings->contract, contract),
              ledger_chain_id(shell->ledger), cursor);
+    if (!write_ports(shell))
+        return;
     /* One line for whoever started it: where it is. */
-    printf("rill-towerd ready: address %s listen %s:%u metrics 127.0.0.1:%u\n", self,
-           shell->settings->listen_host, link_server_port(shell->server), shell->metrics_port);
+    printf("rill-towerd ready: address %s listen %s:%u http %s:%u\n", self, shell->settings->listen_host,
+           link_server_port(shell->server), shell->settings->http_host, shell->http_port);
     fflush(stdout);
 }
 
@@ -251,7 +273,7 @@ static void recover(struct shell *shell)
     char message[256] = "the journal holds a record that this version does not understand";
     if (!journal_recover(shell->journal, visit, shell->tower) ||
         !tower_recovered(shell->tower, message, sizeof message)) {
-        shell_fail(shell, "%s: %s", settings->folder, message);
+        shell_fail(shell, "%s: %s", settings->data, message);
         return;
     }
     struct tower_figures figures = tower_figures(shell->tower);
@@ -377,9 +399,9 @@ static void on_stop(evutil_socket_t signal_number, short events, void *context)
 static bool open_disk(struct shell *shell)
 {
     char path[4096], message[512];
-    const char *folder = shell->settings->folder;
+    const char *folder = shell->settings->data;
     if (snprintf(path, sizeof path, "%s/journal", folder) >= (int)sizeof path) {
-        log_error("--folder: the path is too long");
+        log_error("--data: the path is too long");
         return false;
     }
     if (mkdir(folder, 0700) != 0 && errno != EEXIST) {

@@ -19,8 +19,10 @@ struct shell_settings {
     uint32_t confirmations;
     uint32_t poll_ms;
     uint64_t max_fee_per_gas;
-    const char *folder; /* journal/ and the TLS certificate */
-    uint16_t metrics_port;
+    const char *data; /* folder: journal/ and the TLS certificate */
+    const char *http_host;
+    uint16_t http_port;
+    const char *port_file; /* gets "PORT HTTP-PORT" once the tower serves; NULL: none */
     uint32_t connections_max;
     uint64_t register_margin_s;
     struct tower_quotas quotas;

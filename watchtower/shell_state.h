@@ -31,7 +31,7 @@ struct shell {
     struct tls_identity *identity;
     struct link_server *server;
     struct evhttp *http;
-    uint16_t metrics_port;
+    uint16_t http_port;
     struct connection *connections, *users;
     uint64_t next_connection;
     uint64_t last_appended;
@@ -65,7 +65,7 @@ void peers_free(struct shell *shell);
 
 /* ---- metrics.c ---- */
 
-/* /metrics and /healthz on loopback. False, with one line in message, if the port cannot be had. */
+/* /metrics and /healthz. False, with one line in message, if the port cannot be had. */
 bool metrics_listen(struct shell *shell, char *message, size_t message_size) MUST_USE;
 void metrics_free(struct shell *shell);
 

@@ -10,11 +10,13 @@
 #include "watchtower/shell.h"
 
 #define PASSPHRASE_BYTES_MAX 1024
+#define HOST_SIZE            256
 #define PASSPHRASE_VARIABLE  "RILL_TOWERD_PASSPHRASE"
 
 struct flags {
-    const char *listen, *ledger_url, *contract, *key_file, *passphrase_file, *folder, *log_format, *log_level;
-    uint64_t chain_id, confirmations, poll_ms, max_fee_gwei, metrics_port, connections, register_margin_s;
+    const char *listen, *ledger_url, *contract, *key_file, *passphrase_file, *data, *http, *port_file,
+        *log_format, *log_level;
+    uint64_t chain_id, confirmations, poll_ms, max_fee_gwei, connections, register_margin_s;
     uint64_t quota_users, quota_channels, quota_kib, quota_total_mib;
 };
 
@@ -22,22 +24,23 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
 {
     const struct option_row rows[] = {
         {"listen", OPTION_TEXT, &flags->listen, "127.0.0.1:9736", 0, 0, "ADDRESS:PORT",
-         "Where users connect; with port 0 the system chooses, and the first line on stdout says which."},
-        {"ledger-url", OPTION_TEXT, &flags->ledger_url, "http://127.0.0.1:8545", 0, 0, "URL",
+         "Where users connect; with port 0 the system chooses, see --port-file."},
+        {"ledger", OPTION_TEXT, &flags->ledger_url, "http://127.0.0.1:8545", 0, 0, "URL",
          "JSON-RPC of the ledger node."},
-        {"contract", OPTION_TEXT, &flags->contract, NULL, 0, 0, "ADDRESS", "The Rill contract (required)."},
+        {"contract", OPTION_TEXT, &flags->contract, "0x52696c6c00000000000000000000000000000001", 0, 0,
+         "ADDRESS", "The Rill contract; the default is the embedded ledger's."},
         {"chain-id", OPTION_NUMBER, &flags->chain_id, "0", 0, UINT64_MAX, "NUMBER",
          "The chain the node must be on; 0 takes whatever it says."},
-        {"confirmations", OPTION_NUMBER, &flags->confirmations, "12", 0, 10000, "BLOCKS",
+        {"confirmations", OPTION_NUMBER, &flags->confirmations, "3", 0, 10000, "BLOCKS",
          "How deep a block must lie before it counts for good."},
-        {"key-file", OPTION_TEXT, &flags->key_file, NULL, 0, 0, "FILE",
-         "Keystore of the tower's own key, which signs receipts and pays for gas (required)."},
+        {"key-file", OPTION_TEXT, &flags->key_file, "tower.json", 0, 0, "FILE",
+         "Keystore of the tower's own key, which signs receipts and pays for gas."},
         {"passphrase-file", OPTION_TEXT, &flags->passphrase_file, NULL, 0, 0, "FILE",
          "File whose first line is the keystore's passphrase; without it, the variable " PASSPHRASE_VARIABLE
          "."},
-        {"folder", OPTION_TEXT, &flags->folder, "rill-tower", 0, 0, "FOLDER",
+        {"data", OPTION_TEXT, &flags->data, "rill-tower", 0, 0, "FOLDER",
          "Journal and TLS certificate; made if missing."},
-        {"register-margin-s", OPTION_NUMBER, &flags->register_margin_s, "1800", 1, 1u << 30, "SECONDS",
+        {"register-margin-s", OPTION_NUMBER, &flags->register_margin_s, "60", 1, 1u << 30, "SECONDS",
          "A known witness is registered this long before its lock expires."},
         {"poll-ms", OPTION_NUMBER, &flags->poll_ms, "500", 1, 60000, "MILLISECONDS",
          "How often the node is asked for its newest block."},
@@ -53,8 +56,10 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "Memory of all appointments."},
         {"connections", OPTION_NUMBER, &flags->connections, "10000", 1, 1000000, "NUMBER",
          "Connections at once; further ones are closed."},
-        {"metrics-port", OPTION_NUMBER, &flags->metrics_port, "9746", 0, 65535, "PORT",
-         "Port on 127.0.0.1 of /metrics and /healthz; with 0 the system chooses."},
+        {"http", OPTION_TEXT, &flags->http, "127.0.0.1:9746", 0, 0, "ADDRESS:PORT",
+         "Where /metrics and /healthz are served; keep it on loopback."},
+        {"port-file", OPTION_TEXT, &flags->port_file, NULL, 0, 0, "FILE",
+         "Gets a line 'PORT HTTP-PORT' once the tower serves."},
         {"log-format", OPTION_CHOICE, &flags->log_format, "text", 0, 0, "text|json",
          "Form of the log on stderr."},
         {"log-level", OPTION_CHOICE, &flags->log_level, "info", 0, 0, "debug|info|warn|error",
@@ -65,7 +70,8 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
         .environment_prefix = "RILL_TOWERD",
         .usage = "[OPTIONS]",
         .about = "Rill's watchtower: keeps appointments of channel users and answers false closes for them.\n"
-                 "Example: rill-towerd --contract 0x… --key-file tower.json --passphrase-file tower.pass",
+                 "Example: rill-towerd --ledger http://127.0.0.1:8545 --key-file tower.json "
+                 "--passphrase-file tower.pass",
         .rows = rows,
         .row_count = ARRAY_LENGTH(rows)};
     size_t words;
@@ -118,10 +124,6 @@ static bool read_passphrase(const char *path, char out[PASSPHRASE_BYTES_MAX])
 static bool load_key(const struct flags *flags, struct secret_key *key)
 {
     char passphrase[PASSPHRASE_BYTES_MAX];
-    if (flags->key_file == NULL) {
-        log_error("--key-file is required: the keystore of the tower's own key");
-        return false;
-    }
     if (!read_passphrase(flags->passphrase_file, passphrase))
         return false;
     enum keystore_error error = keystore_load(flags->key_file, passphrase, key);
@@ -131,7 +133,8 @@ static bool load_key(const struct flags *flags, struct secret_key *key)
     return error == KEYSTORE_OK;
 }
 
-static bool settings_of(const struct flags *flags, char *host, size_t host_size, struct shell_settings *out)
+static bool settings_of(const struct flags *flags, char host[HOST_SIZE], char http_host[HOST_SIZE],
+                        struct shell_settings *out)
 {
     *out = (struct shell_settings){.listen_host = host,
                                    .ledger_url = flags->ledger_url,
@@ -139,20 +142,25 @@ static bool settings_of(const struct flags *flags, char *host, size_t host_size,
                                    .confirmations = (uint32_t)flags->confirmations,
                                    .poll_ms = (uint32_t)flags->poll_ms,
                                    .max_fee_per_gas = flags->max_fee_gwei * 1000000000u,
-                                   .folder = flags->folder,
-                                   .metrics_port = (uint16_t)flags->metrics_port,
+                                   .data = flags->data,
+                                   .http_host = http_host,
+                                   .port_file = flags->port_file,
                                    .connections_max = (uint32_t)flags->connections,
                                    .register_margin_s = flags->register_margin_s,
                                    .quotas = {.users = flags->quota_users,
                                               .channels_per_user = flags->quota_channels,
                                               .bytes_per_user = flags->quota_kib * 1024,
                                               .bytes = flags->quota_total_mib * 1024 * 1024}};
-    if (!split_listen(flags->listen, host, host_size, &out->listen_port)) {
+    if (!split_listen(flags->listen, host, HOST_SIZE, &out->listen_port)) {
         log_error("--listen %s: give ADDRESS:PORT, as in 127.0.0.1:9736", flags->listen);
         return false;
     }
-    if (flags->contract == NULL || !hex_decode(flags->contract, out->contract.bytes, 20)) {
-        log_error("--contract is required: the Rill contract's address, 0x and 40 digits");
+    if (!split_listen(flags->http, http_host, HOST_SIZE, &out->http_port)) {
+        log_error("--http %s: give ADDRESS:PORT, as in 127.0.0.1:9746", flags->http);
+        return false;
+    }
+    if (!hex_decode(flags->contract, out->contract.bytes, 20)) {
+        log_error("--contract %s: give the Rill contract's address, 0x and 40 digits", flags->contract);
         return false;
     }
     return true;
@@ -161,7 +169,7 @@ static bool settings_of(const struct flags *flags, char *host, size_t host_size,
 int main(int argc, char **argv)
 {
     struct flags flags = {0};
-    char host[256];
+    char host[HOST_SIZE], http_host[HOST_SIZE];
     struct shell_settings settings;
     switch (read_flags(&flags, argc, argv)) {
     case OPTIONS_DONE:
@@ -174,7 +182,7 @@ int main(int argc, char **argv)
     enum log_level level;
     ensure(log_level_parse(flags.log_level, &level));
     log_setup("rill-towerd", level, strcmp(flags.log_format, "json") == 0);
-    if (!settings_of(&flags, host, sizeof host, &settings))
+    if (!settings_of(&flags, host, http_host, &settings))
         return 2;
     if (!load_key(&flags, &settings.key))
         return 1;

@@ -14,6 +14,8 @@ void chain_close(struct chain *chain)
     if (chain == NULL)
         return;
     journal_close(chain->journal);
+    for (size_t i = 0; i < CHAIN_PAST_MAX; i++)
+        state_past_free(chain->past[i]);
     state_free(chain->state);
     history_free(chain->history);
     mempool_free(chain->mempool);
@@ -72,15 +74,32 @@ uint64_t chain_pending_nonce(const struct chain *chain, const struct address *ad
     return nonce;
 }
 
+bool chain_enter(struct chain *chain, uint64_t number, size_t *mark)
+{
+    uint64_t head = history_head(chain->history)->number;
+    if (number > head || head - number > chain->past_count)
+        return false;
+    *mark = state_mark(chain->state);
+    for (uint64_t undone = head; undone > number; undone--)
+        state_rewind(chain->state, chain->past[undone % CHAIN_PAST_MAX]);
+    return true;
+}
+
+void chain_leave(struct chain *chain, size_t mark)
+{
+    state_revert(chain->state, mark);
+}
+
 enum message_result chain_call(struct chain *chain, const struct address *caller, const struct address *to,
-                               unsigned_wide value, const uint8_t *data, size_t length, struct buffer *output)
+                               unsigned_wide value, uint64_t time, const uint8_t *data, size_t length,
+                               struct buffer *output)
 {
     struct logs logs = {0};
     struct execution execution = {.state = chain->state,
                                   .config = &chain->config,
                                   .caller = *caller,
                                   .value = value,
-                                  .time = chain_next_time(chain),
+                                  .time = time,
                                   .logs = &logs};
     size_t mark = state_mark(chain->state);
     enum message_result result = message_execute(&execution, to, data, length, output);
@@ -162,6 +181,15 @@ static void clock_put(const struct chain *chain, struct buffer *batch)
     record_put(batch, RECORD_CLOCK, NULL, 0, value, sizeof(value));
 }
 
+static void past_keep(struct chain *chain, uint64_t number, struct state_past *past)
+{
+    struct state_past **place = &chain->past[number % CHAIN_PAST_MAX];
+    state_past_free(*place);
+    *place = past;
+    if (chain->past_count < CHAIN_PAST_MAX)
+        chain->past_count++;
+}
+
 void chain_persist_block(struct chain *chain, struct block *block, struct buffer *batch)
 {
     uint8_t key[8];
@@ -169,7 +197,7 @@ void chain_persist_block(struct chain *chain, struct block *block, struct buffer
     bool is_first = block->number == 0;
     buffer_append(&changes, is_first ? &HASH_ZERO : &history_head(chain->history)->state_root,
                   sizeof(struct hash));
-    state_commit(chain->state, &changes);
+    past_keep(chain, block->number, state_commit(chain->state, &changes));
     block->state_root = keccak256(changes.data, changes.length);
     block_seal(block);
     buffer_append(batch, changes.data + sizeof(struct hash), changes.length - sizeof(struct hash));

@@ -17,6 +17,7 @@
 
 #define CHAIN_FORMAT_VERSION 1 /* of the journal's records */
 #define CHAIN_HISTORY_MIN    256
+#define CHAIN_PAST_MAX       128 /* blocks back to which the state can be asked for; not across a restart */
 #define CHAIN_TIME_MAX       253402300800ull /* the year 10000: no sum with a time overflows below it */
 
 /* Fixed at the first start. When opened, a value that says "any" takes what is stored, and the default in a
@@ -64,9 +65,14 @@ uint64_t chain_pending_nonce(const struct chain *chain, const struct address *ad
 /* Sums everything up; NULL or what is wrong. */
 const char *chain_audit(const struct chain *chain);
 
-/* Executes a message as the next block would, and forgets it. */
+/* Goes back to the state after a block, to look at it and call in it; chain_leave must follow before anything
+ * changes. False: that state is not kept. *mark is for chain_leave. */
+bool chain_enter(struct chain *chain, uint64_t number, size_t *mark) MUST_USE;
+void chain_leave(struct chain *chain, size_t mark);
+
+/* Executes a message in the state entered, or else the newest, and forgets it. */
 enum message_result chain_call(struct chain *chain, const struct address *caller, const struct address *to,
-                               unsigned_wide value, const uint8_t *data, size_t length,
+                               unsigned_wide value, uint64_t time, const uint8_t *data, size_t length,
                                struct buffer *output);
 /* What the transaction (to, data) needs as its gas limit. */
 uint64_t chain_gas(const struct chain *chain, const struct transaction *transaction);

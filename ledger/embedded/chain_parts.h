@@ -17,6 +17,10 @@ struct chain {
     int64_t time_offset; /* block time less the machine's, s */
     bool has_next_time;  /* chain_set_next_time was called since the newest block */
     uint64_t next_time;
+    /* What the newest blocks replaced in the state: block n's at n modulo the length; only those of
+     * past_count blocks up to the newest are there. */
+    struct state_past *past[CHAIN_PAST_MAX];
+    uint64_t past_count;
     char refusal[256];
 };
 

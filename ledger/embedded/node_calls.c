@@ -11,57 +11,71 @@ static const char contract_code[] = "\xferill-hub";
 static const char factory_code[] = "\xferill-token-factory";
 static const char token_code[] = "\xferill-token";
 
-/* True if the parameter names the newest block: the only one whose state is kept. */
-static bool is_newest(const struct node *node, const json_t *which, struct failure *failure)
+/* Goes to the state that the parameter names; state_leave must follow. False: failure is filled. *number gets
+ * the block. */
+static bool state_enter(struct node *node, const json_t *which, uint64_t *number, size_t *mark,
+                        struct failure *failure)
 {
     const struct history *history = chain_history(node->chain);
-    const struct block *head = history_head(history);
-    uint64_t number;
     struct hash hash;
     if (json_is_object(which) && hash_of_json(json_object_get(which, "blockHash"), &hash)) {
         const struct block *block = history_block_by_hash(history, &hash);
-        number = block == NULL ? UINT64_MAX : block->number;
+        *number = block == NULL ? UINT64_MAX : block->number;
     } else if (!block_number_of(node, json_is_object(which) ? json_object_get(which, "blockNumber") : which,
-                                &number, failure)) {
+                                number, failure)) {
         return false;
     }
-    if (number > head->number)
+    if (*number > history_head(history)->number)
         fail(failure, FAILURE_SERVER, "block not found");
-    else if (number < head->number)
+    else if (chain_enter(node->chain, *number, mark))
+        return true;
+    else
         fail(failure, FAILURE_SERVER, "state of old blocks is not kept: ask for \"latest\"");
-    return number == head->number;
+    return false;
+}
+
+/* What eth_getBalance and its like begin with: an address, and a state to look at. */
+static bool account_enter(struct node *node, const json_t *params, struct address *address, size_t *mark,
+                          struct failure *failure)
+{
+    uint64_t number;
+    if (address_of_json(parameter(params, 0), address))
+        return state_enter(node, parameter(params, 1), &number, mark, failure);
+    fail(failure, FAILURE_PARAMS, "the first parameter must be an address");
+    return false;
 }
 
 json_t *eth_get_balance(struct node *node, const json_t *params, struct failure *failure)
 {
     struct address address;
-    if (!address_of_json(parameter(params, 0), &address))
-        return fail(failure, FAILURE_PARAMS, "the first parameter must be an address");
-    if (!is_newest(node, parameter(params, 1), failure))
+    size_t mark;
+    if (!account_enter(node, params, &address, &mark, failure))
         return NULL;
-    return number_json(account_load(chain_state(node->chain), &address).balance);
+    json_t *balance = number_json(account_load(chain_state(node->chain), &address).balance);
+    chain_leave(node->chain, mark);
+    return balance;
 }
 
 json_t *eth_get_transaction_count(struct node *node, const json_t *params, struct failure *failure)
 {
     struct address address;
+    size_t mark;
     const char *tag = json_string_value(parameter(params, 1));
-    if (!address_of_json(parameter(params, 0), &address))
-        return fail(failure, FAILURE_PARAMS, "the first parameter must be an address");
-    if (!is_newest(node, parameter(params, 1), failure))
+    if (!account_enter(node, params, &address, &mark, failure))
         return NULL;
-    if (tag != NULL && strcmp(tag, "pending") == 0)
-        return quantity_of(chain_pending_nonce(node->chain, &address));
-    return quantity_of(account_load(chain_state(node->chain), &address).nonce);
+    bool is_pending = tag != NULL && strcmp(tag, "pending") == 0;
+    json_t *count = quantity_of(is_pending ? chain_pending_nonce(node->chain, &address)
+                                           : account_load(chain_state(node->chain), &address).nonce);
+    chain_leave(node->chain, mark);
+    return count;
 }
 
 json_t *eth_get_code(struct node *node, const json_t *params, struct failure *failure)
 {
     struct address address;
+    size_t mark;
     const struct contract_config *config = chain_config(node->chain);
-    if (!address_of_json(parameter(params, 0), &address))
-        return fail(failure, FAILURE_PARAMS, "the first parameter must be an address");
-    if (!is_newest(node, parameter(params, 1), failure))
+    if (!account_enter(node, params, &address, &mark, failure))
         return NULL;
     const char *code = "";
     if (address_equal(&address, &config->domain.contract))
@@ -70,6 +84,7 @@ json_t *eth_get_code(struct node *node, const json_t *params, struct failure *fa
         code = factory_code;
     else if (token_exists(chain_state(node->chain), &address))
         code = token_code;
+    chain_leave(node->chain, mark);
     return hex_of(code, strlen(code));
 }
 
@@ -117,11 +132,17 @@ static void fail_reverted(const struct node *node, const struct message *message
     failure->data = hex_of(output->data, output->length);
 }
 
-/* Runs the message. Returns true if it succeeds; else the failure is filled. */
-static bool message_run(struct node *node, const struct message *message, struct buffer *output,
-                        struct failure *failure)
+/* Runs the message in the state after a block. Returns true if it succeeds; else the failure is filled. */
+static bool message_run(struct node *node, const struct message *message, uint64_t number,
+                        struct buffer *output, struct failure *failure)
 {
-    switch (chain_call(node->chain, &message->from, &message->to, message->value, message->data.data,
+    /* In the newest state it is as the next block would have it, so that what is good now is said to be good
+     * now. */
+    const struct history *history = chain_history(node->chain);
+    bool is_newest = number == history_head(history)->number;
+    const struct block *block = history_block(history, number);
+    uint64_t time = is_newest || block == NULL ? chain_next_time(node->chain) : block->time;
+    switch (chain_call(node->chain, &message->from, &message->to, message->value, time, message->data.data,
                        message->data.length, output)) {
     case MESSAGE_OK:
         return true;
@@ -144,10 +165,12 @@ static json_t *eth_call_or_estimate(struct node *node, const json_t *params, boo
     struct message message;
     struct buffer output = {0};
     json_t *result = NULL;
-    if (!is_newest(node, parameter(params, 1), failure))
+    uint64_t number;
+    size_t mark;
+    if (!state_enter(node, parameter(params, 1), &number, &mark, failure))
         return NULL;
     if (message_read(parameter(params, 0), &message, failure) &&
-        message_run(node, &message, &output, failure)) {
+        message_run(node, &message, number, &output, failure)) {
         struct transaction transaction = {
             .to = message.to, .data = message.data.data, .data_length = message.data.length};
         uint64_t gas = chain_gas(node->chain, &transaction);
@@ -158,6 +181,7 @@ static json_t *eth_call_or_estimate(struct node *node, const json_t *params, boo
         else
             result = quantity_of(gas);
     }
+    chain_leave(node->chain, mark);
     buffer_free(&output);
     buffer_free(&message.data);
     return result;

@@ -4,7 +4,9 @@
  * that a revert, an eth_call and the journal each need one mechanism:
  *
  *     state_put ──▶ changed ──state_revert(mark)──▶ as at the mark        a revert, an eth_call, an estimate
- *                      └─────state_commit(batch)──▶ one record per changed key (base/record.h), newest value
+ *                      └─────state_commit(batch)──▶ one record per changed key (base/record.h), newest value,
+ *                                                   and a state_past, with which state_rewind goes back
+ * before it
  *
  * A key is the record's type and up to STATE_KEY_MAX bytes; records.h says which types there are and what
  * they hold.
@@ -32,9 +34,16 @@ void state_put(struct state *state, uint8_t type, const void *key, size_t key_le
 /* Where the state stands now, for state_revert. Valid until the state goes back before it or is committed. */
 size_t state_mark(const struct state *state);
 void state_revert(struct state *state, size_t mark);
-/* Appends a record for every key changed since the last commit, in the order they first changed, and forgets
- * how to go back. */
-void state_commit(struct state *state, struct buffer *batch);
+/* The values that one commit replaced. */
+struct state_past;
+void state_past_free(struct state_past *past); /* NULL is allowed */
+
+/* Appends a record for every key changed since the last commit, in the order they first changed. Returns what
+ * was before, for the caller to keep or free. */
+struct state_past *state_commit(struct state *state, struct buffer *batch) MUST_USE;
+/* Puts back what a commit replaced: a change as any other, so state_revert to a mark from before undoes it.
+ * Commits are gone through newest first, without a gap. */
+void state_rewind(struct state *state, const struct state_past *past);
 /* A record that was read back: as state_put, committed already. Nothing may be uncommitted. */
 void state_restore(struct state *state, const struct record *record);
 

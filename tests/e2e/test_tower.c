@@ -172,13 +172,25 @@ static void turn(struct stage *stage)
     event_base_loop(stage->base, EVLOOP_ONCE);
 }
 
+/* The folder goes when the test ends, so what the tower said is shown. */
+static void fail_with_log(const struct stage *stage, const char *what)
+{
+    char text[8192] = "";
+    FILE *file = fopen(stage->tower_log, "r");
+    if (file != NULL) {
+        text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        fclose(file);
+    }
+    fail_msg("in vain: %s. The tower says:\n%s", what, text);
+}
+
 /* Lets blocks of a second go by until it holds. */
 static void until(struct stage *stage, bool (*holds)(struct stage *), const char *what)
 {
     uint64_t end_us = clock_monotonic_us() + PATIENCE_MS * 1000ull;
     while (!holds(stage)) {
         if (clock_monotonic_us() > end_us)
-            fail_msg("in vain: %s (see %s)", what, stage->tower_log);
+            fail_with_log(stage, what);
         advance(stage, 1);
         turn(stage);
     }
@@ -256,13 +268,13 @@ static void tower_start(struct stage *stage)
     const char *const argv[] = {process_path("rill-towerd", path, sizeof path),
                                 "--contract",
                                 stage->contract_text,
-                                "--ledger-url",
+                                "--ledger",
                                 stage->url,
                                 "--key-file",
                                 stage->key_file,
                                 "--passphrase-file",
                                 stage->passphrase_file,
-                                "--folder",
+                                "--data",
                                 stage->tower_folder,
                                 "--confirmations",
                                 "1",
@@ -270,15 +282,15 @@ static void tower_start(struct stage *stage)
                                 "20",
                                 "--listen",
                                 "127.0.0.1:0",
-                                "--metrics-port",
-                                "0",
+                                "--http",
+                                "127.0.0.1:0",
                                 NULL};
     assert_true(process_start(&stage->towerd, argv, stage->tower_log));
     if (!process_line(&stage->towerd, "rill-towerd ready", line, sizeof line, PATIENCE_MS))
-        fail_msg("the tower did not start: see %s", stage->tower_log);
+        fail_with_log(stage, "the tower's start");
     unsigned port, metrics_port;
     char address[64];
-    assert_int_equal(sscanf(line, "rill-towerd ready: address %63s listen %63[^:]:%u metrics %63[^:]:%u",
+    assert_int_equal(sscanf(line, "rill-towerd ready: address %63s listen %63[^:]:%u http %63[^:]:%u",
                             address, listen, &port, metrics, &metrics_port),
                      5);
     stage->tower_port = (uint16_t)port;
@@ -565,41 +577,46 @@ static void expect_refusal(struct stage *stage, const char *const argv[], int co
 static void test_what_cannot_run_says_why(void **state)
 {
     struct stage *stage = *state;
-    char path[256], other[128], wrong[160], metrics[16];
+    char path[256], other[128], wrong[160], metrics[32];
     stage->key.salt++;
     tower_start(stage);
     process_path("rill-towerd", path, sizeof path);
     snprintf(other, sizeof other, "%s/other", stage->folder);
     snprintf(wrong, sizeof wrong, "%s/wrong.pass", stage->folder);
-    snprintf(metrics, sizeof metrics, "%u", stage->metrics_port);
+    snprintf(metrics, sizeof metrics, "127.0.0.1:%u", stage->metrics_port);
     write_file(wrong, "not it\n");
 #define COMMON                                                                                               \
-    path, "--ledger-url", stage->url, "--key-file", stage->key_file, "--listen", "127.0.0.1:0", "--contract"
-    const char *const locked[] = {
-        COMMON,     stage->contract_text, "--passphrase-file", stage->passphrase_file,
-        "--folder", stage->tower_folder,  "--metrics-port",    "0",
-        NULL};
+    path, "--ledger", stage->url, "--key-file", stage->key_file, "--listen", "127.0.0.1:0", "--contract"
+    const char *const locked[] = {COMMON,
+                                  stage->contract_text,
+                                  "--passphrase-file",
+                                  stage->passphrase_file,
+                                  "--data",
+                                  stage->tower_folder,
+                                  "--http",
+                                  "127.0.0.1:0",
+                                  NULL};
     expect_refusal(stage, locked, 1, "journal");
     const char *const passphrase[] = {
-        COMMON, stage->contract_text, "--passphrase-file", wrong, "--folder", other, NULL};
+        COMMON, stage->contract_text, "--passphrase-file", wrong, "--data", other, NULL};
     expect_refusal(stage, passphrase, 1, "passphrase");
     const char *const contract[] = {COMMON,
                                     "0x00000000000000000000000000000000000000ff",
                                     "--passphrase-file",
                                     stage->passphrase_file,
-                                    "--folder",
+                                    "--data",
                                     other,
-                                    "--metrics-port",
-                                    "0",
+                                    "--http",
+                                    "127.0.0.1:0",
                                     NULL};
     expect_refusal(stage, contract, 1, "no Rill contract");
     const char *const port[] = {COMMON,
                                 stage->contract_text,
                                 "--passphrase-file",
                                 stage->passphrase_file,
-                                "--folder",
+                                "--data",
                                 other,
-                                "--metrics-port",
+                                "--http",
                                 metrics,
                                 NULL};
     expect_refusal(stage, port, 1, "cannot listen");

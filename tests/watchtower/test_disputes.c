@@ -357,6 +357,21 @@ static void test_a_known_witness_is_registered_near_expiry(void **state)
     assert_int_equal(tower_figures(world->tower).appointments, 1);
 }
 
+static void test_while_closing_a_witness_is_registered_earlier(void **state)
+{
+    struct world *world = *state;
+    uint64_t expiry = START + 5000;
+    struct lock lock = lock_of(1, 30, expiry);
+    struct balance_proof held = proof_of(7, 90, &lock, 1);
+    struct witness witness = secret_of(1);
+    world_appoint(world, SIDE_HUB, &held, &lock, 1, &witness);
+    world_close(world, false, &held, &NO_PROOF);
+    world_block_at(world, expiry - PERIOD / 4 - 1);
+    expect_silence(world);
+    world_block(world, 1);
+    (void)world_take(world, CONTRACT_REGISTER_SECRET);
+}
+
 static void test_a_registered_witness_costs_nothing(void **state)
 {
     struct world *world = *state;
@@ -615,6 +630,7 @@ int main(void)
         TEST(test_old_locks_of_the_user_are_voided),
         TEST(test_locks_that_were_not_dropped_stay),
         TEST(test_a_known_witness_is_registered_near_expiry),
+        TEST(test_while_closing_a_witness_is_registered_earlier),
         TEST(test_a_registered_witness_costs_nothing),
         TEST(test_an_attestation_is_registered),
         TEST(test_known_witness_is_registered_and_unlocked_after_the_finish),
