@@ -5,6 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
 
 # Each folder and what it links against: architecture.md's table.
 FOLDERS := base crypto wire channel store ledger ledger/embedded settlement hub watchtower wallet bench
@@ -24,7 +25,8 @@ USES_bench           := wallet watchtower hub settlement ledger/embedded ledger 
 USES_vectors         := ledger/embedded ledger store channel wire crypto base
 
 PROGRAMS := rill-hubd:hub/hubd_main.c rill-ledgerd:ledger/embedded/ledgerd_main.c \
-            rill-towerd:watchtower/towerd_main.c rill:wallet/rill_main.c rill-bench:bench/bench_main.c
+            rill-towerd:watchtower/towerd_main.c rill:wallet/rill_main.c rill-bench:bench/bench_main.c \
+            rill-demo:bench/demo_main.c
 
 PACKAGES := libsecp256k1 nettle libcrypto libssl libevent libevent_openssl msgpack jansson
 CC       ?= gcc
@@ -50,17 +52,36 @@ include scripts/targets.mk
 
 $(eval $(call build,release,$(RELEASE),$(HARDEN)))
 $(eval $(call build,debug,$(DEBUG),))
+$(eval $(call build,clang,-O1,))
 $(foreach f,$(BUILT),$(eval $(call library,release,$(f)))$(eval $(call library,debug,$(f))))
 $(foreach t,$(TESTS),$(eval $(call test,$(t),$(patsubst tests/%/,%,$(dir $(t))))))
 
 BINS := $(foreach p,$(PROGRAMS),$(if $(wildcard $(lastword $(subst :, ,$(p)))),bin/$(firstword $(subst :, ,$(p)))))
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(firstword $(subst :, ,$(p))),$(basename $(lastword $(subst :, ,$(p)))),$(patsubst %/,%,$(dir $(lastword $(subst :, ,$(p))))))))
 
-.PHONY: all setup tests check check-layers check-style check-vectors format demo clean help
-all: $(BINS) ## build the programs into bin/
+# `make check` and `make demo` each work as the only command on a fresh machine. What pkg-config says above is
+# asked when make starts, so after an installation the work is done by a make that starts anew.
+AGAIN := @$(MAKE) --no-print-directory
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
+.PHONY: all setup programs debug-programs tests check demo check-layers check-style check-vectors check-clang \
+        format clean help
+all: setup ## build the programs into bin/
+	$(AGAIN) $(PARALLEL) programs
+
+check: setup ## every test; the last line is 'N passed, N failed'
+	@scripts/run-tests
+
+demo: setup ## a market day, end to end, with the real programs; figures in build/demo.json
+	$(AGAIN) $(PARALLEL) programs
+	@bin/rill-demo
 
 setup: ## install what is missing (Debian packages)
 	@scripts/setup
+
+programs: $(BINS)
+
+debug-programs: $(BINS:bin/%=build/debug/bin/%) ## build the programs with sanitizers into build/debug/bin/
 
 tests: $(TESTS:%=build/debug/%) ## build every test program
 
@@ -73,8 +94,12 @@ check-layers: ## hold the includes against the table of docs/architecture.md
 check-style: check-layers ## clang-format, layers, banned calls
 	@scripts/check-style
 
+check-clang: ## compile everything with clang too, its warnings as errors (clang is not among setup's packages)
+	$(AGAIN) $(PARALLEL) CC=clang $(patsubst %.c,build/clang/%.o,$(SOURCES) $(wildcard $(MAINS)) \
+		$(TESTS:%=%.c) $(TEST_AID) $(SECTIONS))
+
 format: ## rewrite the sources as .clang-format says
-	@clang-format -i $$(git ls-files '*.c' '*.h')
+	@find $(sort $(foreach f,$(FOLDERS),$(firstword $(subst /, ,$(f))))) include tests -name '*.[ch]' | xargs clang-format-14 -i
 
 clean: ## remove everything that was built
 	rm -rf build bin

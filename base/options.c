@@ -260,11 +260,12 @@ static enum options_result read_config_line(const struct options *options, const
 static enum options_result read_config_lines(const struct options *options, const char *path, char *text)
 {
     bool *seen = xcalloc(options->row_count, sizeof(*seen));
-    char *place = xmalloc(strlen(path) + 32);
+    size_t place_size = strlen(path) + 32;
+    char *place = xmalloc(place_size);
     enum options_result result = OPTIONS_RUN;
     for (unsigned number = 1; text != NULL && result == OPTIONS_RUN; number++) {
         char *line = strsep(&text, "\n");
-        sprintf(place, "%s:%u: ", path, number);
+        snprintf(place, place_size, "%s:%u: ", path, number);
         result = read_config_line(options, place, line, seen);
     }
     free(place);

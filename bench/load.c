@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/log.h"
 
 #define SETUP_TIMEOUT_S 60
 #define DRAIN_TIMEOUT_S 30
@@ -33,7 +34,7 @@ struct load {
     struct bench_client *clients;
     uint64_t random, started_us, ended_us, deadline_us;
     uint32_t able, in_flight;
-    bool running, drawing, gave_up;
+    bool running, drawing, draining, gave_up;
     uint32_t *latency_us;
     uint64_t paid, failed, fees, latency_capacity;
     struct event *watchdog, *progress;
@@ -136,7 +137,8 @@ static void on_failed(void *context, struct rill_wallet *wallet, const struct ri
     struct bench_client *client = context;
     (void)wallet;
     (void)land(client, payment);
-    client->load->failed++;
+    if (client->load->failed++ == 0)
+        log_warn("a payment failed with %s: %s", rill_code_name(payment->code), rill_code_text(payment->code));
     keep_paying(client);
 }
 
@@ -202,8 +204,9 @@ static void on_watchdog(evutil_socket_t descriptor, short what, void *context)
     (void)what;
     struct load *load = context;
     char line[512];
-    if (load->running && load->drawing) {
+    if (load->running && !load->draining) {
         load->drawing = false; /* the time is over; the last ones come in */
+        load->draining = true;
         const struct timeval drain = {DRAIN_TIMEOUT_S, 0};
         event_add(load->watchdog, &drain);
         if (load->in_flight == 0)

@@ -21,6 +21,7 @@ static void write_want(const struct hub_channel *channel, struct buffer *batch)
     buffer_u8(batch, HUB_RECORD_VERSION);
     buffer_u64(batch, channel->payout_wanted.units);
     buffer_u64(batch, channel->inbound_wanted.units);
+    buffer_u64(batch, channel->room_floor.units);
     buffer_u8(batch, channel->close_wanted);
     record_end(batch, mark);
 }
@@ -188,13 +189,14 @@ static bool read_want(struct engine *engine, const struct record *record)
     if (channel == NULL)
         return record->gone;
     struct reader reader = reader_of(record->value, record->value_length);
-    channel->payout_wanted = channel->inbound_wanted = amount_of(0);
+    channel->payout_wanted = channel->inbound_wanted = channel->room_floor = amount_of(0);
     channel->close_wanted = false;
     if (record->gone)
         return true;
     bool known = reader_u8(&reader) == HUB_RECORD_VERSION;
     channel->payout_wanted.units = reader_u64(&reader);
     channel->inbound_wanted.units = reader_u64(&reader);
+    channel->room_floor.units = reader_u64(&reader);
     channel->close_wanted = reader_u8(&reader) != 0;
     return known && reader_done(&reader);
 }

@@ -59,6 +59,8 @@ struct hub_channel {
     uint32_t held_count;
     /* settlement */
     struct amount payout_wanted, inbound_wanted, fund_planned;
+    struct amount
+        room_floor; /* what the hub once gave this client to receive with: kept up, never called idle */
     bool close_wanted, want_dirty;
     struct amount passed_on; /* to this client since the last batch: the demand for room */
     /* watchtower */
@@ -99,7 +101,7 @@ struct batch_report {
     bool dirty;
 };
 
-enum settle_phase { SETTLE_IDLE, SETTLE_COLLECTING, SETTLE_SUBMITTED };
+enum settle_phase { SETTLE_IDLE, SETTLE_COLLECTING, SETTLE_SUBMITTED, SETTLE_FOLLOWING };
 
 struct frame_mark {
     uint64_t peer;
@@ -152,6 +154,7 @@ struct engine {
     struct pool pools[ASSETS_MAX];
     size_t pool_count;
     enum settle_phase settle_phase;
+    uint64_t settle_block; /* FOLLOWING: the batch's block, not confirmed in the own view yet */
     uint64_t settle_deadline_ms, settle_next_ms;
     bool settle_again, settle_asked;
     size_t settle_unsigned;

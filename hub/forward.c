@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/log.h"
 #include "hub/engine_state.h"
 
 /* ---- what is due to a channel ---- */
@@ -119,6 +120,7 @@ static bool payee_refused(struct engine *engine, struct payment *payment, enum c
 {
     if (code == CODE_LIMIT && !payment->is_locked)
         return false;
+    log_debug("a payee's leg was refused: %s", code_name(code));
     enum code why = code == CODE_STATUS ? CODE_PAYEE : code == CODE_LIMIT ? CODE_LIMIT : CODE_ROOM;
     if (payment->is_locked)
         payment_fail(engine, payment, why);

@@ -56,6 +56,8 @@ static void event_funded(struct engine *engine, struct hub_channel *channel,
         engine->building.funds++;
         engine->building.funded_units += event->hub_amount.units;
         channel->inbound_wanted = amount_of(0);
+        if (amount_compare(event->hub_amount, channel->room_floor) > 0)
+            channel->room_floor = event->hub_amount;
         channel->want_dirty = true;
     }
 }

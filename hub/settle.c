@@ -1,7 +1,8 @@
 /* Netted batches: what is asked for, planned (settlement/plan.h), signed by clients, sent and followed
  * (section 8).
  *
- *     IDLE ─engine_settle─▶ COLLECTING ─all signed, or time is up─▶ SUBMITTED ─mined, or refused─▶ IDLE
+ *     IDLE ─engine_settle─▶ COLLECTING ─all signed, or time is up─▶ SUBMITTED ─mined─▶ FOLLOWING ─own view
+ * has it─▶ IDLE └─ refused ─▶ IDLE
  *
  * Nothing of this is lost by a crash: a settlement under way is part of its channel's record, and a signed
  * one joins the next batch until the ledger shows it settled or its deadline has passed. The contract takes
@@ -137,12 +138,16 @@ static uint64_t clamp_units(wide value)
     return value < 0 ? 0 : value >= (wide)AMOUNT_LIMIT ? AMOUNT_LIMIT - 1 : (uint64_t)value;
 }
 
-/* A channel should have room for what its client asked for, and for as much as came to it since the last
- * batch. */
+static struct amount larger(struct amount a, struct amount b)
+{
+    return amount_compare(a, b) > 0 ? a : b;
+}
+
+/* A channel should have the room that its client asked for or was once given, and at least as much as came to
+ * it since the last batch. */
 static struct amount target_of(const struct hub_channel *channel)
 {
-    return amount_compare(channel->inbound_wanted, channel->passed_on) > 0 ? channel->inbound_wanted
-                                                                           : channel->passed_on;
+    return larger(larger(channel->inbound_wanted, channel->room_floor), channel->passed_on);
 }
 
 static bool may_close(struct hub_channel *channel)
@@ -412,7 +417,10 @@ void engine_call_done(struct engine *engine, enum engine_call call, uint64_t ref
             log_info("transaction not needed or refused: %s", ledger_error_text(error));
         return;
     }
-    engine->settle_phase = SETTLE_IDLE;
+    /* The next plan must not be made on a view that does not know of this batch. */
+    bool unseen = error == LEDGER_OK && receipt != NULL && receipt->block > engine->head.confirmed_number;
+    engine->settle_phase = unseen ? SETTLE_FOLLOWING : SETTLE_IDLE;
+    engine->settle_block = unseen ? receipt->block : 0;
     if (error != LEDGER_OK)
         log_warn("the batch was not settled: %s; what was signed joins the next one",
                  ledger_error_text(error));
@@ -426,7 +434,7 @@ void engine_call_done(struct engine *engine, enum engine_call call, uint64_t ref
         engine->last_settle_transaction = receipt->transaction;
         engine->last_settle_gas = receipt->gas_used;
     }
-    if (engine->settle_again)
+    if (engine->settle_again && !unseen)
         plan_soon(engine, 0);
 }
 
@@ -514,6 +522,11 @@ void settle_timeouts(struct engine *engine)
 /* Settlements whose deadline has passed on the ledger without them: dead, and said so. */
 void settle_expire(struct engine *engine)
 {
+    if (engine->settle_phase == SETTLE_FOLLOWING && engine->head.confirmed_number >= engine->settle_block) {
+        engine->settle_phase = SETTLE_IDLE;
+        if (engine->settle_again)
+            plan_soon(engine, 0);
+    }
     if (engine->head.confirmed_time < engine->settle_expire_time)
         return;
     engine->settle_expire_time = engine->head.confirmed_time + 1;

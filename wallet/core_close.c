@@ -32,7 +32,7 @@ enum code wallet_dispute(struct wallet_core *core, const struct hash *channel)
     struct wallet_channel *own = wallet_channel_by_id(core, channel);
     if (own == NULL)
         return CODE_CHANNEL;
-    if (own->channel->funds.stage != STAGE_OPEN || own->closing_seen)
+    if (own->channel->funds.stage != STAGE_OPEN || own->closing_seen || own->channel->stopped)
         return CODE_STATUS;
     own->dispute = true;
     own->book_dirty = true;

@@ -294,6 +294,8 @@ static inline struct sent forge_one(struct pair *pair, enum side from, struct op
 static inline void snapshot(struct channel *channel, struct buffer *out)
 {
     buffer_clear(out);
+    channel_write(channel, out); /* the places that became empty, once */
+    buffer_clear(out);
     channel_write_all(channel);
     channel_write(channel, out);
 }

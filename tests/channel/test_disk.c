@@ -1,6 +1,6 @@
 /* Records: what is written is read back bit for bit, at every step and from any journal; what is damaged is
  * refused. */
-#include "tests/channel/pair.h"
+#include "tests/channel/two_sides.h"
 
 #define LATER (PAIR_START + 900)
 

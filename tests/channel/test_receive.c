@@ -1,5 +1,5 @@
 /* The peer's stream: one test per rule and code; whatever is refused or held changes nothing at all. */
-#include "tests/channel/pair.h"
+#include "tests/channel/two_sides.h"
 
 #define LATER (PAIR_START + 900)
 
@@ -217,9 +217,12 @@ static void test_witness(void **state)
     struct operation unlock = op_unlock(1, 2);
     craft(SIDE_CLIENT, &unlock, 1);
     assert_refused(&pair, SIDE_HUB, &sent, CODE_WITNESS, 0);
-    unlock.witness.length = 0;
+    unlock.witness.length = 0; /* "registered on the ledger" */
     craft(SIDE_CLIENT, &unlock, 1);
+    pair.now = LATER + 1; /* no registration in time can come to light any more */
     assert_refused(&pair, SIDE_HUB, &sent, CODE_WITNESS, 0);
+    pair.now = LATER;
+    assert_held(&pair, SIDE_HUB, &sent);
     pair_register(&pair, 1, LATER + 1);
     assert_refused(&pair, SIDE_HUB, &sent, CODE_WITNESS, 0);
     pair.registry[0].time = LATER;

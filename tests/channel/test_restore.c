@@ -1,6 +1,6 @@
 /* A wallet that lost its disk, wholly or back to an old copy, takes what the hub shows and checks all of it.
  */
-#include "tests/channel/pair.h"
+#include "tests/channel/two_sides.h"
 
 #define LATER (PAIR_START + 900)
 

@@ -1,5 +1,5 @@
 /* The own stream: drafting, signing, keeping, FAIL and REVOKE from the peer. */
-#include "tests/channel/pair.h"
+#include "tests/channel/two_sides.h"
 
 #define LATER (PAIR_START + 900)
 

@@ -176,6 +176,11 @@ static void assert_channel(const struct world *world, const struct channel_key *
     assert_int_equal(channel.status, status);
 }
 
+static void assert_address(struct address got, const struct address *expected)
+{
+    assert_memory_equal(got.bytes, expected->bytes, sizeof(got.bytes));
+}
+
 /* ---- making ---- */
 
 static void world_issue(struct world *world, const struct address *token, struct uint256 supply)

@@ -1,0 +1,334 @@
+/* Closes on the ledger from the wallet's side (protocol.md, section 7). */
+#include "wallet_world.h"
+
+/* Answers the newest question about the channel with its state. */
+static void answer_channel(struct world *world, uint8_t status)
+{
+    assert_true(world->ask_count > 0);
+    assert_int_equal(world->asks[world->ask_count - 1].view.function, CONTRACT_CHANNEL);
+    struct buffer data = {0};
+    contract_encode_channel(&data,
+                            &(struct channel_state){.total = {200000}, .base = 100000, .status = status});
+    uint64_t id = world->asks[world->ask_count - 1].id;
+    wallet_answer(world->core, id, true, data.data, data.length);
+    buffer_free(&data);
+    world_run(world);
+}
+
+static void answer_closing(struct world *world, const struct closing *closing)
+{
+    assert_int_equal(world->asks[world->ask_count - 1].view.function, CONTRACT_CLOSING);
+    struct buffer data = {0};
+    contract_encode_closing(&data, closing);
+    uint64_t id = world->asks[world->ask_count - 1].id;
+    wallet_answer(world->core, id, true, data.data, data.length);
+    buffer_free(&data);
+    world_run(world);
+}
+
+static void answer_held(struct world *world, uint64_t of_client, uint64_t of_hub)
+{
+    assert_int_equal(world->asks[world->ask_count - 1].view.function, CONTRACT_HELD);
+    struct buffer data = {0};
+    contract_encode_word(&data, of_client);
+    contract_encode_word(&data, of_hub);
+    uint64_t id = world->asks[world->ask_count - 1].id;
+    wallet_answer(world->core, id, true, data.data, data.length);
+    buffer_free(&data);
+    world_run(world);
+}
+
+static const struct contract_call *last_call(const struct world *world)
+{
+    assert_true(world->transaction_count > 0);
+    return &world->transactions[world->transaction_count - 1].call;
+}
+
+static struct invoice make_invoice(struct world *world, uint64_t amount)
+{
+    struct invoice invoice;
+    struct amount units = {amount};
+    assert_int_equal(
+        wallet_invoice(world->core, &world->key.asset, units, 3600, NULL, world->unix_s, &invoice), CODE_OK);
+    world_run(world);
+    return invoice;
+}
+
+static void receive(struct world *world, uint64_t amount, bool locked)
+{
+    struct invoice invoice = make_invoice(world, amount);
+    world_send(world, &(struct operation){.type = locked ? OPERATION_LOCK : OPERATION_PAY,
+                                          .id = world_new_id(world),
+                                          .amount = {amount},
+                                          .expiry = world->head.confirmed_time + 5000,
+                                          .condition = invoice.secret_hash});
+}
+
+static struct claim claim_of(const struct balance_proof *proof)
+{
+    return (struct claim){proof->nonce, proof->transferred, proof->locked, proof->locks_root};
+}
+
+static void test_dispute(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    receive(world, 500, false);
+    assert_int_equal(world_pay(world, 2000, 1, PAYMENT_DIRECT, NULL), CODE_OK);
+    assert_int_equal(wallet_dispute(world->core, &world->id), CODE_OK);
+    assert_int_equal(wallet_dispute(world->core, &world->id), CODE_STATUS);
+    world_run(world);
+    assert_int_equal(world_pay(world, 2000, 2, PAYMENT_DIRECT, NULL), CODE_CHANNEL); /* signs nothing more */
+    unsigned acks = world->counts[MESSAGE_ACK];
+    receive(world, 600, false); /* and accepts nothing more */
+    assert_int_equal(world->counts[MESSAGE_ACK], acks);
+    assert_int_equal(world->last_error.error.code, CODE_STATUS);
+    answer_channel(world, CHANNEL_OPEN);
+    const struct contract_call *call = last_call(world);
+    assert_int_equal(call->function, CONTRACT_START_CLOSE);
+    assert_int_equal(call->proof.nonce, 1);
+    assert_int_equal(call->proof.transferred.units, 500);
+    assert_int_equal(call->own.nonce, 1);
+    assert_int_equal(call->own.transferred.units, 2003);
+    assert_true(hash_is_zero(&call->own.locks_root));
+    struct hash digest = digest_balance_proof(&world->domain, &world->id, &call->proof);
+    assert_true(signature_is_by(&call->signature, &digest, &world->hub));
+    world_free(world);
+}
+
+/* What was decided survives a crash: nothing is signed after it, and the close is submitted again. */
+static void test_dispute_survives(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    assert_int_equal(wallet_dispute(world->core, &world->id), CODE_OK);
+    world_run(world);
+    world_crash(world, memory_journal_appended(world->journal));
+    world_linked(world);
+    assert_int_equal(world_pay(world, 2000, 2, PAYMENT_DIRECT, NULL), CODE_CHANNEL);
+    answer_channel(world, CHANNEL_OPEN);
+    assert_int_equal(last_call(world)->function, CONTRACT_START_CLOSE);
+    world_free(world);
+}
+
+/* The hub closes with less than it has sent: its own newest proof answers it. */
+static void test_challenges_the_hub(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    receive(world, 500, false);
+    struct balance_proof old = world->machine->streams[SIDE_HUB].proof;
+    receive(world, 700, false);
+    struct contract_event event = {.type = EVENT_CLOSE_STARTED, .channel = world->id, .by_hub = true};
+    wallet_event(world->core, &event); /* not confirmed yet: no reason to wait */
+    world_head(world, 5);
+    answer_channel(world, CHANNEL_CLOSING);
+    struct closing closing = {
+        .by_hub = true, .deadline = world->head.time + 3600, .own = claim_of(&old), .of_hub = claim_of(&old)};
+    answer_closing(world, &closing);
+    const struct contract_call *call = last_call(world);
+    assert_int_equal(call->function, CONTRACT_CHALLENGE);
+    assert_int_equal(call->proof.nonce, 2);
+    assert_int_equal(call->proof.transferred.units, 1200);
+    assert_int_equal(world_pay(world, 100, 9, PAYMENT_DIRECT, NULL), CODE_CHANNEL);
+    /* It stands: nothing more to say, and the tower's word would be overridden, not the own. */
+    size_t count = world->transaction_count;
+    wallet_outcome(world->core, world->transactions[count - 1].id, LEDGER_OK, true, CONTRACT_OK);
+    closing.challenged = closing.by_partner = closing.fraud = true;
+    closing.of_hub = claim_of(&world->machine->streams[SIDE_HUB].proof);
+    world_head(world, 5);
+    answer_channel(world, CHANNEL_CLOSING);
+    answer_closing(world, &closing);
+    assert_int_equal(world->transaction_count, count);
+    /* After D + 3cp/8 it is finished by whoever comes first. */
+    world_head(world, 3600 + 1350);
+    answer_channel(world, CHANNEL_CLOSING);
+    answer_closing(world, &closing);
+    assert_int_equal(last_call(world)->function, CONTRACT_FINISH);
+    world_free(world);
+}
+
+/* A true claim is not answered; nor is one that is newer and gives at least as much. */
+static void test_leaves_true_claims_alone(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    receive(world, 500, false);
+    struct balance_proof mine = world->machine->streams[SIDE_HUB].proof;
+    struct closing closing = {.by_hub = true,
+                              .deadline = world->head.time + 3600,
+                              .own = claim_of(&mine),
+                              .of_hub = claim_of(&mine)};
+    wallet_event(world->core,
+                 &(struct contract_event){.type = EVENT_CLOSE_STARTED, .channel = world->id, .by_hub = true});
+    world_head(world, 5);
+    answer_channel(world, CHANNEL_CLOSING);
+    answer_closing(world, &closing);
+    assert_int_equal(world->transaction_count, 0);
+    closing.of_hub.nonce = 7;
+    closing.of_hub.transferred.units = 900;
+    world_head(world, 5);
+    answer_channel(world, CHANNEL_CLOSING);
+    answer_closing(world, &closing);
+    assert_int_equal(world->transaction_count, 0);
+    closing.of_hub.transferred.units = 499; /* newer in name only */
+    world_head(world, 5);
+    answer_channel(world, CHANNEL_CLOSING);
+    answer_closing(world, &closing);
+    assert_int_equal(last_call(world)->function, CONTRACT_CHALLENGE);
+    world_free(world);
+}
+
+/* The hub shows a proof of ours with a lock that it gave up: its revocation voids it. */
+static void test_voids_dropped_locks(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct payment_id id;
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &id), CODE_OK);
+    struct balance_proof old = world->machine->streams[SIDE_CLIENT].proof;
+    assert_true(channel_mark_failed(world->machine, &id));
+    struct failed item = {id, CODE_OFFLINE};
+    wallet_message(world->core, &(struct message){.type = MESSAGE_FAIL, .fail = {world->id, &item, 1}});
+    world_run(world);
+    uint64_t due = channel_revocation_due(world->machine);
+    struct signature signature = channel_revoke(world->machine, &world->domain, &world->hub_key, due);
+    wallet_message(world->core,
+                   &(struct message){.type = MESSAGE_REVOKE, .revoke = {world->id, due, signature}});
+    world_run(world);
+    wallet_event(world->core,
+                 &(struct contract_event){.type = EVENT_CLOSE_STARTED, .channel = world->id, .by_hub = true});
+    world_head(world, 5);
+    answer_channel(world, CHANNEL_CLOSING);
+    struct closing closing = {
+        .by_hub = true, .deadline = world->head.time + 3600, .of_client = claim_of(&old)};
+    answer_closing(world, &closing);
+    const struct contract_call *call = last_call(world);
+    assert_int_equal(call->function, CONTRACT_VOID_LOCKS);
+    assert_true(call->flag);
+    assert_int_equal(call->min_nonce, due);
+    world_free(world);
+}
+
+/* After the close the wallet registers its secret and takes its lock; its own lock comes back after expiry.
+ */
+static void test_takes_its_locks(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    receive(world, 500, true);
+    struct payment_id sent;
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &sent), CODE_OK);
+    struct closing closing = {.by_hub = true,
+                              .deadline = world->head.time + 3600,
+                              .of_client = claim_of(&world->machine->streams[SIDE_CLIENT].proof),
+                              .of_hub = claim_of(&world->machine->streams[SIDE_HUB].proof)};
+    wallet_event(world->core,
+                 &(struct contract_event){.type = EVENT_CLOSE_STARTED, .channel = world->id, .by_hub = true});
+    world_head(world, 5);
+    assert_int_equal(last_call(world)->function,
+                     CONTRACT_REGISTER_SECRET); /* nothing is unlocked off the ledger now */
+    struct hash witness = last_call(world)->hash;
+    answer_channel(world, CHANNEL_CLOSING);
+    answer_closing(world, &closing);
+    uint8_t secret[32];
+    memcpy(secret, witness.bytes, 32);
+    world_event(world, (struct contract_event){.type = EVENT_CONDITION_MET,
+                                               .condition = condition_of_secret(secret),
+                                               .witness = witness});
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_event(world,
+                (struct contract_event){
+                    .type = EVENT_FINISHED, .to_client = {79479}, .held_client = {20021}, .held_hub = {500}});
+    world_head(world, 1000);
+    size_t before = world->transaction_count;
+    answer_channel(world, CHANNEL_CLOSED);
+    answer_closing(world, &closing);
+    answer_held(world, 20021, 500);
+    assert_int_equal(world->transaction_count,
+                     before + 2); /* the own lock has expired by now, unregistered */
+    bool mine = false, theirs = false;
+    for (size_t i = before; i < world->transaction_count; i++) {
+        const struct contract_call *call = &world->transactions[i].call;
+        assert_int_equal(call->function, CONTRACT_UNLOCK);
+        struct hash leaf = lock_leaf(&call->lock);
+        const struct hash *root = call->flag ? &closing.of_client.locks_root : &closing.of_hub.locks_root;
+        assert_true(merkle_verify(&leaf, world->transactions[i].merkle, call->merkle_count, root));
+        mine |= call->flag;
+        theirs |= !call->flag;
+        wallet_outcome(world->core, world->transactions[i].id, LEDGER_OK, true, CONTRACT_OK);
+    }
+    assert_true(mine && theirs);
+    world->news_count = 0;
+    world_event(world, (struct contract_event){
+                           .type = EVENT_UNLOCKED, .lock_id = 1, .amount = {500}, .to_receiver = true});
+    world_event(world, (struct contract_event){
+                           .type = EVENT_UNLOCKED, .of_client = true, .lock_id = 1, .amount = {20021}});
+    world_head(world, 5);
+    assert_non_null(world_news(world, WALLET_NEWS_RECEIVED));
+    assert_int_equal(world_state(world, &sent), OUT_FAILED);
+    answer_channel(world, CHANNEL_CLOSED);
+    answer_closing(world, &closing);
+    answer_held(world, 0, 0);
+    const struct wallet_news *news = world_news(world, WALLET_NEWS_CLOSED);
+    assert_non_null(news);
+    assert_int_equal(news->amount.units, 100000);
+    world_free(world);
+}
+
+/* A payout that could not be delivered is fetched. */
+static void test_fetches_what_is_owed(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    world_event(world, (struct contract_event){.type = EVENT_OWED_RECORDED,
+                                               .address = world->client,
+                                               .other = world->key.asset,
+                                               .amount = {70}});
+    world_head(world, 5);
+    assert_int_equal(world->asks[world->ask_count - 1].view.function, CONTRACT_OWED);
+    struct buffer data = {0};
+    contract_encode_word(&data, 70);
+    wallet_answer(world->core, world->asks[world->ask_count - 1].id, true, data.data, data.length);
+    buffer_free(&data);
+    world_run(world);
+    assert_int_equal(last_call(world)->function, CONTRACT_WITHDRAW_OWED);
+    assert_true(address_equal(&last_call(world)->to, &world->client));
+    world_free(world);
+}
+
+/* A refused transaction is tried again, later and later; what is out of money says so. */
+static void test_tries_again(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    assert_int_equal(wallet_dispute(world->core, &world->id), CODE_OK);
+    world_run(world);
+    answer_channel(world, CHANNEL_OPEN);
+    size_t count = world->transaction_count;
+    wallet_outcome(world->core, world->transactions[count - 1].id, LEDGER_NO_FUNDS, false, CONTRACT_OK);
+    world_head(world, 1);
+    assert_non_null(world_news(world, WALLET_NEWS_TROUBLE));
+    answer_channel(world, CHANNEL_OPEN);
+    assert_int_equal(world->transaction_count, count);
+    world->now_ms += 1500;
+    world_head(world, 1);
+    answer_channel(world, CHANNEL_OPEN);
+    assert_int_equal(world->transaction_count, count + 1);
+    world_free(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dispute),
+        cmocka_unit_test(test_dispute_survives),
+        cmocka_unit_test(test_challenges_the_hub),
+        cmocka_unit_test(test_leaves_true_claims_alone),
+        cmocka_unit_test(test_voids_dropped_locks),
+        cmocka_unit_test(test_takes_its_locks),
+        cmocka_unit_test(test_fetches_what_is_owed),
+        cmocka_unit_test(test_tries_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
