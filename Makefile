@@ -29,7 +29,9 @@ PROGRAMS := rill-hubd:hub/hubd_main.c rill-ledgerd:ledger/embedded/ledgerd_main.
             rill-demo:bench/demo_main.c
 
 PACKAGES := libsecp256k1 nettle libcrypto libssl libevent libevent_openssl msgpack jansson
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 COMMON   := -std=c11 -D_GNU_SOURCE -I. -Iinclude -g -MMD -MP $(WARNINGS) $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 RELEASE  := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE

@@ -9,8 +9,13 @@ static bool from_environment(const char *variable, char out[PASSPHRASE_BYTES_MAX
                              size_t message_size)
 {
     const char *value = getenv(variable);
-    if (value == NULL || strlen(value) >= PASSPHRASE_BYTES_MAX) {
+    if (value == NULL) {
         snprintf(message, message_size, "no passphrase: give --passphrase-file FILE or set %s", variable);
+        return false;
+    }
+    if (strlen(value) >= PASSPHRASE_BYTES_MAX) {
+        snprintf(message, message_size, "the passphrase in %s has more than %d bytes", variable,
+                 PASSPHRASE_BYTES_MAX - 1);
         return false;
     }
     memcpy(out, value, strlen(value) + 1);
@@ -30,9 +35,19 @@ bool passphrase_read(const char *path, const char *variable, char out[PASSPHRASE
     }
     setvbuf(file, NULL, _IONBF, 0); /* no copy of it stays in a buffer */
     bool good = fgets(out, PASSPHRASE_BYTES_MAX, file) != NULL;
+    int next = good && strchr(out, '\n') == NULL ? fgetc(file) : '\n';
+    bool whole = good && (next == '\n' || next == EOF);
+    int error = ferror(file) ? errno : 0;
     fclose(file);
-    if (!good) {
+    if (error != 0)
+        snprintf(message, message_size, "cannot read the passphrase file %s: %s", path, strerror(error));
+    else if (!good)
         snprintf(message, message_size, "the passphrase file %s is empty", path);
+    else if (!whole)
+        snprintf(message, message_size, "the first line of the passphrase file %s has more than %d bytes",
+                 path, PASSPHRASE_BYTES_MAX - 1);
+    if (error != 0 || !whole) {
+        bytes_wipe(out, PASSPHRASE_BYTES_MAX);
         return false;
     }
     out[strcspn(out, "\r\n")] = '\0';

@@ -9,7 +9,7 @@ void journal_root_add(struct journal_root *root, const struct hash *leaf)
     unsigned bit = 0;
     for (; (root->count >> bit & 1) != 0; bit++)
         carry = merkle_node(&root->peaks[bit], &carry);
-    ensure(bit < ARRAY_LENGTH(root->peaks));
+    ensure(bit < ARRAY_LENGTH(root->peaks) - 1);
     root->peaks[bit] = carry;
     root->count++;
 }
@@ -40,6 +40,8 @@ void journal_root_write(const struct journal_root *root, struct buffer *out)
 bool journal_root_read(struct journal_root *root, struct reader *in)
 {
     root->count = reader_u64(in);
+    if (root->count >> (ARRAY_LENGTH(root->peaks) - 1) != 0)
+        in->ok = false; /* nobody has counted that far */
     for (unsigned bit = 0; bit < ARRAY_LENGTH(root->peaks); bit++)
         if ((root->count >> bit & 1) != 0)
             reader_copy(in, root->peaks[bit].bytes, sizeof(root->peaks[bit].bytes));

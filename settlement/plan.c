@@ -9,6 +9,14 @@ static uint64_t at_most(uint64_t value, uint64_t limit)
     return value < limit ? value : limit;
 }
 
+/* A sum that ends at the largest amount there is: on the ledger, what would take the pool higher is recorded
+ * as owed to the hub. */
+static uint64_t plus(uint64_t a, uint64_t b)
+{
+    struct amount sum;
+    return amount_add(amount_of(a), amount_of(b), &sum) ? sum.units : AMOUNT_LIMIT - 1;
+}
+
 /* What a channel lacks of its target, given what the batch itself takes from it. */
 static uint64_t shortage(const struct plan_channel *channel)
 {
@@ -43,8 +51,8 @@ static void plan_payouts(struct plan_channel *channels, size_t count, struct pla
             continue;
         }
         result->items++;
-        result->payouts.units += channel->client_out.units;
-        *pool += channel->hub_out.units;
+        result->payouts.units = plus(result->payouts.units, channel->client_out.units);
+        *pool = plus(*pool, channel->hub_out.units);
     }
 }
 
@@ -92,8 +100,8 @@ static void plan_surplus(struct plan_channel *channels, size_t count, uint64_t w
                 result->items++;
             channel->settle = true;
             channel->hub_out.units = part;
-            result->moved.units += part;
-            *pool += part;
+            result->moved.units = plus(result->moved.units, part);
+            *pool = plus(*pool, part);
             wanted -= part;
         }
     }
@@ -113,7 +121,7 @@ static void plan_funds(struct plan_channel *channels, size_t count, struct plan_
             result->funds++;
             *pool -= part;
         }
-        result->missing.units += lacking[i].units - part;
+        result->missing.units = plus(result->missing.units, lacking[i].units - part);
     }
     free(lacking);
 }
@@ -121,18 +129,17 @@ static void plan_funds(struct plan_channel *channels, size_t count, struct plan_
 struct plan_result plan_asset(struct plan_channel *channels, size_t count, struct amount pool_before)
 {
     struct plan_result result = {0};
-    uint64_t pool = pool_before.units, lacking = 0;
+    uint64_t pool = at_most(pool_before.units, AMOUNT_LIMIT - 1), lacking = 0;
     for (size_t i = 0; i < count; i++) {
         channels[i].settle = false;
         channels[i].client_out = channels[i].hub_out = channels[i].fund = amount_of(0);
     }
     plan_payouts(channels, count, &result, &pool);
     for (size_t i = 0; i < count; i++)
-        lacking += at_most(shortage(&channels[i]), AMOUNT_LIMIT - 1 - at_most(lacking, AMOUNT_LIMIT - 1));
+        lacking = plus(lacking, shortage(&channels[i]));
     if (lacking > pool)
         plan_surplus(channels, count, lacking - pool, &result, &pool);
     plan_funds(channels, count, &result, &pool);
-    ensure(pool < AMOUNT_LIMIT || pool_before.units >= AMOUNT_LIMIT / 2);
     result.pool_after = amount_of(pool);
     return result;
 }

@@ -28,13 +28,13 @@ struct plan_channel {
 
 struct plan_result {
     size_t items, funds;
-    struct amount pool_after;     /* if all items are signed */
+    struct amount pool_after;     /* if all items are signed; at most 2^63 - 1 */
     struct amount missing;        /* room that could not be given: the pool is too low */
     struct amount payouts, moved; /* sums */
 };
 
-/* Plans one asset; fills the out fields. fund_pool false: nothing may be funded (say, no answer from the
- * ledger yet). */
+/* Plans one asset; fills the out fields. `pool` is what the ledger's pool may be used for: 0 while it is not
+ * known. */
 struct plan_result plan_asset(struct plan_channel *channels, size_t count, struct amount pool);
 
 #endif

@@ -5,8 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#define YEAR_S ((uint64_t)366 * 24 * 3600)
+
+/* Times that no sum can overflow with, in the relations that section 3 demands. */
+static bool terms_make_sense(const struct terms *terms)
+{
+    return terms->max_expiry_s <= YEAR_S && terms->settle_window_s <= YEAR_S &&
+           terms->min_expiry_s <= terms->max_expiry_s && terms->reveal_margin_s <= YEAR_S &&
+           terms->min_expiry_s > 3 * terms->reveal_margin_s;
+}
+
 void wallet_linked(struct wallet_core *core, const struct terms *terms, uint64_t channels)
 {
+    if (!terms_make_sense(terms)) {
+        core->linked = true;
+        wallet_trouble(core, NULL, "the hub's terms make no sense (expiries and margins): nothing is done with it");
+        core->disconnect = "the hub's terms make no sense";
+        return;
+    }
     core->linked = true;
     core->welcomed = true;
     core->channels_expected = channels;
@@ -88,7 +104,19 @@ static void out_of_order(struct wallet_core *core)
     core->disconnect = "the hub's messages came in a wrong order";
 }
 
-/* All of it has come: link_resume_all takes it from here. */
+static void open_wish_granted(struct wallet_core *core, const struct wallet_channel *own)
+{
+    struct open_wish *wish, *next;
+    DL_FOREACH_SAFE(core->opens, wish, next)
+    {
+        if (wish->sent && address_equal(&wish->asset, &own->channel->key.asset)) {
+            DL_DELETE(core->opens, wish);
+            free(wish);
+        }
+    }
+}
+
+/* All of it has come: wallet_link_resume_all takes it from here. */
 static bool shown_complete(const struct shown_channel *shown)
 {
     return shown->stream_done[SIDE_CLIENT] && shown->stream_done[SIDE_HUB];
@@ -131,14 +159,7 @@ void wallet_link_channel_shown(struct wallet_core *core, const struct message *m
     show_stream(shown, SIDE_CLIENT, &message->channel.streams[SIDE_CLIENT]);
     show_stream(shown, SIDE_HUB, &message->channel.streams[SIDE_HUB]);
     core->showing = shown_complete(shown) ? NULL : own;
-    struct open_wish *wish, *next;
-    DL_FOREACH_SAFE(core->opens, wish, next)
-    {
-        if (wish->sent && address_equal(&wish->asset, &own->channel->key.asset)) {
-            DL_DELETE(core->opens, wish);
-            free(wish);
-        }
-    }
+    open_wish_granted(core, own);
 }
 
 void wallet_link_locks_shown(struct wallet_core *core, const struct message *message)
@@ -165,17 +186,21 @@ void wallet_link_locks_shown(struct wallet_core *core, const struct message *mes
 
 /* ---- RESUME ---- */
 
-/* What the hub shows as its newest cannot lie below what it has given us. */
-static void compare_streams(struct wallet_core *core, struct wallet_channel *own)
+static uint64_t shown_nonce(const struct wallet_channel *own, enum side side)
 {
-    uint64_t shown =
-        own->shown.streams[SIDE_HUB].newest.present ? own->shown.streams[SIDE_HUB].newest.proof.nonce : 0;
-    if (shown < channel_peer(own->channel)->proof.nonce)
-        wallet_trouble(
-            core, own,
-            "the hub has forgotten proofs that it signed (it shows nonce %llu, this wallet holds %llu): "
-            "what is held here stands, consider `rill dispute`",
-            (unsigned long long)shown, (unsigned long long)channel_peer(own->channel)->proof.nonce);
+    const struct shown_proof *newest = &own->shown.streams[side].newest;
+    return newest->present ? newest->proof.nonce : 0;
+}
+
+/* A hub that shows less than it has signed or acknowledged has lost its memory, or hides it: with such a hub no stream
+ * can go on, and what is held here is what counts on the ledger. */
+static const char *forgetful(const struct wallet_channel *own)
+{
+    if (shown_nonce(own, SIDE_HUB) < channel_peer(own->channel)->proof.nonce)
+        return "the hub has forgotten proofs that it signed: what this wallet holds stands, use `rill dispute`";
+    if (shown_nonce(own, SIDE_CLIENT) < own->channel->acknowledged)
+        return "the hub has forgotten updates that it acknowledged: use `rill dispute`";
+    return NULL;
 }
 
 static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
@@ -331,6 +356,7 @@ static void funded(struct wallet_core *core, const struct message *message)
     channel_set_told(own->channel, &told);
     own->told_block = message->funded.block;
     own->held_retry = true;
+    open_wish_granted(core, own);
     wallet_tell_channel(core, WALLET_NEWS_FUNDS, own, "");
 }
 

@@ -8,6 +8,16 @@ static struct amount clamp(wide value)
     return amount_of(value >= (wide)AMOUNT_LIMIT ? AMOUNT_LIMIT - 1 : (uint64_t)value);
 }
 
+/* What can come in: a raise counts once the hub has said it and the own node has seen it (protocol.md,
+ * section 3), so it is the smaller of what either view leaves the hub. */
+static struct amount inbound_of(const struct channel *channel)
+{
+    wide seen = (wide)channel->funds.total.units - channel->funds.base;
+    wide told = (wide)channel->told.total.units - channel->told.base;
+    wide inbound = channel_available(channel, SIDE_HUB);
+    return clamp(told < seen ? inbound - (seen - told) : inbound);
+}
+
 static void view_channel(const struct wallet_channel *own, struct wallet_channel_view *out)
 {
     const struct channel *channel = own->channel;
@@ -22,7 +32,7 @@ static void view_channel(const struct wallet_channel *own, struct wallet_channel
         .total = channel->funds.total,
         .balance = closed ? amount_of(0) : clamp(channel_balance(channel, SIDE_CLIENT)),
         .available = usable ? clamp(channel_available(channel, SIDE_CLIENT)) : amount_of(0),
-        .inbound = usable ? clamp(channel_available(channel, SIDE_HUB)) : amount_of(0),
+        .inbound = usable ? inbound_of(channel) : amount_of(0),
         .locked = channel->streams[SIDE_CLIENT].locked,
         .incoming = channel->streams[SIDE_HUB].locked,
         .frozen = channel->streams[SIDE_CLIENT].frozen,

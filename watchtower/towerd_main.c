@@ -1,17 +1,13 @@
 /* rill-towerd: reads its settings and its key, then runs the shell. */
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/endpoint.h"
 #include "base/ensure.h"
 #include "base/options.h"
-#include "crypto/keystore.h"
+#include "crypto/key_file.h"
 #include "watchtower/shell.h"
 
-#define PASSPHRASE_BYTES_MAX 1024
-#define HOST_SIZE            256
-#define PASSPHRASE_VARIABLE  "RILL_TOWERD_PASSPHRASE"
+#define PASSPHRASE_VARIABLE "RILL_TOWERD_PASSPHRASE"
 
 struct flags {
     const char *listen, *ledger_url, *contract, *key_file, *passphrase_file, *data, *http, *port_file,
@@ -78,63 +74,8 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
     return options_read(&options, argc, argv, NULL, 0, &words);
 }
 
-/* Splits ADDRESS:PORT; the host is cut out of `copy`. */
-static bool split_listen(const char *text, char *copy, size_t size, uint16_t *port)
-{
-    if (snprintf(copy, size, "%s", text) >= (int)size)
-        return false;
-    char *colon = strrchr(copy, ':');
-    if (colon == NULL || colon == copy || colon[1] < '0' || colon[1] > '9')
-        return false;
-    *colon = '\0';
-    char *end;
-    unsigned long value = strtoul(colon + 1, &end, 10);
-    *port = (uint16_t)value;
-    return *end == '\0' && value <= 65535;
-}
-
-/* Reads the passphrase into out. False: a line on stderr says why. */
-static bool read_passphrase(const char *path, char out[PASSPHRASE_BYTES_MAX])
-{
-    if (path == NULL) {
-        const char *value = getenv(PASSPHRASE_VARIABLE);
-        if (value == NULL || strlen(value) >= PASSPHRASE_BYTES_MAX) {
-            log_error("no passphrase: give --passphrase-file FILE or set %s", PASSPHRASE_VARIABLE);
-            return false;
-        }
-        memcpy(out, value, strlen(value) + 1);
-        unsetenv(PASSPHRASE_VARIABLE);
-        return true;
-    }
-    FILE *file = fopen(path, "r");
-    if (file == NULL) {
-        log_error("cannot read the passphrase file %s: %s", path, strerror(errno));
-        return false;
-    }
-    setvbuf(file, NULL, _IONBF, 0); /* no copy of it stays in a buffer */
-    bool good = fgets(out, PASSPHRASE_BYTES_MAX, file) != NULL;
-    fclose(file);
-    if (!good)
-        log_error("the passphrase file %s is empty", path);
-    else
-        out[strcspn(out, "\r\n")] = '\0';
-    return good;
-}
-
-static bool load_key(const struct flags *flags, struct secret_key *key)
-{
-    char passphrase[PASSPHRASE_BYTES_MAX];
-    if (!read_passphrase(flags->passphrase_file, passphrase))
-        return false;
-    enum keystore_error error = keystore_load(flags->key_file, passphrase, key);
-    bytes_wipe(passphrase, sizeof passphrase);
-    if (error != KEYSTORE_OK)
-        log_error("key file %s: %s", flags->key_file, keystore_error_text(error));
-    return error == KEYSTORE_OK;
-}
-
-static bool settings_of(const struct flags *flags, char host[HOST_SIZE], char http_host[HOST_SIZE],
-                        struct shell_settings *out)
+static bool settings_of(const struct flags *flags, char host[HOST_BYTES_MAX + 1],
+                        char http_host[HOST_BYTES_MAX + 1], struct shell_settings *out)
 {
     *out = (struct shell_settings){.listen_host = host,
                                    .ledger_url = flags->ledger_url,
@@ -151,11 +92,11 @@ static bool settings_of(const struct flags *flags, char host[HOST_SIZE], char ht
                                               .channels_per_user = flags->quota_channels,
                                               .bytes_per_user = flags->quota_kib * 1024,
                                               .bytes = flags->quota_total_mib * 1024 * 1024}};
-    if (!split_listen(flags->listen, host, HOST_SIZE, &out->listen_port)) {
+    if (!endpoint_split(flags->listen, host, &out->listen_port)) {
         log_error("--listen %s: give ADDRESS:PORT, as in 127.0.0.1:9736", flags->listen);
         return false;
     }
-    if (!split_listen(flags->http, http_host, HOST_SIZE, &out->http_port)) {
+    if (!endpoint_split(flags->http, http_host, &out->http_port)) {
         log_error("--http %s: give ADDRESS:PORT, as in 127.0.0.1:9746", flags->http);
         return false;
     }
@@ -169,7 +110,7 @@ static bool settings_of(const struct flags *flags, char host[HOST_SIZE], char ht
 int main(int argc, char **argv)
 {
     struct flags flags = {0};
-    char host[HOST_SIZE], http_host[HOST_SIZE];
+    char host[HOST_BYTES_MAX + 1], http_host[HOST_BYTES_MAX + 1], message[512];
     struct shell_settings settings;
     switch (read_flags(&flags, argc, argv)) {
     case OPTIONS_DONE:
@@ -184,8 +125,11 @@ int main(int argc, char **argv)
     log_setup("rill-towerd", level, strcmp(flags.log_format, "json") == 0);
     if (!settings_of(&flags, host, http_host, &settings))
         return 2;
-    if (!load_key(&flags, &settings.key))
+    if (!key_file_open(flags.key_file, flags.passphrase_file, PASSPHRASE_VARIABLE, &settings.key, message,
+                       sizeof message)) {
+        log_error("%s", message);
         return 1;
+    }
     int code = shell_run(&settings);
     bytes_wipe(&settings.key, sizeof settings.key);
     return code;

@@ -129,6 +129,8 @@ static inline uint64_t ref_frozen(const struct ref_state *state, uint64_t revoke
 static inline struct hash ref_root(const struct ref_state *state)
 {
     static struct hash level[LOCKS_PER_STREAM_MAX];
+    if (state->lock_count == 0)
+        return HASH_ZERO;
     memset(level, 0, sizeof(level));
     for (size_t i = 0; i < state->lock_count; i++)
         level[state->locks[i].id % LOCKS_PER_STREAM_MAX] = lock_leaf(&state->locks[i]);

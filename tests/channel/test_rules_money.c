@@ -323,6 +323,50 @@ static void test_too_many_drops_wait(void **state)
     assert_accepted(&pair, H, &harmless);
 }
 
+/* The same bound for who sends: it never makes what the receiver would hold. */
+static void test_a_sender_drops_no_more_than_may_wait(void **state)
+{
+    (void)state;
+    for (uint64_t i = 1; i <= 1024; i++) {
+        pass(&pair, C, lock_of(i, 1, 0, NOW - 10));
+        pass(&pair, C, removal_of(OPERATION_EXPIRE, i));
+    }
+    pass(&pair, C, lock_of(1025, 1, 0, NOW - 10));
+    assert_int_equal(add(&pair, C, removal_of(OPERATION_EXPIRE, 1025)), CODE_LIMIT);
+    assert_int_equal(add(&pair, C, pay_of(1, 0)), CODE_OK);
+    struct signature signature = channel_revoke(pair.sides[H], &pair.domain, &pair.keys[H], 2);
+    assert_int_equal(channel_revocation_received(pair.sides[C], &pair.nodes[C].view, 2, &signature, NULL),
+                     CODE_OK);
+    assert_int_equal(add(&pair, C, removal_of(OPERATION_EXPIRE, 1025)), CODE_OK);
+}
+
+/* ---- a signed close ---- */
+
+/* It gives the client all the rest, so what is deposited meanwhile is the client's already: to pay with it
+ * too would be to spend it twice, at the hub's cost. */
+static void test_a_deposit_during_a_signed_close_is_not_to_be_spent(void **state)
+{
+    (void)state;
+    struct channel *hub = pair.sides[H], *client = pair.sides[C];
+    struct signature signature;
+    assert_int_equal(channel_propose(hub, amount_of(100000), amount_of(50000), NOW + 1000, true), CODE_OK);
+    assert_int_equal(channel_settle_sign(client, &pair.nodes[C].view, &hub->settlement, amount_of(0), true,
+                                         WINDOW_S, &pair.keys[C], &signature),
+                     CODE_OK);
+    assert_int_equal(channel_settle_signed(hub, &pair.nodes[H].view, 1, &signature), CODE_OK);
+    struct channel_funds deposited = funds_of(170000, 120000, 0);
+    pair_set_funds(&pair, &deposited);
+    assert_true(channel_available(hub, C) <= 0 && channel_available(client, C) <= 0);
+    assert_true(channel_available(hub, H) == 0 && channel_available(client, H) == 0);
+    assert_int_equal(add(&pair, C, pay_of(1, 0)), CODE_AVAILABLE);
+    assert_op_refused(&pair, C, pay_of(1, 0), CODE_AVAILABLE);
+    assert_op_refused(&pair, H, pay_of(1, 0), CODE_AVAILABLE);
+    /* Dead, it holds nothing back. */
+    client->settlement.said_dead = true;
+    assert_true(channel_settle_expire(hub, NOW + 1001) && channel_settle_expire(client, NOW + 1001));
+    assert_true(channel_available(hub, C) == 118800 && channel_available(client, C) == 118800);
+}
+
 /* An unknown payee, a past expiry, amount zero, a refund of nothing: not reasons to refuse an update. */
 static void test_what_is_no_rule(void **state)
 {
@@ -354,6 +398,8 @@ int main(void)
         WITH_PAIR(test_a_client_holds_what_the_hubs_word_allows),
         WITH_PAIR(test_what_is_dropped_stays_frozen_until_it_is_revoked),
         WITH_PAIR(test_too_many_drops_wait),
+        WITH_PAIR(test_a_sender_drops_no_more_than_may_wait),
+        WITH_PAIR(test_a_deposit_during_a_signed_close_is_not_to_be_spent),
         WITH_PAIR(test_what_is_no_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,202 @@
+/* The demo: real processes on loopback, forty wallets and five merchants in this one, a market day, a cheat, an audit.
+ *
+ * demo_main.c holds the story, act after act; each act is a function here that returns false after demo_fail has noted
+ * why. Only the first reason is kept.
+ */
+#ifndef RILL_BENCH_DEMO_H
+#define RILL_BENCH_DEMO_H
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#include "bench/mobile_money.h"
+#include "bench/spawn.h"
+#include "crypto/key.h"
+#include "ledger/client.h"
+#include "rill.h"
+
+#define DEMO_WALLETS     40
+#define DEMO_DEPOSITORS  28 /* of the wallets: their channels begin with their own money; the others' with the hub's */
+#define DEMO_MERCHANTS   5
+#define DEMO_CLIENTS     (DEMO_WALLETS + DEMO_MERCHANTS)
+#define DEMO_SYMBOL      "SHIL"
+#define DEMO_DECIMALS    6
+#define DEMO_COIN        1000000u /* units */
+#define DEMO_SUPPLY      10000000u /* coins */
+#define DEMO_BASE_FEE    1u
+#define DEMO_FEE_PPM     1000u
+#define DEMO_DIRECT_MAX  (4 * DEMO_COIN) /* payments from here up are locked */
+#define DEMO_LOCK_MIN    DEMO_COIN
+#define DEMO_CHALLENGE_S 8
+#define DEMO_PATH        1024
+
+enum payment_state { PAYMENT_PLANNED, PAYMENT_SENT, PAYMENT_PAID, PAYMENT_FAILED };
+
+/* What the demo itself knows of a payment: the books that the audit holds against the wallets, the hub, the ledger. */
+struct demo_payment {
+    size_t payer, payee;
+    uint64_t amount, fee;
+    enum payment_state state;
+    enum rill_mode mode;
+    bool locked, received, may_fail;
+    int code;          /* FAILED: why */
+    unsigned attempts; /* tries that failed with the payee offline are repeated */
+    uint8_t secret_hash[32];
+    char *invoice; /* NULL: made when it is sent */
+};
+
+struct demo;
+
+struct demo_client {
+    struct demo *demo;
+    size_t index;
+    char name[32];
+    struct secret_key key;
+    struct address address;
+    struct rill_wallet *wallet; /* NULL: switched off */
+    bool merchant, deposits;
+    bool ready, funded, asked, withdrawing;
+    uint64_t deposit_units; /* own money to begin with */
+    uint64_t room_units;    /* the hub's money to begin with */
+    uint64_t paid, fees, received, withdrawn; /* units, by the demo's own books */
+    size_t *queue;                            /* payments, by index, one after another */
+    size_t queue_length, queue_next, queue_capacity;
+    bool paying;
+    uint32_t troubles;
+};
+
+/* What the ledger said, event by event. */
+struct demo_events {
+    uint64_t batches, settle_items, funds, skipped, paid_out, hub_funded, hub_returned, opened, challenged;
+    bool close_started, cheat_challenged, fraud, finished;
+    uint64_t penalty, bounty, to_client, to_hub, held;
+    struct address challenger;
+    struct hash watched; /* the cheat's channel */
+};
+
+struct demo_flags {
+    uint64_t seed;
+    const char *folder;
+    bool json;
+};
+
+struct demo {
+    struct demo_flags flags;
+    FILE *story;
+    uint64_t started_us;
+    char why[1024];
+    char folder[DEMO_PATH], bin[DEMO_PATH];
+    struct event_base *base;
+    struct event *tick, *interrupts[2];
+
+    struct child ledgerd, towerd, hubd;
+    char ledger_url[64];
+    uint16_t hub_port, hub_http_port, tower_port, tower_http_port;
+    bool hub_is_down; /* on purpose */
+    struct secret_key hub_key, tower_key;
+    struct address hub, tower, contract, asset;
+
+    struct ledger *ledger;          /* the demo's own view */
+    struct rill_ledger *followed;   /* the wallets' */
+    struct demo_events events;
+    FILE *wallet_log;
+
+    struct mobile_money_random random;
+    struct demo_client clients[DEMO_CLIENTS];
+    struct demo_payment *payments;
+    size_t payment_count, payment_capacity;
+    size_t under_way, sent, done; /* of the round */
+    size_t round_first;
+    uint64_t pool_units; /* deposited by the operator */
+    size_t cheater;      /* SIZE_MAX: nobody yet */
+    uint64_t cheater_units_before; /* the cheat's balance in its channel */
+    struct json_t *hub_balances, *hub_settlements;
+};
+
+/* ---- demo_story.c ---- */
+
+/* A line of the story, with the time since the start. */
+void demo_say(const struct demo *demo, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Notes why the demo fails. Returns false. */
+bool demo_fail(struct demo *demo, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Units as coins, "12.5"; one of a few buffers that are used in turn. */
+const char *demo_coins(uint64_t units);
+double demo_seconds(const struct demo *demo);
+/* Runs the loop until done() is true; done writes where it stands (shown when it takes over two seconds). False: the time
+ * is up, a process has died, or somebody has failed meanwhile. */
+typedef bool demo_done(struct demo *demo, char *progress, size_t size);
+bool demo_wait(struct demo *demo, demo_done *done, uint32_t timeout_ms, const char *what);
+const char *demo_path(const struct demo *demo, const char *name, char out[DEMO_PATH]);
+
+/* ---- demo_processes.c ---- */
+
+bool demo_start_ledger(struct demo *demo);
+bool demo_start_tower(struct demo *demo);
+/* The second time on the same journal and ports. */
+bool demo_start_hub(struct demo *demo);
+/* SIGTERM to all that runs; each must end by itself with 0. */
+bool demo_stop_processes(struct demo *demo);
+/* Runs `rill` with these words and --json. Returns its answer, to be decref'd; NULL after demo_fail. */
+json_t *demo_command(struct demo *demo, const char *const *words);
+
+/* ---- demo_ledger.c ---- */
+
+bool demo_follow_ledger(struct demo *demo);
+/* The operator issues and lists the asset and fills the pool; then coins for gas and tokens for those who deposit. */
+bool demo_issue_asset(struct demo *demo);
+bool demo_hand_out(struct demo *demo);
+/* Views; false after demo_fail. */
+bool demo_token_balance(struct demo *demo, const struct address *of, uint64_t *units);
+bool demo_read_word(struct demo *demo, const struct contract_call *call, size_t index, uint64_t *out);
+bool demo_read_channel(struct demo *demo, const struct channel_key *key, struct channel_state *out);
+
+/* ---- demo_http.c ---- */
+
+/* Asks the hub's operator port, the loop running meanwhile. Returns the JSON answer, to be decref'd; NULL after demo_fail. */
+json_t *demo_ask_hub(struct demo *demo, const char *path, bool post);
+
+/* ---- demo_clients.c ---- */
+
+void demo_make_clients(struct demo *demo);
+bool demo_open_client(struct demo *demo, struct demo_client *client);
+bool demo_open_channels(struct demo *demo);
+/* All that are switched on are connected and in step. */
+demo_done demo_all_ready;
+void demo_close_clients(struct demo *demo);
+struct hash demo_channel_id(const struct demo *demo, const struct demo_client *client);
+
+/* ---- demo_market.c ---- */
+
+enum demo_round { DEMO_MORNING, DEMO_AFTERNOON, DEMO_EVENING };
+/* Draws the round's payments. The morning's also say how much money and room each client needs to begin with. */
+bool demo_plan_round(struct demo *demo, enum demo_round round);
+/* Sends what was planned; each client one payment after another. */
+void demo_start_round(struct demo *demo);
+demo_done demo_round_done;
+size_t demo_add_payment(struct demo *demo, size_t payer, size_t payee, uint64_t amount, enum rill_mode mode);
+void demo_pay_next(struct demo_client *client);
+void demo_payment_paid(struct demo_client *client, const struct rill_payment *payment);
+void demo_payment_failed(struct demo_client *client, const struct rill_payment *payment);
+void demo_payment_received(struct demo_client *client, const struct rill_payment *payment);
+/* Sum of amounts of a round, and how many were locked. */
+uint64_t demo_round_sum(const struct demo *demo, size_t *locked);
+
+/* ---- demo_acts.c ---- */
+
+bool demo_act_offline_merchant(struct demo *demo);
+bool demo_act_paid_twice(struct demo *demo);
+bool demo_act_batch(struct demo *demo);
+bool demo_act_cheat(struct demo *demo);
+
+/* ---- demo_audit.c ---- */
+
+struct demo_figures {
+    uint64_t payments, direct, locked, gross_units, fees_units, failed, refunded;
+    uint64_t channels, opened_by_hub;
+};
+struct demo_figures demo_count(const struct demo *demo);
+bool demo_audit(struct demo *demo);
+bool demo_write_figures(struct demo *demo, bool good);
+
+#endif
