@@ -93,7 +93,8 @@ struct demo {
     struct child ledgerd, towerd, hubd;
     char ledger_url[64];
     uint16_t hub_port, hub_http_port, tower_port, tower_http_port;
-    bool hub_is_down; /* on purpose */
+    bool hub_is_down;      /* on purpose */
+    bool offline_expected; /* until all are back */
     struct secret_key hub_key, tower_key;
     struct address hub, tower, contract, asset;
 
@@ -106,8 +107,7 @@ struct demo {
     struct demo_client clients[DEMO_CLIENTS];
     struct demo_payment *payments;
     size_t payment_count, payment_capacity;
-    size_t under_way, sent, done; /* of the round */
-    size_t round_first;
+    size_t round_first, done; /* the round: its first payment, and how many are final */
     uint64_t pool_units; /* deposited by the operator */
     size_t cheater;      /* SIZE_MAX: nobody yet */
     uint64_t cheater_units_before; /* the cheat's balance in its channel */

@@ -61,7 +61,7 @@ static void on_offline(void *context, struct rill_wallet *wallet, const char *re
     (void)wallet;
     client->ready = false;
     note(client, reason);
-    if (!client->demo->hub_is_down && client->funded)
+    if (!client->demo->offline_expected && client->funded)
         demo_fail(client->demo, "%s lost the hub: %s", client->name, reason);
 }
 

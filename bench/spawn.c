@@ -17,7 +17,7 @@
 static void pause_ms(long ms)
 {
     const struct timespec time = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&time, NULL);
+    nanosleep(&time, NULL); /* allowed: polls for a file or an exit, bounded by the caller */
 }
 
 /* Between fork and exec: only calls that are safe there. */

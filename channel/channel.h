@@ -4,16 +4,17 @@
  *
  * Two streams, one per side; `self` is the side that runs this machine. Own stream:
  *
- *     channel_add (operations of a draft) ─▶ channel_seal (next nonce, signed, kept) ─▶ sent ─▶
- * channel_acknowledged each op applies whole or is refused and changes nothing            (kept up to 64, for
- * resending)
+ *     channel_add (operations of a draft) ─▶ channel_seal (next nonce, signed, kept) ─▶ sent
+ *         each applies whole or is refused and changes nothing       ─▶ channel_acknowledged (no longer kept)
  *
- * The peer's stream:  UPDATE ─▶ channel_receive ─▶ ACCEPTED | AGAIN (identical) | HELD (own ledger view lags)
- * | REFUSED
+ * The peer's stream:
+ *
+ *     UPDATE ─▶ channel_receive ─▶ ACCEPTED | AGAIN (identical) | HELD (own ledger view lags) | REFUSED
  *
  * Settlement (section 8), at most one at a time:
- *     hub:    NONE ─propose─▶ PROPOSED ─signature─▶ SIGNED ─ledger/over─▶ NONE      (PROPOSED ─refused─▶
- * NONE) client: NONE ──────────sign────────────────▶ SIGNED ─ledger/over─▶ NONE
+ *     hub:    NONE ─propose─▶ PROPOSED ─signature─▶ SIGNED ─ledger/over─▶ NONE
+ *                             PROPOSED ─refused─▶ NONE
+ *     client: NONE ──────────sign────────────────▶ SIGNED ─ledger/over─▶ NONE
  *
  * Every function either applies whole or returns a named code and leaves the channel as it was. After every
  * change balanceC + balanceH = total holds and is asserted.

@@ -3,8 +3,7 @@
  * no clock, so that the server, the simulator and the fuzzers run the same code.
  *
  * A turn: any number of inputs, then engine_flush, which
- *   1. drains what is due to each channel into its draft (payments to payees, refunds, unlocks, cancels,
- * expiries),
+ *   1. drains what is due to each channel into its draft (payments, refunds, unlocks, cancels, expiries),
  *   2. seals one update per changed channel,
  *   3. writes one journal batch with everything that changed,
  *   4. gives every frame of the turn to `send`, tagged with that batch's sequence.
@@ -13,9 +12,11 @@
  *
  *   direct  WAITING ─signed to the payee─▶ SIGNED ─payee's REVEAL─▶ REVEALED
  *              └─ no room, expired ─▶ REFUNDED ◀─ payee's refund ─┴──────┘
- *   locked  OFFERED ─lock signed to the payee─▶ FORWARDED ─REVEAL, or registered─▶ REVEALED (payee unlocked,
- * payer told) └─ no room ─▶ FAILED ◀─ payee's REVOKE ─ CANCELLING ◀─ payee's FAIL ─┤ LAPSED ◀─ expire signed
- * to the payee ◀─ expiry passed ──┘
+ *   locked  OFFERED ─lock signed to the payee─▶ FORWARDED ─REVEAL, or registered─▶ REVEALED
+ *              │                                   │  │          (payee unlocked, payer told)
+ *              └─ no room ─▶ FAILED ◀─ payee's     │  └─ payee's FAIL ─▶ CANCELLING
+ *                                      REVOKE ─────│──────────────────────┘
+ *                            LAPSED ◀─ expiry passed: expire is signed to the payee
  */
 #ifndef RILL_HUB_ENGINE_H
 #define RILL_HUB_ENGINE_H

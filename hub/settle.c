@@ -1,8 +1,9 @@
 /* Netted batches: what is asked for, planned (settlement/plan.h), signed by clients, sent and followed
  * (section 8).
  *
- *     IDLE ─engine_settle─▶ COLLECTING ─all signed, or time is up─▶ SUBMITTED ─mined─▶ FOLLOWING ─own view
- * has it─▶ IDLE └─ refused ─▶ IDLE
+ *     IDLE ─engine_settle─▶ COLLECTING ─all signed, or time is up─▶ SUBMITTED ─mined─▶ FOLLOWING
+ *                                                                   SUBMITTED ─refused─▶ IDLE
+ *                                                    FOLLOWING ─the own view has the batch─▶ IDLE
  *
  * Nothing of this is lost by a crash: a settlement under way is part of its channel's record, and a signed
  * one joins the next batch until the ledger shows it settled or its deadline has passed. The contract takes

@@ -163,6 +163,7 @@ struct rill_request {
     uint64_t amount;
     uint64_t expiry;     /* Unix seconds; 0: as soon as the hub allows */
     enum rill_mode mode;
+    uint64_t fee_max;    /* units; 0: whatever the hub's terms say */
     const char *memo;    /* NULL: none */
 };
 /* 0: under way, `paid` or `failed` follows; id gets its 16 bytes (may be NULL). Else why it is refused: rill_refusal has

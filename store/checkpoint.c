@@ -2,8 +2,9 @@
  * batches go.
  *
  *     idle ──journal_bytes ≥ checkpoint_bytes──▶ folding: mark [checkpoint, target] with the first slice
- *      ▲                                            │ slices, in whatever order; a crash here: folded anew at
- * open └──last slice: mark [target, target], batches ≤ target deleted, all in one write──┘
+ *      ▲                                            │ slices, in whatever order
+ *      │                                            │ (a crash here: folded anew at open)
+ *      └──last slice: mark [target, target], batches ≤ target deleted, all in one write──┘
  *
  * Batches are read newest first: the first value seen for a key is the one to keep, and of the older ones
  * only the key has to be remembered. Folding reads durable batches only, writes no value that is not the

@@ -4,8 +4,9 @@
  * not at all. The interface is a table of functions, so that the simulator's journal, or a replicated one,
  * can stand in its place.
  *
- *     open ──recover──▶ replaying ──▶ ready ──append──▶ queued ──fsync──▶ durable (sequence ≤
- * journal_durable) └─ a failed write or fsync: the process logs why and stops; never goes on
+ *     open ──recover──▶ replaying ──▶ ready ──append──▶ queued ──fsync──▶ durable (≤ journal_durable)
+ *                                                         └─ a failed write or fsync: the process logs
+ *                                                            why and stops; never goes on
  *
  * Every append carries the epoch of its writer; a journal that is at a later epoch refuses it, and that is
  * fatal too.

@@ -1,7 +1,7 @@
 /* The writer: one thread, and the only one that writes to RocksDB while the journal is open.
  *
- *     append ──▶ queue ──turn_take──▶ one RocksDB write, one fsync ──turn_finish──▶ durable rises, wakes
- * whoever waits
+ *     append ──▶ queue ──turn_take──▶ one RocksDB write, one fsync ──turn_finish──▶ durable rises
+ *                                                                                   (wakes whoever waits)
  *
  * A turn takes everything that was queued since the last one, and a slice of folding if one is ready: so
  * folding costs no fsync of its own while appends come in, and an append waits for at most one slice.

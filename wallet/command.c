@@ -136,7 +136,7 @@ int command_fail(const struct settings *settings, enum exit_code code, const cha
     fprintf(stderr, "rill: %s\n", text);
     if (settings->json)
         command_print_json(json_pack("{s:s, s:i}", "error", text, "exit_code", (int)code));
-    return code;
+    return (int)code;
 }
 
 void command_print_json(json_t *object)

@@ -67,6 +67,15 @@ static void print_balance(const struct session *session, const struct rill_balan
     print_part(session, balance, "settling", balance->settling);
 }
 
+static bool nothing_open(struct session *session)
+{
+    struct rill_balance balance;
+    for (size_t i = 0; rill_balance_at(session->wallet, i, &balance); i++)
+        if (balance.unsecured > 0 || balance.locked > 0 || balance.incoming > 0)
+            return false;
+    return session_is_idle(session);
+}
+
 int command_balance(int argc, char **argv)
 {
     bool offline = false, all = false;
@@ -99,6 +108,9 @@ int command_balance(int argc, char **argv)
     if (!connected && !offline)
         fprintf(stderr, "rill: note: the hub is not reached (%s); these are the wallet's own records\n",
                 session.offline_reason);
+    /* Outcomes that were missed come right after connecting. */
+    if (connected)
+        (void)session_wait(&session, nothing_open, 500, "the hub");
     struct rill_balance balance;
     size_t shown = 0;
     json_t *list = json_array();

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/ensure.h"
@@ -42,13 +43,17 @@ static bool has_outcome(struct session *session)
     return session->outcome;
 }
 
-static bool read_request(struct session *session, const struct command_line *line, const char *payee,
-                         const char *hash, const char *asset_name, struct rill_request *request)
+struct pay_options {
+    const char *payee, *hash, *asset, *mode, *memo, *fee_max;
+};
+
+static bool read_request(struct session *session, const struct command_line *line,
+                         const struct pay_options *options, struct rill_request *request)
 {
     const struct asset_info *asset;
     const char *amount = NULL;
     char message[200];
-    if (payee == NULL) {
+    if (options->payee == NULL) {
         struct rill_invoice invoice;
         request->invoice = line->words[0];
         amount = line->word_count > 1 ? line->words[1] : NULL;
@@ -72,21 +77,24 @@ static bool read_request(struct session *session, const struct command_line *lin
             return false;
         }
     } else {
-        if (hash == NULL || line->word_count != 1) {
+        if (options->hash == NULL || line->word_count != 1) {
             command_fail(session->settings, RILL_EXIT_USAGE, "--payee needs --secret-hash and one AMOUNT");
             return false;
         }
-        asset = asset_named(session, asset_name);
+        asset = asset_named(session, options->asset);
         if (asset == NULL)
             return false;
         amount = line->words[0];
         memcpy(request->asset, asset->address, sizeof(request->asset));
-        if (!hex_decode(payee, request->payee, 20) || !hex_decode(hash, request->secret_hash, 32)) {
+        if (!hex_decode(options->payee, request->payee, 20) ||
+            !hex_decode(options->hash, request->secret_hash, 32)) {
             command_fail(session->settings, RILL_EXIT_USAGE,
                          "--payee wants an address, --secret-hash 64 hexadecimal digits");
             return false;
         }
     }
+    if (options->fee_max != NULL && !asset_parse(session, asset, options->fee_max, &request->fee_max))
+        return false;
     return amount == NULL || asset_parse(session, asset, amount, &request->amount);
 }
 
@@ -116,15 +124,15 @@ static int report_payment(struct session *session)
     return RILL_EXIT_OK;
 }
 
-static int pay(struct session *session, const struct command_line *line, const char *payee, const char *hash,
-               const char *asset_name, const char *mode, const char *memo)
+static int pay(struct session *session, const struct command_line *line, const struct pay_options *options)
 {
     const struct settings *settings = session->settings;
-    struct rill_request request = {.memo = memo,
+    const char *mode = options->mode;
+    struct rill_request request = {.memo = options->memo,
                                    .mode = strcmp(mode, "direct") == 0   ? RILL_DIRECT
                                            : strcmp(mode, "locked") == 0 ? RILL_LOCKED
                                                                          : RILL_AUTO};
-    if (!read_request(session, line, payee, hash, asset_name, &request))
+    if (!read_request(session, line, options, &request))
         return RILL_EXIT_USAGE;
     int code = session_ready(session);
     if (code != RILL_EXIT_OK)
@@ -140,7 +148,7 @@ static int pay(struct session *session, const struct command_line *line, const c
 
 int command_pay(int argc, char **argv)
 {
-    const char *payee = NULL, *hash = NULL, *asset = NULL, *mode = NULL, *memo = NULL;
+    struct pay_options options = {.mode = NULL};
     struct command_line line = {
         .name = "pay",
         .usage = "INVOICE [AMOUNT] | --payee ADDRESS --secret-hash HASH AMOUNT [OPTIONS]",
@@ -153,14 +161,18 @@ int command_pay(int argc, char **argv)
                  "Exit codes: 0 paid, 1 refused or failed, 3 not reached, 6 sent and not answered in time.",
         .rows =
             (const struct option_row[]){
-                {"mode", OPTION_CHOICE, &mode, "auto", 0, 0, "auto|direct|locked", "How to pay."},
-                {"memo", OPTION_TEXT, &memo, NULL, 0, 0, "TEXT",
+                {"mode", OPTION_CHOICE, &options.mode, "auto", 0, 0, "auto|direct|locked", "How to pay."},
+                {"max-fee", OPTION_TEXT, &options.fee_max, NULL, 0, 0, "AMOUNT",
+                 "Refuse if the hub's fee is more."},
+                {"memo", OPTION_TEXT, &options.memo, NULL, 0, 0, "TEXT",
                  "Note for the payee; default the invoice's."},
-                {"payee", OPTION_TEXT, &payee, NULL, 0, 0, "ADDRESS", "Whom to pay without an invoice."},
-                {"secret-hash", OPTION_TEXT, &hash, NULL, 0, 0, "HASH", "SHA-256 of the payee's secret."},
-                {"asset", OPTION_TEXT, &asset, NULL, 0, 0, "ASSET", asset_help},
+                {"payee", OPTION_TEXT, &options.payee, NULL, 0, 0, "ADDRESS",
+                 "Whom to pay without an invoice."},
+                {"secret-hash", OPTION_TEXT, &options.hash, NULL, 0, 0, "HASH",
+                 "SHA-256 of the payee's secret."},
+                {"asset", OPTION_TEXT, &options.asset, NULL, 0, 0, "ASSET", asset_help},
             },
-        .row_count = 5,
+        .row_count = 6,
         .words_min = 1,
         .words_max = 2,
     };
@@ -170,7 +182,7 @@ int command_pay(int argc, char **argv)
     struct session session;
     code = session_open(&session, &line.settings, SESSION_WALLET | SESSION_HUB, false);
     if (code == RILL_EXIT_OK)
-        code = pay(&session, &line, payee, hash, asset, mode, memo);
+        code = pay(&session, &line, &options);
     session_close(&session);
     return code;
 }

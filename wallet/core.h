@@ -23,6 +23,7 @@
 #define WALLET_TOWERS_MAX       4
 #define WALLET_CHANNELS_MAX     1024         /* assets and salts of one wallet */
 #define WALLET_WAITING_MAX      4096         /* payments asked for and not signed yet */
+#define WALLET_INVOICES_MAX     1000000      /* issued, not yet expired for a day */
 #define WALLET_HELD_BYTES_MAX   (1024 * 1024) /* updates kept until the own ledger view catches up */
 #define WALLET_JOURNAL_VERSION  1
 
@@ -107,7 +108,8 @@ struct payment_request {
     struct hash secret_hash;
     uint64_t expiry; /* the invoice's; 0: as soon as the terms allow */
     enum payment_mode mode;
-    const char *memo; /* NULL: none */
+    struct amount fee_max; /* 0: whatever the hub's terms say */
+    const char *memo;      /* NULL: none */
 };
 
 /* ---- what the user is told ---- */

@@ -97,6 +97,15 @@ void wallet_close_event(struct wallet_core *core, struct wallet_channel *own,
 
 /* ---- a close under way ---- */
 
+/* A step that is tried again and again is told of once. `text` is static. */
+static void tell_once(struct wallet_core *core, struct wallet_channel *own, const char *text)
+{
+    if (own->watch.told == text)
+        return;
+    own->watch.told = text;
+    wallet_tell_channel(core, WALLET_NEWS_CLOSE, own, text);
+}
+
 static uint64_t close_time(const struct closing *closing, uint64_t challenge_period, unsigned eighths)
 {
     unsigned_wide time = (unsigned_wide)closing->deadline + (unsigned_wide)challenge_period * eighths / 8;
@@ -151,8 +160,7 @@ static void challenge(struct wallet_core *core, struct wallet_channel *own)
                                  .signature = hub->signature,
                                  .to = core->self};
     if (wallet_duty_submit(core, DUTY_CHALLENGE, &own->id, &own->id, &call))
-        wallet_tell_channel(core, WALLET_NEWS_CLOSE, own,
-                            "the hub's claim is answered with its own newest proof");
+        tell_once(core, own, "the hub's claim is answered with its own newest proof");
 }
 
 static void void_locks(struct wallet_core *core, struct wallet_channel *own)
@@ -171,7 +179,7 @@ static void void_locks(struct wallet_core *core, struct wallet_channel *own)
                                  .min_nonce = mine->revoked_nonce,
                                  .signature = mine->revocation};
     if (wallet_duty_submit(core, DUTY_VOID, &own->id, &own->id, &call))
-        wallet_tell_channel(core, WALLET_NEWS_CLOSE, own, "locks that were given up are declared void");
+        tell_once(core, own, "locks that were given up are declared void");
 }
 
 static void finish(struct wallet_core *core, struct wallet_channel *own)
@@ -216,6 +224,7 @@ static void act_open(struct wallet_core *core, struct wallet_channel *own)
         if (own->channel->funds.stage == STAGE_OPEN && core->head.confirmed_number >= watch->open_head) {
             own->closing_seen = watch->active = false;
             own->book_dirty = true;
+            core->disconnect = "a close that was seen has vanished: connecting anew to be in step";
         }
         return;
     }
@@ -229,7 +238,7 @@ static void act_open(struct wallet_core *core, struct wallet_channel *own)
                                          .locked = mine->proof.locked,
                                          .locks_root = mine->proof.locks_root}};
     if (wallet_duty_submit(core, DUTY_START_CLOSE, &own->id, &own->id, &call))
-        wallet_tell_channel(core, WALLET_NEWS_CLOSE, own, "startClose is submitted");
+        tell_once(core, own, "startClose is submitted");
 }
 
 /* ---- after it is closed ---- */

@@ -59,7 +59,7 @@ enum code wallet_invoice(struct wallet_core *core, const struct address *asset, 
     if (!core->has_head)
         return CODE_STATUS;
     uint64_t counter;
-    if (!next_counter(core, unix_s, &counter))
+    if (!next_counter(core, unix_s, &counter) || HASH_COUNT(core->invoices) >= WALLET_INVOICES_MAX)
         return CODE_LIMIT;
 
     uint8_t secret[32];
@@ -92,14 +92,19 @@ enum code wallet_invoice(struct wallet_core *core, const struct address *asset, 
     return CODE_OK;
 }
 
+#define LOOK_EVERY_S 600
+
 /* An invoice is kept as long as a payment of it may still come or be asked about. */
 void wallet_invoices_head(struct wallet_core *core)
 {
     struct invoice_issued *invoice, *next;
+    if (core->head.confirmed_time < core->invoices_looked + LOOK_EVERY_S)
+        return;
+    core->invoices_looked = core->head.confirmed_time;
     HASH_ITER(hh, core->invoices, invoice, next)
     {
         if (core->head.confirmed_time <= invoice->expiry + OUTCOME_KEPT_S)
-            break;
+            continue;
         record_gone(&core->batch, RECORD_INVOICE, &invoice->secret_hash, sizeof(invoice->secret_hash));
         HASH_DEL(core->invoices, invoice);
         free(invoice);

@@ -378,9 +378,10 @@ void wallet_outcome(struct wallet_core *core, uint64_t id, enum ledger_error err
         duty->failures++;
         duty->not_before_ms = core->now_ms + wait;
         wallet_due(core, duty->not_before_ms);
-        if (duty->failures == 1 || error == LEDGER_NO_FUNDS)
-            wallet_trouble(core, NULL, "%s is refused (%s%s%s); it is tried again",
-                           duty_name(submission->kind), ledger_error_text(error),
+        if (duty->failures == 1)
+            wallet_trouble(core, NULL, "%s: %s%s%s; it is tried again", duty_name(submission->kind),
+                           error == LEDGER_NO_FUNDS ? "this wallet's address has no coins for gas"
+                                                    : ledger_error_text(error),
                            error == LEDGER_REVERTED ? ": " : "",
                            error == LEDGER_REVERTED ? contract_error_name(reverted) : "");
     }

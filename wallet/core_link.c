@@ -19,7 +19,8 @@ void wallet_linked(struct wallet_core *core, const struct terms *terms, uint64_t
 {
     if (!terms_make_sense(terms)) {
         core->linked = true;
-        wallet_trouble(core, NULL, "the hub's terms make no sense (expiries and margins): nothing is done with it");
+        wallet_trouble(core, NULL,
+                       "the hub's terms make no sense (expiries and margins): nothing is done with it");
         core->disconnect = "the hub's terms make no sense";
         return;
     }
@@ -197,7 +198,8 @@ static uint64_t shown_nonce(const struct wallet_channel *own, enum side side)
 static const char *forgetful(const struct wallet_channel *own)
 {
     if (shown_nonce(own, SIDE_HUB) < channel_peer(own->channel)->proof.nonce)
-        return "the hub has forgotten proofs that it signed: what this wallet holds stands, use `rill dispute`";
+        return "the hub has forgotten proofs that it signed: what this wallet holds stands, use `rill "
+               "dispute`";
     if (shown_nonce(own, SIDE_CLIENT) < own->channel->acknowledged)
         return "the hub has forgotten updates that it acknowledged: use `rill dispute`";
     return NULL;
@@ -208,22 +210,22 @@ static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
     struct shown_channel *shown = &own->shown;
     channel_set_told(own->channel, &shown->funds);
     own->held_retry = true;
+    own->blocked = NULL;
     if (wallet_recover_needed(core, own)) {
-        if (core->options.recover) {
+        if (core->options.recover)
             wallet_recover_channel(core, own);
-        } else {
+        else
             own->blocked =
                 "the hub knows payments of this wallet that its folder does not: run `rill recover`";
-        }
-        if (own->blocked != NULL) {
-            wallet_trouble(core, own, "%s", own->blocked);
-            wallet_shown_clear(shown);
-            return;
-        }
     }
-    compare_streams(core, own);
-    uint64_t received =
-        shown->streams[SIDE_CLIENT].newest.present ? shown->streams[SIDE_CLIENT].newest.proof.nonce : 0;
+    if (own->blocked == NULL)
+        own->blocked = forgetful(own);
+    if (own->blocked != NULL) {
+        wallet_trouble(core, own, "%s", own->blocked);
+        wallet_shown_clear(shown);
+        return;
+    }
+    uint64_t received = shown_nonce(own, SIDE_CLIENT);
     ensure(channel_acknowledged(own->channel, received) == CODE_OK);
     own->sent_nonce = received;
 

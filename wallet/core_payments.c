@@ -319,6 +319,8 @@ enum code wallet_payment_out_prepare(struct wallet_core *core, struct payment_ou
         return refuse(core, CODE_EXPIRED, "the invoice has expired");
     if (!amount_fee(payment->amount, terms->base_fee, terms->fee_ppm, &payment->fee))
         return refuse(core, CODE_AMOUNT, "the amount is too large");
+    if (!amount_is_zero(payment->fee_max) && amount_compare(payment->fee, payment->fee_max) > 0)
+        return refuse(core, CODE_FEE, "the hub's fee is more than you allow for this payment");
     enum code code = choose_mode(core, payment, terms);
     if (code != CODE_OK)
         return code;
@@ -385,6 +387,7 @@ enum code wallet_pay(struct wallet_core *core, const struct payment_request *req
         .channel = own,
         .payee = request->payee,
         .amount = request->amount,
+        .fee_max = request->fee_max,
         .expiry = request->expiry,
         .created = core->unix_s,
         .mode = (uint8_t)request->mode,

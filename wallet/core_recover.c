@@ -1,8 +1,8 @@
 /* A wallet that lost its disk (protocol.md, section 5): it takes the newest proofs that hub and towers can
  * show, and checks every signature, its own included.
  *
- *     all CHANNELs shown ─▶ FETCH each from every tower ─▶ KEPT or nothing, at most RECOVER_WAIT_MS ─▶ take
- * over ─▶ RESUME
+ *     all CHANNELs shown ─▶ FETCH each from every tower ─▶ KEPT or nothing, at most RECOVER_WAIT_MS
+ *         ─▶ take over ─▶ RESUME
  */
 #include "wallet/core_state.h"
 
@@ -176,6 +176,22 @@ static const struct kept_appointment *newest_kept(const struct wallet_core *core
     return newest;
 }
 
+/* The hub's newest word on what it gave up may be with the towers only. */
+static void restore_revocation(struct wallet_core *core, struct wallet_channel *own)
+{
+    struct channel_view view = wallet_view(core);
+    const struct kept_appointment *kept;
+    DL_FOREACH(core->kept, kept)
+    {
+        if (!hash_equal(&kept->channel, &own->id) || !kept->revocation.present)
+            continue;
+        enum code code = channel_revocation_received(own->channel, &view, kept->revocation.min_nonce,
+                                                     &kept->revocation.signature, NULL);
+        if (code != CODE_OK)
+            wallet_trouble(core, own, "a tower's revocation does not hold: %s", code_text(code));
+    }
+}
+
 static bool restored(enum code code)
 {
     return code == CODE_OK || code == CODE_NONCE; /* NONCE: what is here is as new */
@@ -207,6 +223,7 @@ void wallet_recover_channel(struct wallet_core *core, struct wallet_channel *own
             return;
         }
     }
+    restore_revocation(core, own);
     own->blocked = NULL;
     own->book_dirty = true;
     own->change++;

@@ -32,6 +32,7 @@ struct payment_out {
     struct wallet_channel *channel;
     struct address payee;
     struct amount amount, fee;
+    struct amount fee_max; /* while WAITING; 0: any */
     uint64_t expiry;  /* as sent; while WAITING the invoice's, 0: none given */
     uint64_t created;
     uint64_t code;
@@ -143,6 +144,7 @@ struct close_watch {
     uint64_t open_head;   /* head at which it was first found open again; 0: it is not */
     uint64_t closed_head; /* head at which it was first found closed with nothing left; 0: not yet */
     bool told_started, told_mismatch;
+    const char *told; /* the newest step told */
     uint8_t status; /* as last seen: */
     struct closing closing;
     struct amount held_client, held_hub;
@@ -296,6 +298,7 @@ struct wallet_core {
     struct invoice_issued *invoices;
     size_t waiting_count;
     uint64_t counter; /* last used */
+    uint64_t invoices_looked; /* ledger time at which old ones were last let go */
     char refusal[160];
 
     /* the ledger */

@@ -430,7 +430,7 @@ static void on_too_deep(void *context, uint64_t block)
     struct rill_wallet *wallet, *next;
     HASH_ITER(hh, ledger->wallets, wallet, next)
     {
-        rill_wallet_trouble(wallet, text);
+        rill_wallet_trouble_soon(wallet, text);
     }
 }
 

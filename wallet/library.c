@@ -170,6 +170,7 @@ int rill_pay(struct rill_wallet *wallet, const struct rill_request *request, uin
                                       .amount = amount_of(request->amount),
                                       .expiry = request->expiry,
                                       .mode = (enum payment_mode)request->mode,
+                                      .fee_max = {request->fee_max},
                                       .memo = request->memo};
     if (request->invoice != NULL) {
         int code = from_invoice(wallet, request, &payment, &invoice);

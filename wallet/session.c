@@ -270,7 +270,7 @@ void session_close(struct session *session)
     if (session->wallet != NULL) {
         uint64_t until = clock_monotonic_us() + 50000;
         while (clock_monotonic_us() < until && event_base_loop(session->base, EVLOOP_NONBLOCK) == 0)
-            usleep(1000);
+            usleep(1000); /* allowed: the loop is run in between, bounded by `until` */
     }
     rill_ledger_free(session->ledger);
     for (size_t i = 0; i < ARRAY_LENGTH(session->signals); i++)

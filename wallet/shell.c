@@ -1,8 +1,8 @@
 /* struct rill_wallet: the loop, the journal and the connections around the core.
  *
  *     input (link, ledger, command, timer) ─▶ core ─▶ run event ─▶ wallet_run ─▶ journal
- *                                                      durable ─▶ outbox_release, deferred effects ─▶ links,
- * callbacks
+ *                                                      durable ─▶ outbox_release, deferred effects
+ *                                                                   ─▶ links, callbacks
  */
 #include "wallet/shell.h"
 
@@ -16,12 +16,9 @@
 #include "crypto/hash.h"
 #include "store/store.h"
 
-#define RETRY_FIRST_MS 250
-#define RETRY_LAST_MS  30000
-
 static void release(struct rill_wallet *wallet);
 
-static struct timeval timeval_of(uint64_t ms)
+struct timeval rill_timeval(uint64_t ms)
 {
     return (struct timeval){.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 }
@@ -37,13 +34,13 @@ void rill_wallet_run_soon(struct rill_wallet *wallet)
 static void destroy(struct rill_wallet *wallet);
 
 /* Callbacks may close the wallet they are about. */
-static void enter(struct rill_wallet *wallet)
+void rill_wallet_enter(struct rill_wallet *wallet)
 {
     wallet->busy++;
 }
 
 /* Returns false if the wallet is gone. */
-static bool leave(struct rill_wallet *wallet)
+bool rill_wallet_leave(struct rill_wallet *wallet)
 {
     ensure(wallet->busy > 0);
     if (--wallet->busy > 0 || !wallet->closed)
@@ -58,17 +55,17 @@ static void run(struct rill_wallet *wallet)
 {
     wallet->run_wanted = false;
     uint64_t now = clock_monotonic_us() / 1000;
-    enter(wallet);
+    rill_wallet_enter(wallet);
     wallet_run(wallet->core, now, clock_unix_s());
     release(wallet);
-    if (!leave(wallet))
+    if (!rill_wallet_leave(wallet))
         return;
     uint64_t next = wallet_next_ms(wallet->core);
     if (next == UINT64_MAX) {
         event_del(wallet->timer);
         return;
     }
-    struct timeval wait = timeval_of(next > now ? next - now : 1);
+    struct timeval wait = rill_timeval(next > now ? next - now : 1);
     event_add(wallet->timer, &wait);
 }
 
@@ -91,9 +88,9 @@ static void on_wake(evutil_socket_t socket, short what, void *argument)
     struct rill_wallet *wallet = argument;
     ssize_t taken = read(socket, &count, sizeof(count));
     (void)taken;
-    enter(wallet);
+    rill_wallet_enter(wallet);
     release(wallet);
-    (void)leave(wallet);
+    (void)rill_wallet_leave(wallet);
 }
 
 /* ---- effects ---- */
@@ -218,15 +215,13 @@ static void effect_pause(void *context, bool pause)
         link_pause(wallet->link, pause);
 }
 
-static void lose_link(struct rill_wallet *wallet, const char *why);
-
 static void effect_disconnect(void *context, const char *why)
 {
     struct rill_wallet *wallet = context;
     if (wallet->link == NULL)
         return;
     link_close(wallet->link);
-    lose_link(wallet, why);
+    rill_wallet_lose_link(wallet, why);
 }
 
 static const struct wallet_effects effects = {
@@ -338,6 +333,14 @@ void rill_wallet_trouble(struct rill_wallet *wallet, const char *text)
         wallet->callbacks.trouble(wallet->context, wallet, text);
 }
 
+void rill_wallet_trouble_soon(struct rill_wallet *wallet, const char *text)
+{
+    struct wallet_news news = {.type = WALLET_NEWS_TROUBLE};
+    snprintf(news.text, sizeof(news.text), "%s", text);
+    effect_tell(wallet, wallet->core->appended, &news);
+    rill_wallet_run_soon(wallet);
+}
+
 static void free_deferred(struct deferred *deferred)
 {
     free(deferred->news);
@@ -360,171 +363,6 @@ static void release(struct rill_wallet *wallet)
             tell(wallet, deferred->news);
         free_deferred(deferred);
     }
-}
-
-/* ---- the hub's connection ---- */
-
-static void retry_later(struct event *event, uint32_t *failures)
-{
-    uint64_t wait_ms = (uint64_t)RETRY_FIRST_MS << (*failures < 7 ? *failures : 7);
-    if (wait_ms > RETRY_LAST_MS)
-        wait_ms = RETRY_LAST_MS;
-    /* A little at random, so that a thousand wallets do not come back in one moment. */
-    uint16_t spread;
-    random_bytes(&spread, sizeof(spread));
-    wait_ms += wait_ms * spread / UINT16_MAX / 4;
-    (*failures)++;
-    struct timeval wait = timeval_of(wait_ms);
-    event_add(event, &wait);
-}
-
-/* The link is closed already. */
-static void lose_link(struct rill_wallet *wallet, const char *why)
-{
-    wallet->link = NULL;
-    if (wallet->link_ready)
-        wallet_unlinked(wallet->core);
-    wallet->link_ready = false;
-    retry_later(wallet->retry, &wallet->failures);
-    rill_wallet_run_soon(wallet);
-    if (wallet->callbacks.offline != NULL)
-        wallet->callbacks.offline(wallet->context, wallet, why);
-}
-
-static void on_ready(void *context, struct link *link, const struct address *peer,
-                     const struct message *welcome)
-{
-    (void)peer;
-    (void)link;
-    struct rill_wallet *wallet = context;
-    wallet->link_ready = true;
-    wallet->generation++;
-    wallet->failures = 0;
-    wallet_linked(wallet->core, welcome->welcome.terms, welcome->welcome.channels);
-    rill_wallet_run_soon(wallet);
-}
-
-static void on_message(void *context, struct link *link, const struct message *message)
-{
-    (void)link;
-    struct rill_wallet *wallet = context;
-    wallet_message(wallet->core, message);
-    rill_wallet_run_soon(wallet);
-}
-
-static void on_closed(void *context, struct link *link, enum link_closed why, const char *reason)
-{
-    (void)link;
-    (void)why;
-    struct rill_wallet *wallet = context;
-    enter(wallet);
-    lose_link(wallet, reason);
-    (void)leave(wallet);
-}
-
-static void connect_hub(struct rill_wallet *wallet)
-{
-    static const struct link_callbacks callbacks = {
-        .ready = on_ready, .message = on_message, .closed = on_closed};
-    if (wallet->link != NULL || wallet->hub_host == NULL || !rill_ledger_verified(wallet->ledger))
-        return;
-    struct domain domain = rill_ledger_domain(wallet->ledger);
-    struct link_client_options options = {.host = wallet->hub_host,
-                                          .port = wallet->hub_port,
-                                          .key = wallet->key,
-                                          .chain_id = domain.chain_id,
-                                          .contract = domain.contract,
-                                          .agent = wallet->agent};
-    rill_ledger_hub(wallet->ledger, options.server.bytes);
-    wallet->link = link_connect(wallet->base, &options, &callbacks, wallet);
-    bytes_wipe(&options.key, sizeof(options.key));
-}
-
-static void on_retry(evutil_socket_t socket, short what, void *argument)
-{
-    (void)socket;
-    (void)what;
-    connect_hub(argument);
-}
-
-/* ---- towers' connections ---- */
-
-static void on_tower_ready(void *context, struct link *link, const struct address *peer,
-                           const struct message *welcome)
-{
-    (void)peer;
-    (void)link;
-    (void)welcome;
-    struct tower_link *tower = context;
-    tower->ready = true;
-    tower->generation++;
-    tower->failures = 0;
-    wallet_tower_linked(tower->wallet->core, tower->index);
-    rill_wallet_run_soon(tower->wallet);
-}
-
-static void on_tower_message(void *context, struct link *link, const struct message *message)
-{
-    (void)link;
-    struct tower_link *tower = context;
-    wallet_tower_message(tower->wallet->core, tower->index, message);
-    rill_wallet_run_soon(tower->wallet);
-}
-
-static void on_tower_closed(void *context, struct link *link, enum link_closed why, const char *reason)
-{
-    (void)link;
-    (void)why;
-    struct tower_link *tower = context;
-    struct rill_wallet *wallet = tower->wallet;
-    bool first = tower->failures == 0;
-    tower->link = NULL;
-    if (tower->ready)
-        wallet_tower_unlinked(wallet->core, tower->index);
-    tower->ready = false;
-    retry_later(tower->retry, &tower->failures);
-    rill_wallet_run_soon(wallet);
-    if (!first)
-        return;
-    char text[TEXT_BYTES_MAX];
-    snprintf(text, sizeof(text), "the tower at %s is not connected: %s", tower->host, reason);
-    enter(wallet);
-    rill_wallet_trouble(wallet, text);
-    (void)leave(wallet);
-}
-
-static void connect_tower(struct tower_link *tower)
-{
-    static const struct link_callbacks callbacks = {
-        .ready = on_tower_ready, .message = on_tower_message, .closed = on_tower_closed};
-    struct rill_wallet *wallet = tower->wallet;
-    if (tower->link != NULL || !rill_ledger_verified(wallet->ledger))
-        return;
-    struct domain domain = rill_ledger_domain(wallet->ledger);
-    struct link_client_options options = {.host = tower->host,
-                                          .port = tower->port,
-                                          .key = wallet->key,
-                                          .chain_id = domain.chain_id,
-                                          .contract = domain.contract,
-                                          .server = tower->address,
-                                          .tower = true,
-                                          .agent = wallet->agent};
-    tower->link = link_connect(wallet->base, &options, &callbacks, tower);
-    bytes_wipe(&options.key, sizeof(options.key));
-}
-
-static void on_tower_retry(evutil_socket_t socket, short what, void *argument)
-{
-    (void)socket;
-    (void)what;
-    connect_tower(argument);
-}
-
-void rill_wallet_ledger_ready(struct rill_wallet *wallet)
-{
-    connect_hub(wallet);
-    for (size_t i = 0; i < wallet->tower_count && wallet->hub_host != NULL; i++)
-        connect_tower(&wallet->towers[i]);
 }
 
 /* ---- opening and closing ---- */
@@ -573,19 +411,8 @@ static void make_events(struct rill_wallet *wallet, const struct rill_options *o
 {
     wallet->run = evtimer_new(wallet->base, on_run, wallet);
     wallet->timer = evtimer_new(wallet->base, on_run, wallet);
-    wallet->retry = evtimer_new(wallet->base, on_retry, wallet);
-    ensure(wallet->run != NULL && wallet->timer != NULL && wallet->retry != NULL);
-    wallet->tower_count = options->tower_count;
-    for (size_t i = 0; i < options->tower_count; i++) {
-        struct tower_link *tower = &wallet->towers[i];
-        tower->wallet = wallet;
-        tower->index = i;
-        tower->host = xstrdup(options->towers[i].host);
-        tower->port = options->towers[i].port;
-        tower->address = rill_bytes_address(options->towers[i].address);
-        tower->retry = evtimer_new(wallet->base, on_tower_retry, tower);
-        ensure(tower->retry != NULL);
-    }
+    ensure(wallet->run != NULL && wallet->timer != NULL);
+    rill_wallet_make_links(wallet, options);
     if (wallet->journal == NULL)
         return;
     wallet->wake = event_new(wallet->base, journal_wake_descriptor(wallet->journal), EV_READ | EV_PERSIST,
@@ -657,17 +484,9 @@ static void destroy(struct rill_wallet *wallet)
         call->wallet = NULL;
     }
     rill_deposits_forget(wallet);
-    if (wallet->link != NULL)
-        link_close(wallet->link);
-    for (size_t i = 0; i < wallet->tower_count; i++) {
-        if (wallet->towers[i].link != NULL)
-            link_close(wallet->towers[i].link);
-        free_event(wallet->towers[i].retry);
-        free(wallet->towers[i].host);
-    }
+    rill_wallet_free_links(wallet);
     free_event(wallet->run);
     free_event(wallet->timer);
-    free_event(wallet->retry);
     free_event(wallet->wake);
     while (wallet->deferred_first != NULL) {
         struct deferred *deferred = wallet->deferred_first;
@@ -692,11 +511,11 @@ void rill_close_handle(struct rill_wallet *wallet)
         return;
     }
     /* What the last inputs called for still leaves, once it is durable. */
-    enter(wallet);
+    rill_wallet_enter(wallet);
     wallet_run(wallet->core, clock_monotonic_us() / 1000, clock_unix_s());
     if (wallet->journal != NULL && wallet->core->appended > 0)
         journal_wait(wallet->journal, wallet->core->appended);
     outbox_release(wallet->outbox, durable(wallet));
     wallet->closed = true;
-    (void)leave(wallet);
+    (void)rill_wallet_leave(wallet);
 }

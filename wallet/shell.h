@@ -2,6 +2,8 @@
 #ifndef RILL_WALLET_SHELL_H
 #define RILL_WALLET_SHELL_H
 
+#include <sys/time.h>
+
 #include "rill.h"
 #include "store/journal.h"
 #include "wallet/core_state.h"
@@ -44,6 +46,7 @@ struct tower_link {
     struct link *link;
     bool ready;
     uint64_t generation;
+    uint64_t ready_ms; /* since when; 0: not connected */
     uint32_t failures;
     struct event *retry;
 };
@@ -69,6 +72,7 @@ struct rill_wallet {
     struct link *link;
     bool link_ready;
     uint64_t generation; /* of hub connections: frames of an older one never reach a newer */
+    uint64_t ready_ms; /* since when; 0: not connected */
     uint32_t failures;
     struct event *retry;
     struct tower_link towers[RILL_TOWERS_MAX];
@@ -89,9 +93,23 @@ struct rill_wallet {
 
 /* An input has been given: run soon. */
 void rill_wallet_run_soon(struct rill_wallet *wallet);
+void rill_wallet_trouble(struct rill_wallet *wallet, const char *text);
+/* The same, from the next run: for whoever must not be called back now. */
+void rill_wallet_trouble_soon(struct rill_wallet *wallet, const char *text);
+/* Around anything that may call back: the wallet may be closed in it. */
+void rill_wallet_enter(struct rill_wallet *wallet);
+/* Returns false if the wallet is gone. */
+bool rill_wallet_leave(struct rill_wallet *wallet);
+struct timeval rill_timeval(uint64_t ms);
+
+/* ---- shell_links.c ---- */
+
+void rill_wallet_make_links(struct rill_wallet *wallet, const struct rill_options *options);
+void rill_wallet_free_links(struct rill_wallet *wallet);
 /* The ledger has been found to be the expected one: connect. */
 void rill_wallet_ledger_ready(struct rill_wallet *wallet);
-void rill_wallet_trouble(struct rill_wallet *wallet, const char *text);
+/* The hub's link is closed already: tells the core, and connects again later. */
+void rill_wallet_lose_link(struct rill_wallet *wallet, const char *why);
 
 /* ---- deposit.c ---- */
 

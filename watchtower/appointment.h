@@ -4,8 +4,10 @@
  *     APPOINT ─appointment_make (every signature, sum and root checked)─▶ struct appointment
  *         none held yet                       kept as it is
  *         higher nonce than held              appointment_replace: the new one, witnesses of locks still
- * pending kept same proof as held, or lower nonce  appointment_merge: newer revocation, Choice and witnesses
- * are taken over same nonce, another proof           refused: NONCE
+ *                                             pending are kept
+ *         same proof as held, or lower nonce  appointment_merge: newer revocation, Choice and witnesses
+ *                                             are taken over
+ *         same nonce, another proof           refused: NONCE
  */
 #ifndef RILL_WATCHTOWER_APPOINTMENT_H
 #define RILL_WATCHTOWER_APPOINTMENT_H

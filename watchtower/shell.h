@@ -1,8 +1,8 @@
 /* rill-towerd around the core: sockets, the ledger client, the journal, metrics, on one event loop.
  *
- *     start: journal, metrics ─▶ the ledger says hub, period, domain ─▶ recover (new: from which block) ─▶
- * listen, follow stop (SIGTERM, SIGINT): no new connections ─▶ journal durable, frames released ─▶ peers told
- * ─▶ exit 0
+ *     start: journal, metrics ─▶ the ledger says hub, period, domain ─▶ recover (new: from which block)
+ *            ─▶ listen, follow
+ *     stop (SIGTERM, SIGINT): no new connections ─▶ journal durable, frames released ─▶ peers told ─▶ exit 0
  */
 #ifndef RILL_WATCHTOWER_SHELL_H
 #define RILL_WATCHTOWER_SHELL_H

@@ -6,8 +6,8 @@
  * A channel with an appointment is quiet until something calls for attention; then it has a watch (watch.h):
  *
  *     quiet ──event of a close | a witness to register | closing when appointed──▶ watched
- *     watched: at each new head, event, outcome: LOOK (channel, closing, then what the judgement needs) ─▶
- * DECIDE decide:  closing: challenge, void, register, finish as judge.h says      closed: register, unlock
+ *     watched: at each new head, event, outcome: LOOK (channel, closing, what the judgement needs), DECIDE
+ *     decide:  closing: challenge, void, register, finish as judge.h says      closed: register, unlock
  *     nothing left, and the same for `confirmations` blocks: open ─▶ quiet     closed ─▶ appointments deleted
  *
  * What the tower decides rests on what it sees at that look, never on what it remembers having done: so a

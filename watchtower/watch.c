@@ -1,10 +1,10 @@
 /* Watches: channels that need attention, and the looks at them.
  *
- *     open ─▶ queued ─▶ looking: channel, closing ─▶ held, registrations, unlocks (as needed) ─▶ decide ─▶
- * waiting ▲                       └─ a question unanswered: again after a pause ─────────────┐        │
- *                └──────── block, time or pause reached; event; outcome of a transaction
- * ◀──────────┴────────┘ decide finds nothing left, at two looks `confirmations` blocks apart or more ─▶ the
- * watch is closed
+ *     open ─▶ queued ─▶ looking: channel, closing, then held, registrations, unlocks (as needed) ─▶ decide
+ *               ▲         └─ a question unanswered: again after a pause ─▶ waiting ◀──────────────────┘
+ *               └─ block, time or pause reached; event; outcome of a transaction ─┘
+ *
+ *     decide finds nothing left, at two looks `confirmations` blocks apart or more ─▶ the watch is closed
  */
 #include "watchtower/tower_state.h"
 

@@ -2,8 +2,8 @@
  * TLS certificate, idle pings, limits and back-pressure. The same code serves hubs and towers, wallets and
  * the bench.
  *
- *     client: connecting ─TLS─▶ HELLO ─CHALLENGE─▶ AUTH ─WELCOME─▶ ready          (REDIRECT: connect there,
- * <= 3) server: accepted ──TLS─▶ (HELLO) CHALLENGE ─AUTH─▶ ready: the owner sends WELCOME
+ *     client: connecting ─TLS─▶ HELLO ─CHALLENGE─▶ AUTH ─WELCOME─▶ ready     (REDIRECT, <= 3: connect there)
+ *     server: accepted ──TLS─▶ (HELLO) CHALLENGE ─AUTH─▶ ready: the owner sends WELCOME
  *
  * Everything runs on the owner's event loop. Outgoing frames are queued up to PEER_OUTPUT_BYTES_MAX; above it
  * the peer is not read from until half of it has drained; a peer that stays above twice that is dropped.

@@ -1,7 +1,7 @@
 /* The chain: state, blocks and mempool together, kept in a journal.
  *
- *     submit ──checks──▶ mempool ──mine: execute, seal──▶ block + state records in one batch ──durable──▶
- * visible
+ *     submit ──checks──▶ mempool ──mine: execute, seal──▶ block + state records in one batch
+ *                                                             ──durable──▶ visible
  *
  * One thread. A block is durable before chain_mine returns, so nobody is ever told of one that a crash could
  * undo; a batch survives a crash whole or not at all (store/journal.h), so the state on disk is always a

@@ -3,9 +3,11 @@
  * Pure: what happens depends on the state, the caller, the value and the block's time, nothing else. A
  * channel's states and the function that makes each step:
  *
- *     none ──deposit, settleBatch fund──▶ open ──startClose──▶ closing ──finish──▶ closed (a tombstone, for
- * ever) └──────settleBatch item with close──────▶ closed closing: challenge and voidLocks change what finish
- * will pay; closed: unlock pays what finish held back
+ *     none ──deposit, settleBatch fund──▶ open ──startClose──▶ closing ──finish──▶ closed
+ *                                           └──────settleBatch item with close──────▶ closed
+ *
+ * closing: challenge and voidLocks change what finish will pay. closed: a tombstone, for ever; unlock pays
+ * what finish held back.
  *
  * After every call, per asset: custody = pool + channels + held + owed, and the contract's balance covers
  * custody × unit. Both are asserted where an asset is saved (contract_money.c). An observer who adds up the

@@ -1,22 +1,24 @@
 /* What the state holds, by record type: the typed side of state.h.
  *
- * | type                | key                                | value |
- * | ------------------- | ---------------------------------- | ----- |
- * | RECORD_META         | empty                              | the parameters fixed at the first start
- * (chain.c) | | RECORD_BLOCK        | block number                       | header, transactions, receipts,
- * logs (block.c) | | RECORD_CLOCK        | empty                              | offset of block time against
- * the wall clock, s | | RECORD_ACCOUNT      | address                            | coin balance, nonce | |
- * RECORD_TOKEN        | address                            | an ERC-20 token's name, symbol, decimals, supply
- * | | RECORD_TOKEN_BALANCE| token, owner                       | balance | | RECORD_ALLOWANCE    | token,
- * owner, spender              | allowance | | RECORD_ASSET        | asset                              |
- * unit, pool, and the sums that conservation is checked with | | RECORD_CHANNEL      | channel id | asset,
- * total, base, seq, status | | RECORD_CLOSING      | channel id                         | struct closing | |
- * RECORD_HELD         | channel id                         | asset, held of the client's and of the hub's
- * stream | | RECORD_UNLOCKED     | channel id, stream, leaf           | 1 | | RECORD_OWED         | to, asset
- * | units | | RECORD_TOWER        | address                            | allowed | | RECORD_REGISTERED   |
- * kind, condition                    | time | | RECORD_COUNTER      | enum counter                       |
- * number | | RECORD_COINS        | empty                              | native coins issued at genesis, and
- * burned since |
+ * | type                 | key                      | value |
+ * | ---                  | ---                      | --- |
+ * | RECORD_META          | empty                    | the parameters fixed at the first start (chain.c) |
+ * | RECORD_BLOCK         | block number             | header, transactions, receipts, logs (block.c) |
+ * | RECORD_CLOCK         | empty                    | offset of block time against the wall clock, s |
+ * | RECORD_ACCOUNT       | address                  | coin balance, nonce |
+ * | RECORD_TOKEN         | address                  | an ERC-20 token's name, symbol, decimals, supply |
+ * | RECORD_TOKEN_BALANCE | token, owner             | balance |
+ * | RECORD_ALLOWANCE     | token, owner, spender    | allowance |
+ * | RECORD_ASSET         | asset                    | unit, pool, and the sums that conservation is checked with |
+ * | RECORD_CHANNEL       | channel id               | asset, total, base, seq, status |
+ * | RECORD_CLOSING       | channel id               | struct closing |
+ * | RECORD_HELD          | channel id               | asset, held of the client's and of the hub's stream |
+ * | RECORD_UNLOCKED      | channel id, stream, leaf | 1 |
+ * | RECORD_OWED          | to, asset                | units |
+ * | RECORD_TOWER         | address                  | allowed |
+ * | RECORD_REGISTERED    | kind, condition          | time |
+ * | RECORD_COUNTER       | enum counter             | number |
+ * | RECORD_COINS         | empty                    | native coins issued at genesis, and burned since |
  *
  * Every load gives zeros where there is no record, as a storage slot does; integers are big-endian.
  */

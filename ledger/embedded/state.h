@@ -5,8 +5,7 @@
  *
  *     state_put ──▶ changed ──state_revert(mark)──▶ as at the mark        a revert, an eth_call, an estimate
  *                      └─────state_commit(batch)──▶ one record per changed key (base/record.h), newest value,
- *                                                   and a state_past, with which state_rewind goes back
- * before it
+ *                                                   and a state_past: state_rewind goes back before it
  *
  * A key is the record's type and up to STATE_KEY_MAX bytes; records.h says which types there are and what
  * they hold.

@@ -764,6 +764,8 @@ static void act_lose_disk(void)
     buffer_clear(&run->journals[SIDE_CLIENT]);
     run->losses++;
     reconnect();
+    if (hub->settlement.phase == SETTLEMENT_SIGNED)
+        adopt(&hub->settlement); /* CHANNEL shows it before anything is sent */
 }
 
 /* A side whose node is ahead of the other's uses at once what it has come to see: new money, expired locks.

@@ -198,7 +198,7 @@ static inline void fixture_wait_checkpoints(const struct journal *journal, uint6
     uint64_t end = clock_monotonic_us() + 10000000;
     while (store_figures(journal).checkpoints < wanted) {
         assert_true(clock_monotonic_us() < end);
-        usleep(1000);
+        usleep(1000); /* allowed: polls a figure, bounded by `end` */
     }
 }
 

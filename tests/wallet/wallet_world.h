@@ -1,8 +1,9 @@
 /* A wallet's core between a journal in memory, a ledger that says what it is told to, and a hub that is
  * nothing but a real hub-side channel machine: every proof, rule and signature of these tests is real.
  *
- *     world_linked ─▶ WELCOME, CHANNEL, LOCKS ─▶ RESUME …        world_pay / world_lock: the hub's own
- * updates world_run: runs the core, syncs the journal (unless `unsynced`), delivers what may leave
+ *     world_linked ─▶ WELCOME, CHANNEL, LOCKS ─▶ RESUME …
+ *     world_pay, world_lock: the hub's own updates
+ *     world_run: runs the core, syncs the journal (unless `unsynced`), delivers what may leave
  */
 #ifndef RILL_TESTS_WALLET_WORLD_H
 #define RILL_TESTS_WALLET_WORLD_H
