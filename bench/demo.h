@@ -16,13 +16,14 @@
 #include "ledger/client.h"
 #include "rill.h"
 
-#define DEMO_WALLETS     40
-#define DEMO_DEPOSITORS  28 /* of the wallets: their channels begin with their own money; the others' with the hub's */
+#define DEMO_WALLETS 40
+#define DEMO_DEPOSITORS                                                                                      \
+    28 /* of the wallets: their channels begin with their own money; the others' with the hub's */
 #define DEMO_MERCHANTS   5
 #define DEMO_CLIENTS     (DEMO_WALLETS + DEMO_MERCHANTS)
 #define DEMO_SYMBOL      "SHIL"
 #define DEMO_DECIMALS    6
-#define DEMO_COIN        1000000u /* units */
+#define DEMO_COIN        1000000u  /* units */
 #define DEMO_SUPPLY      10000000u /* coins */
 #define DEMO_BASE_FEE    1u
 #define DEMO_FEE_PPM     1000u
@@ -57,19 +58,20 @@ struct demo_client {
     struct rill_wallet *wallet; /* NULL: switched off */
     bool merchant, deposits;
     bool ready, funded, asked, withdrawing;
-    uint64_t deposit_units; /* own money to begin with */
-    uint64_t room_units;    /* the hub's money to begin with */
+    uint64_t deposit_units;                   /* own money to begin with */
+    uint64_t room_units;                      /* the hub's money to begin with */
     uint64_t paid, fees, received, withdrawn; /* units, by the demo's own books */
     size_t *queue;                            /* payments, by index, one after another */
     size_t queue_length, queue_next, queue_capacity;
-    bool paying;
+    bool paying, retrying; /* retrying: with the next tick */
     uint32_t troubles;
 };
 
 /* What the ledger said, event by event. */
 struct demo_events {
-    uint64_t batches, settle_items, funds, skipped, paid_out, hub_funded, hub_returned, opened, challenged;
+    uint64_t batches, returns, funds, skipped, paid_out, hub_funded, hub_returned, opened, challenged;
     bool close_started, cheat_challenged, fraud, finished;
+    uint64_t close_deadline; /* of challenges, block time */
     uint64_t penalty, bounty, to_client, to_hub, held;
     struct address challenger;
     struct hash watched; /* the cheat's channel */
@@ -98,8 +100,8 @@ struct demo {
     struct secret_key hub_key, tower_key;
     struct address hub, tower, contract, asset;
 
-    struct ledger *ledger;          /* the demo's own view */
-    struct rill_ledger *followed;   /* the wallets' */
+    struct ledger *ledger;        /* the demo's own view */
+    struct rill_ledger *followed; /* the wallets' */
     struct demo_events events;
     FILE *wallet_log;
 
@@ -107,11 +109,10 @@ struct demo {
     struct demo_client clients[DEMO_CLIENTS];
     struct demo_payment *payments;
     size_t payment_count, payment_capacity;
-    size_t round_first, done; /* the round: its first payment, and how many are final */
-    uint64_t pool_units; /* deposited by the operator */
-    size_t cheater;      /* SIZE_MAX: nobody yet */
+    size_t round_first, done;      /* the round: its first payment, and how many are final */
+    uint64_t pool_units;           /* deposited by the operator */
+    size_t cheater;                /* SIZE_MAX: nobody yet */
     uint64_t cheater_units_before; /* the cheat's balance in its channel */
-    struct json_t *hub_balances, *hub_settlements;
 };
 
 /* ---- demo_story.c ---- */

@@ -108,7 +108,8 @@ static void on_open_refused(void *context, struct rill_wallet *wallet, const uin
     struct demo_client *client = context;
     (void)wallet;
     (void)asset;
-    demo_fail(client->demo, "the hub opens no channel for %s: %s %s", client->name, rill_code_name(code), text);
+    demo_fail(client->demo, "the hub opens no channel for %s: %s %s", client->name, rill_code_name(code),
+              text);
 }
 
 static void on_trouble(void *context, struct rill_wallet *wallet, const char *text)

@@ -45,8 +45,9 @@ json_t *demo_ask_hub(struct demo *demo, const char *path, bool post)
     evhttp_connection_set_timeout(connection, 10);
     evhttp_add_header(evhttp_request_get_output_headers(request), "Host", "127.0.0.1");
     evhttp_add_header(evhttp_request_get_output_headers(request), "Connection", "close");
-    bool asked = evhttp_make_request(connection, request, post ? EVHTTP_REQ_POST : EVHTTP_REQ_GET, path) == 0 &&
-                 demo_wait(demo, answered, 15000, "the hub's operator port");
+    bool asked =
+        evhttp_make_request(connection, request, post ? EVHTTP_REQ_POST : EVHTTP_REQ_GET, path) == 0 &&
+        demo_wait(demo, answered, 15000, "the hub's operator port");
     evhttp_connection_free(connection);
     if (asked && current.status == 200 && current.json != NULL)
         return current.json;

@@ -15,6 +15,7 @@ static void on_watched(struct demo_events *events, const struct contract_event *
 {
     if (event->type == EVENT_CLOSE_STARTED) {
         events->close_started = true;
+        events->close_deadline = event->deadline;
     } else if (event->type == EVENT_CHALLENGED) {
         events->cheat_challenged = true;
         events->challenger = event->address;
@@ -43,7 +44,7 @@ static void on_event(void *context, const struct contract_event *event)
         events->hub_funded += event->hub_amount.units;
         break;
     case EVENT_SETTLED:
-        events->settle_items++;
+        events->returns += !amount_is_zero(event->hub_out);
         events->paid_out += event->client_out.units;
         events->hub_returned += event->hub_out.units;
         break;
@@ -95,8 +96,9 @@ bool demo_issue_asset(struct demo *demo)
     char supply[24], pool[AMOUNT_TEXT_SIZE];
     snprintf(supply, sizeof(supply), "%u", DEMO_SUPPLY);
     amount_text(amount_of(demo->pool_units), DEMO_DECIMALS, pool);
-    const char *const words[] = {"ledger", "issue", DEMO_SYMBOL, "--name", "Market shilling", "--decimals", "6",
-                                 "--supply", supply, "--list", "--pool", pool, NULL};
+    const char *const words[] = {"ledger",     "issue", DEMO_SYMBOL, "--name", "Market shilling",
+                                 "--decimals", "6",     "--supply",  supply,   "--list",
+                                 "--pool",     pool,    NULL};
     json_t *answer = demo_command(demo, words);
     if (answer == NULL)
         return false;
@@ -119,7 +121,8 @@ static void on_sent(void *context, enum ledger_error error, const struct ledger_
         return;
     sending.open--;
     if (error != LEDGER_OK || !receipt->success)
-        demo_fail(demo, "handing out money: %s %s", ledger_error_text(error), ledger_last_error(demo->ledger));
+        demo_fail(demo, "handing out money: %s %s", ledger_error_text(error),
+                  ledger_last_error(demo->ledger));
 }
 
 static bool all_sent(struct demo *demo, char *progress, size_t size)
@@ -182,7 +185,8 @@ bool demo_read_word(struct demo *demo, const struct contract_call *call, size_t 
                 contract_decode_word(result.data, result.length, index, &value) && value < AMOUNT_LIMIT;
     buffer_free(&result);
     *out = (uint64_t)value;
-    return good || demo_fail(demo, "the contract's %s gives no good answer", contract_function_signature(call->function));
+    return good || demo_fail(demo, "the contract's %s gives no good answer",
+                             contract_function_signature(call->function));
 }
 
 bool demo_read_channel(struct demo *demo, const struct channel_key *key, struct channel_state *out)
@@ -190,7 +194,8 @@ bool demo_read_channel(struct demo *demo, const struct channel_key *key, struct 
     const struct contract_call call = {.function = CONTRACT_CHANNEL, .key = *key};
     struct buffer data = {0}, result = {0};
     contract_encode_call(&data, &call);
-    bool good = call_view(demo, NULL, &data, &result) && contract_decode_channel(result.data, result.length, out);
+    bool good =
+        call_view(demo, NULL, &data, &result) && contract_decode_channel(result.data, result.length, out);
     buffer_free(&result);
     return good || demo_fail(demo, "the contract's channel() gives no good answer");
 }

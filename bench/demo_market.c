@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/code.h"
 #include "base/ensure.h"
 #include "bench/demo.h"
 #include "crypto/hash.h"
@@ -46,7 +47,8 @@ size_t demo_add_payment(struct demo *demo, size_t payer, size_t payee, uint64_t 
         client->queue = xrealloc(client->queue, client->queue_capacity * sizeof(*client->queue));
     }
     size_t index = demo->payment_count++;
-    demo->payments[index] = (struct demo_payment){.payer = payer, .payee = payee, .amount = amount, .mode = mode};
+    demo->payments[index] =
+        (struct demo_payment){.payer = payer, .payee = payee, .amount = amount, .mode = mode};
     client->queue[client->queue_length++] = index;
     return index;
 }
@@ -186,7 +188,8 @@ static bool make_invoice(struct demo *demo, struct demo_payment *payment)
     char text[RILL_INVOICE_TEXT_MAX], memo[64];
     if (payment->invoice != NULL)
         return true;
-    snprintf(memo, sizeof(memo), "%s %zu", payee->merchant ? "basket" : "for you", (size_t)(payment - demo->payments));
+    snprintf(memo, sizeof(memo), "%s %zu", payee->merchant ? "basket" : "for you",
+             (size_t)(payment - demo->payments));
     if (payee->wallet == NULL)
         return demo_fail(demo, "%s is switched off and cannot make an invoice", payee->name);
     if (rill_invoice_create(payee->wallet, demo->asset.bytes, payment->amount, INVOICE_LIFETIME_S, memo, text,
@@ -213,6 +216,7 @@ void demo_pay_next(struct demo_client *client)
     }
     payment->state = PAYMENT_SENT;
     client->paying = true;
+    client->retrying = false;
 }
 
 void demo_start_round(struct demo *demo)
@@ -246,7 +250,8 @@ void demo_payment_paid(struct demo_client *client, const struct rill_payment *pa
     struct demo_payment *payment = find(demo, client, true, paid->secret_hash);
     struct hash hash = sha256(paid->secret, sizeof(paid->secret));
     if (payment == NULL || payment->state != PAYMENT_SENT || paid->amount != payment->amount) {
-        demo_fail(demo, "%s reports a payment of %s that it did not make", client->name, demo_coins(paid->amount));
+        demo_fail(demo, "%s reports a payment of %s that it did not make", client->name,
+                  demo_coins(paid->amount));
         return;
     }
     if (!paid->has_secret || memcmp(hash.bytes, payment->secret_hash, sizeof(hash.bytes)) != 0) {
@@ -266,6 +271,18 @@ void demo_payment_paid(struct demo_client *client, const struct rill_payment *pa
     end_turn(client);
 }
 
+/* Two payers of one invoice: what the payee received was the other's. */
+static void received_from_other(struct demo *demo, struct demo_payment *failed)
+{
+    for (size_t i = 0; i < demo->payment_count; i++) {
+        struct demo_payment *other = &demo->payments[i];
+        if (other != failed &&
+            memcmp(other->secret_hash, failed->secret_hash, sizeof(other->secret_hash)) == 0)
+            other->received = true;
+    }
+    failed->received = false;
+}
+
 void demo_payment_failed(struct demo_client *client, const struct rill_payment *failed)
 {
     struct demo *demo = client->demo;
@@ -278,12 +295,15 @@ void demo_payment_failed(struct demo_client *client, const struct rill_payment *
     payment->code = failed->code;
     /* After the hub's restart a payer may be back before its payee: the money has come back, the same invoice is tried
      * again with the next tick. */
-    if (!payment->may_fail && failed->code == 48 && payment->attempts++ < ATTEMPTS_MAX) {
+    if (!payment->may_fail && failed->code == CODE_OFFLINE && payment->attempts++ < ATTEMPTS_MAX) {
         payment->state = PAYMENT_PLANNED;
         client->paying = false;
+        client->retrying = true;
         return;
     }
     payment->state = PAYMENT_FAILED;
+    if (payment->received)
+        received_from_other(demo, payment);
     if (!payment->may_fail)
         demo_fail(demo, "%s could not pay %s %s: %s", client->name, demo->clients[payment->payee].name,
                   demo_coins(payment->amount), rill_code_text(failed->code));

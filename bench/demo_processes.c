@@ -7,14 +7,13 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "base/clock.h"
 #include "bench/demo.h"
 #include "crypto/keystore.h"
 
-#define CONTRACT_TEXT "0x52696c6c00000000000000000000000000000001"
-#define PASSPHRASE    "market day"
-#define SCRYPT_LIGHT  4096
-#define TEXT(value)   TEXT_OF(value)
+#define CONTRACT_TEXT  "0x52696c6c00000000000000000000000000000001"
+#define PASSPHRASE     "market day"
+#define SCRYPT_LIGHT   4096
+#define TEXT(value)    TEXT_OF(value)
 #define TEXT_OF(value) #value
 
 static const char *program(const struct demo *demo, const char *name, char out[DEMO_PATH])
@@ -41,12 +40,13 @@ static bool write_keystore(struct demo *demo, const char *name, const struct sec
 }
 
 /* Waits for "PORT" or "PORT HTTP-PORT" of a program that has just been started. */
-static bool wait_ports(struct demo *demo, struct child *child, const char *file, uint16_t *port, uint16_t *http_port)
+static bool wait_ports(struct demo *demo, struct child *child, const char *file, uint16_t *port,
+                       uint16_t *http_port)
 {
     char line[64];
     unsigned first = 0, second = 0;
-    if (!child_wait_file(child, file, 20000, line, sizeof(line)) || sscanf(line, "%u %u", &first, &second) < 1 ||
-        first == 0 || first > UINT16_MAX || second > UINT16_MAX)
+    if (!child_wait_file(child, file, 20000, line, sizeof(line)) ||
+        sscanf(line, "%u %u", &first, &second) < 1 || first == 0 || first > UINT16_MAX || second > UINT16_MAX)
         return demo_fail(demo, "%s did not start: see %s", child->name, child->log);
     *port = (uint16_t)first;
     *http_port = (uint16_t)second;
@@ -65,15 +65,23 @@ bool demo_start_ledger(struct demo *demo)
     if (!write_passphrase(demo) || !write_keystore(demo, "hub.json", &demo->hub_key) ||
         !write_keystore(demo, "tower.json", &demo->tower_key))
         return false;
-    snprintf(fund, sizeof(fund), "%s=1000,%s=100", address_text(&demo->hub, hub), address_text(&demo->tower, tower));
+    snprintf(fund, sizeof(fund), "%s=1000,%s=100", address_text(&demo->hub, hub),
+             address_text(&demo->tower, tower));
     const char *const arguments[] = {program(demo, "rill-ledgerd", path),
-                                     "--folder", demo_path(demo, "ledger", folder),
-                                     "--port", "0",
-                                     "--port-file", demo_path(demo, "ledger.port", port_file),
-                                     "--hub", hub,
-                                     "--fund", fund,
-                                     "--block-interval-ms", "300",
-                                     "--challenge-period", TEXT(DEMO_CHALLENGE_S),
+                                     "--folder",
+                                     demo_path(demo, "ledger", folder),
+                                     "--port",
+                                     "0",
+                                     "--port-file",
+                                     demo_path(demo, "ledger.port", port_file),
+                                     "--hub",
+                                     hub,
+                                     "--fund",
+                                     fund,
+                                     "--block-interval-ms",
+                                     "300",
+                                     "--challenge-period",
+                                     TEXT(DEMO_CHALLENGE_S),
                                      NULL};
     if (!child_start(&demo->ledgerd, "rill-ledgerd", demo_path(demo, "ledger.log", log), arguments, demo->why,
                      sizeof(demo->why)) ||
@@ -85,18 +93,29 @@ bool demo_start_ledger(struct demo *demo)
 
 bool demo_start_tower(struct demo *demo)
 {
-    char path[DEMO_PATH], key[DEMO_PATH], pass[DEMO_PATH], folder[DEMO_PATH], port_file[DEMO_PATH], log[DEMO_PATH];
+    char path[DEMO_PATH], key[DEMO_PATH], pass[DEMO_PATH], folder[DEMO_PATH], port_file[DEMO_PATH],
+        log[DEMO_PATH];
     const char *const arguments[] = {program(demo, "rill-towerd", path),
-                                     "--data", demo_path(demo, "tower", folder),
-                                     "--key-file", demo_path(demo, "tower.json", key),
-                                     "--passphrase-file", demo_path(demo, "passphrase", pass),
-                                     "--ledger", demo->ledger_url,
-                                     "--contract", CONTRACT_TEXT,
-                                     "--listen", "127.0.0.1:0",
-                                     "--http", "127.0.0.1:0",
-                                     "--port-file", demo_path(demo, "tower.port", port_file),
-                                     "--confirmations", "1",
-                                     "--poll-ms", "100",
+                                     "--data",
+                                     demo_path(demo, "tower", folder),
+                                     "--key-file",
+                                     demo_path(demo, "tower.json", key),
+                                     "--passphrase-file",
+                                     demo_path(demo, "passphrase", pass),
+                                     "--ledger",
+                                     demo->ledger_url,
+                                     "--contract",
+                                     CONTRACT_TEXT,
+                                     "--listen",
+                                     "127.0.0.1:0",
+                                     "--http",
+                                     "127.0.0.1:0",
+                                     "--port-file",
+                                     demo_path(demo, "tower.port", port_file),
+                                     "--confirmations",
+                                     "1",
+                                     "--poll-ms",
+                                     "100",
                                      NULL};
     return child_start(&demo->towerd, "rill-towerd", demo_path(demo, "tower.log", log), arguments, demo->why,
                        sizeof(demo->why)) &&
@@ -105,8 +124,10 @@ bool demo_start_tower(struct demo *demo)
 
 bool demo_start_hub(struct demo *demo)
 {
-    char path[DEMO_PATH], key[DEMO_PATH], pass[DEMO_PATH], folder[DEMO_PATH], port_file[DEMO_PATH], log[DEMO_PATH];
-    char listen[32], http[32], tower[32], tower_address[ADDRESS_TEXT_SIZE], direct[24], lock[24], fee[24], ppm[24];
+    char path[DEMO_PATH], key[DEMO_PATH], pass[DEMO_PATH], folder[DEMO_PATH], port_file[DEMO_PATH],
+        log[DEMO_PATH];
+    char listen[32], http[32], tower[32], tower_address[ADDRESS_TEXT_SIZE], direct[24], lock[24], fee[24],
+        ppm[24];
     snprintf(listen, sizeof(listen), "127.0.0.1:%u", demo->hub_port);
     snprintf(http, sizeof(http), "127.0.0.1:%u", demo->hub_http_port);
     snprintf(tower, sizeof(tower), "127.0.0.1:%u", demo->tower_port);
@@ -115,24 +136,42 @@ bool demo_start_hub(struct demo *demo)
     snprintf(fee, sizeof(fee), "%u", DEMO_BASE_FEE);
     snprintf(ppm, sizeof(ppm), "%u", DEMO_FEE_PPM);
     const char *const arguments[] = {program(demo, "rill-hubd", path),
-                                     "--data", demo_path(demo, "hub", folder),
-                                     "--key-file", demo_path(demo, "hub.json", key),
-                                     "--passphrase-file", demo_path(demo, "passphrase", pass),
-                                     "--ledger", demo->ledger_url,
-                                     "--contract", CONTRACT_TEXT,
-                                     "--listen", listen,
-                                     "--http", http,
-                                     "--port-file", demo_path(demo, "hub.port", port_file),
-                                     "--tower", tower,
-                                     "--tower-address", address_text(&demo->tower, tower_address),
-                                     "--confirmations", "1",
-                                     "--poll-ms", "100",
-                                     "--settle-interval-s", "0",
-                                     "--base-fee", fee,
-                                     "--fee-ppm", ppm,
-                                     "--direct-limit", direct,
-                                     "--min-lock", lock,
-                                     "--inbound-max", "1000000000000",
+                                     "--data",
+                                     demo_path(demo, "hub", folder),
+                                     "--key-file",
+                                     demo_path(demo, "hub.json", key),
+                                     "--passphrase-file",
+                                     demo_path(demo, "passphrase", pass),
+                                     "--ledger",
+                                     demo->ledger_url,
+                                     "--contract",
+                                     CONTRACT_TEXT,
+                                     "--listen",
+                                     listen,
+                                     "--http",
+                                     http,
+                                     "--port-file",
+                                     demo_path(demo, "hub.port", port_file),
+                                     "--tower",
+                                     tower,
+                                     "--tower-address",
+                                     address_text(&demo->tower, tower_address),
+                                     "--confirmations",
+                                     "1",
+                                     "--poll-ms",
+                                     "100",
+                                     "--settle-interval-s",
+                                     "0",
+                                     "--base-fee",
+                                     fee,
+                                     "--fee-ppm",
+                                     ppm,
+                                     "--direct-limit",
+                                     direct,
+                                     "--min-lock",
+                                     lock,
+                                     "--inbound-max",
+                                     "1000000000000",
                                      NULL};
     remove(port_file);
     return child_start(&demo->hubd, "rill-hubd", demo_path(demo, "hub.log", log), arguments, demo->why,
@@ -145,32 +184,36 @@ static bool stop(struct demo *demo, struct child *child)
     if (child->pid == 0)
         return true;
     int code = child_stop(child, 15000);
-    return code == 0 || demo_fail(demo, "%s did not stop cleanly (%d): see %s", child->name, code, child->log);
+    return code == 0 ||
+           demo_fail(demo, "%s did not stop cleanly (%d): see %s", child->name, code, child->log);
 }
 
 bool demo_stop_processes(struct demo *demo)
 {
-    bool hub = stop(demo, &demo->hubd), tower = stop(demo, &demo->towerd), ledger = stop(demo, &demo->ledgerd);
+    bool hub = stop(demo, &demo->hubd), tower = stop(demo, &demo->towerd),
+         ledger = stop(demo, &demo->ledgerd);
     return hub && tower && ledger;
 }
 
 /* ---- the command ---- */
 
-/* The exit code; -1: not ended in time, and killed. */
-static int wait_end(struct child *child, uint32_t timeout_ms)
+/* One at a time. */
+static struct {
+    struct child child;
+    char name[64];
+    int code;
+} running;
+
+static bool has_ended(struct demo *demo, char *progress, size_t size)
 {
-    uint64_t until = clock_monotonic_us() + (uint64_t)timeout_ms * 1000;
-    const struct timespec moment = {0, 10000000};
     int status = 0;
-    while (waitpid(child->pid, &status, WNOHANG) == 0) {
-        if (clock_monotonic_us() > until) {
-            child_kill(child);
-            return -1;
-        }
-        nanosleep(&moment, NULL);
-    }
-    child->pid = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    (void)demo;
+    snprintf(progress, size, "`rill %s` is at work", running.name);
+    if (waitpid(running.child.pid, &status, WNOHANG) == 0)
+        return false;
+    running.child.pid = 0;
+    running.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return true;
 }
 
 /* The last line of a file as JSON; NULL if it is none. */
@@ -196,20 +239,34 @@ json_t *demo_command(struct demo *demo, const char *const *words)
     char path[DEMO_PATH], home[DEMO_PATH], key[DEMO_PATH], pass[DEMO_PATH], log[DEMO_PATH];
     const char *arguments[40];
     size_t count = 0;
-    struct child child = {0};
     arguments[count++] = program(demo, "rill", path);
     while (*words != NULL && count < 24)
         arguments[count++] = *words++;
-    const char *const common[] = {"--json", "--ledger", demo->ledger_url, "--contract", CONTRACT_TEXT,
-                                  "--confirmations", "1", "--home", demo_path(demo, "operator", home), "--key-file",
-                                  demo_path(demo, "hub.json", key), "--passphrase-file",
-                                  demo_path(demo, "passphrase", pass), NULL};
+    const char *const common[] = {"--json",
+                                  "--ledger",
+                                  demo->ledger_url,
+                                  "--contract",
+                                  CONTRACT_TEXT,
+                                  "--confirmations",
+                                  "1",
+                                  "--home",
+                                  demo_path(demo, "operator", home),
+                                  "--key-file",
+                                  demo_path(demo, "hub.json", key),
+                                  "--passphrase-file",
+                                  demo_path(demo, "passphrase", pass),
+                                  NULL};
     memcpy(arguments + count, common, sizeof(common));
-    if (!child_start(&child, "rill", demo_path(demo, "rill.log", log), arguments, demo->why, sizeof(demo->why)))
+    snprintf(running.name, sizeof(running.name), "%s %s", arguments[1], arguments[2]);
+    if (!child_start(&running.child, "rill", demo_path(demo, "rill.log", log), arguments, demo->why,
+                     sizeof(demo->why)))
         return NULL;
-    int code = wait_end(&child, 30000);
-    json_t *json = code == 0 ? last_line_json(log) : NULL;
+    if (!demo_wait(demo, has_ended, 30000, "the operator")) {
+        child_kill(&running.child);
+        return NULL;
+    }
+    json_t *json = running.code == 0 ? last_line_json(log) : NULL;
     if (json == NULL)
-        demo_fail(demo, "`rill %s %s` ended with %d: see %s", arguments[1], arguments[2], code, log);
+        demo_fail(demo, "`rill %s` ended with %d: see %s", running.name, running.code, log);
     return json;
 }

@@ -7,9 +7,9 @@
 
 /* Clients' profiles: times a client acts from … to, mean of the amounts, their standard deviation, share of clients. */
 static const struct mobile_money_group payments[] = {
-    {1, 1, 2335.99, 0, 0.29392},         {2, 2, 2252.28, 1160.55, 0.15869},
-    {3, 3, 2196.74, 1548.54, 0.10713},   {4, 4, 2138.32, 1761.19, 0.07943},
-    {5, 9, 2092.43, 2018.36, 0.30748},   {10, 99, 1942.24, 2350.24, 0.05306},
+    {1, 1, 2335.99, 0, 0.29392},           {2, 2, 2252.28, 1160.55, 0.15869},
+    {3, 3, 2196.74, 1548.54, 0.10713},     {4, 4, 2138.32, 1761.19, 0.07943},
+    {5, 9, 2092.43, 2018.36, 0.30748},     {10, 99, 1942.24, 2350.24, 0.05306},
     {100, 299, 1819.17, 3490.51, 0.00028}, {300, 799, 898.89, 1779.32, 0.00002},
 };
 static const struct mobile_money_group transfers[] = {
@@ -60,8 +60,8 @@ static double draw_unit(struct mobile_money_random *random)
     return ((double)draw(random) + 1) / 4294967296.0;
 }
 
-struct mobile_money_habit mobile_money_draw_habit(struct mobile_money_random *random, enum mobile_money_action action,
-                                                  uint32_t count_max)
+struct mobile_money_habit mobile_money_draw_habit(struct mobile_money_random *random,
+                                                  enum mobile_money_action action, uint32_t count_max)
 {
     size_t groups;
     const struct mobile_money_group *group = mobile_money_groups(action, &groups);
@@ -70,7 +70,8 @@ struct mobile_money_habit mobile_money_draw_habit(struct mobile_money_random *ra
     for (; group < last && at > group->share; group++)
         at -= group->share;
     struct mobile_money_habit habit = {.mean = group->mean, .spread = group->spread};
-    habit.count = group->count_min + (uint32_t)mobile_money_below(random, group->count_max - group->count_min + 1);
+    habit.count =
+        group->count_min + (uint32_t)mobile_money_below(random, group->count_max - group->count_min + 1);
     if (habit.count > count_max)
         habit.count = count_max;
     /* One action has no deviation of its own: the next group's ratio stands in. */

@@ -18,8 +18,9 @@ enum mobile_money_action {
 /* A group of clients: those who act count_min to count_max times. */
 struct mobile_money_group {
     uint32_t count_min, count_max;
-    double mean, spread; /* of the amounts, in the service's currency; spread 0: not known (clients who act once) */
-    double share;        /* of all clients */
+    double mean,
+        spread;   /* of the amounts, in the service's currency; spread 0: not known (clients who act once) */
+    double share; /* of all clients */
 };
 const struct mobile_money_group *mobile_money_groups(enum mobile_money_action action, size_t *count);
 
@@ -36,8 +37,8 @@ struct mobile_money_habit {
     uint32_t count;
     double mean, spread;
 };
-struct mobile_money_habit mobile_money_draw_habit(struct mobile_money_random *random, enum mobile_money_action action,
-                                                  uint32_t count_max);
+struct mobile_money_habit mobile_money_draw_habit(struct mobile_money_random *random,
+                                                  enum mobile_money_action action, uint32_t count_max);
 /* An amount in the service's currency: log-normal with the habit's mean and spread, between a hundredth and five times
  * the mean. */
 double mobile_money_draw_amount(struct mobile_money_random *random, const struct mobile_money_habit *habit);

@@ -195,8 +195,9 @@ bool channel_set_funds(struct channel *channel, const struct channel_funds *fund
 
 void channel_set_told(struct channel *channel, const struct channel_funds *told)
 {
-    ensure(channel->self == SIDE_CLIENT && told->total.units < AMOUNT_LIMIT && told->stage <= STAGE_CLOSED);
-    if (funds_equal(told, &channel->told))
+    ensure(channel->self == SIDE_CLIENT);
+    bool possible = told->total.units < AMOUNT_LIMIT && told->stage <= STAGE_CLOSED;
+    if (!possible || funds_equal(told, &channel->told))
         return;
     channel->told = *told;
     settlement_follow(channel);

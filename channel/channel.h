@@ -145,7 +145,7 @@ struct amount channel_reserve(const struct channel *channel);
  * here; a client's once the hub has said so too. Returns true if a signed settlement is seen settled for the
  * first time. */
 bool channel_set_funds(struct channel *channel, const struct channel_funds *funds);
-/* Client: FUNDED or CHANNEL said so. */
+/* Client: FUNDED or CHANNEL said so. What cannot be (a total of 2^63 or more) is ignored. */
 void channel_set_told(struct channel *channel, const struct channel_funds *told);
 
 /* ---- sending ---- */

@@ -72,6 +72,7 @@ void engine_free(struct engine *engine)
     free(engine->touched);
     free(engine->wishes);
     free(engine->reports);
+    free(engine->events);
     bytes_wipe(&engine->settings.key, sizeof(engine->settings.key));
     free(engine);
 }

@@ -125,6 +125,8 @@ struct engine {
     struct payments payments;
     struct registration *registrations, *registrations_dirty;
     struct ledger_head head;
+    struct contract_event *events; /* confirmed, of blocks whose head has not come yet */
+    size_t event_count, event_capacity;
     uint64_t cursor;    /* the next block to read */
     bool head_known;    /* the node has spoken since the start */
     bool funds_news;    /* some channel's funds changed since the last head */

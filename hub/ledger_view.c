@@ -212,39 +212,62 @@ static void channel_event(struct engine *engine, const struct contract_event *ev
         event_unlocked(engine, channel, event);
 }
 
+static void dispute_event(struct engine *engine, const struct contract_event *event)
+{
+    struct hub_channel *channel = engine_channel(engine, &event->channel);
+    if (channel != NULL && event->type == EVENT_CLOSE_STARTED)
+        event_close_started(engine, channel, event);
+    else if (channel != NULL)
+        event_challenged(engine, channel, event);
+}
+
+static bool is_dispute(const struct contract_event *event)
+{
+    return event->type == EVENT_CLOSE_STARTED || event->type == EVENT_CHALLENGED;
+}
+
+/* Confirmed events wait for the head that ends their blocks: they and the cursor behind them must reach the disk in one
+ * batch, or a crash between the two would have them counted twice. A young block may vanish, so that nothing of it is
+ * counted; only the beginning of a dispute is acted on at once. */
 void engine_event(struct engine *engine, const struct contract_event *event)
 {
-    /* A young block may vanish: only the beginning of a dispute is acted on at once. */
-    if (event->type == EVENT_CLOSE_STARTED || event->type == EVENT_CHALLENGED) {
-        struct hub_channel *channel = engine_channel(engine, &event->channel);
-        if (channel != NULL && event->type == EVENT_CLOSE_STARTED)
-            event_close_started(engine, channel, event);
-        else if (channel != NULL)
-            event_challenged(engine, channel, event);
+    if (!event->confirmed) {
+        if (is_dispute(event))
+            dispute_event(engine, event);
         return;
     }
-    if (!event->confirmed)
-        return;
-    if (event->type == EVENT_ASSET_LISTED) {
+    if (engine->event_count == engine->event_capacity) {
+        engine->event_capacity = engine->event_capacity == 0 ? 64 : 2 * engine->event_capacity;
+        engine->events = xrealloc(engine->events, engine->event_capacity * sizeof(*engine->events));
+    }
+    engine->events[engine->event_count++] = *event;
+}
+
+static void confirmed_event(struct engine *engine, const struct contract_event *event)
+{
+    if (is_dispute(event)) {
+        dispute_event(engine, event);
+    } else if (event->type == EVENT_ASSET_LISTED) {
         if (!engine_add_asset(engine, &event->address))
             log_warn("more than %d assets are listed; the newest is not served", ASSETS_MAX);
         engine->assets_dirty = true;
-    } else if (event->type == EVENT_OPENED)
+    } else if (event->type == EVENT_OPENED) {
         event_opened(engine, event);
-    else if (event->type == EVENT_CONDITION_MET)
+    } else if (event->type == EVENT_CONDITION_MET) {
         event_condition_met(engine, event);
-    else if (event->type == EVENT_POOL_DEPOSITED)
+    } else if (event->type == EVENT_POOL_DEPOSITED) {
         settle_pool_change(engine, &event->address, (wide)event->amount.units);
-    else if (event->type == EVENT_POOL_WITHDRAWN)
+    } else if (event->type == EVENT_POOL_WITHDRAWN) {
         settle_pool_change(engine, &event->address, -(wide)event->amount.units);
-    else if (event->type == EVENT_SETTLE_SKIPPED)
+    } else if (event->type == EVENT_SETTLE_SKIPPED) {
         settle_skipped(engine, event);
-    else if (event->type == EVENT_BATCH_SETTLED)
+    } else if (event->type == EVENT_BATCH_SETTLED) {
         settle_batch_settled(engine, event);
-    else if (event->type == EVENT_TOWER_SET && address_equal(&event->address, &engine->settings.tower))
+    } else if (event->type == EVENT_TOWER_SET && address_equal(&event->address, &engine->settings.tower)) {
         engine->settings.tower_is_set = event->allowed;
-    else
+    } else {
         channel_event(engine, event);
+    }
 }
 
 /* ---- a new head ---- */
@@ -290,6 +313,9 @@ static void look_at_suspended(struct engine *engine)
 void engine_head(struct engine *engine, const struct ledger_head *head)
 {
     engine_flush(engine); /* what is announced below must be sealed */
+    for (size_t i = 0; i < engine->event_count; i++)
+        confirmed_event(engine, &engine->events[i]);
+    engine->event_count = 0;
     bool advanced = head->confirmed_number + 1 > engine->cursor || !engine->head_known;
     engine->head = *head;
     engine->head_known = true;

@@ -88,7 +88,8 @@ bool command_read(struct command_line *line, int argc, char **argv, int *exit_co
     struct option_row rows[COMMAND_ROWS_MAX];
     size_t count = line->row_count;
     ensure(count + 20 <= COMMAND_ROWS_MAX && line->words_max <= COMMAND_WORDS_MAX);
-    memcpy(rows, line->rows, count * sizeof(*rows));
+    if (count > 0)
+        memcpy(rows, line->rows, count * sizeof(*rows));
     find_home(argc, argv, home, sizeof(home));
     count += common_rows(&line->settings, home, rows + count);
     snprintf(program, sizeof(program), "rill %s", line->name);

@@ -166,6 +166,17 @@ static bool towers_connected(struct session *session)
     return true;
 }
 
+static bool receipts_given(struct session *session)
+{
+    const struct tower_wait *wait = session->context;
+    struct rill_balance balance;
+    for (size_t c = 0; rill_balance_at(session->wallet, c, &balance); c++)
+        for (size_t i = 0; i < wait->towers; i++)
+            if (balance.stage == RILL_OPEN && rill_tower_receipt(session->wallet, i, balance.channel) == 0)
+                return false;
+    return true;
+}
+
 static size_t count_towers(const char *text)
 {
     size_t count = text != NULL && text[0] != '\0';
@@ -202,6 +213,8 @@ int command_tower_list(int argc, char **argv)
     session.context = &wait;
     session.quiet_trouble = true;
     bool all = session_wait(&session, towers_connected, 5000, "the towers");
+    if (all)
+        (void)session_wait(&session, receipts_given, 2000, "their receipts");
     json_t *list = json_array();
     for (size_t i = 0; i < wait.towers; i++) {
         bool connected = rill_tower_is_connected(session.wallet, i);

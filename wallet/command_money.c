@@ -104,7 +104,7 @@ int command_balance(int argc, char **argv)
         session_close(&session);
         return code;
     }
-    bool connected = !offline && session_wait(&session, session_is_ready, 5000, "the hub");
+    bool connected = !offline && session_wait(&session, session_is_ready, 7000, "the hub");
     if (!connected && !offline)
         fprintf(stderr, "rill: note: the hub is not reached (%s); these are the wallet's own records\n",
                 session.offline_reason);

@@ -221,6 +221,8 @@ static void change_state(struct wallet_core *core)
     {
         if (own->held != NULL && own->held_retry)
             wallet_updates_retry_held(core, own);
+        if (own->synced)
+            wallet_link_expect(core, own);
         wallet_settle_run(core, own);
         if (own->synced && wallet_channel_live(own))
             wallet_updates_sign(core, own);

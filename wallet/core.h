@@ -39,6 +39,7 @@ struct wallet_core_options {
     struct secret_key key; /* copied, wiped on free */
     struct domain domain;
     struct address hub;
+    uint32_t confirmations;              /* what the ledger's follower was told */
     uint64_t challenge_period_s;         /* the contract's; 0: not known yet, see wallet_challenge_period */
     char endpoint[HOST_BYTES_MAX + 8];   /* the hub's, for invoices */
     struct address towers[WALLET_TOWERS_MAX];

@@ -56,7 +56,7 @@ enum code wallet_invoice(struct wallet_core *core, const struct address *asset, 
         return CODE_AMOUNT;
     if (lifetime_s == 0)
         return CODE_EXPIRED;
-    if (!core->has_head)
+    if (!core->in_view)
         return CODE_STATUS;
     uint64_t counter;
     if (!next_counter(core, unix_s, &counter) || HASH_COUNT(core->invoices) >= WALLET_INVOICES_MAX)

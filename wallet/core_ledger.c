@@ -137,6 +137,8 @@ void wallet_ledger_free(struct wallet_core *core)
 
 /* ---- funds ---- */
 
+#define IN_VIEW_BLOCKS 2 /* that may come while the newest is asked for */
+
 /* The funds after an event. Returns false if it does not touch them. */
 static bool apply_event(struct channel_funds *funds, const struct contract_event *event)
 {
@@ -256,6 +258,7 @@ void wallet_head(struct wallet_core *core, const struct ledger_head *head)
 {
     core->head = *head;
     core->has_head = true;
+    core->in_view |= head->confirmed_number + core->options.confirmations + IN_VIEW_BLOCKS >= head->number;
     core->head_moved = true;
     core->cursor = head->confirmed_number + 1;
     struct wallet_channel *own, *next;

@@ -66,6 +66,7 @@ void wallet_unlinked(struct wallet_core *core)
             false;
         own->ask_send = false;
         own->ack_count = 0;
+        own->hub_expect_by_ms = 0;
         own->reveal_count = own->fail_count = 0;
         own->wish.asked = false;
         wallet_updates_drop_held(core, own);
@@ -75,14 +76,15 @@ void wallet_unlinked(struct wallet_core *core)
 
 bool wallet_is_ready(const struct wallet_core *core)
 {
-    if (!core->linked || !core->welcomed || !core->has_head || core->showing != NULL)
+    if (!core->linked || !core->welcomed || !core->in_view || core->showing != NULL)
         return false;
     if (core->channels_shown < core->channels_expected || wallet_recover_waiting(core))
         return false;
     const struct wallet_channel *own, *next;
     HASH_ITER(hh, core->channels, own, next)
     {
-        if (own->shown.active)
+        bool expects = own->hub_expect_by_ms != 0 && own->blocked == NULL && own->held == NULL;
+        if (own->shown.active || (own->synced && expects))
             return false;
     }
     return true;
@@ -187,6 +189,29 @@ void wallet_link_locks_shown(struct wallet_core *core, const struct message *mes
 
 /* ---- RESUME ---- */
 
+#define RESEND_WAIT_MS 5000
+
+static const char lost_records[] =
+    "the hub knows payments of this wallet that its folder does not: run `rill recover`";
+
+/* The hub re-sends what was never acknowledged. What does not come was acknowledged once, by a wallet that has lost it
+ * since. */
+void wallet_link_expect(struct wallet_core *core, struct wallet_channel *own)
+{
+    if (own->hub_expect_by_ms == 0)
+        return;
+    if (channel_peer(own->channel)->proof.nonce >= own->hub_nonce) {
+        own->hub_expect_by_ms = 0;
+        if (own->blocked == lost_records)
+            own->blocked = NULL;
+    } else if (core->now_ms < own->hub_expect_by_ms) {
+        wallet_due(core, own->hub_expect_by_ms);
+    } else if (own->held == NULL && own->blocked == NULL) {
+        own->blocked = lost_records;
+        wallet_trouble(core, own, "%s", lost_records);
+    }
+}
+
 static uint64_t shown_nonce(const struct wallet_channel *own, enum side side)
 {
     const struct shown_proof *newest = &own->shown.streams[side].newest;
@@ -215,8 +240,7 @@ static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
         if (core->options.recover)
             wallet_recover_channel(core, own);
         else
-            own->blocked =
-                "the hub knows payments of this wallet that its folder does not: run `rill recover`";
+            own->blocked = lost_records;
     }
     if (own->blocked == NULL)
         own->blocked = forgetful(own);
@@ -239,6 +263,9 @@ static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
     const struct shown_revocation *ours = &shown->streams[SIDE_HUB].revocation;
     uint64_t known = ours->present ? ours->min_nonce : 0;
     own->revoke_send = channel_peer(own->channel)->revoked_nonce > known;
+    own->hub_nonce = shown_nonce(own, SIDE_HUB);
+    own->hub_expect_by_ms =
+        own->hub_nonce > channel_peer(own->channel)->proof.nonce ? core->now_ms + RESEND_WAIT_MS : 0;
     wallet_settle_shown(core, own, &shown->settlement);
     wallet_incoming_resume(core, own);
     own->resume_send = true;
@@ -250,7 +277,7 @@ static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
 void wallet_link_resume_all(struct wallet_core *core)
 {
     /* Until the ledger is in view nothing can be judged; the hub's proofs least of all. */
-    if (core->showing != NULL || core->channels_shown < core->channels_expected || !core->has_head)
+    if (core->showing != NULL || core->channels_shown < core->channels_expected || !core->in_view)
         return;
     wallet_recover_fetch(core);
     if (wallet_recover_waiting(core))

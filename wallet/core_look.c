@@ -110,7 +110,7 @@ struct address wallet_address(const struct wallet_core *core)
 
 uint64_t wallet_ledger_time(const struct wallet_core *core)
 {
-    return core->has_head ? core->head.confirmed_time : 0;
+    return core->in_view ? core->head.confirmed_time : 0;
 }
 
 bool wallet_is_idle(const struct wallet_core *core)

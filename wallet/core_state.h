@@ -201,6 +201,8 @@ struct wallet_channel {
     bool synced;         /* CHANNEL and its LOCKS came on this connection, RESUME went */
     const char *blocked; /* why nothing may be signed, NULL if all is well */
     bool resume_send;
+    uint64_t hub_nonce;        /* what the hub showed as its newest on this connection */
+    uint64_t hub_expect_by_ms; /* until when the updates up to it should have come; 0: they have */
     uint64_t sent_nonce; /* own updates up to it went out on this connection */
     bool ack_due;
     uint32_t ack_count;
@@ -303,6 +305,7 @@ struct wallet_core {
 
     /* the ledger */
     bool has_head;
+    bool in_view; /* the story has been followed up to the present once: what is missing is missing */
     bool head_moved;
     struct ledger_head head;
     uint64_t cursor, cursor_written;
@@ -360,6 +363,8 @@ void wallet_link_channel_shown(struct wallet_core *core, const struct message *m
 void wallet_link_locks_shown(struct wallet_core *core, const struct message *message);
 /* RESUME has gone for all; called once every CHANNEL with its LOCKS has come (and, recovering, the towers' answers). */
 void wallet_link_resume_all(struct wallet_core *core);
+/* Whether the updates that the hub showed have come. */
+void wallet_link_expect(struct wallet_core *core, struct wallet_channel *own);
 /* In the run's sending part: RESUME, before all else of the channel. Returns whether it was sent. */
 bool wallet_link_send_resume(struct wallet_core *core, struct wallet_channel *own);
 void wallet_shown_clear(struct shown_channel *shown);

@@ -257,9 +257,17 @@ void rill_ledger_hub(const struct rill_ledger *ledger, uint8_t out[20])
     memcpy(out, ledger->hub.bytes, 20);
 }
 
+/* While an old story is still being read, its time is not the present. */
 uint64_t rill_ledger_time(const struct rill_ledger *ledger)
 {
-    return ledger->has_head ? ledger->head.confirmed_time : 0;
+    bool present = ledger->has_head &&
+                   ledger->head.confirmed_number + ledger->options.confirmations + 2 >= ledger->head.number;
+    return present ? ledger->head.confirmed_time : 0;
+}
+
+uint32_t rill_ledger_confirmations(const struct rill_ledger *ledger)
+{
+    return ledger->options.confirmations;
 }
 
 struct ledger *rill_ledger_client(struct rill_ledger *ledger)

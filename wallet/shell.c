@@ -393,6 +393,7 @@ static struct wallet_core *make_core(const struct rill_wallet *wallet, const str
 {
     struct wallet_core_options core = {.key = wallet->key,
                                        .domain = rill_ledger_domain(wallet->ledger),
+                                       .confirmations = rill_ledger_confirmations(wallet->ledger),
                                        .limits = {options->max_unsecured, options->max_unsecured_per_payee},
                                        .history_max = options->history_max,
                                        .recover = options->recover,

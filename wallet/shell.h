@@ -15,6 +15,7 @@
 struct ledger *rill_ledger_client(struct rill_ledger *ledger);
 /* Seconds; 0: not known yet. */
 uint64_t rill_ledger_challenge_period(const struct rill_ledger *ledger);
+uint32_t rill_ledger_confirmations(const struct rill_ledger *ledger);
 struct domain rill_ledger_domain(const struct rill_ledger *ledger);
 /* The node has answered, and it is the ledger that was expected. */
 bool rill_ledger_verified(const struct rill_ledger *ledger);

@@ -96,11 +96,10 @@ static void on_request(struct evhttp_request *request, void *context)
     evbuffer_free(output);
 }
 
-struct http *http_open(struct event_base *base, struct node *node, uint16_t port, unsigned connections_max,
-                       char *message, size_t message_size)
+struct http *http_open(struct event_base *base, uint16_t port, unsigned connections_max, char *message,
+                       size_t message_size)
 {
     struct http *http = xcalloc(1, sizeof(*http));
-    http->node = node;
     http->connections_max = connections_max;
     http->connections = xcalloc(connections_max, sizeof(struct bufferevent *));
     http->sweep_timer = evtimer_new(base, on_sweep, http);
@@ -120,6 +119,11 @@ struct http *http_open(struct event_base *base, struct node *node, uint16_t port
         return NULL;
     }
     return http;
+}
+
+void http_serve(struct http *http, struct node *node)
+{
+    http->node = node;
 }
 
 void http_close(struct http *http)

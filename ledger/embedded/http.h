@@ -10,10 +10,12 @@
 struct event_base;
 struct http;
 
-/* Listens on 127.0.0.1; port 0 lets the system choose. `base` and `node` outlive it. NULL: message says why.
- * At connections_max open connections the next ones wait to be accepted. */
-struct http *http_open(struct event_base *base, struct node *node, uint16_t port, unsigned connections_max,
-                       char *message, size_t message_size);
+/* Listens on 127.0.0.1; port 0 lets the system choose. `base` outlives it. NULL: message says why. At connections_max
+ * open connections the next ones wait to be accepted. */
+struct http *http_open(struct event_base *base, uint16_t port, unsigned connections_max, char *message,
+                       size_t message_size);
+/* Who answers, and outlives this: set before the loop of `base` runs. */
+void http_serve(struct http *http, struct node *node);
 void http_close(struct http *http); /* NULL is allowed */
 uint16_t http_port(const struct http *http);
 

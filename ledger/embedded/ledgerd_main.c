@@ -238,22 +238,23 @@ static void run(struct daemon *daemon)
             event_free(events[i]);
 }
 
-/* Brings everything up. False: message says in one line why not. */
+/* Brings everything up; the port first, so that a start that cannot be leaves no new ledger behind. False: message says in
+ * one line why not. */
 static bool start(struct daemon *daemon, char *message, size_t size)
 {
     const struct settings *settings = &daemon->settings;
-    if (!chain_start(daemon, message, size))
-        return false;
     const struct node_options options = {.development = settings->development,
                                          .on_demand = settings->block_interval_ms == 0};
-    daemon->node = node_new(daemon->chain, &options);
     daemon->base = event_base_new();
     ensure(daemon->base != NULL);
-    daemon->http = http_open(daemon->base, daemon->node, (uint16_t)settings->port,
-                             (unsigned)settings->connections, message, size);
-    return daemon->http != NULL &&
-           (settings->port_file == NULL ||
-            port_file_write(settings->port_file, http_port(daemon->http), message, size));
+    daemon->http =
+        http_open(daemon->base, (uint16_t)settings->port, (unsigned)settings->connections, message, size);
+    if (daemon->http == NULL || !chain_start(daemon, message, size))
+        return false;
+    daemon->node = node_new(daemon->chain, &options);
+    http_serve(daemon->http, daemon->node);
+    return settings->port_file == NULL ||
+           port_file_write(settings->port_file, http_port(daemon->http), message, size);
 }
 
 int main(int argc, char **argv)

@@ -94,7 +94,8 @@ enum mempool_error mempool_add(struct mempool *mempool, const uint8_t *raw, size
                              !is_bumped(old->transaction.max_priority_fee_per_gas,
                                         new->transaction.max_priority_fee_per_gas)))
         error = MEMPOOL_UNDERPRICED;
-    else if (old == NULL && (mempool->count == MEMPOOL_MAX || mempool->bytes + length > MEMPOOL_BYTES_MAX))
+    else if ((old == NULL && mempool->count == MEMPOOL_MAX) ||
+             mempool->bytes + length > MEMPOOL_BYTES_MAX + (old == NULL ? 0 : old->raw.length))
         error = MEMPOOL_FULL;
     if (error != MEMPOOL_OK) {
         waiting_free(new);

@@ -96,6 +96,27 @@ static void test_a_client_spends_the_smaller_of_ledger_and_hubs_word(void **stat
     assert_int_equal(available_of(client, SIDE_CLIENT), 3000 - 30);
 }
 
+static void test_a_word_that_cannot_be_is_ignored(void **state)
+{
+    (void)state;
+    struct channel *client = pair.sides[SIDE_CLIENT];
+    struct buffer before = pair_snapshot(client);
+    struct channel_funds impossible = pair_funds(AMOUNT_LIMIT, 1000, 0);
+    channel_set_told(client, &impossible);
+    impossible = pair_funds(UINT64_MAX, INT64_MIN, UINT32_MAX);
+    channel_set_told(client, &impossible);
+    impossible = pair_funds(1, 1, 1);
+    impossible.stage = 4;
+    channel_set_told(client, &impossible);
+    struct buffer after = pair_snapshot(client);
+    assert_same_bytes(&before, &after);
+    impossible =
+        pair_funds(AMOUNT_LIMIT - 1, INT64_MIN, UINT32_MAX); /* a lie, but one that can be computed with */
+    channel_set_told(client, &impossible);
+    assert_true(channel_available(client, SIDE_CLIENT) < 0);
+    assert_int_equal(available_of(client, SIDE_HUB), 500);
+}
+
 static void test_a_raised_reserve_takes_nothing_back(void **state)
 {
     (void)state;
@@ -146,6 +167,7 @@ int main(void)
                                         close_pair),
         cmocka_unit_test_setup_teardown(test_a_client_spends_the_smaller_of_ledger_and_hubs_word, open_pair,
                                         close_pair),
+        cmocka_unit_test_setup_teardown(test_a_word_that_cannot_be_is_ignored, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(test_a_raised_reserve_takes_nothing_back, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(test_an_idle_channel_is_small, open_pair, close_pair),
     };

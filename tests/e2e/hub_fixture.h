@@ -48,6 +48,7 @@ struct hub_stage {
     struct secret_key hub;
     struct address contract;
     struct domain domain;
+    uint64_t now; /* of the ledger, when it was last asked for */
 };
 
 static inline struct secret_key key_of(const char *name)
@@ -160,6 +161,18 @@ static inline void mine(struct hub_stage *stage)
     (void)ledger_ask(stage, "evm_mine", "[]");
 }
 
+/* Time of the newest block, kept in stage->now. */
+static inline uint64_t block_time(struct hub_stage *stage)
+{
+    struct ledger_request_wait request = ledger_ask(stage, "eth_getBlockByNumber", "[\"latest\",false]");
+    const char *at = strstr(request.text, "\"timestamp\":");
+    assert_non_null(at);
+    at = strchr(at, 'x');
+    assert_non_null(at);
+    stage->now = strtoull(at + 1, NULL, 16);
+    return stage->now;
+}
+
 /* A block, `seconds` after the last, and one on it: the hub counts with that time now. */
 static inline void advance(struct hub_stage *stage, uint64_t seconds)
 {
@@ -168,6 +181,7 @@ static inline void advance(struct hub_stage *stage, uint64_t seconds)
     (void)ledger_ask(stage, "evm_increaseTime", params);
     mine(stage);
     mine(stage);
+    (void)block_time(stage);
 }
 
 /* ---- the ledger ---- */
@@ -411,9 +425,9 @@ static inline struct hub_stage *stage_open(const char *const *ledger_flags)
     ledger_connect(stage);
     ledger_call_as(stage, &stage->hub, &(struct contract_call){.function = CONTRACT_LIST_ASSET, .unit = UNIT},
                    0);
-    ledger_call_as(
-        stage, &stage->hub,
-        &(struct contract_call){.function = CONTRACT_DEPOSIT_POOL, .amount = amount_of(1000000)}, 1000000);
+    ledger_call_as(stage, &stage->hub,
+                   &(struct contract_call){.function = CONTRACT_DEPOSIT_POOL, .amount = amount_of(1000000)},
+                   1000000);
     return stage;
 }
 

@@ -276,6 +276,22 @@ static void test_messages_out_of_order(void **state)
     world_free(world);
 }
 
+static void test_terms_without_sense(void **state)
+{
+    (void)state;
+    struct world *world = world_new_with(0);
+    world->terms.max_expiry_s = UINT64_MAX;
+    world_linked(world);
+    assert_int_equal(world->disconnects, 1);
+    assert_false(wallet_is_ready(world->core));
+    world_unlinked(world);
+    world->terms.max_expiry_s = 86400;
+    world->terms.min_expiry_s = 180; /* three margins are not more than three */
+    world_linked(world);
+    assert_int_equal(world->disconnects, 2);
+    world_free(world);
+}
+
 /* Money that the own ledger view does not show yet: the update waits, unacknowledged, and what follows it
  * too. */
 static void test_held_until_the_ledger_shows_it(void **state)
@@ -354,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_crash_anywhere),
         cmocka_unit_test(test_broken_rules_change_nothing),
         cmocka_unit_test(test_messages_out_of_order),
+        cmocka_unit_test(test_terms_without_sense),
         cmocka_unit_test(test_held_until_the_ledger_shows_it),
         cmocka_unit_test(test_events_count_once),
         cmocka_unit_test(test_foreign_journal_is_refused),

@@ -178,6 +178,48 @@ static void test_recovers_from_the_hub(void **state)
     world_free(world);
 }
 
+/* A merchant that only ever received: the hub shows no proof of its, but does not send again what it once acknowledged. */
+static void test_notices_lost_receipts(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct invoice invoice = make_invoice(world, 700);
+    struct operation pay = payment_of(world, &invoice.secret_hash, 700, false);
+    world_send(world, &pay);
+    lose_disk(world, false);
+    world_linked(world);
+    assert_false(wallet_is_ready(world->core));
+    world->now_ms += 6000;
+    world_run(world);
+    assert_true(wallet_is_ready(world->core));
+    assert_non_null(world_channel(world).blocked);
+    lose_disk(world, true);
+    world_linked(world);
+    assert_null(world_channel(world).blocked);
+    assert_int_equal(world_channel(world).balance.units, 100700);
+    world_free(world);
+}
+
+/* A hub that has forgotten what it signed or took is not trusted with another update; the ledger is what is left. */
+static void test_forgetful_hub(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    assert_int_equal(world_pay(world, 1000, 1, PAYMENT_DIRECT, NULL), CODE_OK);
+    struct stream own = world->machine->streams[SIDE_CLIENT];
+    world->machine->streams[SIDE_CLIENT].proof = (struct balance_proof){.nonce = 0};
+    world_unlinked(world);
+    world_linked(world);
+    assert_non_null(world_channel(world).blocked);
+    assert_int_equal(world->counts[MESSAGE_RESUME], 0);
+    assert_int_equal(world_pay(world, 1000, 2, PAYMENT_DIRECT, NULL), CODE_CHANNEL);
+    world->machine->streams[SIDE_CLIENT] = own;
+    world_unlinked(world);
+    world_linked(world);
+    assert_null(world_channel(world).blocked);
+    world_free(world);
+}
+
 /* An old copy of the folder is as good as none: the hub has seen newer proofs. */
 static void test_old_backup(void **state)
 {
@@ -286,6 +328,8 @@ int main(void)
         cmocka_unit_test(test_known_secrets_go_along),
         cmocka_unit_test(test_without_recover_nothing_is_signed),
         cmocka_unit_test(test_recovers_from_the_hub),
+        cmocka_unit_test(test_notices_lost_receipts),
+        cmocka_unit_test(test_forgetful_hub),
         cmocka_unit_test(test_old_backup),
         cmocka_unit_test(test_forged_proofs_are_not_taken),
         cmocka_unit_test(test_tower_knows_better),
