@@ -89,6 +89,7 @@ struct demo {
     uint64_t started_us;
     char why[1024];
     char folder[DEMO_PATH], bin[DEMO_PATH];
+    int lock; /* of the folder; -1: not ours */
     struct event_base *base;
     struct event *tick, *interrupts[2];
 

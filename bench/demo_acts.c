@@ -212,13 +212,19 @@ static bool ask_withdrawals(struct demo *demo, uint64_t *sum)
     return true;
 }
 
-static struct {
-    uint64_t until_us;
-} patience;
+static uint64_t patience_until_us;
+
+static uint64_t paid_out_expected;
+
+static bool paid_out_seen(struct demo *demo, char *progress, size_t size)
+{
+    snprintf(progress, size, "the demo's own view is a block behind");
+    return demo->events.paid_out >= paid_out_expected;
+}
 
 static bool withdrawn_or_tired(struct demo *demo, char *progress, size_t size)
 {
-    return withdrawals_done(demo, progress, size) || demo_seconds(demo) * 1e6 > (double)patience.until_us;
+    return withdrawals_done(demo, progress, size) || demo_seconds(demo) * 1e6 > (double)patience_until_us;
 }
 
 /* A wish that reaches the hub after its plan was made waits for the next POST /settle. */
@@ -230,7 +236,7 @@ static bool settle_until_paid(struct demo *demo)
         if (answer == NULL)
             return false;
         json_decref(answer);
-        patience.until_us = (uint64_t)((demo_seconds(demo) + ASK_AGAIN_S) * 1e6);
+        patience_until_us = (uint64_t)((demo_seconds(demo) + ASK_AGAIN_S) * 1e6);
         if (!demo_wait(demo, withdrawn_or_tired, 20000, "the batch on the ledger"))
             return false;
         if (withdrawals_done(demo, progress, sizeof(progress)))
@@ -248,7 +254,11 @@ bool demo_act_batch(struct demo *demo)
         !settle_until_paid(demo) || !read_totals(demo) ||
         !demo_wait(demo, all_see_it, 10000, "wallets reading the batch on the ledger"))
         return false;
+    paid_out_expected = before.paid_out + asked;
+    if (!demo_wait(demo, paid_out_seen, 10000, "the batch's events"))
+        return false;
     const struct demo_events *after = &demo->events;
+    uint64_t batches = after->batches - before.batches;
     if (after->paid_out - before.paid_out != asked)
         return demo_fail(demo, "merchants asked for %s and the ledger paid %s", demo_coins(asked),
                          demo_coins(after->paid_out - before.paid_out));
@@ -256,7 +266,7 @@ bool demo_act_batch(struct demo *demo)
         demo,
         "%llu batch%s on the ledger: the merchants are paid out %s %s; %s idle in %llu channels move to %llu "
         "that run short of room",
-        (unsigned long long)(after->batches - before.batches), demo_coins(asked), DEMO_SYMBOL,
+        (unsigned long long)batches, batches == 1 ? "" : "es", demo_coins(asked), DEMO_SYMBOL,
         demo_coins(after->hub_returned - before.hub_returned),
         (unsigned long long)(after->returns - before.returns),
         (unsigned long long)(after->funds - before.funds));

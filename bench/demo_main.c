@@ -1,10 +1,13 @@
 /* rill-demo: a market day on a real ledger, hub and watchtower, told as it happens; it ends with an audit. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -180,6 +183,22 @@ static bool make_folders(char *path)
     return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
+/* Two demos in one folder would remove each other's journals. Held until this process ends. */
+static bool lock_folder(struct demo *demo)
+{
+    char path[DEMO_PATH];
+    snprintf(path, sizeof(path), "%.900s.lock", demo->folder);
+    demo->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (demo->lock < 0)
+        return demo_fail(demo, "%s cannot be made: %s", path, strerror(errno));
+    if (flock(demo->lock, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    close(demo->lock);
+    demo->lock = -1;
+    return demo_fail(demo, "another rill-demo is at work in %s: name another folder with --folder",
+                     demo->folder);
+}
+
 static bool prepare(struct demo *demo)
 {
     char path[DEMO_PATH];
@@ -194,6 +213,10 @@ static bool prepare(struct demo *demo)
         ensure(demo->interrupts[i] != NULL && event_add(demo->interrupts[i], NULL) == 0);
     snprintf(demo->folder, sizeof(demo->folder), "%.900s", demo->flags.folder);
     program_folder(demo->bin, sizeof(demo->bin));
+    if (!make_folders(demo->folder))
+        return demo_fail(demo, "%s cannot be made: %s", demo->folder, strerror(errno));
+    if (!lock_folder(demo))
+        return false;
     folder_remove(demo->folder);
     if (!make_folders(demo->folder))
         return demo_fail(demo, "%s cannot be made: %s", demo->folder, strerror(errno));
@@ -265,7 +288,7 @@ static void tell_figures(const struct demo *demo)
 
 int main(int argc, char **argv)
 {
-    static struct demo demo = {.cheater = SIZE_MAX};
+    static struct demo demo = {.cheater = SIZE_MAX, .lock = -1};
     enum options_result read = read_flags(&demo.flags, argc, argv);
     if (read != OPTIONS_RUN)
         return read == OPTIONS_DONE ? 0 : 2;
@@ -284,7 +307,7 @@ int main(int argc, char **argv)
         return 0;
     }
     static const char *const logs[] = {"ledger.log", "tower.log", "hub.log", "wallets.log", "rill.log"};
-    for (size_t i = 0; i < ARRAY_LENGTH(logs); i++)
+    for (size_t i = 0; i < ARRAY_LENGTH(logs) && demo.lock >= 0; i++)
         show_tail(&demo, logs[i]);
     fflush(stderr);
     fprintf(demo.story, "demo: FAILED: %s\n", demo.why[0] == '\0' ? "no reason was noted" : demo.why);

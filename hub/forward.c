@@ -193,12 +193,16 @@ bool forward_due(struct engine *engine, struct hub_channel *channel)
 
 /* ---- a payer's operations ---- */
 
-/* A refusal that needs no entry in the table: the money goes back, or the lock fails, in this very turn. */
+/* A refusal that needs no entry in the table: the money goes back, or the lock fails, in this very turn. The lock is
+ * the one that this operation added: an older one with the same payment id stands. It may be gone already, if the same
+ * update unlocked it. */
 static void bounce(struct engine *engine, struct hub_channel *payer, const struct operation *operation,
-                   enum code code)
+                   uint64_t lock_id, enum code code)
 {
     if (operation->type == OPERATION_LOCK) {
-        ensure(channel_mark_failed(payer->channel, &operation->id));
+        struct pending_lock *pending = lock_set_find(channel_peer(payer->channel)->locks, lock_id);
+        if (pending != NULL)
+            pending->failed = true; /* written with the update that added it */
         struct failed item = {operation->id, code};
         struct message message = {.type = MESSAGE_FAIL};
         message.fail.channel = payer->channel->id;
@@ -263,11 +267,12 @@ static enum code judge_payment(struct engine *engine, const struct hub_channel *
     return CODE_OK;
 }
 
-static void book_payment(struct engine *engine, struct hub_channel *payer, const struct operation *operation)
+static void book_payment(struct engine *engine, struct hub_channel *payer, const struct operation *operation,
+                         uint64_t lock_id)
 {
     const struct payment *before = payments_find(&engine->payments, &payer->channel->id, &operation->id);
     if (before != NULL) {
-        bounce(engine, payer, operation, CODE_DUPLICATE);
+        bounce(engine, payer, operation, lock_id, CODE_DUPLICATE);
         outcome_repeat(engine, payer, before);
         return;
     }
@@ -287,7 +292,7 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
     payments_touch(&engine->payments, payment);
     if (code != CODE_OK) {
         payment->state = payment->is_locked ? PAYMENT_FAILED : PAYMENT_REFUNDED;
-        bounce(engine, payer, operation, code);
+        bounce(engine, payer, operation, lock_id, code);
         payment_schedule(engine, payment);
         return;
     }
@@ -327,7 +332,8 @@ static void book(struct engine *engine, struct hub_channel *channel, const struc
     switch (operation->type) {
     case OPERATION_PAY:
     case OPERATION_LOCK:
-        book_payment(engine, channel, operation);
+        book_payment(engine, channel, operation,
+                     operation->type == OPERATION_LOCK ? touched->lock.id : 0);
         break;
     case OPERATION_UNLOCK:
         book_unlock(engine, channel, touched, operation);

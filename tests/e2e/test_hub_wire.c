@@ -321,11 +321,17 @@ static void test_malformed_bodies(void **state)
     forged = forge(payer, &unlock, 1, 0, 0);
     forged.body.length = 0;
     refused(payer, forged, CODE_BODY);
-    struct operation many[OPERATIONS_MAX + 1];
+    struct operation many[OPERATIONS_MAX];
     for (size_t i = 0; i < ARRAY_LENGTH(many); i++)
-        many[i] = (struct operation){.type = OPERATION_UNLOCK, .lock_id = 9};
-    refused(payer, forge(payer, many, ARRAY_LENGTH(many), 0, 0), CODE_BODY);
+        many[i] = unlock;
     refused(payer, forge(payer, many, OPERATIONS_MAX, 0, 0), CODE_NO_LOCK);
+    forged = forge(payer, many, OPERATIONS_MAX, 0, 0);
+    struct buffer one = {0};
+    body_encode(&one, &unlock, 1);
+    buffer_append(&forged.body, one.data + 1, one.length - 1);
+    store_be16(forged.body.data + 1, OPERATIONS_MAX + 1); /* array 16: its length follows the head */
+    buffer_free(&one);
+    refused(payer, forged, CODE_BODY);
     still_good(world, 10);
 }
 
