@@ -209,14 +209,17 @@ void demo_pay_next(struct demo_client *client)
     if (!make_invoice(demo, payment))
         return;
     const struct rill_request request = {.invoice = payment->invoice, .mode = payment->mode};
-    if (rill_pay(client->wallet, &request, NULL) != 0) {
+    int code = rill_pay(client->wallet, &request, NULL);
+    client->retrying = code == CODE_DUPLICATE && payment->attempts > 0;
+    if (client->retrying)
+        return; /* the hub has not revoked the failed try yet: its money is not certainly back */
+    if (code != 0) {
         demo_fail(demo, "%s may not pay %s %s: %s", client->name, demo->clients[payment->payee].name,
                   demo_coins(payment->amount), rill_refusal(client->wallet));
         return;
     }
     payment->state = PAYMENT_SENT;
     client->paying = true;
-    client->retrying = false;
 }
 
 void demo_start_round(struct demo *demo)

@@ -138,7 +138,8 @@ static void on_failed(void *context, struct rill_wallet *wallet, const struct ri
     (void)wallet;
     (void)land(client, payment);
     if (client->load->failed++ == 0)
-        log_warn("a payment failed with %s: %s", rill_code_name(payment->code), rill_code_text(payment->code));
+        log_warn("a payment failed with %s: %s", rill_code_name(payment->code),
+                 rill_code_text(payment->code));
     keep_paying(client);
 }
 
@@ -301,6 +302,30 @@ static int by_value(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+static bool is_at_rest(const struct load *load)
+{
+    struct rill_balance balance;
+    for (uint32_t i = 0; i < load->settings.clients; i++)
+        if (!rill_is_idle(load->clients[i].wallet) ||
+            !rill_balance_of(load->clients[i].wallet, load->settings.asset, &balance) || balance.locked > 0 ||
+            balance.incoming > 0)
+            return false;
+    return true;
+}
+
+/* Receipts are in; the last unlocks and acknowledgements may still be on their way. */
+static bool come_to_rest(struct load *load)
+{
+    const struct timeval moment = {0, 20000};
+    for (unsigned turn = 0; turn < DRAIN_TIMEOUT_S * 50; turn++) {
+        if (is_at_rest(load))
+            return true;
+        event_base_loopexit(load->base, &moment);
+        event_base_dispatch(load->base);
+    }
+    return false;
+}
+
 bool load_run(struct load *load, struct load_figures *out, char *message, size_t message_size)
 {
     const struct timeval limit = {(time_t)load->settings.seconds, 0};
@@ -314,14 +339,17 @@ bool load_run(struct load *load, struct load_figures *out, char *message, size_t
         event_base_dispatch(load->base);
     event_del(load->watchdog);
     event_del(load->progress);
+    uint64_t last_us = clock_monotonic_us();
     load->running = false;
+    if (!load->gave_up && !come_to_rest(load))
+        finish(load, "some updates were not acknowledged, or some locks not unlocked, in time");
     if (load->gave_up) {
         snprintf(message, message_size, "%s", load->trouble);
         return false;
     }
     uint64_t count = load->paid < load->latency_capacity ? load->paid : load->latency_capacity;
     qsort(load->latency_us, count, sizeof(*load->latency_us), by_value);
-    *out = (struct load_figures){.seconds = (double)(clock_monotonic_us() - load->started_us) / 1e6,
+    *out = (struct load_figures){.seconds = (double)(last_us - load->started_us) / 1e6,
                                  .payments = load->paid,
                                  .failed = load->failed,
                                  .fees_units = load->fees};

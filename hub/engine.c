@@ -327,13 +327,17 @@ static struct error_reference about(uint64_t type, const struct hash *channel)
 }
 
 /* The channel of a client's message, if it is that client's; else ERROR CHANNEL and NULL. */
-static struct hub_channel *own_channel(struct engine *engine, struct client *client, uint64_t type,
-                                       const struct hash *id)
+static struct hub_channel *own_channel(struct engine *engine, struct client *client,
+                                       const struct message *message, const struct hash *id)
 {
     struct hub_channel *channel = engine_channel(engine, id);
     if (channel != NULL && channel->client == client)
         return channel;
-    struct error_reference reference = about(type, id);
+    struct error_reference reference = about(message->type, id);
+    if (message->type == MESSAGE_UPDATE) {
+        reference.has_nonce = true;
+        reference.nonce = message->update.proof.nonce;
+    }
     engine_emit_error(engine, client->peer, CODE_CHANNEL, NULL, &reference);
     return NULL;
 }
@@ -396,7 +400,7 @@ void engine_message(struct engine *engine, uint64_t peer, const struct message *
                                                                       : NULL;
     if (id == NULL)
         return;
-    struct hub_channel *channel = own_channel(engine, client, message->type, id);
+    struct hub_channel *channel = own_channel(engine, client, message, id);
     if (channel == NULL)
         return;
     if (message->type == MESSAGE_UPDATE)

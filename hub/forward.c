@@ -332,8 +332,7 @@ static void book(struct engine *engine, struct hub_channel *channel, const struc
     switch (operation->type) {
     case OPERATION_PAY:
     case OPERATION_LOCK:
-        book_payment(engine, channel, operation,
-                     operation->type == OPERATION_LOCK ? touched->lock.id : 0);
+        book_payment(engine, channel, operation, operation->type == OPERATION_LOCK ? touched->lock.id : 0);
         break;
     case OPERATION_UNLOCK:
         book_unlock(engine, channel, touched, operation);

@@ -65,19 +65,20 @@ struct rill_tower {
 };
 
 struct rill_options {
-    uint8_t key[32];          /* secret; copied, wiped when closed */
-    const char *folder;       /* the wallet's journal; NULL: memory only, and a crash loses the wallet */
+    uint8_t key[32];    /* secret; copied, wiped when closed */
+    const char *folder; /* the wallet's journal; NULL: memory only, and a crash loses the wallet */
     struct rill_ledger *ledger;
-    const char *hub_host;     /* NULL: stay offline (looking only) */
+    const char *hub_host; /* NULL: stay offline (looking only) */
     uint16_t hub_port;
     struct rill_tower towers[RILL_TOWERS_MAX];
     size_t tower_count;
-    uint64_t max_unsecured;   /* units that direct payments without a receipt may sum to, per asset; 0: 16 times the hub's
+    uint64_t
+        max_unsecured; /* units that direct payments without a receipt may sum to, per asset; 0: 16 times the hub's
                                  limit for direct payments; RILL_UNLIMITED */
     uint64_t max_unsecured_per_payee; /* the same towards one payee; 0: 4 times */
-    uint64_t history_max;     /* finished payments kept longer than the protocol asks; 0: none */
-    bool recover;             /* take over what hub and towers show of a wallet that lost its folder */
-    const char *agent;        /* NULL: "rill/0.1" */
+    uint64_t history_max;             /* finished payments kept longer than the protocol asks; 0: none */
+    bool recover;      /* take over what hub and towers show of a wallet that lost its folder */
+    const char *agent; /* NULL: "rill/0.1" */
 };
 
 enum rill_mode { RILL_AUTO = 0, RILL_DIRECT = 1, RILL_LOCKED = 2 };
@@ -86,23 +87,24 @@ struct rill_payment {
     bool outgoing, locked;
     uint8_t id[16];
     uint8_t channel[32], asset[20];
-    uint8_t payee[20];     /* outgoing */
+    uint8_t payee[20]; /* outgoing */
     uint64_t amount, fee;
     uint8_t secret_hash[32];
-    bool has_secret;       /* outgoing: paid, and this is the receipt */
+    bool has_secret; /* outgoing: paid, and this is the receipt */
     uint8_t secret[32];
     uint64_t expiry, created; /* Unix seconds */
     bool is_final;
-    const char *state;     /* "waiting", "sent", "paid", "failing", "failed", "lost"; "received", "arriving", "refused", "sent back" */
-    int code;              /* why it failed; 0 if it did not */
-    const char *memo;      /* valid during the call */
+    const char *
+        state; /* "waiting", "sent", "paid", "failing", "failed", "lost"; "received", "arriving", "refused", "sent back" */
+    int code;         /* why it failed; 0 if it did not */
+    const char *memo; /* valid during the call */
 };
 
 struct rill_settlement {
     uint8_t channel[32], asset[20];
     uint64_t amount; /* paid out to the client */
     bool close;
-    bool settled;    /* false: refused (code), or its deadline passed (code 60) */
+    bool settled; /* false: refused (code), or its deadline passed (code 60) */
     int code;
     uint8_t transaction[32];
 };
@@ -119,10 +121,11 @@ struct rill_callbacks {
     void (*funds)(void *context, struct rill_wallet *wallet, const uint8_t asset[20]);
     void (*settlement)(void *context, struct rill_wallet *wallet, const struct rill_settlement *settlement);
     /* The hub does not open or fund what rill_open_request asked for. */
-    void (*open_refused)(void *context, struct rill_wallet *wallet, const uint8_t asset[20], int code, const char *text);
+    void (*open_refused)(void *context, struct rill_wallet *wallet, const uint8_t asset[20], int code,
+                         const char *text);
     /* A close on the ledger goes on: one line; done: finished, and all that could be claimed is; paid_out: units. */
-    void (*closing)(void *context, struct rill_wallet *wallet, const uint8_t channel[32], const char *text, bool done,
-                    uint64_t paid_out);
+    void (*closing)(void *context, struct rill_wallet *wallet, const uint8_t channel[32], const char *text,
+                    bool done, uint64_t paid_out);
     /* rill_options.recover: every channel that was shown is taken over, or left with its reason (trouble). */
     void (*recovered)(void *context, struct rill_wallet *wallet);
     void (*trouble)(void *context, struct rill_wallet *wallet, const char *text);
@@ -131,7 +134,8 @@ struct rill_callbacks {
 /* NULL, and one line in message, on failure: the folder is in use or damaged, belongs to another key, hub or ledger; the
  * key is none; the ledger's chain and hub are not known yet. */
 struct rill_wallet *rill_open(struct event_base *base, const struct rill_options *options,
-                              const struct rill_callbacks *callbacks, void *context, char *message, size_t message_size);
+                              const struct rill_callbacks *callbacks, void *context, char *message,
+                              size_t message_size);
 /* Makes everything durable, closes the connection, frees. NULL is allowed. */
 void rill_close_handle(struct rill_wallet *wallet);
 void rill_address(const struct rill_wallet *wallet, uint8_t out[20]);
@@ -143,8 +147,8 @@ bool rill_is_idle(const struct rill_wallet *wallet);
 
 /* An invoice of this wallet, durable when this returns; 0 amount: the payer chooses. text: RILL_INVOICE_TEXT_MAX.
  * secret_hash may be NULL. */
-int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount, uint64_t lifetime_s,
-                        const char *memo, char *text, uint8_t secret_hash[32]);
+int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount,
+                        uint64_t lifetime_s, const char *memo, char *text, uint8_t secret_hash[32]);
 
 struct rill_invoice {
     uint8_t payee[20], asset[20], secret_hash[32];
@@ -154,17 +158,18 @@ struct rill_invoice {
 };
 /* Reads an invoice, checks its signature and that it is for this wallet's ledger and hub. Returns false and one line in
  * message otherwise. */
-bool rill_invoice_read(const struct rill_wallet *wallet, const char *text, struct rill_invoice *out, char *message,
-                       size_t message_size);
+bool rill_invoice_read(const struct rill_wallet *wallet, const char *text, struct rill_invoice *out,
+                       char *message, size_t message_size);
 
 struct rill_request {
-    const char *invoice; /* then payee, asset, secret_hash and expiry come from it, and amount only where it leaves it open */
+    const char *
+        invoice; /* then payee, asset, secret_hash and expiry come from it, and amount only where it leaves it open */
     uint8_t payee[20], asset[20], secret_hash[32];
     uint64_t amount;
-    uint64_t expiry;     /* Unix seconds; 0: as soon as the hub allows */
+    uint64_t expiry; /* Unix seconds; 0: as soon as the hub allows */
     enum rill_mode mode;
-    uint64_t fee_max;    /* units; 0: whatever the hub's terms say */
-    const char *memo;    /* NULL: none */
+    uint64_t fee_max; /* units; 0: whatever the hub's terms say */
+    const char *memo; /* NULL: none */
 };
 /* 0: under way, `paid` or `failed` follows; id gets its 16 bytes (may be NULL). Else why it is refused: rill_refusal has
  * the sentence. */
@@ -183,15 +188,15 @@ enum rill_stage { RILL_NONE = 0, RILL_OPEN = 1, RILL_CLOSING = 2, RILL_CLOSED = 
 struct rill_balance {
     uint8_t channel[32], asset[20];
     uint64_t salt;
-    enum rill_stage stage;   /* on the ledger, confirmed */
-    bool closing_seen;       /* a close is under way, perhaps not confirmed yet */
-    bool synced;             /* in step with the hub on this connection */
-    uint64_t total;          /* all that the channel holds */
-    uint64_t balance;        /* what is this wallet's */
-    uint64_t available;      /* what it can pay now */
-    uint64_t inbound;        /* what it can receive now */
+    enum rill_stage stage; /* on the ledger, confirmed */
+    bool closing_seen;     /* a close is under way, perhaps not confirmed yet */
+    bool synced;           /* in step with the hub on this connection */
+    uint64_t total;        /* all that the channel holds */
+    uint64_t balance;      /* what is this wallet's */
+    uint64_t available;    /* what it can pay now */
+    uint64_t inbound;      /* what it can receive now */
     uint64_t locked, incoming, frozen, reserve, unsecured, settling;
-    const char *blocked;     /* NULL, or why nothing is signed for it */
+    const char *blocked; /* NULL, or why nothing is signed for it */
 };
 /* Channels by index from 0; false behind the last. */
 bool rill_balance_at(const struct rill_wallet *wallet, size_t index, struct rill_balance *out);

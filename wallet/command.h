@@ -33,7 +33,7 @@ struct settings {
     bool json;
 };
 
-#define COMMAND_ROWS_MAX 40
+#define COMMAND_ROWS_MAX  40
 #define COMMAND_WORDS_MAX 4
 
 /* A command's table: its own rows come first. */
@@ -57,7 +57,8 @@ command_function command_init, command_deposit, command_balance, command_invoice
     command_hub_status, command_ledger_issue, command_ledger_balance, command_ledger_send, command_tower_list;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
-int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)
+    PRINTF_LIKE(3, 4);
 /* Prints the object and lets it go. */
 void command_print_json(json_t *object);
 void command_path(const struct settings *settings, const char *name, char *out, size_t size);
@@ -71,7 +72,8 @@ json_t *json_units(uint64_t units);
 
 /* Passphrase by file, environment (RILL_PASSPHRASE) or prompt. confirm: asked for twice. Wipe it. */
 #define PASSPHRASE_TEXT_MAX 1024
-bool command_passphrase(const struct settings *settings, bool confirm, char out[PASSPHRASE_TEXT_MAX]) MUST_USE;
+bool command_passphrase(const struct settings *settings, bool confirm,
+                        char out[PASSPHRASE_TEXT_MAX]) MUST_USE;
 /* The wallet's key, or key_file's. Returns RILL_EXIT_OK, or an exit code after a line on stderr. Wipe the key. */
 int command_key(const struct settings *settings, struct secret_key *out) MUST_USE;
 
@@ -118,11 +120,13 @@ struct session {
 
 /* Opens what is needed. towers and recover for rill_options. Returns RILL_EXIT_OK or an exit code after a line on
  * stderr; the session is to be closed in any case. */
-int session_open(struct session *session, const struct settings *settings, unsigned needs, bool recover) MUST_USE;
+int session_open(struct session *session, const struct settings *settings, unsigned needs,
+                 bool recover) MUST_USE;
 void session_close(struct session *session);
 /* Runs the loop until done() or timeout; says on stderr what it waits for when that takes over two seconds. Returns
  * whether done. */
-bool session_wait(struct session *session, bool (*done)(struct session *session), uint64_t timeout_ms, const char *what);
+bool session_wait(struct session *session, bool (*done)(struct session *session), uint64_t timeout_ms,
+                  const char *what);
 /* Waits until connected and in step: RILL_EXIT_OK, or RILL_EXIT_UNREACHABLE after a line that says why. */
 int session_ready(struct session *session) MUST_USE;
 bool session_is_ready(struct session *session);
@@ -139,7 +143,8 @@ const struct asset_info *asset_named(struct session *session, const char *text);
 #define ASSET_AMOUNT_TEXT 128
 const char *asset_amount(const struct asset_info *asset, uint64_t units, char out[ASSET_AMOUNT_TEXT]);
 /* Decimal text into units; false after a line on stderr. */
-bool asset_parse(const struct session *session, const struct asset_info *asset, const char *text, uint64_t *units);
+bool asset_parse(const struct session *session, const struct asset_info *asset, const char *text,
+                 uint64_t *units);
 /* Of an asset that may be unknown: amounts are shown as units then. */
 const char *amount_of_asset(const struct session *session, const uint8_t asset[20], uint64_t units,
                             char out[ASSET_AMOUNT_TEXT]);

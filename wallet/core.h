@@ -20,12 +20,12 @@
 #include "wire/invoice.h"
 #include "wire/message.h"
 
-#define WALLET_TOWERS_MAX       4
-#define WALLET_CHANNELS_MAX     1024         /* assets and salts of one wallet */
-#define WALLET_WAITING_MAX      4096         /* payments asked for and not signed yet */
-#define WALLET_INVOICES_MAX     1000000      /* issued, not yet expired for a day */
-#define WALLET_HELD_BYTES_MAX   (1024 * 1024) /* updates kept until the own ledger view catches up */
-#define WALLET_JOURNAL_VERSION  1
+#define WALLET_TOWERS_MAX      4
+#define WALLET_CHANNELS_MAX    1024          /* assets and salts of one wallet */
+#define WALLET_WAITING_MAX     4096          /* payments asked for and not signed yet */
+#define WALLET_INVOICES_MAX    1000000       /* issued, not yet expired for a day */
+#define WALLET_HELD_BYTES_MAX  (1024 * 1024) /* updates kept until the own ledger view catches up */
+#define WALLET_JOURNAL_VERSION 1
 
 struct wallet_core;
 
@@ -39,15 +39,15 @@ struct wallet_core_options {
     struct secret_key key; /* copied, wiped on free */
     struct domain domain;
     struct address hub;
-    uint32_t confirmations;              /* what the ledger's follower was told */
-    uint64_t challenge_period_s;         /* the contract's; 0: not known yet, see wallet_challenge_period */
-    char endpoint[HOST_BYTES_MAX + 8];   /* the hub's, for invoices */
+    uint32_t confirmations;            /* what the ledger's follower was told */
+    uint64_t challenge_period_s;       /* the contract's; 0: not known yet, see wallet_challenge_period */
+    char endpoint[HOST_BYTES_MAX + 8]; /* the hub's, for invoices */
     struct address towers[WALLET_TOWERS_MAX];
     size_t tower_count;
     struct wallet_limits limits;
-    uint64_t history_max;        /* finished payments and invoices remembered beyond the protocol's time; 0: none */
-    uint64_t tower_silence_s;    /* a tower silent for so long is dismissed; 0: 600 */
-    bool recover;                /* take what hub and towers show of channels whose records were lost */
+    uint64_t history_max; /* finished payments and invoices remembered beyond the protocol's time; 0: none */
+    uint64_t tower_silence_s; /* a tower silent for so long is dismissed; 0: 600 */
+    bool recover;             /* take what hub and towers show of channels whose records were lost */
 };
 
 enum wallet_peer { WALLET_PEER_HUB = 0, WALLET_PEER_TOWER = 1 /* + index */ };
@@ -94,7 +94,7 @@ struct payment_view {
     struct amount amount, fee;
     struct hash secret_hash;
     bool has_secret;
-    uint8_t secret[32]; /* outgoing: the receipt */
+    uint8_t secret[32];       /* outgoing: the receipt */
     uint64_t expiry, created; /* Unix seconds */
     uint64_t code;            /* why it failed, enum code */
     const char *memo;         /* "" if none */
@@ -116,18 +116,18 @@ struct payment_request {
 /* ---- what the user is told ---- */
 
 enum wallet_news_type {
-    WALLET_NEWS_READY,       /* connected, synced, and the ledger is in view */
-    WALLET_NEWS_PAID,        /* payment: has the secret */
-    WALLET_NEWS_FAILED,      /* payment: its code says why; the money is back, or will be once dropped */
-    WALLET_NEWS_LOST,        /* a direct payment that nobody ever answered is written off */
-    WALLET_NEWS_RECEIVED,    /* payment */
-    WALLET_NEWS_FUNDS,       /* channel: what the ledger or the hub says of its funds changed */
-    WALLET_NEWS_SETTLEMENT,  /* channel, amount (client_out), close, outcome, code */
-    WALLET_NEWS_CLOSE,       /* channel, step of a unilateral close, in text */
-    WALLET_NEWS_CLOSED,      /* channel: finished and all that could be claimed is; amount: what the close paid out */
-    WALLET_NEWS_OPEN_REFUSED,/* asset, code: the hub does not open what was asked for */
-    WALLET_NEWS_RECOVERED,   /* recover: every channel that was shown is taken over or left with its reason */
-    WALLET_NEWS_TROUBLE      /* text */
+    WALLET_NEWS_READY,      /* connected, synced, and the ledger is in view */
+    WALLET_NEWS_PAID,       /* payment: has the secret */
+    WALLET_NEWS_FAILED,     /* payment: its code says why; the money is back, or will be once dropped */
+    WALLET_NEWS_LOST,       /* a direct payment that nobody ever answered is written off */
+    WALLET_NEWS_RECEIVED,   /* payment */
+    WALLET_NEWS_FUNDS,      /* channel: what the ledger or the hub says of its funds changed */
+    WALLET_NEWS_SETTLEMENT, /* channel, amount (client_out), close, outcome, code */
+    WALLET_NEWS_CLOSE,      /* channel, step of a unilateral close, in text */
+    WALLET_NEWS_CLOSED, /* channel: finished and all that could be claimed is; amount: what the close paid out */
+    WALLET_NEWS_OPEN_REFUSED, /* asset, code: the hub does not open what was asked for */
+    WALLET_NEWS_RECOVERED, /* recover: every channel that was shown is taken over or left with its reason */
+    WALLET_NEWS_TROUBLE    /* text */
 };
 /* outcome of WALLET_NEWS_SETTLEMENT: SETTLED's 0-6, or one of these. */
 #define WALLET_SETTLEMENT_REFUSED 100 /* by the hub: code */
@@ -163,8 +163,8 @@ struct wallet_effects {
     void (*disconnect)(void *context, const char *why);
 };
 
-struct wallet_core *wallet_new(const struct wallet_core_options *options, const struct wallet_effects *effects,
-                               void *context);
+struct wallet_core *wallet_new(const struct wallet_core_options *options,
+                               const struct wallet_effects *effects, void *context);
 void wallet_free(struct wallet_core *core); /* NULL is allowed */
 
 /* ---- recovery from the own journal ---- */
@@ -187,8 +187,8 @@ void wallet_tower_message(struct wallet_core *core, size_t tower, const struct m
 /* An event of the contract; those of others' channels are ignored. */
 void wallet_event(struct wallet_core *core, const struct contract_event *event);
 /* The confirmed state of a channel of this client at the end of a block: for a wallet that joins a follower late. */
-void wallet_channel_state(struct wallet_core *core, const struct channel_key *key, const struct channel_state *state,
-                          uint64_t block);
+void wallet_channel_state(struct wallet_core *core, const struct channel_key *key,
+                          const struct channel_state *state, uint64_t block);
 void wallet_head(struct wallet_core *core, const struct ledger_head *head);
 void wallet_answer(struct wallet_core *core, uint64_t question, bool ok, const uint8_t *data, size_t length);
 /* reverted: with LEDGER_REVERTED. LEDGER_OK with success false: mined, and reverted there. */
@@ -207,7 +207,8 @@ uint64_t wallet_next_ms(const struct wallet_core *core);
 /* Makes an invoice and promises its secret. EXPIRED: lifetime_s is 0; LIMIT: too many a second (see core_invoices.c);
  * STATUS: the ledger is not in view yet, so there is no time; AMOUNT; BODY: the memo is too long or no UTF-8. */
 enum code wallet_invoice(struct wallet_core *core, const struct address *asset, struct amount amount,
-                         uint64_t lifetime_s, const char *memo, uint64_t unix_s, struct invoice *out) MUST_USE;
+                         uint64_t lifetime_s, const char *memo, uint64_t unix_s,
+                         struct invoice *out) MUST_USE;
 /* PAID (this secret hash was paid), DUPLICATE (a payment of it is under way, or the id was used), EXPIRED, PAYEE,
  * AMOUNT, CHANNEL (no channel of this asset), STATUS, AVAILABLE, LIMIT (max_unsecured, or too many waiting),
  * BODY (memo). What can only be judged with the hub's terms is judged when they are known: WALLET_NEWS_FAILED. */
@@ -216,14 +217,16 @@ enum code wallet_pay(struct wallet_core *core, const struct payment_request *req
 const char *wallet_refusal(const struct wallet_core *core);
 /* Asks the hub to pay out (WALLET_NEWS_SETTLEMENT tells the outcome). CHANNEL, SETTLE (one is wished for already),
  * STATUS, AMOUNT. */
-enum code wallet_withdraw(struct wallet_core *core, const struct hash *channel, struct amount amount) MUST_USE;
+enum code wallet_withdraw(struct wallet_core *core, const struct hash *channel,
+                          struct amount amount) MUST_USE;
 enum code wallet_close(struct wallet_core *core, const struct hash *channel) MUST_USE;
 /* Drops a wish that has not been signed yet. */
 void wallet_withdraw_cancel(struct wallet_core *core, const struct hash *channel);
 /* Closes on the ledger without the hub. From now on nothing is signed or accepted for the channel. */
 enum code wallet_dispute(struct wallet_core *core, const struct hash *channel) MUST_USE;
 /* Asks the hub to open or fund a channel, once connected. */
-enum code wallet_open_request(struct wallet_core *core, const struct address *asset, struct amount inbound) MUST_USE;
+enum code wallet_open_request(struct wallet_core *core, const struct address *asset,
+                              struct amount inbound) MUST_USE;
 
 /* ---- looking ---- */
 
@@ -234,19 +237,20 @@ struct wallet_channel_view {
     bool closing_seen;
     bool synced;
     struct amount total;
-    struct amount balance;        /* the client's */
-    struct amount available;      /* what can be paid now */
-    struct amount inbound;        /* what can be received now */
-    struct amount locked;         /* pending outgoing locks */
-    struct amount incoming;       /* pending incoming locks */
+    struct amount balance;   /* the client's */
+    struct amount available; /* what can be paid now */
+    struct amount inbound;   /* what can be received now */
+    struct amount locked;    /* pending outgoing locks */
+    struct amount incoming;  /* pending incoming locks */
     struct amount frozen;
     struct amount reserve;
-    struct amount unsecured;      /* direct payments without receipt */
-    struct amount settling;       /* the client's out of a settlement under way */
-    const char *blocked;          /* NULL, or why nothing is signed for it */
+    struct amount unsecured; /* direct payments without receipt */
+    struct amount settling;  /* the client's out of a settlement under way */
+    const char *blocked;     /* NULL, or why nothing is signed for it */
 };
 /* Channels in the order they came, index from 0; false behind the last. */
-bool wallet_channel_at(const struct wallet_core *core, size_t index, struct wallet_channel_view *out) MUST_USE;
+bool wallet_channel_at(const struct wallet_core *core, size_t index,
+                       struct wallet_channel_view *out) MUST_USE;
 bool wallet_channel_find(const struct wallet_core *core, const struct hash *id,
                          struct wallet_channel_view *out) MUST_USE;
 /* The channel that payments of an asset use: open, lowest salt. */

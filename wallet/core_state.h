@@ -33,7 +33,7 @@ struct payment_out {
     struct address payee;
     struct amount amount, fee;
     struct amount fee_max; /* while WAITING; 0: any */
-    uint64_t expiry;  /* as sent; while WAITING the invoice's, 0: none given */
+    uint64_t expiry;       /* as sent; while WAITING the invoice's, 0: none given */
     uint64_t created;
     uint64_t code;
     uint64_t lock_id;
@@ -42,10 +42,10 @@ struct payment_out {
     uint8_t mode;        /* enum payment_mode; after WAITING direct or locked */
     bool has_secret;
     uint8_t secret[32];
-    char *memo;                /* NULL: none */
+    char *memo;                      /* NULL: none */
     struct payment_out *prev, *next; /* in the channel's list that its state names */
-    UT_hash_handle hh;         /* by id */
-    UT_hash_handle hh_secret;  /* by secret hash; a later try replaces a failed one */
+    UT_hash_handle hh;               /* by id */
+    UT_hash_handle hh_secret;        /* by secret hash; a later try replaces a failed one */
 };
 
 struct payment_in_key {
@@ -91,7 +91,10 @@ struct unsecured {
 
 /* A condition that was met. */
 struct registration {
-    struct { uint8_t kind; struct hash condition; } key;
+    struct {
+        uint8_t kind;
+        struct hash condition;
+    } key;
     uint64_t time;
     struct hash witness;
     bool kept; /* in the journal: a lock of ours hangs on it */
@@ -118,7 +121,10 @@ struct submission {
 };
 /* A duty under way, or one that failed and waits before it is tried again. */
 struct duty {
-    struct { uint32_t kind; struct hash subject; } key; /* channel, lock leaf, condition, or asset */
+    struct {
+        uint32_t kind;
+        struct hash subject;
+    } key; /* channel, lock leaf, condition, or asset */
     bool in_flight, done;
     uint32_t failures;
     uint64_t not_before_ms;
@@ -145,7 +151,7 @@ struct close_watch {
     uint64_t closed_head; /* head at which it was first found closed with nothing left; 0: not yet */
     bool told_started, told_mismatch;
     const char *told; /* the newest step told */
-    uint8_t status; /* as last seen: */
+    uint8_t status;   /* as last seen: */
     struct closing closing;
     struct amount held_client, held_hub;
     struct amount to_client; /* what the close has paid out so far */
@@ -169,15 +175,15 @@ struct settlement_wish {
 
 /* What one tower has of a channel. */
 struct tower_duty {
-    uint64_t appointed;        /* nonce of the newest APPOINT sent on this connection */
-    bool in_flight;            /* APPOINT sent, RECEIPT not yet */
-    struct hash digest;        /* of what is in flight */
+    uint64_t appointed; /* nonce of the newest APPOINT sent on this connection */
+    bool in_flight;     /* APPOINT sent, RECEIPT not yet */
+    struct hash digest; /* of what is in flight */
     uint64_t sent_ms;
     uint32_t appointed_change; /* the channel's `change` it covered */
     uint64_t receipt_nonce;    /* newest RECEIPT */
     struct hash receipt_digest;
     struct signature receipt_signature;
-    uint64_t silent_since_s;   /* owes a receipt since (wall clock); 0: owes none */
+    uint64_t silent_since_s; /* owes a receipt since (wall clock); 0: owes none */
     bool silence_written;
     bool dismissed;
     bool told_refusal;
@@ -203,7 +209,7 @@ struct wallet_channel {
     bool resume_send;
     uint64_t hub_nonce;        /* what the hub showed as its newest on this connection */
     uint64_t hub_expect_by_ms; /* until when the updates up to it should have come; 0: they have */
-    uint64_t sent_nonce; /* own updates up to it went out on this connection */
+    uint64_t sent_nonce;       /* own updates up to it went out on this connection */
     bool ack_due;
     uint32_t ack_count;
     uint64_t ack_since_ms;
@@ -216,7 +222,8 @@ struct wallet_channel {
     size_t held_bytes;
     bool held_retry; /* the own view or the hub's word has moved since they were judged */
 
-    struct payment_out *waiting, *open, *due; /* WAITING | DIRECT, LOCKED, DROPPED | UNLOCKING, DROPPING, expired */
+    struct payment_out *waiting, *open,
+        *due; /* WAITING | DIRECT, LOCKED, DROPPED | UNLOCKING, DROPPING, expired */
     struct payment_in *refunds, *revealed, *rejected; /* REFUND_DUE | REVEALED | REJECTED */
     struct payment_in *repeats;
     struct unsecured *payees;
@@ -234,8 +241,8 @@ struct wallet_channel {
     bool book_dirty;
     uint32_t change; /* rises with what a tower should know beside the hub's proof */
 
-    bool closing_seen;   /* an event said so, confirmed or not */
-    bool dispute;        /* we want to close it alone */
+    bool closing_seen; /* an event said so, confirmed or not */
+    bool dispute;      /* we want to close it alone */
     struct close_watch watch;
     struct tower_duty towers[WALLET_TOWERS_MAX];
     struct shown_channel shown;
@@ -299,7 +306,7 @@ struct wallet_core {
     struct payment_in *ins;
     struct invoice_issued *invoices;
     size_t waiting_count;
-    uint64_t counter; /* last used */
+    uint64_t counter;         /* last used */
     uint64_t invoices_looked; /* ledger time at which old ones were last let go */
     char refusal[160];
 
@@ -321,7 +328,7 @@ struct wallet_core {
         uint64_t looked_head;
         unsigned empty_heads;
         struct owed_asset *prev, *next;
-    } *owed;
+    } * owed;
 
     /* towers */
     bool tower_linked[WALLET_TOWERS_MAX];
@@ -350,8 +357,8 @@ struct error_reference wallet_reference(enum message_type type, const struct has
 void wallet_tell(struct wallet_core *core, const struct wallet_news *news);
 void wallet_trouble(struct wallet_core *core, const struct wallet_channel *own, const char *format, ...)
     PRINTF_LIKE(3, 4);
-void wallet_tell_channel(struct wallet_core *core, enum wallet_news_type type, const struct wallet_channel *own,
-                         const char *text);
+void wallet_tell_channel(struct wallet_core *core, enum wallet_news_type type,
+                         const struct wallet_channel *own, const char *text);
 /* The next run is wanted at this time at the latest. */
 void wallet_due(struct wallet_core *core, uint64_t at_ms);
 /* The channel may sign and accept. */
@@ -382,24 +389,29 @@ void wallet_updates_sign(struct wallet_core *core, struct wallet_channel *own);
 void wallet_payments_free(struct wallet_core *core);
 void wallet_payment_out_write(struct wallet_core *core, const struct payment_out *payment);
 /* Moves it to the state, its list, and the journal. */
-void wallet_payment_out_set(struct wallet_core *core, struct payment_out *payment, enum payment_out_state state);
+void wallet_payment_out_set(struct wallet_core *core, struct payment_out *payment,
+                            enum payment_out_state state);
 void wallet_payment_out_fail(struct wallet_core *core, struct payment_out *payment, uint64_t code);
 struct payment_out *wallet_payment_out_find(const struct wallet_core *core, const struct payment_id *id);
 void wallet_payment_out_index(struct wallet_core *core, struct payment_out *payment);
 void wallet_payment_out_list(struct payment_out *payment, bool add);
 struct payment_view wallet_payment_out_view(const struct payment_out *payment);
 /* Chooses mode, fee and expiry by the terms and the moment. CODE_OK, or why it cannot be sent. */
-enum code wallet_payment_out_prepare(struct wallet_core *core, struct payment_out *payment, struct operation *operation);
-void wallet_payments_secret_shown(struct wallet_core *core, struct wallet_channel *own, const struct revealed *item);
+enum code wallet_payment_out_prepare(struct wallet_core *core, struct payment_out *payment,
+                                     struct operation *operation);
+void wallet_payments_secret_shown(struct wallet_core *core, struct wallet_channel *own,
+                                  const struct revealed *item);
 void wallet_payments_failed(struct wallet_core *core, struct wallet_channel *own, const struct failed *item);
-void wallet_payments_refunded(struct wallet_core *core, struct wallet_channel *own, const struct operation *operation);
+void wallet_payments_refunded(struct wallet_core *core, struct wallet_channel *own,
+                              const struct operation *operation);
 void wallet_payments_revoked(struct wallet_core *core, struct wallet_channel *own);
 /* Locks whose time has come, direct payments that nobody answered, and what may be forgotten. */
 void wallet_payments_head(struct wallet_core *core);
 /* A registered secret is a receipt, whoever registered it. */
 void wallet_payments_registered(struct wallet_core *core, const struct registration *registration);
 /* A close has decided over a lock. */
-void wallet_payments_unlocked(struct wallet_core *core, struct wallet_channel *own, const struct contract_event *event);
+void wallet_payments_unlocked(struct wallet_core *core, struct wallet_channel *own,
+                              const struct contract_event *event);
 void wallet_payments_stop(struct wallet_core *core, struct wallet_channel *own, uint64_t code);
 
 /* ---- core_incoming.c ---- */
@@ -407,16 +419,18 @@ void wallet_payments_stop(struct wallet_core *core, struct wallet_channel *own, 
 void wallet_payment_in_write(struct wallet_core *core, const struct payment_in *payment);
 void wallet_payment_in_set(struct wallet_core *core, struct payment_in *payment, enum payment_in_state state);
 struct payment_in *wallet_payment_in_find(const struct wallet_core *core, const struct hash *channel,
-                                   const struct payment_id *id);
+                                          const struct payment_id *id);
 void wallet_payment_in_list(struct payment_in *payment, bool add);
 void wallet_payment_in_index(struct wallet_core *core, struct payment_in *payment);
 struct payment_view wallet_payment_in_view(const struct payment_in *payment);
-bool wallet_payment_in_secret(const struct wallet_core *core, const struct payment_in *payment, uint8_t secret[32]);
-void wallet_incoming_pay(struct wallet_core *core, struct wallet_channel *own, const struct operation *operation);
-void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own, const struct operation *operation,
-                   const struct pending_lock *lock);
-void wallet_incoming_lock_gone(struct wallet_core *core, struct wallet_channel *own, const struct operation *operation,
-                        const struct pending_lock *lock);
+bool wallet_payment_in_secret(const struct wallet_core *core, const struct payment_in *payment,
+                              uint8_t secret[32]);
+void wallet_incoming_pay(struct wallet_core *core, struct wallet_channel *own,
+                         const struct operation *operation);
+void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
+                          const struct operation *operation, const struct pending_lock *lock);
+void wallet_incoming_lock_gone(struct wallet_core *core, struct wallet_channel *own,
+                               const struct operation *operation, const struct pending_lock *lock);
 /* After a reconnect: reveals and fails again what was unanswered. */
 void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own);
 void wallet_incoming_reveal(struct wallet_core *core, struct payment_in *payment);
@@ -434,23 +448,27 @@ struct invoice_issued *wallet_invoice_find(const struct wallet_core *core, const
 void wallet_invoices_head(struct wallet_core *core);
 /* Searches recent times for the counters whose secrets have these hashes; 0 where there is none. Takes up to a minute:
  * only for a wallet that lost its disk while payments were under way. */
-void wallet_invoice_search(const struct wallet_core *core, const struct hash *conditions, uint64_t *counters, size_t count);
+void wallet_invoice_search(const struct wallet_core *core, const struct hash *conditions, uint64_t *counters,
+                           size_t count);
 
 /* ---- core_settle.c ---- */
 
 void wallet_settle_proposed(struct wallet_core *core, const struct message *message);
-void wallet_settle_shown(struct wallet_core *core, struct wallet_channel *own, const struct shown_settlement *shown);
+void wallet_settle_shown(struct wallet_core *core, struct wallet_channel *own,
+                         const struct shown_settlement *shown);
 void wallet_settle_said(struct wallet_core *core, const struct message *message);
 void wallet_settle_refused(struct wallet_core *core, const struct message *error);
 void wallet_settle_head(struct wallet_core *core, struct wallet_channel *own);
-void wallet_settle_found(struct wallet_core *core, struct wallet_channel *own, const struct contract_event *event);
+void wallet_settle_found(struct wallet_core *core, struct wallet_channel *own,
+                         const struct contract_event *event);
 void wallet_settle_run(struct wallet_core *core, struct wallet_channel *own);
 void wallet_settle_send(struct wallet_core *core, struct wallet_channel *own);
 
 /* ---- core_ledger.c ---- */
 
 uint64_t wallet_ledger_registered_at(void *context, uint8_t kind, const struct hash *condition);
-struct registration *wallet_ledger_registration(const struct wallet_core *core, uint8_t kind, const struct hash *condition);
+struct registration *wallet_ledger_registration(const struct wallet_core *core, uint8_t kind,
+                                                const struct hash *condition);
 /* Asks for the secret to be registered, once at a time. */
 void wallet_ledger_register(struct wallet_core *core, const struct hash *condition, const uint8_t secret[32]);
 void wallet_ledger_registration_write(struct wallet_core *core, struct registration *registration);
@@ -458,19 +476,21 @@ void wallet_ledger_free(struct wallet_core *core);
 /* Submits unless the same duty is in flight, done, or failed a moment ago. Returns true if it was submitted. channel may
  * be NULL. */
 bool wallet_duty_submit(struct wallet_core *core, enum duty_kind kind, const struct hash *subject,
-                 const struct hash *channel, const struct contract_call *call);
+                        const struct hash *channel, const struct contract_call *call);
 bool wallet_duty_done(const struct wallet_core *core, enum duty_kind kind, const struct hash *subject);
 void wallet_ask(struct wallet_core *core, enum question_kind kind, const struct hash *channel,
-              const struct address *asset, const struct contract_call *view);
+                const struct address *asset, const struct contract_call *view);
 
 /* ---- core_close.c ---- */
 
 void wallet_close_seen(struct wallet_core *core, struct wallet_channel *own);
-void wallet_close_event(struct wallet_core *core, struct wallet_channel *own, const struct contract_event *event);
+void wallet_close_event(struct wallet_core *core, struct wallet_channel *own,
+                        const struct contract_event *event);
 void wallet_close_run(struct wallet_core *core, struct wallet_channel *own);
-void wallet_close_answer(struct wallet_core *core, const struct question *question, bool ok, const uint8_t *data,
-                  size_t length);
-void wallet_owed_answer(struct wallet_core *core, const struct address *asset, bool ok, const uint8_t *data, size_t length);
+void wallet_close_answer(struct wallet_core *core, const struct question *question, bool ok,
+                         const uint8_t *data, size_t length);
+void wallet_owed_answer(struct wallet_core *core, const struct address *asset, bool ok, const uint8_t *data,
+                        size_t length);
 void wallet_owed_check(struct wallet_core *core, const struct address *asset);
 void wallet_owed_run(struct wallet_core *core);
 

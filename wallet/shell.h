@@ -20,7 +20,8 @@ struct domain rill_ledger_domain(const struct rill_ledger *ledger);
 /* The node has answered, and it is the ledger that was expected. */
 bool rill_ledger_verified(const struct rill_ledger *ledger);
 /* From now on the wallet's core gets events and heads. Returns false and one line if it would miss some. */
-bool rill_ledger_attach(struct rill_ledger *ledger, struct rill_wallet *wallet, char *message, size_t message_size);
+bool rill_ledger_attach(struct rill_ledger *ledger, struct rill_wallet *wallet, char *message,
+                        size_t message_size);
 void rill_ledger_detach(struct rill_ledger *ledger, struct rill_wallet *wallet);
 
 /* ---- shell.c ---- */
@@ -73,7 +74,7 @@ struct rill_wallet {
     struct link *link;
     bool link_ready;
     uint64_t generation; /* of hub connections: frames of an older one never reach a newer */
-    uint64_t ready_ms; /* since when; 0: not connected */
+    uint64_t ready_ms;   /* since when; 0: not connected */
     uint32_t failures;
     struct event *retry;
     struct tower_link towers[RILL_TOWERS_MAX];

@@ -39,10 +39,19 @@ static int world_close(void **state)
     return 0;
 }
 
-static bool has_channel(void *context)
+#define ROOM      5000u
+#define PAYEE_OWN 1000u
+
+static bool payer_is_funded(void *context)
 {
     const struct wire_client *client = context;
-    return client->closed || (client->in_step && client->channel->funds.total.units > 0);
+    return client->closed || (client->in_step && client->channel->funds.total.units == DEPOSIT);
+}
+
+static bool payee_is_funded(void *context)
+{
+    const struct wire_client *client = context;
+    return client->closed || (client->in_step && client->channel->funds.total.units == PAYEE_OWN + ROOM);
 }
 
 /* Each test has a payer with money, and a payee that the hub gave room to receive. */
@@ -55,16 +64,16 @@ static int pair_open(void **state)
     world->payer = wire_new(world->stage, world->names[0]);
     world->payee = wire_new(world->stage, world->names[1]);
     wire_deposit(world->payer, DEPOSIT);
-    wire_deposit(world->payee, 1000);
-    struct fund fund = {world->payee->channel_key, amount_of(5000)};
+    wire_deposit(world->payee, PAYEE_OWN);
+    struct fund fund = {world->payee->channel_key, amount_of(ROOM)};
     ledger_call_as(
         world->stage, &world->stage->hub,
         &(struct contract_call){.function = CONTRACT_SETTLE_BATCH, .funds = &fund, .fund_count = 1}, 0);
     mine(world->stage);
     wire_connect(world->payer);
     wire_connect(world->payee);
-    assert_true(holds_in_time(world->stage, has_channel, world->payer));
-    assert_true(holds_in_time(world->stage, has_channel, world->payee));
+    assert_true(holds_in_time(world->stage, payer_is_funded, world->payer));
+    assert_true(holds_in_time(world->stage, payee_is_funded, world->payee));
     (void)block_time(world->stage);
     return 0;
 }
@@ -463,6 +472,25 @@ static void test_a_repeated_lock_fails_and_the_first_stands(void **state)
     (void)wire_operation(payee, OPERATION_UNLOCK, NULL);
 }
 
+/* A payer that gives the hub a lock and unlocks it in the same update has made the hub a present, if the lock was one
+ * that must fail. */
+static void test_a_lock_unlocked_in_its_own_update(void **state)
+{
+    struct world *world = *state;
+    struct wire_client *payer = world->payer;
+    struct hash condition = condition_of_secret(secret);
+    struct pending_lock touched;
+    struct operation both[2] = {payment_of(payer, world->payee, OPERATION_LOCK, 99, &condition)};
+    both[1] = (struct operation){.type = OPERATION_UNLOCK, .lock_id = 1};
+    both[1].witness = (struct witness){.length = WITNESS_SECRET_BYTES};
+    memcpy(both[1].witness.bytes, secret, sizeof secret);
+    wire_send_kept(payer, wire_seal(payer, both, 2, &touched));
+    assert_int_equal(wire_wait(payer, false, MESSAGE_FAIL, &both[0].id)->failed.code, CODE_AMOUNT);
+    wire_settle_down(payer);
+    still_good(world, 10);
+    shown_as_known(payer);
+}
+
 /* ---- accepted, and sent back ---- */
 
 static void expect_refund(struct wire_client *payer, const struct operation *pay, enum code code)
@@ -500,7 +528,7 @@ static void test_refunds(void **state)
     pay = payment_of(payer, payee, OPERATION_PAY, 1000, &no_condition);
     pay.fee.units--;
     refunded(payer, &pay, CODE_FEE);
-    pay = payment_of(payer, payee, OPERATION_PAY, 5001, &no_condition);
+    pay = payment_of(payer, payee, OPERATION_PAY, ROOM + 1, &no_condition);
     refunded(payer, &pay, CODE_ROOM);
 
     pay = payment_of(payer, payee, OPERATION_PAY, 50, &no_condition);
@@ -575,7 +603,7 @@ static void test_locks_that_fail_at_once(void **state)
     lock = payment_of(payer, payee, OPERATION_LOCK, 200, &no_condition);
     lock.fee.units--;
     failed(payer, &lock, CODE_FEE);
-    lock = payment_of(payer, payee, OPERATION_LOCK, 5001, &no_condition);
+    lock = payment_of(payer, payee, OPERATION_LOCK, ROOM + 1, &no_condition);
     failed(payer, &lock, CODE_ROOM);
     for (unsigned i = 0; i < LOCKS_PER_PAYER; i++) {
         lock = payment_of(payer, payee, OPERATION_LOCK, 200, &no_condition);
@@ -746,6 +774,7 @@ int main(void)
         PAIR_TEST(test_a_wrong_witness_is_an_error_and_the_right_one_counts),
         PAIR_TEST(test_a_payee_fails_a_lock),
         PAIR_TEST(test_a_repeated_lock_fails_and_the_first_stands),
+        PAIR_TEST(test_a_lock_unlocked_in_its_own_update),
         PAIR_TEST(test_refunds),
         PAIR_TEST(test_an_absent_payee_has_only_so_many_waiting),
         PAIR_TEST(test_locks_that_fail_at_once),

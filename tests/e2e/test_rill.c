@@ -1,0 +1,214 @@
+/* The command `rill` as people use it, against a real ledger and a real hub: a day of a payer and a shop, and what is said
+ * when something is wrong. */
+#include "hub_fixture.h"
+
+#include <jansson.h>
+
+#include "wallet/command.h"
+
+#define WORDS_MAX 24
+
+struct day {
+    struct hub_stage *stage;
+    char error_file[160];
+    char hub[32];
+};
+
+/* Runs `rill words…` to its end; its stdout in out. Returns its exit code. */
+static int rill(struct day *day, char *out, size_t size, const char *const *words)
+{
+    char path[256];
+    const char *argv[WORDS_MAX + 2] = {process_path("rill", path, sizeof(path))};
+    for (size_t i = 0; words[i] != NULL; i++) {
+        ensure(i < WORDS_MAX);
+        argv[i + 1] = words[i];
+    }
+    struct process process;
+    ensure(process_start(&process, argv, day->error_file));
+    size_t length = 0;
+    ssize_t got;
+    while ((got = read(process.output, out + length, size - 1 - length)) > 0)
+        length += (size_t)got;
+    out[length] = '\0';
+    return process_end(&process, 0);
+}
+
+#define RILL(day, out, ...) rill(day, out, sizeof(out), (const char *const[]){__VA_ARGS__, NULL})
+
+static void expect(struct day *day, int wanted, int code, const char *out)
+{
+    if (wanted == code)
+        return;
+    char *error = file_text(day->error_file);
+    fail_msg("exit code %d, expected %d\n%s%s", code, wanted, out, error);
+}
+
+static bool error_says(struct day *day, const char *words)
+{
+    return file_says(day->error_file, words);
+}
+
+static struct day *day_open(void)
+{
+    struct day *day = xcalloc(1, sizeof(*day));
+    day->stage = stage_open((const char *const[]){"--idle-block-ms", "150", NULL});
+    hub_start(day->stage, (const char *const[]){"--settle-interval-s", "1", "--min-expiry-s", "600", NULL});
+    snprintf(day->error_file, sizeof(day->error_file), "%s/rill.err", day->stage->folder);
+    snprintf(day->hub, sizeof(day->hub), "127.0.0.1:%u", day->stage->hub_port);
+    setenv("RILL_HUB", day->hub, 1);
+    setenv("RILL_LEDGER", day->stage->url, 1);
+    setenv("RILL_CONTRACT", day->stage->contract_text, 1);
+    setenv("RILL_CONFIRMATIONS", "1", 1);
+    setenv("RILL_PASSPHRASE", PASSPHRASE, 1);
+    return day;
+}
+
+static void day_close(struct day *day)
+{
+    stage_close(day->stage);
+    free(day);
+}
+
+static void home_of(struct day *day, const char *name, char out[160])
+{
+    snprintf(out, 160, "%s/%s", day->stage->folder, name);
+}
+
+/* A wallet with some coins for gas. */
+static void make_wallet(struct day *day, const char *home)
+{
+    char out[4096];
+    struct address address;
+    expect(day, 0, RILL(day, out, "init", "--home", home, "--light", "--json"), out);
+    json_t *made = json_loads(out, 0, NULL);
+    assert_true(hex_decode(json_string_value(json_object_get(made, "address")), address.bytes, 20));
+    json_decref(made);
+    send_coins(day->stage, &day->stage->hub, &address, 5000);
+}
+
+/* The first word that begins so, cut at the line's end. */
+static const char *word_in(char *out, const char *begins)
+{
+    char *at = strstr(out, begins);
+    assert_non_null(at);
+    at[strcspn(at, " \n\"")] = '\0';
+    return at;
+}
+
+static void test_a_day(void **state)
+{
+    (void)state;
+    struct day *day = day_open();
+    char out[65536], more[65536], payer[160], shop[160];
+    home_of(day, "payer", payer);
+    home_of(day, "shop", shop);
+    make_wallet(day, payer);
+    make_wallet(day, shop);
+    expect(day, 4, RILL(day, out, "init", "--home", payer), out); /* never over an old one */
+
+    expect(day, 0, RILL(day, out, "deposit", "0.00005", "--home", payer), out);
+    assert_non_null(strstr(out, "deposited 0.00005 coin\n"));
+    expect(day, 0, RILL(day, out, "open", "0.00003", "--home", shop), out);
+
+    /* The shop is offline when it makes the invoice, and comes back to find the payment. */
+    expect(day, 0, RILL(day, out, "invoice", "0.000004", "--memo", "two coffees", "--home", shop), out);
+    char *invoice = xstrdup(word_in(out, "rill:"));
+    expect(day, 6, RILL(day, more, "pay", invoice, "--home", payer, "--timeout-s", "1"), more);
+    expect(day, 1, RILL(day, more, "pay", invoice, "--home", payer), more);
+    assert_true(error_says(day, "under way"));
+    expect(day, 0, RILL(day, more, "listen", "--count", "1", "--home", shop, "--json"), more);
+    assert_non_null(strstr(more, "\"memo\":\"two coffees\""));
+    expect(day, 0, RILL(day, more, "balance", "--home", payer), more); /* picks the receipt up */
+    expect(day, 0, RILL(day, more, "history", "--home", payer, "--json"), more);
+    assert_non_null(strstr(more, "\"receipt\":\"0x"));
+    expect(day, 1, RILL(day, more, "pay", invoice, "--home", payer), more);
+    assert_true(error_says(day, "has been paid"));
+    free(invoice);
+
+    expect(day, 0, RILL(day, out, "withdraw", "0.000001", "--home", shop), out);
+    assert_non_null(strstr(out, "paid out 0.000001 coin"));
+    expect(day, 0, RILL(day, out, "close", "--home", shop), out);
+    assert_non_null(strstr(out, "0.000003 coin"));
+    expect(day, 0, RILL(day, out, "balance", "--home", shop), out);
+    assert_non_null(strstr(out, "no channel yet"));
+    day_close(day);
+}
+
+/* A wallet that lost its folder has its money back, and goes on. */
+static void test_lost_folder(void **state)
+{
+    (void)state;
+    struct day *day = day_open();
+    char out[65536], payer[160], journal[200];
+    home_of(day, "payer", payer);
+    make_wallet(day, payer);
+    expect(day, 0, RILL(day, out, "deposit", "0.00005", "--home", payer), out);
+    expect(day, 1,
+           RILL(day, out, "pay", "--payee", "0x00000000000000000000000000000000000000aa", "--secret-hash",
+                "0x1111111111111111111111111111111111111111111111111111111111111111", "0.000001", "--mode",
+                "direct", "--home", payer, "--timeout-s", "1"),
+           out);
+    snprintf(journal, sizeof(journal), "%s/journal", payer);
+    folder_remove(journal);
+    expect(day, 0, RILL(day, out, "balance", "--home", payer), out);
+    assert_non_null(strstr(out, "rill recover"));
+    folder_remove(journal);
+    expect(day, 0, RILL(day, out, "recover", "--home", payer), out);
+    assert_non_null(strstr(out, "taken over"));
+    expect(day, 0, RILL(day, out, "withdraw", "all", "--home", payer), out);
+    day_close(day);
+}
+
+static void test_what_is_wrong_is_said(void **state)
+{
+    (void)state;
+    struct day *day = day_open();
+    char out[65536], home[160];
+    home_of(day, "w", home);
+    expect(day, 4, RILL(day, out, "balance", "--home", home), out);
+    assert_true(error_says(day, "rill init"));
+    make_wallet(day, home);
+    expect(day, 2, RILL(day, out, "pay", "--home", home), out);
+    expect(day, 2, RILL(day, out, "withdraw", "much", "--home", home), out);
+    expect(day, 2, RILL(day, out, "balance", "--no-such-flag"), out);
+    expect(day, 2, RILL(day, out, "fly"), out);
+    expect(day, 1, RILL(day, out, "pay", "rill:NOTONE", "--home", home), out);
+    setenv("RILL_PASSPHRASE", "another", 1);
+    expect(day, 4, RILL(day, out, "balance", "--home", home), out);
+    setenv("RILL_PASSPHRASE", PASSPHRASE, 1);
+
+    /* Another process has the folder. */
+    char path[256];
+    const char *const listen[] = {process_path("rill", path, sizeof(path)), "listen", "--home", home, NULL};
+    char listen_log[200];
+    struct process listener;
+    snprintf(listen_log, sizeof(listen_log), "%s/listen.err", day->stage->folder);
+    ensure(process_start(&listener, listen, listen_log));
+    uint64_t until = clock_monotonic_us() + PATIENCE_MS * 1000;
+    while (!file_says(listen_log, "listening") && clock_monotonic_us() < until)
+        poll(NULL, 0, 20);
+    expect(day, 5, RILL(day, out, "balance", "--home", home, "--json"), out);
+    assert_non_null(strstr(out, "\"exit_code\":5"));
+    assert_int_equal(process_end(&listener, SIGTERM), 0);
+
+    expect(day, 3, RILL(day, out, "hub", "status", "--http", "127.0.0.1:1"), out);
+    char http[32];
+    snprintf(http, sizeof(http), "127.0.0.1:%u", day->stage->http_port);
+    expect(day, 0, RILL(day, out, "hub", "status", "--http", http), out);
+    setenv("RILL_LEDGER", "http://127.0.0.1:1", 1);
+    expect(day, 0, RILL(day, out, "history", "--home", home), out); /* needs neither */
+    setenv("RILL_LEDGER", day->stage->url, 1);
+    hub_kill(day->stage);
+    expect(day, 3, RILL(day, out, "open", "1", "--home", home), out);
+    day_close(day);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_day),
+        cmocka_unit_test(test_lost_folder),
+        cmocka_unit_test(test_what_is_wrong_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
