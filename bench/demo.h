@@ -63,7 +63,7 @@ struct demo_client {
     uint64_t paid, fees, received, withdrawn; /* units, by the demo's own books */
     size_t *queue;                            /* payments, by index, one after another */
     size_t queue_length, queue_next, queue_capacity;
-    bool paying, retrying; /* retrying: with the next tick */
+    bool paying, retrying; /* retrying: soon again, from the tick */
     uint32_t troubles;
 };
 
@@ -92,6 +92,7 @@ struct demo {
     int lock; /* of the folder; -1: not ours */
     struct event_base *base;
     struct event *tick, *interrupts[2];
+    uint64_t ticks;
 
     struct child ledgerd, towerd, hubd;
     char ledger_url[64];
@@ -195,10 +196,13 @@ bool demo_act_cheat(struct demo *demo);
 
 struct demo_figures {
     uint64_t payments, direct, locked, gross_units, fees_units, failed, refunded;
-    uint64_t channels, opened_by_hub;
+    uint64_t channels, opened_by_hub, opening_units; /* the hub's money that channels were opened with */
 };
 struct demo_figures demo_count(const struct demo *demo);
+/* Every wallet that is on has what the demo's books say, and nothing under way: the same day for a seed, from here. */
+demo_done demo_books_agree;
 bool demo_audit(struct demo *demo);
-bool demo_write_figures(struct demo *demo, bool good);
+/* FOLDER.json, and stdout with --json. */
+bool demo_write_figures(struct demo *demo);
 
 #endif

@@ -21,8 +21,10 @@ struct demo_figures demo_count(const struct demo *demo)
         figures.gross_units += payment->amount;
         figures.fees_units += payment->fee;
     }
-    for (size_t i = 0; i < DEMO_CLIENTS; i++)
+    for (size_t i = 0; i < DEMO_CLIENTS; i++) {
         figures.opened_by_hub += !demo->clients[i].deposits;
+        figures.opening_units += demo->clients[i].room_units;
+    }
     return figures;
 }
 
@@ -39,7 +41,7 @@ static uint64_t expected_units(const struct demo_client *client)
     return start_units(client) + client->received - client->paid - client->fees - client->withdrawn;
 }
 
-static bool books_agree(struct demo *demo, char *progress, size_t size)
+bool demo_books_agree(struct demo *demo, char *progress, size_t size)
 {
     size_t wrong = 0;
     for (size_t i = 0; i < DEMO_CLIENTS; i++) {
@@ -243,39 +245,67 @@ static bool audit_hub(struct demo *demo, const struct sums *sums)
     return demo_fail(demo, "%s", why);
 }
 
+/* The hub's report of its batches, which lived through kill -9, against the ledger's events. */
+static bool audit_settlements(struct demo *demo)
+{
+    json_t *rows = demo_ask_hub(demo, "/settlements", false), *row;
+    uint64_t paid_out = 0, funded = 0, returned = 0;
+    size_t index, count = json_array_size(rows);
+    if (rows == NULL)
+        return false;
+    json_array_foreach(rows, index, row)
+    {
+        paid_out += (uint64_t)json_integer_value(json_object_get(row, "paid_out"));
+        funded += (uint64_t)json_integer_value(json_object_get(row, "funded"));
+        returned += (uint64_t)json_integer_value(json_object_get(row, "returned"));
+    }
+    json_decref(rows);
+    const struct demo_events *events = &demo->events;
+    return (count == events->batches && paid_out == events->paid_out && funded == events->hub_funded &&
+            returned == events->hub_returned) ||
+           demo_fail(demo,
+                     "the hub reports %zu batches (out %" PRIu64 ", funded %" PRIu64 ", returned %" PRIu64
+                     "), the ledger %" PRIu64 " (%" PRIu64 ", %" PRIu64 ", %" PRIu64 ")",
+                     count, paid_out, funded, returned, events->batches, events->paid_out, events->hub_funded,
+                     events->hub_returned);
+}
+
 bool demo_audit(struct demo *demo)
 {
     struct sums sums = {0};
     uint64_t cheater_kept = demo->cheater_units_before - demo->events.penalty;
-    if (!demo_wait(demo, books_agree, 15000, "wallets and books"))
+    if (!demo_wait(demo, demo_books_agree, 15000, "wallets and books"))
         return false;
     if (demo->events.to_client != cheater_kept)
         return demo_fail(demo, "the cheat kept %" PRIu64 " units, not %" PRIu64, demo->events.to_client,
                          cheater_kept);
-    return audit_receipts(demo) && audit_tower(demo) && audit_ledger(demo, &sums) && audit_hub(demo, &sums);
+    return audit_receipts(demo) && audit_tower(demo) && audit_ledger(demo, &sums) && audit_hub(demo, &sums) &&
+           audit_settlements(demo);
 }
 
 /* ---- figures ---- */
 
-bool demo_write_figures(struct demo *demo, bool good)
+bool demo_write_figures(struct demo *demo)
 {
-    char path[DEMO_PATH], folder[ADDRESS_TEXT_SIZE];
+    char path[DEMO_PATH], asset[ADDRESS_TEXT_SIZE];
     struct demo_figures figures = demo_count(demo);
     const struct demo_events *events = &demo->events;
     json_t *json = json_pack(
         "{s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, "
         "s:I, s:f, s:I}",
-        "ok", good, "asset", address_text(&demo->asset, folder), "decimals", (json_int_t)DEMO_DECIMALS,
+        "ok", 1, "asset", address_text(&demo->asset, asset), "decimals", (json_int_t)DEMO_DECIMALS,
         "payments", (json_int_t)figures.payments, "direct", (json_int_t)figures.direct, "locked",
         (json_int_t)figures.locked, "gross_units", (json_int_t)figures.gross_units, "fees_units",
         (json_int_t)figures.fees_units, "net_moved_units",
-        (json_int_t)(events->paid_out + events->hub_funded), "paid_out_units", (json_int_t)events->paid_out,
-        "hub_funded_units", (json_int_t)events->hub_funded, "rebalanced_units",
-        (json_int_t)events->hub_returned, "batches", (json_int_t)events->batches, "channels",
-        (json_int_t)figures.channels, "opened_by_hub", (json_int_t)figures.opened_by_hub, "challenged",
-        (json_int_t)events->challenged, "penalty_units", (json_int_t)events->penalty, "bounty_units",
-        (json_int_t)events->bounty, "refunded", (json_int_t)figures.refunded, "failed",
-        (json_int_t)figures.failed, "seconds", demo_seconds(demo), "seed", (json_int_t)demo->flags.seed);
+        (json_int_t)(events->paid_out + events->hub_funded - figures.opening_units), "opening_units",
+        (json_int_t)figures.opening_units, "paid_out_units", (json_int_t)events->paid_out, "hub_funded_units",
+        (json_int_t)events->hub_funded, "rebalanced_units", (json_int_t)events->hub_returned, "batches",
+        (json_int_t)events->batches, "channels", (json_int_t)figures.channels, "opened_by_hub",
+        (json_int_t)figures.opened_by_hub, "challenged", (json_int_t)events->challenged, "penalty_units",
+        (json_int_t)events->penalty, "bounty_units", (json_int_t)events->bounty, "refunded",
+        (json_int_t)figures.refunded, "failed", (json_int_t)figures.failed, "seconds", demo_seconds(demo),
+        "seed", (json_int_t)demo->flags.seed);
     if (json == NULL)
         return demo_fail(demo, "the figures cannot be written");
     /* Beside the folder: build/demo.json. */

@@ -16,6 +16,8 @@
 #include "bench/demo.h"
 
 #define LOG_TAIL_BYTES 1500
+#define TICK_MS        50
+#define RETRY_TICKS    8
 
 static enum options_result read_flags(struct demo_flags *flags, int argc, char **argv)
 {
@@ -157,6 +159,8 @@ static void on_tick(evutil_socket_t descriptor, short what, void *context)
     struct demo *demo = context;
     (void)descriptor;
     (void)what;
+    if (++demo->ticks % RETRY_TICKS != 0)
+        return;
     for (size_t i = 0; i < DEMO_CLIENTS; i++)
         if (demo->clients[i].retrying)
             demo_pay_next(&demo->clients[i]);
@@ -202,7 +206,7 @@ static bool lock_folder(struct demo *demo)
 static bool prepare(struct demo *demo)
 {
     char path[DEMO_PATH];
-    const struct timeval often = {0, 50000};
+    const struct timeval often = {0, TICK_MS * 1000};
     demo->base = event_base_new();
     ensure(demo->base != NULL);
     demo->tick = event_new(demo->base, -1, EV_PERSIST, on_tick, demo);
@@ -218,6 +222,8 @@ static bool prepare(struct demo *demo)
     if (!lock_folder(demo))
         return false;
     folder_remove(demo->folder);
+    snprintf(path, sizeof(path), "%.900s.json", demo->folder);
+    remove(path); /* figures of an earlier day must not stand for this one */
     if (!make_folders(demo->folder))
         return demo_fail(demo, "%s cannot be made: %s", demo->folder, strerror(errno));
     demo->wallet_log = fopen(demo_path(demo, "wallets.log", path), "we");
@@ -265,14 +271,18 @@ static bool clean_up(struct demo *demo, bool good)
         event_free(demo->interrupts[i]);
     event_free(demo->tick);
     event_base_free(demo->base);
-    for (size_t i = 0; i < demo->payment_count; i++)
-        free(demo->payments[i].invoice);
-    free(demo->payments);
     if (demo->wallet_log != NULL)
         fclose(demo->wallet_log);
     bytes_wipe(&demo->hub_key, sizeof(demo->hub_key));
     bytes_wipe(&demo->tower_key, sizeof(demo->tower_key));
     return good;
+}
+
+static void forget_payments(struct demo *demo)
+{
+    for (size_t i = 0; i < demo->payment_count; i++)
+        free(demo->payments[i].invoice);
+    free(demo->payments);
 }
 
 static void tell_figures(const struct demo *demo)
@@ -301,7 +311,8 @@ int main(int argc, char **argv)
     bool good = prepare(&demo) && play(&demo);
     if (good)
         tell_figures(&demo);
-    good = clean_up(&demo, good) && demo_write_figures(&demo, true);
+    good = clean_up(&demo, good) && demo_write_figures(&demo);
+    forget_payments(&demo);
     if (good) {
         fprintf(demo.story, "demo: ok\n");
         return 0;

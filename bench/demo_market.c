@@ -170,7 +170,7 @@ bool demo_plan_round(struct demo *demo, enum demo_round round)
     demo->round_first = demo->payment_count;
     if (round == DEMO_MORNING)
         plan_from_nothing(&plan);
-    else if (!plan_from_channels(&plan))
+    else if (!demo_wait(demo, demo_books_agree, 15000, "wallets and books") || !plan_from_channels(&plan))
         return false;
     for (size_t i = 0; i < DEMO_WALLETS; i++)
         if (plan.left[i] > 0)
@@ -274,18 +274,6 @@ void demo_payment_paid(struct demo_client *client, const struct rill_payment *pa
     end_turn(client);
 }
 
-/* Two payers of one invoice: what the payee received was the other's. */
-static void received_from_other(struct demo *demo, struct demo_payment *failed)
-{
-    for (size_t i = 0; i < demo->payment_count; i++) {
-        struct demo_payment *other = &demo->payments[i];
-        if (other != failed &&
-            memcmp(other->secret_hash, failed->secret_hash, sizeof(other->secret_hash)) == 0)
-            other->received = true;
-    }
-    failed->received = false;
-}
-
 void demo_payment_failed(struct demo_client *client, const struct rill_payment *failed)
 {
     struct demo *demo = client->demo;
@@ -297,7 +285,7 @@ void demo_payment_failed(struct demo_client *client, const struct rill_payment *
     payment->locked = failed->locked;
     payment->code = failed->code;
     /* After the hub's restart a payer may be back before its payee: the money has come back, the same invoice is tried
-     * again with the next tick. */
+     * again by the tick. */
     if (!payment->may_fail && failed->code == CODE_OFFLINE && payment->attempts++ < ATTEMPTS_MAX) {
         payment->state = PAYMENT_PLANNED;
         client->paying = false;
@@ -305,8 +293,6 @@ void demo_payment_failed(struct demo_client *client, const struct rill_payment *
         return;
     }
     payment->state = PAYMENT_FAILED;
-    if (payment->received)
-        received_from_other(demo, payment);
     if (!payment->may_fail)
         demo_fail(demo, "%s could not pay %s %s: %s", client->name, demo->clients[payment->payee].name,
                   demo_coins(payment->amount), rill_code_text(failed->code));

@@ -55,6 +55,8 @@ static void print_balance(const struct session *session, const struct rill_balan
            stage_text(balance));
     if (balance->blocked != NULL)
         printf("  %s\n", balance->blocked);
+    if (balance->stage == RILL_CLOSING || balance->closing_seen)
+        printf("  a close is under way on the ledger: `rill dispute` carries it through\n");
     if (balance->stage != RILL_OPEN)
         return;
     printf("  %-10s %s\n", "can pay", amount_of_asset(session, balance->asset, balance->available, text));

@@ -47,8 +47,8 @@ struct pay_options {
     const char *payee, *hash, *asset, *mode, *memo, *fee_max;
 };
 
-static bool read_request(struct session *session, const struct command_line *line,
-                         const struct pay_options *options, struct rill_request *request)
+static int read_request(struct session *session, const struct command_line *line,
+                        const struct pay_options *options, struct rill_request *request)
 {
     const struct asset_info *asset;
     const char *amount = NULL;
@@ -57,45 +57,35 @@ static bool read_request(struct session *session, const struct command_line *lin
         struct rill_invoice invoice;
         request->invoice = line->words[0];
         amount = line->word_count > 1 ? line->words[1] : NULL;
-        if (line->word_count < 1) {
-            command_fail(session->settings, RILL_EXIT_USAGE, "give the invoice to pay (\"rill:…\")");
-            return false;
-        }
-        if (!rill_invoice_read(session->wallet, line->words[0], &invoice, message, sizeof(message))) {
-            command_fail(session->settings, RILL_EXIT_FAILED, "%s", message);
-            return false;
-        }
+        if (line->word_count < 1)
+            return command_fail(session->settings, RILL_EXIT_USAGE, "give the invoice to pay (\"rill:…\")");
+        if (!rill_invoice_read(session->wallet, line->words[0], &invoice, message, sizeof(message)))
+            return command_fail(session->settings, RILL_EXIT_FAILED, "%s", message);
         asset = asset_by_address(session, invoice.asset);
-        if (asset == NULL) {
-            command_fail(session->settings, RILL_EXIT_FAILED,
-                         "the invoice is in an asset that the hub does not list");
-            return false;
-        }
-        if (amount == NULL && invoice.amount == 0) {
-            command_fail(session->settings, RILL_EXIT_USAGE,
-                         "the invoice leaves the amount to you: give it after it");
-            return false;
-        }
+        if (asset == NULL)
+            return command_fail(session->settings, RILL_EXIT_FAILED,
+                                "the invoice is in an asset that the hub does not list");
+        if (amount == NULL && invoice.amount == 0)
+            return command_fail(session->settings, RILL_EXIT_USAGE,
+                                "the invoice leaves the amount to you: give it after it");
     } else {
-        if (options->hash == NULL || line->word_count != 1) {
-            command_fail(session->settings, RILL_EXIT_USAGE, "--payee needs --secret-hash and one AMOUNT");
-            return false;
-        }
+        if (options->hash == NULL || line->word_count != 1)
+            return command_fail(session->settings, RILL_EXIT_USAGE,
+                                "--payee needs --secret-hash and one AMOUNT");
         asset = asset_named(session, options->asset);
         if (asset == NULL)
-            return false;
+            return RILL_EXIT_USAGE;
         amount = line->words[0];
         memcpy(request->asset, asset->address, sizeof(request->asset));
         if (!hex_decode(options->payee, request->payee, 20) ||
-            !hex_decode(options->hash, request->secret_hash, 32)) {
-            command_fail(session->settings, RILL_EXIT_USAGE,
-                         "--payee wants an address, --secret-hash 64 hexadecimal digits");
-            return false;
-        }
+            !hex_decode(options->hash, request->secret_hash, 32))
+            return command_fail(session->settings, RILL_EXIT_USAGE,
+                                "--payee wants an address, --secret-hash 64 hexadecimal digits");
     }
     if (options->fee_max != NULL && !asset_parse(session, asset, options->fee_max, &request->fee_max))
-        return false;
-    return amount == NULL || asset_parse(session, asset, amount, &request->amount);
+        return RILL_EXIT_USAGE;
+    return amount == NULL || asset_parse(session, asset, amount, &request->amount) ? RILL_EXIT_OK
+                                                                                   : RILL_EXIT_USAGE;
 }
 
 static int report_payment(struct session *session)
@@ -132,9 +122,9 @@ static int pay(struct session *session, const struct command_line *line, const s
                                    .mode = strcmp(mode, "direct") == 0   ? RILL_DIRECT
                                            : strcmp(mode, "locked") == 0 ? RILL_LOCKED
                                                                          : RILL_AUTO};
-    if (!read_request(session, line, options, &request))
-        return RILL_EXIT_USAGE;
-    int code = session_ready(session);
+    int code = read_request(session, line, options, &request);
+    if (code == RILL_EXIT_OK)
+        code = session_ready(session);
     if (code != RILL_EXIT_OK)
         return code;
     if (rill_pay(session->wallet, &request, session->waited_id) != 0)

@@ -113,6 +113,16 @@ uint64_t wallet_ledger_time(const struct wallet_core *core)
     return core->in_view ? core->head.confirmed_time : 0;
 }
 
+/* A tower that is there and has not got, or not answered, the newest. */
+static bool towers_are_busy(const struct wallet_core *core, const struct wallet_channel *own)
+{
+    for (size_t i = 0; i < core->options.tower_count; i++)
+        if (core->tower_linked[i] && !own->towers[i].dismissed && own->blocked == NULL &&
+            own->channel->streams[SIDE_HUB].proof.nonce > own->towers[i].receipt_nonce)
+            return true;
+    return false;
+}
+
 bool wallet_is_idle(const struct wallet_core *core)
 {
     const struct wallet_channel *own, *next;
@@ -120,7 +130,7 @@ bool wallet_is_idle(const struct wallet_core *core)
     {
         const struct channel *channel = own->channel;
         if (own->waiting != NULL || own->due != NULL || own->refunds != NULL || own->repeats != NULL ||
-            own->ack_due || own->reveal_count > 0 ||
+            own->ack_due || own->reveal_count > 0 || towers_are_busy(core, own) ||
             channel->streams[SIDE_CLIENT].proof.nonce != channel->acknowledged)
             return false;
     }

@@ -115,6 +115,13 @@ void wallet_payment_out_index(struct wallet_core *core, struct payment_out *paym
         core->waiting_count++;
 }
 
+static void free_out(struct payment_out *payment)
+{
+    free(payment->memo);
+    bytes_wipe(payment->secret, sizeof(payment->secret));
+    free(payment);
+}
+
 static void remove_out(struct wallet_core *core, struct payment_out *payment)
 {
     wallet_payment_out_list(payment, false);
@@ -124,17 +131,18 @@ static void remove_out(struct wallet_core *core, struct payment_out *payment)
     HASH_DEL(core->outs, payment);
     if (find_by_secret(core, &payment->secret_hash) == payment)
         HASH_DELETE(hh_secret, core->outs_by_secret, payment);
-    free(payment->memo);
-    bytes_wipe(payment->secret, sizeof(payment->secret));
-    free(payment);
+    free_out(payment);
 }
 
 void wallet_payments_free(struct wallet_core *core)
 {
+    /* Lists may not have been made: recovery can fail half way. */
     struct payment_out *out, *next_out;
+    HASH_CLEAR(hh_secret, core->outs_by_secret);
     HASH_ITER(hh, core->outs, out, next_out)
     {
-        remove_out(core, out);
+        HASH_DEL(core->outs, out);
+        free_out(out);
     }
     struct payment_in *in, *next_in;
     HASH_ITER(hh, core->ins, in, next_in)

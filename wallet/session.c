@@ -13,6 +13,7 @@
 #include "wallet/command.h"
 
 #define CONNECT_TIMEOUT_MS 12000
+#define REFUSED_TIMEOUT_MS 4000
 #define SAY_AFTER_MS       2000
 #define HISTORY_MAX        100000
 
@@ -322,7 +323,11 @@ bool session_is_idle(struct session *session)
 
 int session_ready(struct session *session)
 {
-    if (session_wait(session, session_is_ready, CONNECT_TIMEOUT_MS, "the hub"))
+    if (session_wait(session, session_is_ready, REFUSED_TIMEOUT_MS, "the hub"))
+        return RILL_EXIT_OK;
+    /* Refused again and again is an answer; silence may be a slow network. */
+    if (session->offline_reason[0] == '\0' && !session->interrupted &&
+        session_wait(session, session_is_ready, CONNECT_TIMEOUT_MS - REFUSED_TIMEOUT_MS, "the hub"))
         return RILL_EXIT_OK;
     const char *trouble = rill_ledger_trouble(session->ledger);
     return command_fail(session->settings, RILL_EXIT_UNREACHABLE, "the hub at %s cannot be reached: %s",

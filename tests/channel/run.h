@@ -69,7 +69,7 @@ struct run {
 #define expect(run, condition)                                                                               \
     do {                                                                                                     \
         if (!(condition)) {                                                                                  \
-            print_error("RILL_PROPERTY_SEED=%llu, step %llu (%s): %s\n", (unsigned long long)(run)->seed,    \
+            print_error("RILL_SEED=%llu RILL_RUNS=1, step %llu (%s): %s\n", (unsigned long long)(run)->seed, \
                         (unsigned long long)(run)->step, (run)->action, #condition);                         \
             fail();                                                                                          \
         }                                                                                                    \

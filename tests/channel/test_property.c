@@ -3,7 +3,7 @@
  * expiries, revocations, deposits, settlements that are settled, refused, dead or a close, restarts from the
  * journal, a lost disk. After each step both machines must equal their models, and nothing is made or lost.
  *
- * RILL_PROPERTY_SEED: the first run's seed; RILL_PROPERTY_RUNS and RILL_PROPERTY_STEPS: how many, how long.
+ * RILL_SEED: the first run's seed; RILL_RUNS and RILL_STEPS: how many, how long.
  */
 #include "tests/channel/run_settlements.h"
 
@@ -579,9 +579,8 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
 static void test_random_runs_equal_the_model(void **state)
 {
     (void)state;
-    uint64_t seed = from_environment("RILL_PROPERTY_SEED", 1),
-             runs = from_environment("RILL_PROPERTY_RUNS", 24);
-    uint64_t steps = from_environment("RILL_PROPERTY_STEPS", 400);
+    uint64_t seed = from_environment("RILL_SEED", 1), runs = from_environment("RILL_RUNS", 24);
+    uint64_t steps = from_environment("RILL_STEPS", 400);
     size_t accepted_sum = 0, again = 0, holds = 0, refused = 0, settled = 0, dead = 0, reloads = 0,
            losses = 0;
     run = xcalloc(1, sizeof(*run));

@@ -179,6 +179,7 @@ static inline void advance(struct hub_stage *stage, uint64_t seconds)
     char params[32];
     snprintf(params, sizeof params, "[%llu]", (unsigned long long)seconds);
     (void)ledger_ask(stage, "evm_increaseTime", params);
+    stage->now += seconds; /* the hub may act on it before the blocks below have been answered for */
     mine(stage);
     mine(stage);
     (void)block_time(stage);

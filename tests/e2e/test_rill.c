@@ -24,6 +24,7 @@ static int rill(struct day *day, char *out, size_t size, const char *const *word
         argv[i + 1] = words[i];
     }
     struct process process;
+    remove(day->error_file);
     ensure(process_start(&process, argv, day->error_file));
     size_t length = 0;
     ssize_t got;
@@ -51,7 +52,7 @@ static bool error_says(struct day *day, const char *words)
 static struct day *day_open(void)
 {
     struct day *day = xcalloc(1, sizeof(*day));
-    day->stage = stage_open((const char *const[]){"--idle-block-ms", "150", NULL});
+    day->stage = stage_open((const char *const[]){"--idle-block-ms", "60", NULL});
     hub_start(day->stage, (const char *const[]){"--settle-interval-s", "1", "--min-expiry-s", "600", NULL});
     snprintf(day->error_file, sizeof(day->error_file), "%s/rill.err", day->stage->folder);
     snprintf(day->hub, sizeof(day->hub), "127.0.0.1:%u", day->stage->hub_port);
@@ -83,7 +84,7 @@ static void make_wallet(struct day *day, const char *home)
     json_t *made = json_loads(out, 0, NULL);
     assert_true(hex_decode(json_string_value(json_object_get(made, "address")), address.bytes, 20));
     json_decref(made);
-    send_coins(day->stage, &day->stage->hub, &address, 5000);
+    send_coins(day->stage, &day->stage->hub, &address, 1000000000);
 }
 
 /* The first word that begins so, cut at the line's end. */

@@ -126,6 +126,15 @@ static inline void set_funds(struct wire_client *client, struct amount total, in
     channel_set_funds(client->channel, &funds);
 }
 
+static inline void take_funded(struct wire_client *client, const struct message *message)
+{
+    const struct settlement *settlement = &client->channel->settlement;
+    bool closed =
+        settlement->phase == SETTLEMENT_SIGNED && settlement->close && message->funded.seq >= settlement->seq;
+    set_funds(client, message->funded.total, message->funded.base, message->funded.seq,
+              closed ? STAGE_CLOSED : STAGE_OPEN);
+}
+
 /* Everything was shown: say what we have, and send again what the hub does not have. */
 static inline void resume_if_shown(struct wire_client *client)
 {
@@ -179,7 +188,7 @@ static inline void on_wire_message(void *context, struct link *link, const struc
         resume_if_shown(client);
         break;
     case MESSAGE_FUNDED:
-        set_funds(client, message->funded.total, message->funded.base, message->funded.seq, STAGE_OPEN);
+        take_funded(client, message);
         break;
     case MESSAGE_UPDATE:
         take_update(client, message);
