@@ -367,11 +367,11 @@ static inline char *http_ask(uint16_t port, const char *method, const char *path
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    char request[160], *answer = xcalloc(1, 1);
-    int length =
-        snprintf(request, sizeof request, "%s %s HTTP/1.0\r\nContent-Length: 0\r\n\r\n", method, path);
+    char *answer = xcalloc(1, 1);
+    struct buffer request = {0};
+    buffer_printf(&request, "%s %s HTTP/1.0\r\nContent-Length: 0\r\n\r\n", method, path);
     if (connect(descriptor, (struct sockaddr *)&address, sizeof address) == 0 &&
-        write(descriptor, request, (size_t)length) == length) {
+        write(descriptor, request.data, request.length) == (ssize_t)request.length) {
         size_t used = 0;
         char part[4096];
         ssize_t got;
@@ -382,6 +382,7 @@ static inline char *http_ask(uint16_t port, const char *method, const char *path
             answer[used] = '\0';
         }
     }
+    buffer_free(&request);
     close(descriptor);
     return answer;
 }
@@ -436,6 +437,7 @@ static inline void stage_close(struct hub_stage *stage)
 {
     process_end(&stage->hubd, SIGKILL);
     ledger_free(stage->ledger);
+    event_base_dispatch(stage->base); /* links that were closed go when their last bytes have */
     event_base_free(stage->base);
     process_end(&stage->ledgerd, SIGTERM);
     folder_remove(stage->folder);

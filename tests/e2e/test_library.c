@@ -13,6 +13,9 @@ struct party {
     unsigned readies, paid, failed, received, settled;
     bool closes_when_paid;
     int code;
+    bool closed;
+    uint64_t paid_out;
+    char step[256];
 };
 
 struct stage {
@@ -63,13 +66,25 @@ static void on_settlement(void *context, struct rill_wallet *wallet, const struc
     ((struct party *)context)->settled++;
 }
 
+static void on_closing(void *context, struct rill_wallet *wallet, const uint8_t channel[32], const char *text,
+                       bool done, uint64_t paid_out)
+{
+    (void)wallet;
+    (void)channel;
+    struct party *party = context;
+    snprintf(party->step, sizeof(party->step), "%s", text);
+    party->closed = done;
+    party->paid_out = paid_out;
+}
+
 static void open_wallet(struct stage *stage, size_t index, const char *folder)
 {
     static const struct rill_callbacks callbacks = {.ready = on_ready,
                                                     .paid = on_paid,
                                                     .failed = on_failed,
                                                     .received = on_received,
-                                                    .settlement = on_settlement};
+                                                    .settlement = on_settlement,
+                                                    .closing = on_closing};
     struct party *party = &stage->parties[index];
     char name[32], message[300];
     snprintf(name, sizeof(name), "library wallet %zu", index);
@@ -244,11 +259,88 @@ static void test_hub_killed_meanwhile(void **state)
     stage_drop(stage);
 }
 
+/* ---- closes ---- */
+
+static bool is_challenged(void *context)
+{
+    return strstr(((struct party *)context)->step, "answered") != NULL;
+}
+
+static bool is_started(void *context)
+{
+    return strstr(((struct party *)context)->step, "started by this wallet") != NULL;
+}
+
+static bool is_closed(void *context)
+{
+    return ((struct party *)context)->closed;
+}
+
+/* Two wallets; the first has paid the second, which has coins for gas. */
+static struct stage *stage_paid(void)
+{
+    struct stage *stage = stage_make();
+    struct address second;
+    deposit_for(stage, 0, 50000000);
+    deposit_for(stage, 1, 20000000);
+    open_wallet(stage, 0, NULL);
+    open_wallet(stage, 1, NULL);
+    expect_soon(stage, is_funded, &stage->parties[0], "the first wallet is not funded");
+    expect_soon(stage, is_funded, &stage->parties[1], "the second wallet is not funded");
+    assert_int_equal(rill_open_request(stage->parties[1].wallet, coin, 900000), 0);
+    expect_soon(stage, has_room, &stage->parties[1], "the hub makes no room");
+    assert_int_equal(pay(stage, 0, 1, 1000, RILL_DIRECT), 0);
+    assert_int_equal(pay(stage, 0, 1, 200000, RILL_LOCKED), 0);
+    expect_soon(stage, first_paid_twice, stage, "not paid");
+    memcpy(second.bytes, stage->parties[1].address, sizeof(second.bytes));
+    send_coins(stage->hub, &stage->hub->hub, &second, 1000000000);
+    return stage;
+}
+
+/* The hub closes as if it had never paid: the wallet shows what it has, and the hub loses what it hid. */
+static void test_hub_cheats(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_paid();
+    struct party *victim = &stage->parties[1];
+    struct rill_balance balance;
+    assert_true(rill_balance_of(victim->wallet, coin, &balance));
+    hub_kill(stage->hub);
+    struct contract_call lie = {.function = CONTRACT_START_CLOSE};
+    memcpy(lie.key.client.bytes, victim->address, sizeof(victim->address));
+    ledger_call_as(stage->hub, &stage->hub->hub, &lie, 0);
+    expect_soon(stage, is_challenged, victim, "the wallet does not answer");
+    for (int i = 0; i < 30; i++)
+        turn(stage->hub);
+    advance(stage->hub, 4000 + 1500 + 10);
+    expect_soon(stage, is_closed, victim, "the close does not end");
+    assert_int_equal(balance.balance, 20000000 + 201000);
+    /* What was hidden is the penalty, all of it the victim's. */
+    assert_int_equal(victim->paid_out, balance.balance + 201000);
+    stage_drop(stage);
+}
+
+static void test_dispute(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_paid();
+    struct party *party = &stage->parties[1];
+    hub_kill(stage->hub);
+    assert_int_equal(rill_dispute(party->wallet, coin), 0);
+    expect_soon(stage, is_started, party, "the close does not start");
+    advance(stage->hub, 4000 + 1500 + 10);
+    expect_soon(stage, is_closed, party, "the close does not end");
+    assert_int_equal(party->paid_out, 20000000 + 201000);
+    stage_drop(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared_ledger),
         cmocka_unit_test(test_hub_killed_meanwhile),
+        cmocka_unit_test(test_hub_cheats),
+        cmocka_unit_test(test_dispute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -458,7 +458,8 @@ static void test_payout_and_rebalancing_in_one_batch(void **state)
     struct contract_call call = batch_of(world);
     assert_int_equal(call.item_count, 1);
     assert_int_equal(call.items[0].client_out.units, 3000);
-    assert_int_equal(call.fund_count, 1); /* the merchant's room is made again: 5,000 were given, 1,000 are left */
+    assert_int_equal(call.fund_count,
+                     1); /* the merchant's room is made again: 5,000 were given, 1,000 are left */
     assert_int_equal(call.funds[0].amount.units, 4000);
     assert_false(hash_is_zero(&call.hash));
     settle_on_ledger(world, &call);
