@@ -67,7 +67,7 @@ AGAIN := @$(MAKE) --no-print-directory
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all setup programs debug-programs tests check demo check-layers check-style check-vectors check-clang \
-        format clean help
+        docs format clean help
 all: setup ## build the programs into bin/
 	$(AGAIN) $(PARALLEL) programs
 
@@ -99,6 +99,9 @@ check-style: check-layers ## clang-format, layers, banned calls
 check-clang: ## compile everything with clang too, its warnings as errors (clang is not among setup's packages)
 	$(AGAIN) $(PARALLEL) CC=clang $(patsubst %.c,build/clang/%.o,$(SOURCES) $(wildcard $(MAINS)) \
 		$(TESTS:%=%.c) $(TEST_AID) $(SECTIONS))
+
+docs: programs ## write docs/settings.md from the programs' own tables
+	@scripts/write-settings bin >build/settings.md && mv build/settings.md docs/settings.md
 
 format: ## rewrite the sources as .clang-format says
 	@find $(sort $(foreach f,$(FOLDERS),$(firstword $(subst /, ,$(f))))) include tests -name '*.[ch]' | xargs clang-format-14 -i

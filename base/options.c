@@ -34,8 +34,7 @@ static enum options_result PRINTF_LIKE(2, 3) wrong(const struct options *options
     return OPTIONS_WRONG;
 }
 
-/* --- names
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- names ---- */
 
 static const struct option_row *find_row(const struct options *options, const char *name, size_t length)
 {
@@ -101,8 +100,7 @@ static const char *nearest_name(const struct options *options, const char *name,
     return best;
 }
 
-/* --- values
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 static bool parse_number(const char *text, uint64_t *out)
 {
@@ -193,8 +191,7 @@ static void set_defaults(const struct options *options)
     }
 }
 
-/* --- the file
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the file ---- */
 
 /* Texts of the file live as long as the process; this list keeps them reachable. */
 struct kept_text {
@@ -293,8 +290,7 @@ static enum options_result read_config(const struct options *options, const char
     return read_config_lines(options, path, text);
 }
 
-/* --- environment and flags
- * -------------------------------------------------------------------------------------- */
+/* ---- environment and flags ---- */
 
 /* An empty variable counts as not set, as container tools pass them. */
 static const char *read_variable(const char *name)
@@ -351,6 +347,10 @@ static enum options_result take_flag(const struct options *options, struct flags
     const char *value = flag[length] == '=' ? flag + length + 1 : NULL;
     if (strcmp(flag, "--help") == 0 || strcmp(flag, "-h") == 0) {
         options_print_help(options);
+        return OPTIONS_DONE;
+    }
+    if (strcmp(flag, "--help=markdown") == 0) {
+        options_print_markdown(options);
         return OPTIONS_DONE;
     }
     if (strcmp(flag, "--version") == 0) {
@@ -438,11 +438,14 @@ enum options_result options_read(const struct options *options, int argc, char *
     return result;
 }
 
-/* --- help
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- help ---- */
 
+/* Ends the help's sentence, and adds a number's bounds. */
 static void print_bounds(const struct option_row *row)
 {
+    size_t length = strlen(row->help);
+    if (length > 0 && row->help[length - 1] != '.')
+        putchar('.');
     if (row->kind == OPTION_NUMBER && row->maximum == UINT64_MAX)
         printf(" At least %llu.", (unsigned long long)row->minimum);
     else if (row->kind == OPTION_NUMBER)

@@ -48,7 +48,7 @@ enum options_result {
 enum options_result options_read(const struct options *options, int argc, char **argv, const char **words,
                                  size_t words_max, size_t *word_count) MUST_USE;
 
-/* Prints --help to stdout, or (markdown) the table that docs/ includes. */
+/* Prints --help to stdout, or (markdown, --help=markdown) the table that docs/settings.md has. */
 void options_print_help(const struct options *options);
 void options_print_markdown(const struct options *options);
 

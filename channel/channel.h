@@ -215,6 +215,8 @@ struct signature channel_revoke(struct channel *channel, const struct domain *do
 /* As receiver of a lock: we say FAIL for it (durable before it leaves). Returns false if no lock carries the
  * id. */
 bool channel_mark_failed(struct channel *channel, const struct payment_id *payment) MUST_USE;
+/* The same for the lock with this id: a peer may lock twice under one payment id. */
+bool channel_mark_lock_failed(struct channel *channel, uint64_t lock_id) MUST_USE;
 /* A pending lock of a stream by the payment id it carries; NULL if none. */
 struct pending_lock *channel_find_payment(const struct channel *channel, enum side stream,
                                           const struct payment_id *payment);

@@ -136,9 +136,8 @@ struct judgement channel_receive(struct channel *channel, const struct channel_v
     return judgement;
 }
 
-bool channel_mark_failed(struct channel *channel, const struct payment_id *payment)
+static bool mark_failed(struct channel *channel, struct pending_lock *pending)
 {
-    struct pending_lock *pending = channel_find_payment(channel, side_other(channel->self), payment);
     if (pending == NULL)
         return false;
     if (!pending->failed) {
@@ -146,4 +145,14 @@ bool channel_mark_failed(struct channel *channel, const struct payment_id *payme
         mark_place(channel, side_other(channel->self), pending->lock.id);
     }
     return true;
+}
+
+bool channel_mark_failed(struct channel *channel, const struct payment_id *payment)
+{
+    return mark_failed(channel, channel_find_payment(channel, side_other(channel->self), payment));
+}
+
+bool channel_mark_lock_failed(struct channel *channel, uint64_t lock_id)
+{
+    return mark_failed(channel, lock_set_find(channel_peer(channel)->locks, lock_id));
 }

@@ -64,8 +64,7 @@ const char *keystore_error_text(enum keystore_error error)
     return "unknown error";
 }
 
-/* --- the cryptography
- * ------------------------------------------------------------------------------------------- */
+/* ---- the cryptography ---- */
 
 static bool scrypt_is_bounded(uint64_t n, uint64_t r, uint64_t p)
 {
@@ -137,8 +136,7 @@ static enum keystore_error open_sealed(const struct sealed *sealed, const char *
     return error;
 }
 
-/* --- reading JSON
- * ----------------------------------------------------------------------------------------------- */
+/* ---- reading JSON ---- */
 
 static bool read_hex(const json_t *object, const char *name, uint8_t *out, size_t length)
 {
@@ -229,8 +227,7 @@ enum keystore_error keystore_decrypt(const char *json, size_t length, const char
     return is_sealed ? open_sealed(&sealed, passphrase, out) : KEYSTORE_MALFORMED;
 }
 
-/* --- files
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- files ---- */
 
 /* Reads up to capacity bytes. Returns false on an error of the disk. */
 static bool read_whole(int file, char *out, size_t capacity, size_t *length)
@@ -322,8 +319,7 @@ static enum keystore_error write_new_file(const char *path, const char *text)
     return error;
 }
 
-/* --- making one
- * ------------------------------------------------------------------------------------------------- */
+/* ---- making one ---- */
 
 static json_t *hex_string(const uint8_t *data, size_t length)
 {

@@ -1,6 +1,14 @@
-/* The hub's watchtower: it gets the newest proof of each client's stream, coalesced, and its receipts open
- * the way for REVOKE. A slow or dead tower never slows a payment: only what it has not yet a receipt for
- * waits to be revoked, and after a set silence it is dismissed. */
+/* The hub's watchtower: it gets the newest proof of each client's stream, one appointment of a channel at a
+ * time, and its receipts open the way for REVOKE (protocol.md, section 4).
+ *
+ *     of a channel:  held ─update─▶ queued ─▶ open ─RECEIPT─▶ held       (queued again if more came meanwhile)
+ *                                     ▲         └─ERROR, no answer─▶ refused
+ *                                     └──────── tried again ───────────┘
+ *
+ * A slow or dead tower never slows a payment: only a revocation waits. A tower that is silent for a set time
+ * is dismissed, for all channels or for the one that it refuses; one that the contract knows by setTower may
+ * still act for the hub with what it holds, so that it is dismissed once setTower(…, false) is confirmed.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,11 +16,37 @@
 #include "base/log.h"
 #include "hub/engine_state.h"
 
-#define APPOINTMENTS_OPEN_MAX 64 /* sent, without a receipt yet */
+#define REFUSED_RETRY_MS 30000
+#define LOOK_EVERY_MS    1000
 
 static bool has_tower(const struct engine *engine)
 {
     return !address_is_zero(&engine->settings.tower);
+}
+
+static uint64_t silence_ms(const struct engine *engine)
+{
+    return engine->settings.tower_silence_s * 1000;
+}
+
+/* A time that is not zero. */
+static uint64_t now_of(const struct engine *engine)
+{
+    return engine->now_ms == 0 ? 1 : engine->now_ms;
+}
+
+bool appoint_covers(const struct engine *engine, const struct hub_channel *channel, uint64_t nonce)
+{
+    return !has_tower(engine) || engine->tower_dismissed || channel->tower_dismissed ||
+           channel->receipt_nonce >= nonce;
+}
+
+/* ---- what waits to be sent ---- */
+
+static void silence_begins(struct engine *engine)
+{
+    if (engine->tower_silent_since_ms == 0)
+        engine->tower_silent_since_ms = now_of(engine);
 }
 
 void appoint_mark(struct engine *engine, struct hub_channel *channel)
@@ -20,19 +54,15 @@ void appoint_mark(struct engine *engine, struct hub_channel *channel)
     if (!has_tower(engine) || channel->appoint_dirty)
         return;
     channel->appoint_dirty = true;
+    silence_begins(engine);
+    if (channel->appoint_sent_ms != 0)
+        return; /* when the one before it is answered */
     channel->next_appoint = NULL;
     if (engine->appoint_tail == NULL)
         engine->appoint_head = channel;
     else
         engine->appoint_tail->next_appoint = channel;
     engine->appoint_tail = channel;
-    if (engine->tower_silent_since_ms == 0)
-        engine->tower_silent_since_ms = engine->now_ms == 0 ? 1 : engine->now_ms;
-}
-
-bool appoint_covers(const struct engine *engine, const struct hub_channel *channel, uint64_t nonce)
-{
-    return !has_tower(engine) || engine->tower_dismissed || channel->receipt_nonce >= nonce;
 }
 
 static size_t collect_locks(struct engine *engine, const struct hub_channel *channel,
@@ -66,6 +96,8 @@ static void send_appointment(struct engine *engine, struct hub_channel *channel)
     struct hash digest = HASH_ZERO;
     if (stream->proof.nonce > 0)
         digest = digest_balance_proof(&engine->settings.domain, &channel->channel->id, &stream->proof);
+    channel->appointed_nonce = stream->proof.nonce;
+    channel->appointed_digest = digest;
     message.appoint.has_choice = !engine->settings.tower_is_set;
     if (message.appoint.has_choice) {
         struct hash choice = digest_choice(&engine->settings.domain, &digest, &engine->settings.tower);
@@ -94,21 +126,52 @@ void appoint_flush(struct engine *engine)
         if (channel->channel->funds.stage == STAGE_CLOSED)
             continue;
         send_appointment(engine, channel);
-        channel->appointed_nonce = channel_peer(channel->channel)->proof.nonce;
-        engine->appointments_open++;
+        channel->appoint_sent_ms = now_of(engine);
+        engine->appointed[engine->appointments_open++] = channel;
     }
+}
+
+/* ---- what is answered ---- */
+
+/* The appointment is not open any more; what came since goes next. False: none was. */
+static bool close_appointment(struct engine *engine, struct hub_channel *channel)
+{
+    if (channel->appoint_sent_ms == 0)
+        return false;
+    size_t at = 0;
+    while (engine->appointed[at] != channel)
+        ensure(++at < engine->appointments_open);
+    engine->appointed[at] = engine->appointed[--engine->appointments_open];
+    channel->appoint_sent_ms = 0;
+    if (channel->appoint_dirty) {
+        channel->appoint_dirty = false;
+        appoint_mark(engine, channel);
+    }
+    return true;
+}
+
+static void answered(struct engine *engine)
+{
+    bool waits = engine->appointments_open > 0 || engine->appoint_head != NULL;
+    engine->tower_silent_since_ms = waits ? now_of(engine) : 0;
+    if (engine->tower_dismissed)
+        log_info("the tower answers again");
+    engine->tower_dismissed = false;
 }
 
 void engine_tower(struct engine *engine, bool connected)
 {
     engine->tower_online = connected;
-    engine->appointments_open = 0;
     if (!connected) {
-        if (engine->tower_silent_since_ms == 0)
-            engine->tower_silent_since_ms = engine->now_ms == 0 ? 1 : engine->now_ms;
+        silence_begins(engine);
         return;
     }
     /* What was sent on an older link may be lost: all that has no receipt goes again. */
+    while (engine->appointments_open > 0) {
+        struct hub_channel *channel = engine->appointed[0];
+        close_appointment(engine, channel);
+        appoint_mark(engine, channel);
+    }
     struct hub_channel *channel, *next;
     HASH_ITER(hh, engine->channels, channel, next)
     {
@@ -116,46 +179,172 @@ void engine_tower(struct engine *engine, bool connected)
             channel->receipt_nonce < channel_peer(channel->channel)->proof.nonce)
             appoint_mark(engine, channel);
     }
+    if (engine->appoint_head == NULL)
+        engine->tower_silent_since_ms = 0; /* it owes no answer */
 }
 
-static bool receipt_is_good(const struct engine *engine, const struct message *message)
+static bool receipt_is_good(const struct engine *engine, const struct hub_channel *channel,
+                            const struct message *message)
 {
+    if (channel->appoint_sent_ms == 0 || message->receipt.nonce != channel->appointed_nonce ||
+        !hash_equal(&message->receipt.proof_digest, &channel->appointed_digest))
+        return false;
     struct hash digest = digest_receipt(&engine->settings.domain, &message->receipt.channel,
                                         message->receipt.nonce, &message->receipt.proof_digest);
     return signature_is_by(&message->receipt.signature, &digest, &engine->settings.tower);
 }
 
-static void answered(struct engine *engine)
+static void refused_remove(struct engine *engine, struct hub_channel *channel)
 {
-    if (engine->appointments_open > 0)
-        engine->appointments_open--;
-    engine->tower_silent_since_ms =
-        engine->appointments_open == 0 && engine->appoint_head == NULL ? 0 : engine->now_ms;
-    if (engine->tower_dismissed)
-        log_info("the tower answers again");
-    engine->tower_dismissed = false;
+    if (channel->refused_since_ms == 0)
+        return;
+    struct hub_channel **at = &engine->refused;
+    while (*at != channel) {
+        ensure(*at != NULL);
+        at = &(*at)->next_refused;
+    }
+    *at = channel->next_refused;
+    channel->next_refused = NULL;
+    channel->refused_since_ms = 0;
 }
 
 void appoint_receipt(struct engine *engine, const struct message *message)
 {
     struct hub_channel *channel = engine_channel(engine, &message->receipt.channel);
-    if (channel == NULL || !receipt_is_good(engine, message)) {
+    if (channel == NULL || !receipt_is_good(engine, channel, message)) {
         log_warn("the tower sent a receipt that is not good; ignored");
         return;
     }
+    close_appointment(engine, channel);
+    refused_remove(engine, channel);
+    channel->tower_dismissed = false;
     answered(engine);
-    /* A receipt for more than it was shown is a promise about something that does not exist. */
-    uint64_t newest = channel_peer(channel->channel)->proof.nonce;
-    if (message->receipt.nonce > channel->receipt_nonce && message->receipt.nonce <= newest) {
-        channel->receipt_nonce = message->receipt.nonce;
-        outcome_revoke_due(engine, channel);
+    channel->receipt_nonce = channel->appointed_nonce;
+    outcome_revoke_due(engine, channel);
+}
+
+static void refused(struct engine *engine, struct hub_channel *channel)
+{
+    if (!close_appointment(engine, channel))
+        return;
+    if (channel->refused_since_ms == 0) {
+        channel->refused_since_ms = now_of(engine);
+        channel->next_refused = engine->refused;
+        engine->refused = channel;
     }
-    if (channel->appointed_nonce < newest)
-        appoint_mark(engine, channel);
+    channel->refused_retry_ms = engine->now_ms + REFUSED_RETRY_MS;
 }
 
 void appoint_refused(struct engine *engine, const struct message *message)
 {
-    answered(engine);
+    const struct error_reference *about = &message->error.reference;
+    struct hub_channel *channel =
+        about->present && about->has_channel ? engine_channel(engine, &about->channel) : NULL;
     log_warn("the tower refused an appointment: %s", code_text(message->error.code));
+    if (channel != NULL)
+        refused(engine, channel);
+    answered(engine);
+}
+
+/* ---- silence ---- */
+
+static void revoke_all(struct engine *engine)
+{
+    struct hub_channel *channel, *next;
+    HASH_ITER(hh, engine->channels, channel, next)
+    outcome_revoke_due(engine, channel);
+}
+
+/* Asks the contract to forget the tower; appoint_tower_set goes on. */
+static void unset_tower(struct engine *engine)
+{
+    if (engine->tower_unset_asked)
+        return;
+    engine->tower_unset_asked = true;
+    struct contract_call call = {
+        .function = CONTRACT_SET_TOWER, .address = engine->settings.tower, .flag = false};
+    engine_emit_call(engine, ENGINE_CALL_SET_TOWER, 0, &call);
+    log_warn("the tower does not answer: setTower(…, false) is sent, then revocations go on without it");
+}
+
+void appoint_set_tower_failed(struct engine *engine)
+{
+    engine->tower_unset_asked = false;
+}
+
+static void dismiss(struct engine *engine)
+{
+    if (engine->settings.tower_is_set) {
+        unset_tower(engine);
+        return;
+    }
+    log_warn("the tower has been silent for too long: revocations go on without it");
+    engine->tower_dismissed = true;
+    revoke_all(engine);
+}
+
+static void dismiss_for(struct engine *engine, struct hub_channel *channel)
+{
+    if (engine->settings.tower_is_set) {
+        unset_tower(engine);
+        return;
+    }
+    channel->tower_dismissed = true;
+    outcome_revoke_due(engine, channel);
+}
+
+/* Confirmed on the ledger. */
+void appoint_tower_set(struct engine *engine, const struct address *tower, bool allowed)
+{
+    if (!address_equal(tower, &engine->settings.tower) || engine->settings.tower_is_set == allowed)
+        return;
+    engine->settings.tower_is_set = allowed;
+    if (allowed)
+        return;
+    /* What it holds without a Choice gives it no authority any more. */
+    struct hub_channel *channel, *next;
+    HASH_ITER(hh, engine->channels, channel, next)
+    {
+        channel->receipt_nonce = 0;
+        if (channel->channel->funds.stage != STAGE_CLOSED)
+            appoint_mark(engine, channel);
+    }
+    if (!engine->tower_unset_asked)
+        return;
+    engine->tower_unset_asked = false;
+    dismiss(engine);
+}
+
+static void look_at_refused(struct engine *engine, struct hub_channel *channel)
+{
+    uint64_t since = channel->refused_since_ms;
+    if (channel->channel->funds.stage == STAGE_CLOSED) {
+        refused_remove(engine, channel);
+        return;
+    }
+    if (engine->now_ms >= channel->refused_retry_ms) {
+        channel->refused_retry_ms = engine->now_ms + REFUSED_RETRY_MS;
+        appoint_mark(engine, channel);
+    }
+    if (!channel->tower_dismissed && engine->now_ms > since && engine->now_ms - since > silence_ms(engine))
+        dismiss_for(engine, channel);
+}
+
+void appoint_time(struct engine *engine)
+{
+    uint64_t now = engine->now_ms;
+    if (!has_tower(engine) || now < engine->appoint_look_ms)
+        return;
+    engine->appoint_look_ms = now + LOOK_EVERY_MS;
+    uint64_t since = engine->tower_silent_since_ms;
+    if (!engine->tower_dismissed && since != 0 && now > since && now - since > silence_ms(engine))
+        dismiss(engine);
+    /* One that it just never answers, while it answers others. */
+    for (size_t i = engine->appointments_open; engine->tower_online && i-- > 0;)
+        if (now - engine->appointed[i]->appoint_sent_ms > silence_ms(engine))
+            refused(engine, engine->appointed[i]);
+    for (struct hub_channel *channel = engine->refused, *next; channel != NULL; channel = next) {
+        next = channel->next_refused;
+        look_at_refused(engine, channel);
+    }
 }

@@ -137,6 +137,15 @@ void client_forget_if_idle(struct engine *engine, struct client *client)
     free(client);
 }
 
+void client_drop(struct engine *engine, struct client *client, enum code code)
+{
+    uint64_t peer = client->peer;
+    if (peer == 0)
+        return;
+    take_offline(engine, client);
+    engine->effects.disconnect(engine->effects.context, peer, code);
+}
+
 void engine_disconnected(struct engine *engine, uint64_t peer)
 {
     struct client *client;
@@ -190,8 +199,10 @@ void client_message_resume(struct engine *engine, struct client *client, const s
                           &reference);
         return;
     }
-    resend_updates(engine, channel);
-    resend_revocation(engine, channel);
+    if (!channel->resumed) { /* once on a link: nobody makes the hub send the same over and over */
+        resend_updates(engine, channel);
+        resend_revocation(engine, channel);
+    }
     channel->resumed = true;
     for (size_t i = 0; i < message->resume.count; i++) {
         const struct payment *payment =
@@ -200,4 +211,5 @@ void client_message_resume(struct engine *engine, struct client *client, const s
             outcome_repeat(engine, channel, payment);
     }
     engine_touch(engine, channel); /* direct payments may have waited for this client */
+    due_wake(engine, client);
 }

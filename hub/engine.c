@@ -25,6 +25,7 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
         .context = engine,
     };
     engine->decoder = decoder_new();
+    engine->register_round = 1;
     engine->touched = xcalloc(OPERATIONS_MAX, sizeof(*engine->touched));
     engine->wishes = xcalloc(OPEN_WISHES_MAX, sizeof(*engine->wishes));
     return engine;
@@ -33,6 +34,7 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 static void free_channel(struct engine *engine, struct hub_channel *channel)
 {
     forward_forget_held(engine, channel);
+    free(channel->dispute);
     channel_free(channel->channel);
     free(channel);
 }
@@ -70,9 +72,10 @@ void engine_free(struct engine *engine)
     free(engine->dirty);
     decoder_free(engine->decoder);
     free(engine->touched);
+    free(engine->looked);
+    free(engine->events);
     free(engine->wishes);
     free(engine->reports);
-    free(engine->events);
     bytes_wipe(&engine->settings.key, sizeof(engine->settings.key));
     free(engine);
 }
@@ -108,7 +111,7 @@ struct hub_channel *engine_channel(const struct engine *engine, const struct has
 struct registration *engine_registration(const struct engine *engine, uint8_t kind,
                                          const struct hash *condition)
 {
-    struct registration_key key = {kind, *condition};
+    struct condition_key key = {kind, *condition};
     struct registration *registration;
     HASH_FIND(hh, engine->registrations, &key, sizeof(key), registration);
     return registration;
@@ -118,7 +121,7 @@ struct registration *engine_add_registration(struct engine *engine, uint8_t kind
                                              const struct hash *condition)
 {
     struct registration *registration = xcalloc(1, sizeof(*registration));
-    registration->key = (struct registration_key){kind, *condition};
+    registration->key = (struct condition_key){kind, *condition};
     HASH_ADD(hh, engine->registrations, key, sizeof(registration->key), registration);
     return registration;
 }
@@ -220,16 +223,7 @@ void engine_time(struct engine *engine, uint64_t now_ms)
 {
     engine->now_ms = now_ms;
     settle_timeouts(engine);
-    if (!address_is_zero(&engine->settings.tower) && !engine->tower_dismissed &&
-        engine->tower_silent_since_ms != 0 &&
-        now_ms - engine->tower_silent_since_ms > engine->settings.tower_silence_s * 1000) {
-        /* Section 4: a tower that stays silent is dismissed; only what it already has a receipt for counts on
-         * it. */
-        engine->tower_dismissed = true;
-        struct hub_channel *channel, *next;
-        HASH_ITER(hh, engine->channels, channel, next)
-        outcome_revoke_due(engine, channel);
-    }
+    appoint_time(engine);
 }
 
 uint64_t engine_next_timeout(const struct engine *engine)
@@ -238,6 +232,15 @@ uint64_t engine_next_timeout(const struct engine *engine)
     if (engine->settle_next_ms != 0 && engine->settle_next_ms < next)
         next = engine->settle_next_ms;
     return next;
+}
+
+void engine_add_root(struct engine *engine, const struct hash *channel, const struct balance_proof *proof)
+{
+    struct hash digest = digest_balance_proof(&engine->settings.domain, channel, proof);
+    journal_root_add(&engine->root, &digest);
+    if (engine->root_taken)
+        journal_root_add(&engine->root_since, &digest);
+    engine->root_dirty = true;
 }
 
 /* One signed update for a channel whose draft has something, and its bytes to the client if it listens. */
@@ -250,9 +253,7 @@ static void seal(struct engine *engine, struct hub_channel *channel)
     const struct kept_update *kept =
         channel_seal(channel->channel, &engine->settings.domain, &engine->settings.key, engine->body.data,
                      engine->body.length);
-    struct hash digest = digest_balance_proof(&engine->settings.domain, &channel->channel->id, &kept->proof);
-    journal_root_add(&engine->root, &digest);
-    engine->root_dirty = true;
+    engine_add_root(engine, &channel->channel->id, &kept->proof);
     engine->figures.updates_sent++;
     if (!channel->resumed)
         return;
@@ -262,12 +263,30 @@ static void seal(struct engine *engine, struct hub_channel *channel)
     engine_emit(engine, channel->client->peer, &message);
 }
 
+/* FUNDED: from here on the client counts with it, so it goes before an update that may depend on it. */
+static void announce_funds(struct engine *engine, struct hub_channel *channel)
+{
+    channel->funds_changed = false;
+    struct message message = {.type = MESSAGE_FUNDED};
+    message.funded.channel = channel->channel->id;
+    message.funded.total = channel->channel->funds.total;
+    message.funded.base = channel->channel->funds.base;
+    message.funded.seq = channel->channel->funds.seq;
+    message.funded.block = engine->head.confirmed_number;
+    engine_emit(engine, channel->client->peer, &message);
+}
+
 static void finish_channel(struct engine *engine, struct hub_channel *channel)
 {
+    if (channel->funds_changed && channel->announced)
+        announce_funds(engine, channel);
     if (channel_has_draft(channel->channel)) {
         ensure(channel_can_seal(channel->channel));
         seal(engine, channel);
     }
+    if (channel->funds_changed && channel->client->peer != 0 && channel->channel->funds.stage == STAGE_OPEN)
+        client_announce(engine, channel);
+    channel->funds_changed = false;
     if (channel->ack_due) {
         channel->ack_due = false;
         struct message ack = {.type = MESSAGE_ACK};
@@ -286,7 +305,7 @@ uint64_t engine_flush(struct engine *engine)
     for (bool moved = true; moved;) {
         moved = false;
         for (size_t i = 0; i < engine->dirty_count; i++)
-            moved = forward_due(engine, engine->dirty[i]) || moved;
+            moved = due_drain(engine, engine->dirty[i]) || moved;
     }
     for (size_t i = 0; i < engine->dirty_count; i++)
         finish_channel(engine, engine->dirty[i]);
@@ -428,6 +447,31 @@ struct engine_figures engine_figures(const struct engine *engine)
     return figures;
 }
 
+/* The lock of a payment that stands, if its channel is one whose locks still change. */
+static void check_lock(const struct engine *engine, const struct hash *id, enum side side, uint64_t lock_id,
+                       struct amount amount)
+{
+    const struct hub_channel *channel = engine_channel(engine, id);
+    ensure(channel != NULL);
+    if (channel->channel->funds.stage != STAGE_OPEN)
+        return;
+    const struct pending_lock *lock = lock_set_find(channel->channel->streams[side].locks, lock_id);
+    ensure(lock != NULL && lock->lock.amount.units == amount.units);
+}
+
+static void check_payment(const struct engine *engine, const struct payment *payment)
+{
+    struct amount both;
+    ensure(amount_add(payment->amount, payment->fee, &both));
+    ensure(payment->queued == (payment->due != DUE_NOTHING));
+    bool waits = payment->state == PAYMENT_WAITING || payment->state == PAYMENT_OFFERED;
+    ensure(waits == (payment->due == DUE_PAY));
+    if (payment->state == PAYMENT_FORWARDED || payment->state == PAYMENT_CANCELLING)
+        check_lock(engine, &payment->payer.channel, SIDE_CLIENT, payment->payer_lock, both);
+    if (payment->state == PAYMENT_FORWARDED)
+        check_lock(engine, &payment->payee.channel, SIDE_HUB, payment->payee_lock, payment->amount);
+}
+
 void engine_check(const struct engine *engine)
 {
     const struct hub_channel *channel, *next;
@@ -440,13 +484,6 @@ void engine_check(const struct engine *engine)
     const struct payment *payment, *next_payment;
     HASH_ITER(hh, engine->payments.by_payer, payment, next_payment)
     {
-        if (payment->state != PAYMENT_FORWARDED)
-            continue;
-        const struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
-        if (payee == NULL || payee->channel->funds.stage == STAGE_CLOSED || payment->due == DUE_EXPIRE)
-            continue;
-        const struct pending_lock *lock =
-            lock_set_find(payee->channel->streams[SIDE_HUB].locks, payment->payee_lock);
-        ensure(lock != NULL && lock->lock.amount.units == payment->amount.units);
+        check_payment(engine, payment);
     }
 }

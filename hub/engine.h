@@ -44,7 +44,14 @@ struct engine_settings {
 };
 
 /* Which transaction an answer belongs to. */
-enum engine_call { ENGINE_CALL_SETTLE = 1, ENGINE_CALL_CHALLENGE, ENGINE_CALL_REGISTER, ENGINE_CALL_FINISH };
+enum engine_call {
+    ENGINE_CALL_SETTLE = 1,
+    ENGINE_CALL_CHALLENGE,
+    ENGINE_CALL_REGISTER,
+    ENGINE_CALL_FINISH,
+    ENGINE_CALL_VOID_LOCKS,
+    ENGINE_CALL_SET_TOWER
+};
 
 #define ENGINE_PEER_TOWER 1 /* the peer handle of the tower's link; clients' are above */
 

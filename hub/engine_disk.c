@@ -5,7 +5,8 @@
 #include "base/ensure.h"
 #include "hub/engine_state.h"
 
-#define HUB_RECORD_VERSION 1
+#define HUB_RECORD_VERSION  1
+#define ROOT_RECORD_VERSION 2
 
 /* ---- writing ---- */
 
@@ -13,7 +14,7 @@ static void write_want(const struct hub_channel *channel, struct buffer *batch)
 {
     const struct hash *id = &channel->channel->id;
     if (amount_is_zero(channel->payout_wanted) && amount_is_zero(channel->inbound_wanted) &&
-        !channel->close_wanted) {
+        amount_is_zero(channel->room_floor) && !channel->close_wanted) {
         record_gone(batch, RECORD_WANT, id, sizeof(*id));
         return;
     }
@@ -23,6 +24,33 @@ static void write_want(const struct hub_channel *channel, struct buffer *batch)
     buffer_u64(batch, channel->inbound_wanted.units);
     buffer_u64(batch, channel->room_floor.units);
     buffer_u8(batch, channel->close_wanted);
+    record_end(batch, mark);
+}
+
+static void write_claim(struct buffer *batch, const struct claim *claim)
+{
+    buffer_u64(batch, claim->nonce);
+    buffer_u64(batch, claim->transferred.units);
+    buffer_u64(batch, claim->locked.units);
+    buffer_append(batch, claim->locks_root.bytes, sizeof(claim->locks_root.bytes));
+}
+
+static void write_dispute(const struct hub_channel *channel, struct buffer *batch)
+{
+    const struct hash *id = &channel->channel->id;
+    const struct dispute *dispute = channel->dispute;
+    if (dispute == NULL || !dispute->confirmed) {
+        record_gone(batch, RECORD_DISPUTE, id, sizeof(*id));
+        return;
+    }
+    size_t mark = record_begin(batch, RECORD_DISPUTE, id, sizeof(*id));
+    buffer_u8(batch, HUB_RECORD_VERSION);
+    buffer_u8(batch, dispute->by_hub);
+    buffer_u64(batch, dispute->deadline);
+    buffer_u64(batch, dispute->period);
+    buffer_u64(batch, dispute->voided_nonce);
+    write_claim(batch, &dispute->confirmed_claim);
+    write_claim(batch, &dispute->of_hub);
     record_end(batch, mark);
 }
 
@@ -36,6 +64,9 @@ static void write_channels(struct engine *engine)
         if (channel->want_dirty)
             write_want(channel, &engine->batch);
         channel->want_dirty = false;
+        if (channel->dispute_dirty)
+            write_dispute(channel, &engine->batch);
+        channel->dispute_dirty = false;
     }
     engine->dirty_count = 0;
 }
@@ -46,7 +77,7 @@ static void write_payments(struct engine *engine)
     for (size_t i = 0; i < payments->dirty_count; i++) {
         struct payment *payment = payments->dirty[i];
         payment->dirty = false;
-        if (payment->retired) {
+        if (payment->retired && payment->due == DUE_NOTHING) {
             record_gone(&engine->batch, RECORD_PAYMENT, &payment->payer, sizeof(payment->payer));
             payments_remove(payments, payment);
         } else {
@@ -87,6 +118,23 @@ static void write_report(const struct batch_report *report, struct buffer *batch
     record_end(batch, mark);
 }
 
+static void write_root(struct engine *engine)
+{
+    struct buffer *batch = &engine->batch;
+    engine->root_dirty = false;
+    size_t mark = record_begin(batch, RECORD_ROOT, NULL, 0);
+    buffer_u8(batch, ROOT_RECORD_VERSION);
+    buffer_u64(batch, engine->gross_units);
+    journal_root_write(&engine->root, batch);
+    buffer_u8(batch, engine->settle_in_flight);
+    buffer_u8(batch, engine->root_taken);
+    if (engine->root_taken) {
+        buffer_append(batch, engine->root_value.bytes, sizeof(engine->root_value.bytes));
+        journal_root_write(&engine->root_since, batch);
+    }
+    record_end(batch, mark);
+}
+
 static void write_settlement(struct engine *engine)
 {
     struct buffer *batch = &engine->batch;
@@ -105,14 +153,13 @@ static void write_settlement(struct engine *engine)
             write_report(&engine->reports[i], batch);
         engine->reports[i].dirty = false;
     }
-    if (engine->root_dirty) {
-        engine->root_dirty = false;
-        size_t mark = record_begin(batch, RECORD_ROOT, NULL, 0);
-        buffer_u8(batch, HUB_RECORD_VERSION);
-        buffer_u64(batch, engine->gross_units);
-        journal_root_write(&engine->root, batch);
-        record_end(batch, mark);
+    for (; engine->reports_gone_from < engine->reports_gone_to; engine->reports_gone_from++) {
+        uint8_t key[8];
+        store_be64(key, engine->reports_gone_from);
+        record_gone(batch, RECORD_BATCH, key, sizeof(key));
     }
+    if (engine->root_dirty)
+        write_root(engine);
 }
 
 static void write_assets(struct engine *engine)
@@ -203,7 +250,7 @@ static bool read_want(struct engine *engine, const struct record *record)
 
 static bool read_registration(struct engine *engine, const struct record *record)
 {
-    struct registration_key key;
+    struct condition_key key;
     struct reader reader = reader_of(record->value, record->value_length);
     if (record->key_length != sizeof(key) || reader_u8(&reader) != HUB_RECORD_VERSION)
         return false;
@@ -232,21 +279,18 @@ static bool read_pool(struct engine *engine, const struct record *record)
 
 static struct batch_report *report_of(struct engine *engine, uint64_t number)
 {
-    for (size_t i = 0; i < engine->report_count; i++)
+    for (size_t i = engine->report_count; i-- > 0;) /* they come in order */
         if (engine->reports[i].number == number)
             return &engine->reports[i];
-    if (engine->report_count == engine->report_capacity) {
-        engine->report_capacity = engine->report_capacity == 0 ? 16 : 2 * engine->report_capacity;
-        engine->reports = xrealloc(engine->reports, engine->report_capacity * sizeof(*engine->reports));
-    }
-    struct batch_report *report = &engine->reports[engine->report_count++];
-    *report = (struct batch_report){.number = number};
-    return report;
+    settle_add_report(engine, &(struct batch_report){.number = number});
+    return &engine->reports[engine->report_count - 1];
 }
 
 static bool read_report(struct engine *engine, const struct record *record)
 {
     struct reader reader = reader_of(record->value, record->value_length);
+    if (record->gone)
+        return record->key_length == 8; /* the table holds the newest ones anyway */
     if (record->key_length != 8 || reader_u8(&reader) != HUB_RECORD_VERSION)
         return false;
     struct batch_report *report = report_of(engine, load_be64(record->key));
@@ -270,18 +314,65 @@ static bool read_asset(struct engine *engine, const struct record *record)
     return engine_add_asset(engine, &asset);
 }
 
-static bool read_single(struct engine *engine, const struct record *record)
+static bool read_cursor(struct engine *engine, const struct record *record)
 {
     struct reader reader = reader_of(record->value, record->value_length);
     if (reader_u8(&reader) != HUB_RECORD_VERSION)
         return false;
-    if (record->type == RECORD_CURSOR) {
-        engine->cursor = reader_u64(&reader);
-        engine->head.confirmed_time = reader_u64(&reader);
-        return reader_done(&reader);
-    }
+    engine->cursor = reader_u64(&reader);
+    engine->head.confirmed_time = reader_u64(&reader);
+    return reader_done(&reader);
+}
+
+static bool read_root(struct engine *engine, const struct record *record)
+{
+    struct reader reader = reader_of(record->value, record->value_length);
+    if (reader_u8(&reader) != ROOT_RECORD_VERSION)
+        return false;
     engine->gross_units = reader_u64(&reader);
-    return journal_root_read(&engine->root, &reader) && reader_done(&reader);
+    if (!journal_root_read(&engine->root, &reader))
+        return false;
+    engine->settle_in_flight = reader_u8(&reader) != 0;
+    engine->root_taken = reader_u8(&reader) != 0;
+    if (!engine->root_taken)
+        return reader_done(&reader);
+    reader_copy(&reader, engine->root_value.bytes, sizeof(engine->root_value.bytes));
+    return journal_root_read(&engine->root_since, &reader) && reader_done(&reader);
+}
+
+static void read_claim(struct reader *reader, struct claim *claim)
+{
+    claim->nonce = reader_u64(reader);
+    claim->transferred.units = reader_u64(reader);
+    claim->locked.units = reader_u64(reader);
+    reader_copy(reader, claim->locks_root.bytes, sizeof(claim->locks_root.bytes));
+}
+
+static bool read_dispute(struct engine *engine, const struct record *record)
+{
+    struct hash id;
+    if (record->key_length != sizeof(id))
+        return false;
+    memcpy(&id, record->key, sizeof(id));
+    struct hub_channel *channel = engine_channel(engine, &id);
+    if (channel == NULL)
+        return record->gone;
+    if (channel->dispute != NULL)
+        dispute_over(engine, channel);
+    if (record->gone)
+        return true;
+    struct reader reader = reader_of(record->value, record->value_length);
+    bool known = reader_u8(&reader) == HUB_RECORD_VERSION;
+    struct dispute *dispute = dispute_open(engine, channel);
+    dispute->known = dispute->confirmed = true;
+    dispute->by_hub = reader_u8(&reader) != 0;
+    dispute->deadline = reader_u64(&reader);
+    dispute->period = reader_u64(&reader);
+    dispute->voided_nonce = reader_u64(&reader);
+    read_claim(&reader, &dispute->confirmed_claim);
+    read_claim(&reader, &dispute->of_hub);
+    dispute->first = dispute->of_client = dispute->confirmed_claim;
+    return known && reader_done(&reader);
 }
 
 static bool read_identity(struct engine *engine, const struct record *record)
@@ -323,8 +414,9 @@ bool engine_read(struct engine *engine, const struct record *record)
     case RECORD_PAYMENT:
         return payment_read(&engine->payments, record);
     case RECORD_CURSOR:
+        return read_cursor(engine, record);
     case RECORD_ROOT:
-        return read_single(engine, record);
+        return read_root(engine, record);
     case RECORD_REGISTRATION:
         return read_registration(engine, record);
     case RECORD_POOL:
@@ -337,6 +429,8 @@ bool engine_read(struct engine *engine, const struct record *record)
         return read_identity(engine, record);
     case RECORD_ASSET:
         return read_asset(engine, record);
+    case RECORD_DISPUTE:
+        return read_dispute(engine, record);
     }
     return false;
 }
@@ -373,6 +467,10 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
                      hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}));
             return false;
         }
+        /* The terms may have changed since; clients go by what WELCOME says. */
+        const struct asset_terms *asset = engine_terms(engine, &channel->channel->key.asset);
+        if (asset != NULL)
+            channel->channel->reserve_bps = asset->reserve_bps;
         engine->figures.channels_open += channel->channel->funds.stage == STAGE_OPEN;
     }
     struct payment *payment, *next;
@@ -388,6 +486,7 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
         if (channel->channel->funds.stage == STAGE_OPEN || channel->channel->funds.stage == STAGE_CLOSING)
             appoint_mark(engine, channel);
     }
+    settle_recovered(engine);
     engine->recovered = true;
     engine_check(engine);
     return true;

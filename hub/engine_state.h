@@ -20,8 +20,9 @@ enum hub_record {
     RECORD_POOL = 20,         /* key: asset; units */
     RECORD_BATCH = 21,        /* key: batch number; what a settled batch moved */
     RECORD_WANT = 22,         /* key: channel id; payout, close and inbound room that its client asked for */
+    RECORD_ASSET = 23,        /* key: asset; listed in the contract: served with the settings' terms */
     RECORD_IDENTITY = 24,     /* key: empty; chain id, contract, hub: whose journal this is */
-    RECORD_ASSET = 23         /* key: asset; listed in the contract: served with the settings' terms */
+    RECORD_DISPUTE = 25       /* key: channel id; a close that the ledger shows, confirmed */
 };
 
 struct hub_channel;
@@ -51,10 +52,11 @@ struct hub_channel {
     bool funds_changed;
     bool ack_due;
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
-    uint64_t closed_seen_block;
+    struct dispute *dispute;  /* NULL: nobody closes it */
+    bool dispute_dirty;
     struct payment *due_head, *due_tail;
-    struct payment *cancelling; /* those whose REVOKE is awaited */
-    uint32_t waiting;           /* direct payments among them */
+    uint32_t due_count, waiting; /* in that list; direct payments to this client among them */
+    struct payment *cancelling;  /* those whose REVOKE is awaited */
     struct held_update *held_head, *held_tail;
     uint32_t held_count;
     /* settlement */
@@ -62,18 +64,32 @@ struct hub_channel {
     struct amount
         room_floor; /* what the hub once gave this client to receive with: kept up, never called idle */
     bool close_wanted, want_dirty;
+    uint32_t answer_round;   /* the collection that waits for its signature: engine->settle_round + 1 */
     struct amount passed_on; /* to this client since the last batch: the demand for room */
     /* watchtower */
-    uint64_t appointed_nonce, receipt_nonce, appointed_revocation;
-    bool appoint_dirty;
-    struct hub_channel *next_appoint;
+    uint64_t appointed_nonce, receipt_nonce;
+    struct hash appointed_digest;
+    uint64_t appoint_sent_ms; /* not answered yet; 0: none is */
+    uint64_t refused_since_ms, refused_retry_ms;
+    bool appoint_dirty;   /* queued, or to be once the one before it is answered */
+    bool tower_dismissed; /* for this channel */
+    struct hub_channel *next_appoint, *next_refused;
+};
+
+/* A unilateral close that the ledger shows. */
+struct dispute {
+    struct hub_channel *channel;
+    struct dispute *next, *previous; /* of the engine's list */
+    bool by_hub, known, confirmed;
+    bool answered, void_asked;             /* about what stands now */
+    struct claim first, of_client, of_hub; /* as the closer began; what stands, young blocks included */
+    struct claim confirmed_claim;          /* what stands of the client's stream, confirmed: on disk */
+    uint64_t deadline, period;             /* the contract's challenge period */
+    uint64_t voided_nonce, finish_next;
 };
 
 struct registration {
-    struct registration_key {
-        uint8_t kind;
-        struct hash condition;
-    } key;
+    struct condition_key key;
     uint64_t time;
     struct hash witness;
     struct registration *dirty_next;
@@ -91,7 +107,9 @@ struct open_wish {
     struct channel_key key;
     struct amount inbound;
 };
-#define OPEN_WISHES_MAX 1024
+#define OPEN_WISHES_MAX       1024
+#define APPOINTMENTS_OPEN_MAX 64
+#define HELD_BYTES_MAX        ((size_t)64 << 20) /* bodies of held updates, all channels */
 
 /* What a settled batch did, for the operator's report. */
 struct batch_report {
@@ -100,6 +118,9 @@ struct batch_report {
     struct hash transaction, root;
     bool dirty;
 };
+
+/* SETTLED's outcomes beside the ledger's reasons to skip (section 5). */
+enum { SETTLED_FINAL = 0, SETTLED_DEAD = 6 };
 
 enum settle_phase { SETTLE_IDLE, SETTLE_COLLECTING, SETTLE_SUBMITTED, SETTLE_FOLLOWING };
 
@@ -123,14 +144,16 @@ struct engine {
     struct client *clients, *by_peer;
     struct hub_channel *channels;
     struct payments payments;
+    struct payment **looked; /* room for outcome_time */
+    size_t looked_count, looked_capacity;
+    uint32_t register_round; /* rises when a registration failed */
     struct registration *registrations, *registrations_dirty;
     struct ledger_head head;
+    uint64_t cursor;               /* the next block to read */
+    bool head_known;               /* all that the node knew at the start has been read */
     struct contract_event *events; /* confirmed, of blocks whose head has not come yet */
     size_t event_count, event_capacity;
-    uint64_t cursor;    /* the next block to read */
-    bool head_known;    /* the node has spoken since the start */
-    bool funds_news;    /* some channel's funds changed since the last head */
-    bool suspended_any; /* some channel has a close in a young block */
+    struct dispute *disputes;
     bool recovered;
     bool identity_known; /* the journal says whose it is */
     const char *read_trouble;
@@ -145,12 +168,15 @@ struct engine {
     size_t dirty_count, dirty_capacity;
     bool cursor_dirty, root_dirty, assets_dirty;
     uint64_t sequence;
-    struct decoder *decoder;      /* of bodies */
-    size_t held_count;            /* updates held, all channels */
-    struct pending_lock *touched; /* room for one update's operations */
+    struct decoder *decoder;       /* of bodies */
+    size_t held_count, held_bytes; /* updates held, all channels */
+    size_t locks_later;            /* lock operations of the update in hand that are not judged yet */
+    struct pending_lock *touched;  /* room for one update's operations */
 
     /* settlement */
-    struct journal_root root, root_submitted;
+    struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */
+    bool root_taken;                      /* by a batch under way, as: */
+    struct hash root_value;
     struct hash last_settle_transaction;
     uint64_t last_settle_gas, settle_expire_time;
     struct pool pools[ASSETS_MAX];
@@ -158,19 +184,26 @@ struct engine {
     enum settle_phase settle_phase;
     uint64_t settle_block; /* FOLLOWING: the batch's block, not confirmed in the own view yet */
     uint64_t settle_deadline_ms, settle_next_ms;
-    bool settle_again, settle_asked;
+    bool settle_again;     /* plan once more as soon as this batch is over, or the ledger is known */
+    bool settle_in_flight; /* a batch may land that the own view does not have; in the journal */
+    bool settle_unsure;    /* so it was when the hub stopped */
+    unsigned settle_failures;
+    uint32_t settle_round; /* counts collections, see answer_round */
     size_t settle_unsigned;
     struct open_wish *wishes;
     size_t wish_count;
     uint64_t gross_units; /* completed since the last batch */
     struct batch_report building, *reports;
     size_t report_count, report_capacity;
+    uint64_t reports_gone_from, reports_gone_to; /* numbers that the next batch of the journal removes */
 
     /* watchtower */
     bool tower_online, tower_dismissed;
-    uint64_t tower_silent_since_ms;
-    uint32_t appointments_open;
-    struct hub_channel *appoint_head, *appoint_tail;
+    bool tower_unset_asked; /* setTower(…, false) is on its way */
+    uint64_t tower_silent_since_ms, appoint_look_ms;
+    struct hub_channel *appointed[APPOINTMENTS_OPEN_MAX]; /* sent, without an answer yet */
+    size_t appointments_open;
+    struct hub_channel *appoint_head, *appoint_tail, *refused;
 
     struct engine_figures figures;
 };
@@ -181,6 +214,8 @@ const struct asset_terms *engine_terms(const struct engine *engine, const struct
 bool engine_add_asset(struct engine *engine, const struct address *asset);
 struct hub_channel *engine_channel(const struct engine *engine, const struct hash *id);
 void engine_touch(struct engine *engine, struct hub_channel *channel);
+/* A proof was signed or accepted: the next batch's journal root has it. */
+void engine_add_root(struct engine *engine, const struct hash *channel, const struct balance_proof *proof);
 /* Frames of the turn, in order; nothing is sent to an offline peer (0). */
 void engine_emit(struct engine *engine, uint64_t peer, const struct message *message);
 void engine_emit_error(struct engine *engine, uint64_t peer, enum code code, const char *text,
@@ -199,6 +234,8 @@ bool channel_is_usable(const struct hub_channel *channel);
 /* clients.c */
 void client_message_resume(struct engine *engine, struct client *client, const struct message *message);
 void client_announce(struct engine *engine, struct hub_channel *channel);
+/* The link must go: the client broke a limit. */
+void client_drop(struct engine *engine, struct client *client, enum code code);
 void client_forget_if_idle(struct engine *engine, struct client *client);
 
 /* forward.c */
@@ -207,16 +244,26 @@ void forward_update(struct engine *engine, struct hub_channel *channel, const st
 void forward_held(struct engine *engine, struct hub_channel *channel);
 /* The link is gone: the client will send them again. */
 void forward_forget_held(struct engine *engine, struct hub_channel *channel);
+
+/* due.c */
 /* Puts what is due to a channel into its draft, as far as its window and its room go. Returns true if any
  * was. */
-bool forward_due(struct engine *engine, struct hub_channel *channel);
+bool due_drain(struct engine *engine, struct hub_channel *channel);
 void payment_set_due(struct engine *engine, struct payment *payment, enum payment_due due);
+/* Something is open to the client again: what could not be given to it may be now. */
+void due_wake(struct engine *engine, const struct client *client);
+/* Another update may be signed. */
+bool channel_has_window(const struct hub_channel *channel);
+/* channel_add, but nothing more is signed once a close was seen. */
+enum code channel_add_operation(struct engine *engine, struct hub_channel *channel,
+                                const struct operation *operation, struct pending_lock *touched) MUST_USE;
 
 /* outcomes.c */
 void outcome_reveal(struct engine *engine, struct hub_channel *channel, const struct message *message);
 void outcome_fail(struct engine *engine, struct hub_channel *channel, const struct message *message);
 void outcome_revoke(struct engine *engine, struct hub_channel *channel, const struct message *message);
 void outcome_registered(struct engine *engine, const struct registration *registration);
+void outcome_register_failed(struct engine *engine);
 void outcome_time(struct engine *engine);
 void outcome_unlocked(struct engine *engine, struct payment *payment, const struct witness *witness);
 void outcome_repeat(struct engine *engine, struct hub_channel *channel, const struct payment *payment);
@@ -224,8 +271,27 @@ void outcome_repeat(struct engine *engine, struct hub_channel *channel, const st
 void payment_revealed(struct engine *engine, struct payment *payment, const struct witness *witness);
 void payment_fail(struct engine *engine, struct payment *payment, enum code code);
 void payment_refund(struct engine *engine, struct payment *payment, enum code code);
+/* Anybody's number as a code to pass on; INVOICE if it means nothing. */
+enum code outcome_code(uint64_t code);
 void payment_schedule(struct engine *engine, struct payment *payment);
 void outcome_revoke_due(struct engine *engine, struct hub_channel *channel);
+
+/* ledger_view.c */
+void ledger_set_funds(struct engine *engine, struct hub_channel *channel, const struct channel_funds *funds);
+
+/* dispute.c */
+void dispute_started(struct engine *engine, struct hub_channel *channel, const struct contract_event *event);
+void dispute_challenged(struct engine *engine, struct hub_channel *channel,
+                        const struct contract_event *event);
+void dispute_locks_voided(struct engine *engine, struct hub_channel *channel,
+                          const struct contract_event *event);
+void dispute_head(struct engine *engine);
+/* Makes one; when it is read back. */
+struct dispute *dispute_open(struct engine *engine, struct hub_channel *channel);
+/* Closed, or never happened. */
+void dispute_over(struct engine *engine, struct hub_channel *channel);
+void dispute_call_failed(struct engine *engine, enum engine_call call, uint64_t reference,
+                         enum ledger_error error);
 
 /* settle.c */
 void settle_request(struct engine *engine, struct hub_channel *channel, struct amount amount, bool close);
@@ -234,19 +300,35 @@ void settle_open_request(struct engine *engine, struct client *client, const str
 void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t seq,
                  const struct signature *signature);
 void settle_refused(struct engine *engine, struct hub_channel *channel, uint64_t seq);
+void settle_timeouts(struct engine *engine);
+/* Plans a batch within this time. */
+void settle_soon(struct engine *engine, uint64_t delay_ms);
+void settle_wish_over(struct engine *engine, const struct channel_key *key);
+struct pool *settle_pool(struct engine *engine, const struct address *asset);
+void settle_pool_change(struct engine *engine, const struct address *asset, wide change);
+
+/* submit.c */
+void settle_submit(struct engine *engine);
+void settle_head(struct engine *engine);
+void settle_recovered(struct engine *engine);
+
+/* report.c */
+/* SETTLED to the client; event NULL: nothing on the ledger says so. */
+void settle_say(struct engine *engine, struct hub_channel *channel, uint32_t seq, uint8_t outcome,
+                const struct contract_event *event);
 void settle_settled(struct engine *engine, struct hub_channel *channel, const struct contract_event *event);
 void settle_skipped(struct engine *engine, const struct contract_event *event);
 void settle_batch_settled(struct engine *engine, const struct contract_event *event);
-void settle_timeouts(struct engine *engine);
-void settle_expire(struct engine *engine);
-struct pool *settle_pool(struct engine *engine, const struct address *asset);
-void settle_pool_change(struct engine *engine, const struct address *asset, wide change);
+void settle_add_report(struct engine *engine, const struct batch_report *report);
 
 /* appoint.c */
 void appoint_mark(struct engine *engine, struct hub_channel *channel);
 void appoint_flush(struct engine *engine);
 void appoint_receipt(struct engine *engine, const struct message *message);
 void appoint_refused(struct engine *engine, const struct message *message);
+void appoint_time(struct engine *engine);
+void appoint_tower_set(struct engine *engine, const struct address *tower, bool allowed);
+void appoint_set_tower_failed(struct engine *engine);
 /* The tower stands by everything up to the nonce, or counts no more. */
 bool appoint_covers(const struct engine *engine, const struct hub_channel *channel, uint64_t nonce);
 

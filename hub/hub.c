@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION 2
 #define TICK_MS         50
 #define LEDGER_RETRY_MS 1000
 #define BATCHES_AHEAD   2 /* batches that may be on their way to the disk while the next one gathers */
@@ -170,7 +170,8 @@ static void on_head(void *context, const struct ledger_head *head)
     struct hub *hub = context;
     engine_head(hub->engine, head);
     hub_turn_soon(hub);
-    if (hub->serving || hub->stopping)
+    if (hub->serving || hub->stopping ||
+        head->number > head->confirmed_number + hub->settings->confirmations)
         return;
     /* All that the ledger knows has been read: now clients may come. */
     hub->serving = true;

@@ -12,11 +12,10 @@ uint64_t engine_cursor(const struct engine *engine)
 
 /* ---- channels ---- */
 
-static void set_funds(struct engine *engine, struct hub_channel *channel, const struct channel_funds *funds)
+void ledger_set_funds(struct engine *engine, struct hub_channel *channel, const struct channel_funds *funds)
 {
     channel_set_funds(channel->channel, funds);
     channel->funds_changed = true;
-    engine->funds_news = true;
     engine_touch(engine, channel);
 }
 
@@ -35,7 +34,7 @@ static void event_opened(struct engine *engine, const struct contract_event *eve
     }
     struct channel_funds funds = {.stage = STAGE_OPEN};
     struct hub_channel *channel = engine_add_channel(engine, machine);
-    set_funds(engine, channel, &funds);
+    ledger_set_funds(engine, channel, &funds);
     engine->figures.channels_open++;
 }
 
@@ -50,7 +49,8 @@ static void event_funded(struct engine *engine, struct hub_channel *channel,
         return;
     }
     funds.base += (int64_t)event->client_amount.units;
-    set_funds(engine, channel, &funds);
+    ledger_set_funds(engine, channel, &funds);
+    due_wake(engine, channel->client);
     if (!amount_is_zero(event->hub_amount)) {
         settle_pool_change(engine, &channel->channel->key.asset, -(wide)event->hub_amount.units);
         engine->building.funds++;
@@ -59,83 +59,8 @@ static void event_funded(struct engine *engine, struct hub_channel *channel,
         if (amount_compare(event->hub_amount, channel->room_floor) > 0)
             channel->room_floor = event->hub_amount;
         channel->want_dirty = true;
+        settle_wish_over(engine, &channel->channel->key);
     }
-}
-
-static void claim_call(struct engine *engine, struct hub_channel *channel)
-{
-    const struct stream *stream = channel_peer(channel->channel);
-    struct contract_call call = {.function = CONTRACT_CHALLENGE,
-                                 .key = channel->channel->key,
-                                 .proof = stream->proof,
-                                 .signature = stream->signature,
-                                 .to = engine->hub};
-    engine_emit_call(engine, ENGINE_CALL_CHALLENGE, 0, &call);
-    engine->figures.challenges++;
-}
-
-/* Section 7, last paragraph: what stands is at most as new as ours and differs, or is "newer" but pays us
- * less than ours with the locks whose witness is known. */
-static bool must_challenge(struct engine *engine, struct hub_channel *channel, const struct claim *stands)
-{
-    const struct balance_proof *ours = &channel_peer(channel->channel)->proof;
-    if (ours->nonce == 0)
-        return false;
-    bool differs = stands->nonce != ours->nonce ||
-                   amount_compare(stands->transferred, ours->transferred) != 0 ||
-                   amount_compare(stands->locked, ours->locked) != 0 ||
-                   !hash_equal(&stands->locks_root, &ours->locks_root);
-    if (stands->nonce <= ours->nonce)
-        return differs;
-    unsigned_wide due = ours->transferred.units;
-    const struct lock_set *locks = channel_peer(channel->channel)->locks;
-    const struct pending_lock *pending = NULL;
-    while ((pending = lock_set_next(locks, pending == NULL ? 0 : pending->lock.id)) != NULL) {
-        const struct payment *payment =
-            payments_find(&engine->payments, &channel->channel->id, &pending->payment);
-        if ((payment != NULL && payment->witness != NULL) ||
-            engine_registration(engine, pending->lock.kind, &pending->lock.condition) != NULL)
-            due += pending->lock.amount.units;
-    }
-    return stands->transferred.units < due;
-}
-
-static void event_close_started(struct engine *engine, struct hub_channel *channel,
-                                const struct contract_event *event)
-{
-    if (channel->closed_seen_block == 0) {
-        channel->closed_seen_block = event->block;
-        engine->figures.closes_seen++;
-        log_warn("channel %s is being closed by its %s; it takes no more payments",
-                 hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}),
-                 event->by_hub ? "hub" : "client");
-        if (!event->by_hub && must_challenge(engine, channel, &event->of_client_claim))
-            claim_call(engine, channel);
-    }
-    engine_touch(engine, channel);
-    if (!event->confirmed) {
-        channel->suspended_block = event->block;
-        engine->suspended_any = true;
-        return;
-    }
-    channel->suspended_block = 0;
-    struct channel_funds funds = channel->channel->funds;
-    if (funds.stage == STAGE_OPEN)
-        engine->figures.channels_open--;
-    funds.stage = STAGE_CLOSING;
-    set_funds(engine, channel, &funds);
-}
-
-static void event_challenged(struct engine *engine, struct hub_channel *channel,
-                             const struct contract_event *event)
-{
-    if (channel->channel->funds.stage == STAGE_CLOSED || address_equal(&event->address, &engine->hub) ||
-        event->confirmed)
-        return;
-    /* Another's challenge stands on the client's stream only if the client is the closer; ours then overrides
-     * it. */
-    if (!event->by_partner && must_challenge(engine, channel, &event->proof))
-        claim_call(engine, channel);
 }
 
 static void event_closed(struct engine *engine, struct hub_channel *channel, uint32_t seq)
@@ -143,8 +68,8 @@ static void event_closed(struct engine *engine, struct hub_channel *channel, uin
     struct channel_funds funds = {.seq = seq, .stage = STAGE_CLOSED};
     if (channel->channel->funds.stage == STAGE_OPEN)
         engine->figures.channels_open--;
-    channel->suspended_block = 0;
-    set_funds(engine, channel, &funds);
+    dispute_over(engine, channel);
+    ledger_set_funds(engine, channel, &funds);
 }
 
 static void event_finished(struct engine *engine, struct hub_channel *channel,
@@ -180,7 +105,7 @@ static void event_settled(struct engine *engine, struct hub_channel *channel,
            amount_subtract(funds.total, out, &funds.total));
     funds.base -= (int64_t)event->client_out.units;
     funds.seq = event->seq;
-    set_funds(engine, channel, &funds);
+    ledger_set_funds(engine, channel, &funds);
 }
 
 /* ---- all events ---- */
@@ -212,35 +137,23 @@ static void channel_event(struct engine *engine, const struct contract_event *ev
         event_unlocked(engine, channel, event);
 }
 
+static bool is_dispute(const struct contract_event *event)
+{
+    return event->type == EVENT_CLOSE_STARTED || event->type == EVENT_CHALLENGED ||
+           event->type == EVENT_LOCKS_VOIDED;
+}
+
 static void dispute_event(struct engine *engine, const struct contract_event *event)
 {
     struct hub_channel *channel = engine_channel(engine, &event->channel);
-    if (channel != NULL && event->type == EVENT_CLOSE_STARTED)
-        event_close_started(engine, channel, event);
-    else if (channel != NULL)
-        event_challenged(engine, channel, event);
-}
-
-static bool is_dispute(const struct contract_event *event)
-{
-    return event->type == EVENT_CLOSE_STARTED || event->type == EVENT_CHALLENGED;
-}
-
-/* Confirmed events wait for the head that ends their blocks: they and the cursor behind them must reach the disk in one
- * batch, or a crash between the two would have them counted twice. A young block may vanish, so that nothing of it is
- * counted; only the beginning of a dispute is acted on at once. */
-void engine_event(struct engine *engine, const struct contract_event *event)
-{
-    if (!event->confirmed) {
-        if (is_dispute(event))
-            dispute_event(engine, event);
+    if (channel == NULL)
         return;
-    }
-    if (engine->event_count == engine->event_capacity) {
-        engine->event_capacity = engine->event_capacity == 0 ? 64 : 2 * engine->event_capacity;
-        engine->events = xrealloc(engine->events, engine->event_capacity * sizeof(*engine->events));
-    }
-    engine->events[engine->event_count++] = *event;
+    if (event->type == EVENT_CLOSE_STARTED)
+        dispute_started(engine, channel, event);
+    else if (event->type == EVENT_CHALLENGED)
+        dispute_challenged(engine, channel, event);
+    else if (event->confirmed)
+        dispute_locks_voided(engine, channel, event);
 }
 
 static void confirmed_event(struct engine *engine, const struct contract_event *event)
@@ -263,79 +176,59 @@ static void confirmed_event(struct engine *engine, const struct contract_event *
         settle_skipped(engine, event);
     } else if (event->type == EVENT_BATCH_SETTLED) {
         settle_batch_settled(engine, event);
-    } else if (event->type == EVENT_TOWER_SET && address_equal(&event->address, &engine->settings.tower)) {
-        engine->settings.tower_is_set = event->allowed;
+    } else if (event->type == EVENT_TOWER_SET) {
+        appoint_tower_set(engine, &event->address, event->allowed);
     } else {
         channel_event(engine, event);
     }
 }
 
-/* ---- a new head ---- */
-
-static void announce_funds(struct engine *engine, struct hub_channel *channel, uint64_t block)
+/* Confirmed events wait for the head that ends their blocks: they and the cursor behind them must reach the
+ * disk in one batch, or a crash between the two would have them counted twice. A young block may vanish, so
+ * that nothing of it is counted; only the beginning of a dispute is acted on at once. */
+void engine_event(struct engine *engine, const struct contract_event *event)
 {
-    channel->funds_changed = false;
-    if (channel->client->peer == 0)
-        return;
-    if (!channel->announced) {
-        if (channel->channel->funds.stage == STAGE_OPEN)
-            client_announce(engine, channel);
+    if (!event->confirmed) {
+        if (is_dispute(event))
+            dispute_event(engine, event);
         return;
     }
-    struct message message = {.type = MESSAGE_FUNDED};
-    message.funded.channel = channel->channel->id;
-    message.funded.total = channel->channel->funds.total;
-    message.funded.base = channel->channel->funds.base;
-    message.funded.seq = channel->channel->funds.seq;
-    message.funded.block = block;
-    engine_emit(engine, channel->client->peer, &message);
+    if (engine->event_count == engine->event_capacity) {
+        engine->event_capacity = engine->event_capacity == 0 ? 64 : 2 * engine->event_capacity;
+        engine->events = xrealloc(engine->events, engine->event_capacity * sizeof(*engine->events));
+    }
+    engine->events[engine->event_count++] = *event;
 }
 
-/* A close that was seen in a young block and is not there now that the block is old: the chain was
- * reorganised. */
-static void look_at_suspended(struct engine *engine)
+/* ---- a new head ---- */
+
+static void touch_held(struct engine *engine)
 {
-    engine->suspended_any = false;
     struct hub_channel *channel, *next;
     HASH_ITER(hh, engine->channels, channel, next)
     {
-        if (channel->suspended_block == 0)
-            continue;
-        if (channel->suspended_block <= engine->head.confirmed_number) {
-            channel->suspended_block = channel->closed_seen_block = 0;
+        if (channel->held_head != NULL)
             engine_touch(engine, channel);
-        } else {
-            engine->suspended_any = true;
-        }
     }
 }
 
 void engine_head(struct engine *engine, const struct ledger_head *head)
 {
-    engine_flush(engine); /* what is announced below must be sealed */
+    engine_flush(engine); /* a channel that closes below takes no draft along */
+    bool is_caught_up = head->number <= head->confirmed_number + engine->settings.terms.confirmations;
+    engine->head = *head;
     for (size_t i = 0; i < engine->event_count; i++)
         confirmed_event(engine, &engine->events[i]);
     engine->event_count = 0;
-    bool advanced = head->confirmed_number + 1 > engine->cursor || !engine->head_known;
-    engine->head = *head;
-    engine->head_known = true;
-    if (head->confirmed_number + 1 > engine->cursor)
-        engine->cursor = head->confirmed_number + 1;
-    if (advanced)
+    if (head->confirmed_number + 1 > engine->cursor || !engine->head_known) {
+        engine->cursor =
+            engine->cursor > head->confirmed_number ? engine->cursor : head->confirmed_number + 1;
         engine->cursor_dirty = true;
-    if (engine->funds_news || engine->held_count > 0) {
-        engine->funds_news = false;
-        struct hub_channel *channel, *next;
-        HASH_ITER(hh, engine->channels, channel, next)
-        {
-            if (channel->funds_changed)
-                announce_funds(engine, channel, head->confirmed_number);
-            if (channel->held_head != NULL)
-                engine_touch(engine, channel);
-        }
     }
-    if (engine->suspended_any)
-        look_at_suspended(engine);
+    engine->head_known = engine->head_known || is_caught_up;
+    if (engine->held_count > 0)
+        touch_held(engine);
+    dispute_head(engine);
     outcome_time(engine);
-    settle_expire(engine);
+    settle_head(engine);
 }

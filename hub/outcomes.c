@@ -15,17 +15,29 @@ static struct hub_channel *payee_of(const struct engine *engine, const struct pa
     return engine_channel(engine, &payment->payee.channel);
 }
 
+/* From then on a receiver that has not been unlocked registers the witness. */
+static uint64_t register_time(const struct engine *engine, const struct payment *payment)
+{
+    uint64_t margin = engine->settings.terms.reveal_margin_s;
+    return payment->expiry > margin ? payment->expiry - margin : 0;
+}
+
 /* Every payment is in the table's heap exactly once, at the next time that matters to it. */
 void payment_schedule(struct engine *engine, struct payment *payment)
 {
-    uint64_t margin = engine->settings.terms.reveal_margin_s, now = engine->head.confirmed_time;
-    uint64_t last_reveal = payment->expiry > margin ? payment->expiry - margin : 0;
-    uint64_t time = payment->expiry + OUTCOME_KEPT_S;
-    if (payment->is_locked && now < last_reveal)
-        time = last_reveal;
+    uint64_t now = engine->head.confirmed_time, time = payment->expiry + OUTCOME_KEPT_S;
+    if (payment->is_locked && now < register_time(engine, payment))
+        time = register_time(engine, payment);
     else if (now <= payment->expiry)
         time = payment->expiry + 1;
+    else if (now >= time)
+        time = now + OUTCOME_KEPT_S; /* something is still due */
     payments_schedule(&engine->payments, payment, time);
+}
+
+enum code outcome_code(uint64_t code)
+{
+    return code == CODE_OK || code > UINT8_MAX ? CODE_INVOICE : (enum code)code;
 }
 
 /* ---- telling the payer ---- */
@@ -86,7 +98,7 @@ void payment_fail(struct engine *engine, struct payment *payment, enum code code
     payment->code = code;
     payments_touch(&engine->payments, payment);
     engine->figures.payments_failed++;
-    if (channel_mark_failed(payer->channel, &payment->payer.id)) {
+    if (channel_mark_lock_failed(payer->channel, payment->payer_lock)) {
         engine_touch(engine, payer);
         emit_fail(engine, payer, payment);
     }
@@ -163,7 +175,7 @@ void outcome_fail(struct engine *engine, struct hub_channel *channel, const stru
             channel_fail_received(channel->channel, &item->id) == NULL)
             continue; /* unknown, direct, or settled already */
         payment->state = PAYMENT_CANCELLING;
-        payment->code = item->code;
+        payment->code = outcome_code(item->code);
         payment->next_cancelling = channel->cancelling;
         channel->cancelling = payment;
         payment_set_due(engine, payment, DUE_CANCEL);
@@ -225,7 +237,7 @@ void outcome_unlocked(struct engine *engine, struct payment *payment, const stru
     bool stands = payment->state == PAYMENT_FORWARDED;
     payment_revealed(engine, payment, witness);
     struct hub_channel *payee = payee_of(engine, payment);
-    if (stands && payee != NULL && channel_is_usable(payee))
+    if (stands && payee != NULL)
         payment_set_due(engine, payment, DUE_UNLOCK);
 }
 
@@ -243,7 +255,7 @@ static void met_on_ledger(struct engine *engine, struct payment *payment,
     if (payment->state == PAYMENT_CANCELLING && payee != NULL)
         cancelling_remove(payee, payment);
     payment_revealed(engine, payment, registration->key.kind == LOCK_SECRET ? &witness : NULL);
-    if (stands && payee != NULL && channel_is_usable(payee))
+    if (stands && payee != NULL)
         payment_set_due(engine, payment, DUE_UNLOCK);
 }
 
@@ -255,25 +267,15 @@ static bool awaits_witness(const struct payment *payment)
 
 void outcome_registered(struct engine *engine, const struct registration *registration)
 {
-    struct payment *payment, *next;
-    HASH_ITER(hh, engine->payments.by_payer, payment, next)
-    {
-        if (awaits_witness(payment) && payment->kind == registration->key.kind &&
-            registration->time <= payment->expiry &&
-            hash_equal(&payment->condition, &registration->key.condition))
+    struct payment *payment =
+        payments_on_condition(&engine->payments, registration->key.kind, &registration->key.condition);
+    for (; payment != NULL; payment = payment->next_alike)
+        if (awaits_witness(payment) && registration->time <= payment->expiry)
             met_on_ledger(engine, payment, registration);
-    }
 }
 
-/* The payer has not unlocked what was shown to it: the ledger is told of the witness while that still counts.
- */
-static void register_witness(struct engine *engine, const struct payment *payment)
+static struct contract_call registration_call(const struct payment *payment)
 {
-    const struct hub_channel *payer = payer_of(engine, payment);
-    if (payment->witness == NULL || payer == NULL ||
-        channel_find_payment(payer->channel, SIDE_CLIENT, &payment->payer.id) == NULL ||
-        engine_registration(engine, payment->kind, &payment->condition) != NULL)
-        return;
     struct contract_call call = {.function = CONTRACT_REGISTER_SECRET};
     const uint8_t *bytes = payment->witness->bytes;
     if (payment->kind == LOCK_SECRET) {
@@ -284,7 +286,29 @@ static void register_witness(struct engine *engine, const struct payment *paymen
         memcpy(call.hash.bytes, bytes + 20, 32);
         memcpy(call.signature.bytes, bytes + 52, 64);
     }
+    return call;
+}
+
+/* The payer has not unlocked what was shown to it: the ledger is told of the witness while that still counts.
+ * Once, unless a registration failed since (outcome_register_failed). */
+static void register_witness(struct engine *engine, struct payment *payment)
+{
+    const struct hub_channel *payer = payer_of(engine, payment);
+    if (payment->witness == NULL || payer == NULL || payment->register_round == engine->register_round ||
+        lock_set_find(channel_peer(payer->channel)->locks, payment->payer_lock) == NULL ||
+        engine_registration(engine, payment->kind, &payment->condition) != NULL)
+        return;
+    struct contract_call call = registration_call(payment);
     engine_emit_call(engine, ENGINE_CALL_REGISTER, 0, &call);
+    struct payment *alike = payments_on_condition(&engine->payments, payment->kind, &payment->condition);
+    for (; alike != NULL; alike = alike->next_alike)
+        alike->register_round = engine->register_round;
+}
+
+/* Which one is not said: whoever still needs it asks again. */
+void outcome_register_failed(struct engine *engine)
+{
+    engine->register_round++;
 }
 
 static void lock_expired(struct engine *engine, struct payment *payment)
@@ -301,7 +325,7 @@ static void lock_expired(struct engine *engine, struct payment *payment)
     payment->state = PAYMENT_LAPSED;
     payment->code = CODE_EXPIRED;
     payments_touch(&engine->payments, payment);
-    if (stands && payee != NULL && payee->channel->funds.stage == STAGE_OPEN)
+    if (stands && payee != NULL)
         payment_set_due(engine, payment, DUE_EXPIRE);
 }
 
@@ -334,20 +358,41 @@ static bool may_go(const struct engine *engine, const struct payment *payment)
     return payment->due == DUE_NOTHING && engine->head.confirmed_time >= payment->expiry + OUTCOME_KEPT_S;
 }
 
+static void look_at(struct engine *engine, struct payment *payment, uint64_t newest)
+{
+    if (engine->head.confirmed_time > payment->expiry)
+        expired(engine, payment);
+    /* By the newest block's time, which the registration has to beat, not by the confirmed one. */
+    if (payment->is_locked && payment->state == PAYMENT_REVEALED &&
+        newest >= register_time(engine, payment) && newest < payment->expiry)
+        register_witness(engine, payment);
+}
+
+static void keep_looked_at(struct engine *engine, struct payment *payment)
+{
+    if (engine->looked_count == engine->looked_capacity) {
+        engine->looked_capacity = engine->looked_capacity == 0 ? 64 : 2 * engine->looked_capacity;
+        engine->looked = xrealloc(engine->looked, engine->looked_capacity * sizeof(struct payment *));
+    }
+    engine->looked[engine->looked_count++] = payment;
+}
+
 void outcome_time(struct engine *engine)
 {
     uint64_t now = engine->head.confirmed_time;
+    uint64_t newest = engine->head.time > now ? engine->head.time : now;
     struct payment *payment;
-    while ((payment = payments_due(&engine->payments, now)) != NULL) {
-        if (now > payment->expiry)
-            expired(engine, payment);
-        else if (payment->is_locked && payment->state == PAYMENT_REVEALED)
-            register_witness(engine, payment);
+    while ((payment = payments_due(&engine->payments, newest)) != NULL) {
+        look_at(engine, payment, newest);
+        keep_looked_at(engine, payment);
+    }
+    /* Only now: between the confirmed time and the newest each would come again at once. */
+    for (size_t i = 0; i < engine->looked_count; i++) {
+        payment = engine->looked[i];
         if (may_go(engine, payment))
             payments_retire(&engine->payments, payment);
-        else if (now >= payment->expiry + OUTCOME_KEPT_S)
-            payments_schedule(&engine->payments, payment, now + OUTCOME_KEPT_S);
         else
             payment_schedule(engine, payment);
     }
+    engine->looked_count = 0;
 }

@@ -5,9 +5,10 @@
 
 #include "base/ensure.h"
 
-#define PAYMENT_RECORD_VERSION 1
+#define PAYMENT_RECORD_VERSION 2
 
 _Static_assert(sizeof(struct leg) == 48, "a leg is a hash key: no padding");
+_Static_assert(sizeof(struct condition_key) == 33, "a condition is a hash key: no padding");
 
 static void payment_free(struct payment *payment)
 {
@@ -19,6 +20,12 @@ static void payment_free(struct payment *payment)
 void payments_free(struct payments *payments)
 {
     struct payment *payment, *next;
+    struct payment_condition *condition, *next_condition;
+    HASH_ITER(hh, payments->by_condition, condition, next_condition)
+    {
+        HASH_DELETE(hh, payments->by_condition, condition);
+        free(condition);
+    }
     HASH_CLEAR(hh_payee, payments->by_payee);
     HASH_ITER(hh, payments->by_payer, payment, next)
     {
@@ -54,6 +61,58 @@ struct payment *payments_find_payee(const struct payments *payments, const struc
     return payment;
 }
 
+static struct payment_condition *find_condition(const struct payments *payments, uint8_t kind,
+                                                const struct hash *hash)
+{
+    struct condition_key key = {kind, *hash};
+    struct payment_condition *condition;
+    HASH_FIND(hh, payments->by_condition, &key, sizeof(key), condition);
+    return condition;
+}
+
+struct payment *payments_on_condition(const struct payments *payments, uint8_t kind,
+                                      const struct hash *condition)
+{
+    const struct payment_condition *found = find_condition(payments, kind, condition);
+    return found == NULL ? NULL : found->first;
+}
+
+void payments_lock(struct payments *payments, struct payment *payment, uint8_t kind,
+                   const struct hash *condition)
+{
+    ensure(!payment->is_locked);
+    payment->is_locked = true;
+    payment->kind = kind;
+    payment->condition = *condition;
+    struct payment_condition *alike = find_condition(payments, kind, condition);
+    if (alike == NULL) {
+        alike = xcalloc(1, sizeof(*alike));
+        alike->key = (struct condition_key){kind, *condition};
+        HASH_ADD(hh, payments->by_condition, key, sizeof(alike->key), alike);
+    }
+    payment->next_alike = alike->first;
+    if (alike->first != NULL)
+        alike->first->previous_alike = payment;
+    alike->first = payment;
+}
+
+static void condition_remove(struct payments *payments, struct payment *payment)
+{
+    if (payment->next_alike != NULL)
+        payment->next_alike->previous_alike = payment->previous_alike;
+    if (payment->previous_alike != NULL) {
+        payment->previous_alike->next_alike = payment->next_alike;
+        return;
+    }
+    struct payment_condition *alike = find_condition(payments, payment->kind, &payment->condition);
+    ensure(alike != NULL && alike->first == payment);
+    alike->first = payment->next_alike;
+    if (alike->first != NULL)
+        return;
+    HASH_DELETE(hh, payments->by_condition, alike);
+    free(alike);
+}
+
 struct payment *payments_add(struct payments *payments, const struct leg *payer, const struct leg *payee)
 {
     ensure(payments_find(payments, &payer->channel, &payer->id) == NULL);
@@ -68,7 +127,9 @@ struct payment *payments_add(struct payments *payments, const struct leg *payer,
 
 void payments_remove(struct payments *payments, struct payment *payment)
 {
-    ensure(!payment->queued && !payment->dirty);
+    ensure(!payment->queued && !payment->dirty && !payment->scheduled);
+    if (payment->is_locked)
+        condition_remove(payments, payment);
     HASH_DELETE(hh, payments->by_payer, payment);
     HASH_DELETE(hh_payee, payments->by_payee, payment);
     payment_free(payment);
@@ -76,6 +137,7 @@ void payments_remove(struct payments *payments, struct payment *payment)
 
 void payments_retire(struct payments *payments, struct payment *payment)
 {
+    ensure(!payment->queued && !payment->scheduled);
     payment->retired = true;
     payments_touch(payments, payment);
 }
@@ -124,6 +186,8 @@ static void heap_swap(struct payments *payments, size_t a, size_t b)
 
 void payments_schedule(struct payments *payments, struct payment *payment, uint64_t time)
 {
+    ensure(!payment->scheduled);
+    payment->scheduled = true;
     if (payments->heap_count == payments->heap_capacity) {
         payments->heap_capacity = payments->heap_capacity == 0 ? 256 : 2 * payments->heap_capacity;
         payments->heap = xrealloc(payments->heap, payments->heap_capacity * sizeof(struct payment *));
@@ -143,6 +207,7 @@ struct payment *payments_due(struct payments *payments, uint64_t now)
     if (payments->heap_count == 0 || payments->heap_time[0] > now)
         return NULL;
     struct payment *first = payments->heap[0];
+    first->scheduled = false;
     heap_swap(payments, 0, --payments->heap_count);
     for (size_t at = 0;;) {
         size_t least = at;
@@ -168,6 +233,7 @@ void payment_write(const struct payment *payment, uint8_t record_type, struct bu
     buffer_u64(batch, payment->amount.units);
     buffer_u64(batch, payment->fee.units);
     buffer_u64(batch, payment->expiry);
+    buffer_u64(batch, payment->payer_lock);
     buffer_u64(batch, payment->payee_lock);
     buffer_u64(batch, payment->cancel_nonce);
     buffer_u64(batch, payment->code);
@@ -180,32 +246,73 @@ void payment_write(const struct payment *payment, uint8_t record_type, struct bu
     record_end(batch, mark);
 }
 
-static bool read_fields(struct payment *payment, struct reader *reader)
+static bool is_possible(const struct payment *payment)
 {
-    payment->state = reader_u8(reader);
-    payment->due = reader_u8(reader);
-    payment->kind = reader_u8(reader);
-    payment->is_locked = reader_u8(reader) != 0;
-    payment->amount.units = reader_u64(reader);
-    payment->fee.units = reader_u64(reader);
-    payment->expiry = reader_u64(reader);
-    payment->payee_lock = reader_u64(reader);
-    payment->cancel_nonce = reader_u64(reader);
-    payment->code = reader_u64(reader);
-    reader_copy(reader, payment->condition.bytes, sizeof(payment->condition.bytes));
+    static const uint32_t direct =
+        1u << PAYMENT_WAITING | 1u << PAYMENT_SIGNED | 1u << PAYMENT_REVEALED | 1u << PAYMENT_REFUNDED;
+    static const uint32_t locked = 1u << PAYMENT_OFFERED | 1u << PAYMENT_FORWARDED |
+                                   1u << PAYMENT_CANCELLING | 1u << PAYMENT_REVEALED | 1u << PAYMENT_FAILED |
+                                   1u << PAYMENT_LAPSED;
+    struct amount sum;
+    if (payment->state > PAYMENT_LAPSED || payment->due > DUE_REFUND ||
+        !amount_add(payment->amount, payment->fee, &sum))
+        return false;
+    if (((payment->is_locked ? locked : direct) >> payment->state & 1) == 0)
+        return false;
+    return payment->due <= DUE_PAY || (payment->due == DUE_REFUND) == !payment->is_locked;
+}
+
+static bool read_condition(struct payments *payments, struct payment *payment, uint8_t kind, bool is_locked,
+                           const struct hash *condition)
+{
+    bool is_new = payment->state == 0;
+    if (!is_new)
+        return payment->kind == kind && payment->is_locked == is_locked &&
+               hash_equal(&payment->condition, condition);
+    payment->kind = kind;
+    payment->condition = *condition;
+    if (is_locked)
+        payments_lock(payments, payment, kind, condition);
+    return true;
+}
+
+static bool read_witness(struct payment *payment, struct reader *reader)
+{
     struct witness witness = {.length = reader_u8(reader)};
     if (witness.length > WITNESS_BYTES_MAX)
         return false;
     reader_copy(reader, witness.bytes, witness.length);
-    if (witness.length > 0)
+    if (reader->ok && witness.length > 0)
         payment_set_witness(payment, &witness);
+    return reader->ok;
+}
+
+static bool read_fields(struct payments *payments, struct payment *payment, struct reader *reader)
+{
+    struct hash condition;
+    uint8_t state = reader_u8(reader), due = reader_u8(reader);
+    uint8_t kind = reader_u8(reader), is_locked = reader_u8(reader);
+    payment->amount.units = reader_u64(reader);
+    payment->fee.units = reader_u64(reader);
+    payment->expiry = reader_u64(reader);
+    payment->payer_lock = reader_u64(reader);
+    payment->payee_lock = reader_u64(reader);
+    payment->cancel_nonce = reader_u64(reader);
+    payment->code = reader_u64(reader);
+    reader_copy(reader, condition.bytes, sizeof(condition.bytes));
+    if (!reader->ok || state == 0 || kind > LOCK_ATTESTATION || is_locked > 1 ||
+        !read_condition(payments, payment, kind, is_locked != 0, &condition))
+        return false;
+    payment->state = state;
+    payment->due = due;
+    if (!read_witness(payment, reader))
+        return false;
     uint16_t memo_length = reader_u16(reader);
     const uint8_t *memo = reader_take(reader, memo_length);
     if (!reader_done(reader) || memo_length > MEMO_BYTES_MAX)
         return false;
     payment_set_memo(payment, (struct text){(const char *)memo, memo_length});
-    return payment->state >= PAYMENT_WAITING && payment->state <= PAYMENT_LAPSED &&
-           payment->due <= DUE_REFUND && payment->kind <= LOCK_ATTESTATION;
+    return is_possible(payment);
 }
 
 bool payment_read(struct payments *payments, const struct record *record)
@@ -233,5 +340,5 @@ bool payment_read(struct payments *payments, const struct record *record)
     } else if (memcmp(&payment->payee, &payee, sizeof(payee)) != 0) {
         return false;
     }
-    return read_fields(payment, &reader);
+    return read_fields(payments, payment, &reader);
 }

@@ -1,7 +1,7 @@
 /* The hub's table of payments: what each payer's operation became on the payee's side.
  *
- * Found by the payer's leg (payer's channel, id) and by the payee's (payee's channel, derived id). Kept until
- * expiry + 24 h, so that a repeated id gets the first outcome again.
+ * Found by the payer's leg (payer's channel, id), by the payee's (payee's channel, derived id) and, if locked,
+ * by its condition. Kept until expiry + 24 h, so that a repeated id gets the first outcome again.
  */
 #ifndef RILL_HUB_PAYMENTS_H
 #define RILL_HUB_PAYMENTS_H
@@ -44,20 +44,34 @@ struct payment {
     UT_hash_handle hh, hh_payee;
     uint8_t state, due, kind;
     bool is_locked;
-    bool dirty;  /* in the list of what the next batch writes */
-    bool queued; /* in its channel's due list */
+    bool dirty;     /* in the list of what the next batch writes */
+    bool queued;    /* in a channel's due list */
+    bool scheduled; /* in the heap: exactly once, until payments_due takes it */
     struct amount amount, fee;
-    uint64_t expiry, payee_lock, cancel_nonce, code;
+    uint64_t expiry, payer_lock, payee_lock, cancel_nonce, code;
     struct hash condition;
     struct witness *witness; /* known when REVEALED; NULL: not, or only registered on the ledger */
     uint16_t memo_length;
-    char *memo;   /* until it is forwarded */
-    bool retired; /* kept long enough: the next batch removes it */
-    struct payment *next_due, *next_cancelling;
+    char *memo;              /* until it is forwarded */
+    bool retired;            /* kept long enough: the next batch removes it */
+    uint32_t register_round; /* the engine's, when its witness was last given to the ledger */
+    struct payment *next_due, *previous_due, *next_cancelling;
+    struct payment *next_alike, *previous_alike; /* locked on the same condition */
+};
+
+/* The locked payments on one condition: one witness meets them all. */
+struct payment_condition {
+    struct condition_key {
+        uint8_t kind;
+        struct hash condition;
+    } key;
+    struct payment *first;
+    UT_hash_handle hh;
 };
 
 struct payments {
     struct payment *by_payer, *by_payee;
+    struct payment_condition *by_condition;
     struct payment **heap; /* by heap_time: when the payment must be looked at next */
     uint64_t *heap_time;
     size_t heap_count, heap_capacity;
@@ -70,8 +84,14 @@ struct payment *payments_find(const struct payments *payments, const struct hash
                               const struct payment_id *id);
 struct payment *payments_find_payee(const struct payments *payments, const struct hash *payee_channel,
                                     const struct payment_id *id);
+/* The first of the locked payments on a condition, the others by next_alike; NULL if there is none. */
+struct payment *payments_on_condition(const struct payments *payments, uint8_t kind,
+                                      const struct hash *condition);
 /* A new one with its legs; everything else zero. Neither leg may be in the table. */
 struct payment *payments_add(struct payments *payments, const struct leg *payer, const struct leg *payee);
+/* Makes it a locked one on this condition. Once. */
+void payments_lock(struct payments *payments, struct payment *payment, uint8_t kind,
+                   const struct hash *condition);
 /* The next batch says that it is gone; then payments_remove. It must not be scheduled. */
 void payments_retire(struct payments *payments, struct payment *payment);
 void payments_remove(struct payments *payments, struct payment *payment);

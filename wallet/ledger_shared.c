@@ -85,7 +85,7 @@ static void judge(struct rill_ledger *ledger, const struct address *hub)
     if (ledger->known && chain_id != ledger->chain_id)
         snprintf(ledger->wrong, sizeof(ledger->wrong), "the ledger at %s is chain %llu, expected %llu",
                  ledger->url, (unsigned long long)chain_id, (unsigned long long)ledger->chain_id);
-    else if (ledger->known && !address_equal(hub, &ledger->hub))
+    else if (!address_is_zero(&ledger->hub) && !address_equal(hub, &ledger->hub))
         snprintf(ledger->wrong, sizeof(ledger->wrong),
                  "the contract at the ledger %s belongs to another hub than expected", ledger->url);
     else if (address_is_zero(hub))
@@ -123,6 +123,10 @@ static void on_hub(void *context, enum ledger_error error, enum contract_error r
     if (error == LEDGER_STOPPED)
         return;
     ledger->asking--;
+    if (error == LEDGER_WRONG_CHAIN) {
+        snprintf(ledger->wrong, sizeof(ledger->wrong), "%s", ledger_trouble(ledger->client));
+        return;
+    }
     /* No contract there answers with nothing at all, or reverts. */
     bool answered = error == LEDGER_OK || error == LEDGER_REVERTED;
     if (!answered || (length >= 32 && !contract_decode_address(data, length, 0, &hub))) {

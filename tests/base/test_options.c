@@ -383,6 +383,8 @@ static void test_markdown(void **state)
     assert_non_null(strstr(text, "| `--log-format text\\|json` | `text` |"));
     assert_non_null(strstr(text, "| `--json` | `false` | `RILL_TEST_JSON` | Prints JSON. |\n"));
     free(text);
+    assert_int_equal(run("--help=markdown"), OPTIONS_DONE);
+    assert_non_null(strstr(printed, "| `--json` | `false` |"));
 }
 
 static void read_table(void *argument)

@@ -173,6 +173,20 @@ static bool first_paid_twice(void *context)
     return stage->parties[0].paid >= 2 && stage->parties[1].received >= 2;
 }
 
+/* After a restart the payer may be back before the payee: a locked payment then fails with OFFLINE, which is the rule,
+ * and is made again. Anything else that fails is a fault. */
+static bool first_paid_twice_in_the_end(void *context)
+{
+    struct stage *stage = context;
+    struct party *payer = &stage->parties[0];
+    if (payer->failed > 0) {
+        assert_int_equal(payer->code, 48);
+        payer->failed = 0;
+        assert_int_equal(pay(stage, 0, 1, 200000, RILL_LOCKED), 0);
+    }
+    return first_paid_twice(stage);
+}
+
 static bool third_paid(void *context)
 {
     return ((struct stage *)context)->parties[2].paid >= 1;
@@ -242,7 +256,7 @@ static void test_hub_killed_meanwhile(void **state)
     hub_kill(stage->hub);
     hub_start(stage->hub, (const char *const[]){"--settle-interval-s", "1", "--min-lock", "1000", "--listen",
                                                 port, NULL});
-    expect_soon(stage, first_paid_twice, stage, "not paid after the hub came back");
+    expect_soon(stage, first_paid_twice_in_the_end, stage, "not paid after the hub came back");
     expect_soon(stage, ready_again, &stage->parties[0], "not in step again");
 
     /* The folder, opened again, knows what was paid. */

@@ -83,8 +83,7 @@ static void check_keys(const json_t *root)
     vectors_checked("keys", count);
 }
 
-/* --- typed data
- * ------------------------------------------------------------------------------------------------- */
+/* ---- typed data ---- */
 
 enum field_kind { FIELD_HASH, FIELD_ADDRESS, FIELD_NUMBER, FIELD_BOOL };
 
@@ -258,8 +257,7 @@ static void check_typed(const json_t *root)
     vectors_checked("typed", count);
 }
 
-/* --- channels and locks
- * ----------------------------------------------------------------------------------------- */
+/* ---- channels and locks ---- */
 
 static void check_channel_ids(const json_t *root)
 {
@@ -404,8 +402,7 @@ static void check_payee_ids(const json_t *root)
     vectors_checked("payeeIds", count);
 }
 
-/* --- signatures and keystores
- * ----------------------------------------------------------------------------------- */
+/* ---- signatures and keystores ---- */
 
 static void check_signature_cases(const json_t *root)
 {
