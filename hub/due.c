@@ -57,7 +57,7 @@ void payment_set_due(struct engine *engine, struct payment *payment, enum paymen
     }
     if (payment->queued)
         due_remove(due_channel(engine, payment), payment);
-    payment->due = due;
+    payment->due = (uint8_t)due;
     if (due == DUE_NOTHING)
         return;
     struct hub_channel *channel = due_channel(engine, payment);

@@ -170,8 +170,7 @@ static void on_head(void *context, const struct ledger_head *head)
     struct hub *hub = context;
     engine_head(hub->engine, head);
     hub_turn_soon(hub);
-    if (hub->serving || hub->stopping ||
-        head->number > head->confirmed_number + hub->settings->confirmations)
+    if (hub->serving || hub->stopping || head->number > head->confirmed_number + hub->settings->confirmations)
         return;
     /* All that the ledger knows has been read: now clients may come. */
     hub->serving = true;

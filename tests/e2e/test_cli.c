@@ -356,7 +356,9 @@ static void test_listen(void **state)
     assert_true(write(ends[1], "0.5 first coffee\nnonsense\nany\n", 30) == 30);
     assert_true(process_line(&terminal, "{", line, sizeof line, PATIENCE_MS));
     json_t *first = json_loads(line, 0, NULL);
-    assert_true(process_line(&terminal, "{", line, sizeof line, PATIENCE_MS));
+    assert_true(process_line(&terminal, "{\"error\":", line, sizeof line, PATIENCE_MS));
+    assert_non_null(strstr(line, "nonsense"));
+    assert_true(process_line(&terminal, "{\"invoice\":", line, sizeof line, PATIENCE_MS));
     json_t *any = json_loads(line, 0, NULL);
     assert_int_equal(units_of(first, "amount"), 500000);
     assert_int_equal(units_of(any, "amount"), 0);
