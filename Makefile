@@ -51,6 +51,7 @@ TEST_AID := $(wildcard tests/support/*.c)
 SECTIONS := $(wildcard tests/vectors/section_*.c)
 
 include scripts/targets.mk
+-include tests/evm/module.mk
 
 $(eval $(call build,release,$(RELEASE),$(HARDEN)))
 $(eval $(call build,debug,$(DEBUG),))

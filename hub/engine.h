@@ -13,10 +13,9 @@
  *   direct  WAITING ─signed to the payee─▶ SIGNED ─payee's REVEAL─▶ REVEALED
  *              └─ no room, expired ─▶ REFUNDED ◀─ payee's refund ─┴──────┘
  *   locked  OFFERED ─lock signed to the payee─▶ FORWARDED ─REVEAL, or registered─▶ REVEALED
- *              │                                   │  │          (payee unlocked, payer told)
- *              └─ no room ─▶ FAILED ◀─ payee's     │  └─ payee's FAIL ─▶ CANCELLING
- *                                      REVOKE ─────│──────────────────────┘
- *                            LAPSED ◀─ expiry passed: expire is signed to the payee
+ *              │                                    │            (payee unlocked, payer told)
+ *              └─ no room ─▶ FAILED                 ├─ payee's FAIL ─▶ CANCELLING ─ payee's REVOKE ─▶ FAILED
+ *                                                   └─ expiry passed: expire signed to the payee ─▶ LAPSED
  */
 #ifndef RILL_HUB_ENGINE_H
 #define RILL_HUB_ENGINE_H

@@ -106,6 +106,7 @@ struct pool {
 struct open_wish {
     struct channel_key key;
     struct amount inbound;
+    struct amount fund_planned; /* by the batch in hand */
 };
 #define OPEN_WISHES_MAX       1024
 #define APPOINTMENTS_OPEN_MAX 64

@@ -282,7 +282,7 @@ static void on_hub_address(void *context, enum ledger_error error, enum contract
         return;
     }
     if (!address_equal(&owner, &self)) {
-        hub_fail(hub, "the contract belongs to hub %s, but this key is %s: start with that hub's --key",
+        hub_fail(hub, "the contract belongs to hub %s, but this key is %s: start with that hub's --key-file",
                  address_text(&owner, (char[ADDRESS_TEXT_SIZE]){0}),
                  address_text(&self, (char[ADDRESS_TEXT_SIZE]){0}));
         return;

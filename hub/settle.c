@@ -150,7 +150,7 @@ void settle_open_request(struct engine *engine, struct client *client, const str
                           "too many channels are being opened: ask again later", &reference);
         return;
     } else {
-        engine->wishes[engine->wish_count++] = (struct open_wish){key, inbound};
+        engine->wishes[engine->wish_count++] = (struct open_wish){.key = key, .inbound = inbound};
     }
     settle_soon(engine, REQUESTS_GATHER_MS);
 }
@@ -255,51 +255,61 @@ static void drop_payout(struct engine *engine, struct hub_channel *channel, cons
     want(engine, channel);
 }
 
-/* The channels of one asset, described and planned. Returns how many there are. */
-static size_t plan_one(struct engine *engine, const struct address *asset, struct hub_channel ***channels_out,
-                       struct plan_channel **plans_out)
+/* Everything of one asset that a batch may touch: its channels, then the channels that are still wishes. */
+struct asset_plan {
+    struct plan_channel *plans;
+    struct hub_channel **channels;
+    struct open_wish **wishes;
+    size_t channel_count, wish_count;
+};
+
+static void describe_all(struct engine *engine, const struct address *asset, struct asset_plan *out)
 {
-    size_t capacity = HASH_COUNT(engine->channels), count = 0;
-    struct hub_channel **channels = xcalloc(capacity, sizeof(struct hub_channel *));
-    struct plan_channel *plans = xcalloc(capacity, sizeof(*plans));
+    size_t channels_max = HASH_COUNT(engine->channels);
+    out->channels = xcalloc(channels_max + 1, sizeof(struct hub_channel *));
+    out->wishes = xcalloc(engine->wish_count + 1, sizeof(struct open_wish *));
+    out->plans = xcalloc(channels_max + engine->wish_count + 1, sizeof(*out->plans));
     struct hub_channel *channel, *next;
     HASH_ITER(hh, engine->channels, channel, next)
     {
         if (!address_equal(&channel->channel->key.asset, asset) ||
             channel->channel->funds.stage == STAGE_CLOSED)
             continue;
-        channels[count] = channel;
-        describe(engine, channel, &plans[count++]);
+        describe(engine, channel, &out->plans[out->channel_count]);
+        out->channels[out->channel_count++] = channel;
     }
-    /* First come those who have no channel yet: their first room is set aside before the pool is given away.
-     */
-    wide pool = (wide)settle_pool(engine, asset)->units.units;
-    for (size_t i = 0; i < engine->wish_count; i++)
-        if (address_equal(&engine->wishes[i].key.asset, asset))
-            pool -= (wide)engine->wishes[i].inbound.units;
-    struct plan_result result = plan_asset(plans, count, amount_of(clamp_units(pool)));
-    if (!amount_is_zero(result.missing))
-        log_warn("the pool of %s is too low by %llu units for the room that channels need: deposit to it",
-                 address_text(asset, (char[ADDRESS_TEXT_SIZE]){0}), (unsigned long long)result.missing.units);
-    *channels_out = channels;
-    *plans_out = plans;
-    return count;
+    for (size_t i = 0; i < engine->wish_count; i++) {
+        struct open_wish *wish = &engine->wishes[i];
+        wish->fund_planned = amount_of(0);
+        if (!address_equal(&wish->key.asset, asset))
+            continue;
+        out->plans[out->channel_count + out->wish_count] =
+            (struct plan_channel){.busy = true, .fundable = true, .target = wish->inbound};
+        out->wishes[out->wish_count++] = wish;
+    }
 }
 
 static void plan_and_propose(struct engine *engine, const struct address *asset)
 {
-    struct hub_channel **channels;
-    struct plan_channel *plans;
-    size_t count = plan_one(engine, asset, &channels, &plans);
-    for (size_t i = 0; i < count; i++) {
-        channels[i]->fund_planned = plans[i].fund;
-        if (plans[i].settle)
-            propose(engine, channels[i], &plans[i]);
+    struct asset_plan all = {0};
+    describe_all(engine, asset, &all);
+    struct plan_result result =
+        plan_asset(all.plans, all.channel_count + all.wish_count, settle_pool(engine, asset)->units);
+    if (!amount_is_zero(result.missing))
+        log_warn("the pool of %s is too low by %llu units for the room that channels need: deposit to it",
+                 address_text(asset, (char[ADDRESS_TEXT_SIZE]){0}), (unsigned long long)result.missing.units);
+    for (size_t i = 0; i < all.channel_count; i++) {
+        all.channels[i]->fund_planned = all.plans[i].fund;
+        if (all.plans[i].settle)
+            propose(engine, all.channels[i], &all.plans[i]);
         else
-            drop_payout(engine, channels[i], &plans[i]);
+            drop_payout(engine, all.channels[i], &all.plans[i]);
     }
-    free(channels);
-    free(plans);
+    for (size_t i = 0; i < all.wish_count; i++)
+        all.wishes[i]->fund_planned = all.plans[all.channel_count + i].fund;
+    free(all.channels);
+    free(all.wishes);
+    free(all.plans);
 }
 
 void engine_settle(struct engine *engine)

@@ -77,7 +77,7 @@ static void gather_funds(struct engine *engine, const struct address *asset, str
     /* A wish stays until the ledger shows it fulfilled, or impossible. */
     for (size_t i = 0; i < engine->wish_count; i++)
         if (address_equal(&engine->wishes[i].key.asset, asset))
-            add_fund(&engine->wishes[i].key, engine->wishes[i].inbound, batch, &left);
+            add_fund(&engine->wishes[i].key, engine->wishes[i].fund_planned, batch, &left);
     struct hub_channel *channel, *next;
     HASH_ITER(hh, engine->channels, channel, next)
     {

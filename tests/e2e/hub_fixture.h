@@ -31,7 +31,7 @@
 
 #define UNIT           1000000000u /* base units of the coin in one unit of the channels */
 #define PASSPHRASE     "a passphrase"
-#define PATIENCE_MS    20000
+#define PATIENCE_MS    40000
 #define HUB_FLAGS_MAX  64
 #define CHALLENGE_TIME "4000"
 

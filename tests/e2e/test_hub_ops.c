@@ -556,9 +556,11 @@ static void test_a_disk_that_fills_up(void **state)
     assert_true(holds_in_time(stage, has_room, payer) && holds_in_time(stage, has_room, payee));
     (void)block_time(stage);
     pays(payer, payee, 200);
-    assert_int_equal(prlimit(stage->hubd.pid, RLIMIT_FSIZE, &full, NULL), 0);
     struct operation pay = payment_of(payer, payee, OPERATION_PAY, 201, &no_condition);
-    wire_do(payer, &pay, NULL);
+    struct pending_lock touched;
+    const struct kept_update *kept = wire_seal(payer, &pay, 1, &touched);
+    assert_int_equal(prlimit(stage->hubd.pid, RLIMIT_FSIZE, &full, NULL), 0);
+    wire_send_kept(payer, kept);
     assert_true(holds_in_time(stage, hub_has_ended, stage));
     assert_int_equal(process_end(&stage->hubd, 0), STORE_EXIT_FATAL);
     assert_true(read(log, said, sizeof said - 1) > 0);
