@@ -83,13 +83,17 @@ setup: ## install what is missing (Debian packages)
 	@scripts/setup
 
 programs: $(BINS)
+	@:
 
 debug-programs: $(BINS:bin/%=build/debug/bin/%) ## build the programs with sanitizers into build/debug/bin/
+	@:
 
 tests: $(TESTS:%=build/debug/%) ## build every test program
+	@:
 
-check-vectors: build/debug/tests/vectors/test_vectors ## run a vector file: make check-vectors VECTORS=FILE
-	@RILL_VECTORS=$(or $(VECTORS),tests/vectors/vectors.json) $<
+check-vectors: setup ## run a vector file: make check-vectors VECTORS=FILE
+	$(AGAIN) $(PARALLEL) build/debug/tests/vectors/test_vectors
+	@RILL_VECTORS=$(or $(VECTORS),tests/vectors/vectors.json) build/debug/tests/vectors/test_vectors
 
 check-layers: ## hold the includes against the table of docs/architecture.md
 	@scripts/check-layers
