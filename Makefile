@@ -68,7 +68,7 @@ AGAIN := @$(MAKE) --no-print-directory
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .PHONY: all setup programs debug-programs tests check demo check-layers check-style check-vectors check-clang \
-        docs format clean help
+        check-docs docs format clean help
 all: setup ## build the programs into bin/
 	$(AGAIN) $(PARALLEL) programs
 
@@ -100,6 +100,9 @@ check-layers: ## hold the includes against the table of docs/architecture.md
 
 check-style: check-layers ## clang-format, layers, banned calls
 	@scripts/check-style
+
+check-docs: debug-programs ## hold the documentation against the tree and the programs
+	@scripts/check-docs build/debug/bin
 
 check-clang: ## compile everything with clang too, its warnings as errors (clang is not among setup's packages)
 	$(AGAIN) $(PARALLEL) CC=clang $(patsubst %.c,build/clang/%.o,$(SOURCES) $(wildcard $(MAINS)) \
