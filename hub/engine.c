@@ -453,7 +453,7 @@ static void check_lock(const struct engine *engine, const struct hash *id, enum 
 {
     const struct hub_channel *channel = engine_channel(engine, id);
     ensure(channel != NULL);
-    if (channel->channel->funds.stage != STAGE_OPEN)
+    if (channel->channel->funds.stage != STAGE_OPEN || lock_id == 0)
         return;
     const struct pending_lock *lock = lock_set_find(channel->channel->streams[side].locks, lock_id);
     ensure(lock != NULL && lock->lock.amount.units == amount.units);

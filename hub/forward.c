@@ -34,20 +34,25 @@ static bool bounce(struct engine *engine, struct hub_channel *payer, const struc
     return refused == CODE_OK;
 }
 
+/* The payee's open channel of the asset; of several, the one with the most room. */
 static struct hub_channel *payee_channel(struct engine *engine, const struct hub_channel *payer,
                                          const struct address *address)
 {
     struct client *client;
+    struct hub_channel *best = NULL;
     if (address_equal(address, &payer->client->address))
         return NULL;
     HASH_FIND(hh, engine->clients, address, sizeof(*address), client);
     if (client == NULL)
         return NULL;
-    for (struct hub_channel *channel = client->channels; channel != NULL; channel = channel->next_of_client)
-        if (address_equal(&channel->channel->key.asset, &payer->channel->key.asset) &&
-            channel_is_usable(channel))
-            return channel;
-    return NULL;
+    for (struct hub_channel *at = client->channels; at != NULL; at = at->next_of_client) {
+        if (!channel_is_usable(at) || !address_equal(&at->channel->key.asset, &payer->channel->key.asset))
+            continue;
+        if (best == NULL ||
+            channel_available(at->channel, SIDE_HUB) > channel_available(best->channel, SIDE_HUB))
+            best = at;
+    }
+    return best;
 }
 
 /* Section 5, "Accepted but failed or refunded". CODE_OK: it may go on to *payee. */

@@ -230,6 +230,12 @@ void outcome_revoke_due(struct engine *engine, struct hub_channel *channel)
 /* The payer unlocked a lock whose witness nobody had shown here: it was registered on the ledger. */
 void outcome_unlocked(struct engine *engine, struct payment *payment, const struct witness *witness)
 {
+    if (payment->state == PAYMENT_OFFERED) {
+        /* It gave the secret away before the payee had the lock: paid, whatever becomes of the rest. */
+        payment->payer_lock = 0;
+        payments_touch(&engine->payments, payment);
+        return;
+    }
     if (payment->state == PAYMENT_CANCELLING && payee_of(engine, payment) != NULL)
         cancelling_remove(payee_of(engine, payment), payment);
     else if (payment->state != PAYMENT_FORWARDED)

@@ -48,7 +48,8 @@ struct payment {
     bool queued;    /* in a channel's due list */
     bool scheduled; /* in the heap: exactly once, until payments_due takes it */
     struct amount amount, fee;
-    uint64_t expiry, payer_lock, payee_lock, cancel_nonce, code;
+    uint64_t expiry, cancel_nonce, code;
+    uint64_t payer_lock, payee_lock; /* ids; the payer's is 0 once it has unlocked an offered one */
     struct hash condition;
     struct witness *witness; /* known when REVEALED; NULL: not, or only registered on the ledger */
     uint16_t memo_length;

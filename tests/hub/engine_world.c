@@ -20,10 +20,30 @@ static uint64_t effect_journal(void *context, const uint8_t *batch, size_t lengt
     return journal_append(world->journal, batch, length);
 }
 
+static void take_appointment(struct world *world, const uint8_t *frame, size_t length)
+{
+    struct message message;
+    const char *why;
+    ensure(message_decode(world->decoder, frame + 4, length - 4, &message, &why) == CODE_OK);
+    ensure(message.type == MESSAGE_APPOINT && world->appointment_count < 64);
+    struct world_appointment *appointment = &world->appointments[world->appointment_count++];
+    appointment->channel = channel_id(&message.appoint.key);
+    appointment->nonce = message.appoint.proof.proof.nonce;
+    appointment->has_choice = message.appoint.has_choice;
+    appointment->digest = HASH_ZERO;
+    if (message.appoint.proof.present)
+        appointment->digest =
+            digest_balance_proof(&world->domain, &appointment->channel, &message.appoint.proof.proof);
+}
+
 static void effect_send(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length)
 {
     struct world *world = context;
     ensure(sequence <= memory_journal_appended(world->journal));
+    if (peer == ENGINE_PEER_TOWER) {
+        take_appointment(world, frame, length);
+        return;
+    }
     struct waiting_head head = {sequence, peer, length};
     buffer_append(&world->waiting, &head, sizeof(head));
     buffer_append(&world->waiting, frame, length);
@@ -34,9 +54,12 @@ static void effect_call(void *context, uint64_t sequence, enum engine_call call,
 {
     struct world *world = context;
     (void)sequence;
-    (void)reference;
     buffer_clear(&world->call);
     buffer_append(&world->call, data, length);
+    ensure(world->calls < 16);
+    world->log[world->calls].call = call;
+    world->log[world->calls].reference = reference;
+    buffer_append(&world->log[world->calls].data, data, length);
     world->last_call = call;
     world->calls++;
 }
@@ -56,6 +79,11 @@ static struct secret_key key_of(uint8_t seed)
     key.bytes[31] = seed;
     key.bytes[0] = 1;
     return key;
+}
+
+struct secret_key world_key(uint8_t seed)
+{
+    return key_of(seed);
 }
 
 static struct engine_settings settings_of(const struct world *world)
@@ -88,12 +116,20 @@ static void start_engine(struct world *world)
     const struct engine_effects effects = {effect_journal, effect_send, effect_call, effect_disconnect,
                                            world};
     struct engine_settings settings = settings_of(world);
+    if (world->change != NULL)
+        world->change(&settings);
     world->engine = engine_new(&settings, &effects);
 }
 
 void world_open(struct world *world)
 {
+    world_open_with(world, NULL);
+}
+
+void world_open_with(struct world *world, void (*change)(struct engine_settings *settings))
+{
     memset(world, 0, sizeof(*world));
+    world->change = change;
     struct address contract = {.bytes = {7}};
     world->hub_key = key_of(99);
     world->hub = secret_key_address(&world->hub_key);
@@ -131,6 +167,8 @@ void world_close(struct world *world)
     decoder_free(world->bodies);
     buffer_free(&world->waiting);
     buffer_free(&world->call);
+    for (size_t i = 0; i < world->calls; i++)
+        buffer_free(&world->log[i].data);
 }
 
 /* ---- the clients' side ---- */
@@ -244,7 +282,8 @@ static void take_update(struct world *world, struct world_client *at, unsigned c
     struct message ack = {.type = MESSAGE_ACK};
     ack.ack.channel = at->channel->id;
     ack.ack.nonce = update->proof.nonce;
-    world_message(world, client, &ack);
+    if (!at->mute)
+        world_message(world, client, &ack);
     if (judgement.verdict == VERDICT_AGAIN)
         return;
     for (size_t i = 0; i < count; i++) {
@@ -269,8 +308,6 @@ static void take_update(struct world *world, struct world_client *at, unsigned c
 static void take_proposal(struct world *world, struct world_client *at, unsigned client,
                           const struct message *message)
 {
-    struct signature signature;
-    struct channel_view view = world_view(world);
     at->proposals++;
     at->proposal = (struct settlement){.seq = message->settle_propose.seq,
                                        .client_out = message->settle_propose.client_out,
@@ -290,6 +327,15 @@ static void take_proposal(struct world *world, struct world_client *at, unsigned
         world_message(world, client, &error);
         return;
     }
+    if (!at->mute_settlement)
+        world_sign(world, client);
+}
+
+void world_sign(struct world *world, unsigned client)
+{
+    struct world_client *at = &world->clients[client];
+    struct signature signature;
+    struct channel_view view = world_view(world);
     ensure(channel_settle_sign(at->channel, &view, &at->proposal, at->proposal.client_out, at->proposal.close,
                                3600, &at->key, &signature) == CODE_OK);
     struct message sign = {.type = MESSAGE_SETTLE_SIGN};
@@ -401,6 +447,38 @@ void world_settle_down(struct world *world)
     }
     ensure(world->waiting.length == 0);
     engine_check(world->engine);
+}
+
+size_t world_waiting(const struct world *world, unsigned client, enum message_type type)
+{
+    struct decoder *decoder = decoder_new();
+    size_t count = 0;
+    for (size_t at = 0; at < world->waiting.length;) {
+        struct waiting_head head;
+        struct message message;
+        const char *why;
+        memcpy(&head, world->waiting.data + at, sizeof(head));
+        at += sizeof(head);
+        ensure(message_decode(decoder, world->waiting.data + at + 4, head.length - 4, &message, &why) ==
+               CODE_OK);
+        count += head.peer == world->clients[client].peer && message.type == type;
+        at += head.length;
+    }
+    decoder_free(decoder);
+    return count;
+}
+
+void world_receipt(struct world *world, const struct world_appointment *appointment)
+{
+    struct message message = {.type = MESSAGE_RECEIPT};
+    message.receipt.channel = appointment->channel;
+    message.receipt.nonce = appointment->nonce;
+    message.receipt.proof_digest = appointment->digest;
+    struct hash digest =
+        digest_receipt(&world->domain, &appointment->channel, appointment->nonce, &appointment->digest);
+    struct secret_key tower = key_of(WORLD_TOWER);
+    message.receipt.signature = key_sign(&tower, &digest);
+    engine_message(world->engine, ENGINE_PEER_TOWER, &message);
 }
 
 static bool visit(void *context, const struct record *record)

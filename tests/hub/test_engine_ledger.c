@@ -1,0 +1,440 @@
+/* The hub's engine and the ledger: settlement that fails, is interrupted or comes late; the journal's root;
+ * disputes across crashes; the watchtower that refuses, lies or is silent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hub/engine_state.h"
+
+#include "engine_world.c"
+
+static int open_world(void **state)
+{
+    static struct world world;
+    world_open(&world);
+    world_fund(&world, 0, 10000, 0);
+    world_fund(&world, 1, 0, 5000);
+    world_fund(&world, 2, 1000, 1000);
+    for (unsigned i = 0; i < 3; i++)
+        world_connect(&world, i);
+    *state = &world;
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    world_close(*state);
+    return 0;
+}
+
+static struct hub_channel *hub_side(const struct world *world, unsigned client)
+{
+    return engine_channel(world->engine, &world->clients[client].channel->id);
+}
+
+static struct amount hub_pool(const struct world *world)
+{
+    return world->engine->pools[0].units;
+}
+
+static void ask_payout(struct world *world, unsigned client, uint64_t amount)
+{
+    struct message request = {.type = MESSAGE_SETTLE_REQUEST};
+    request.settle_request.channel = world->clients[client].channel->id;
+    request.settle_request.amount = amount_of(amount);
+    request.settle_request.close = amount == 0;
+    world_message(world, client, &request);
+    world_settle_down(world);
+}
+
+static void plan(struct world *world)
+{
+    engine_settle(world->engine);
+    world_settle_down(world);
+}
+
+static void pass(struct world *world, uint64_t milliseconds)
+{
+    engine_time(world->engine, world->engine->now_ms + milliseconds);
+    world_settle_down(world);
+}
+
+/* The newest transaction asked for. */
+static struct contract_call last_call(struct world *world, enum engine_call call)
+{
+    struct contract_call out;
+    assert_true(world->calls > 0);
+    assert_int_equal(world->last_call, call);
+    assert_true(contract_decode_call(world->call.data, world->call.length, &out));
+    return out;
+}
+
+static size_t last_batch(struct world *world, size_t *funds)
+{
+    struct contract_call call = last_call(world, ENGINE_CALL_SETTLE);
+    size_t items = call.item_count;
+    if (funds != NULL)
+        *funds = call.fund_count;
+    contract_call_free(&call);
+    return items;
+}
+
+/* The contract executes it, and the hub's node sees that at once. */
+static void execute(struct world *world, const struct contract_call *call)
+{
+    for (size_t i = 0; i < call->item_count; i++) {
+        struct contract_event event = {.type = EVENT_SETTLED,
+                                       .confirmed = true,
+                                       .channel = channel_id(&call->items[i].key),
+                                       .client_out = call->items[i].client_out,
+                                       .hub_out = call->items[i].hub_out,
+                                       .close = call->items[i].close};
+        event.seq = engine_channel(world->engine, &event.channel)->channel->funds.seq + 1;
+        engine_event(world->engine, &event);
+    }
+    for (size_t i = 0; i < call->fund_count; i++) {
+        struct contract_event event = {.type = EVENT_FUNDED,
+                                       .confirmed = true,
+                                       .channel = channel_id(&call->funds[i].key),
+                                       .hub_amount = call->funds[i].amount};
+        engine_event(world->engine, &event);
+    }
+    struct contract_event event = {
+        .type = EVENT_BATCH_SETTLED, .confirmed = true, .batch = ++world->batches, .root = call->hash};
+    engine_event(world->engine, &event);
+}
+
+static void settled(struct world *world)
+{
+    struct contract_call call = last_call(world, ENGINE_CALL_SETTLE);
+    struct ledger_receipt receipt = {.success = true, .gas_used = 1000, .block = world->block + 1};
+    execute(world, &call);
+    contract_call_free(&call);
+    engine_call_done(world->engine, ENGINE_CALL_SETTLE, 0, LEDGER_OK, &receipt);
+    world_head(world, 1);
+    world_settle_down(world);
+}
+
+/* ---- a batch that fails, or whose fate is unknown ---- */
+
+static void test_a_batch_that_fails_is_tried_again_soon(void **state)
+{
+    struct world *world = *state;
+    ask_payout(world, 2, 500);
+    plan(world);
+    assert_int_equal(last_batch(world, NULL), 1);
+    for (unsigned failures = 0; failures < 3; failures++) {
+        size_t calls = world->calls;
+        engine_call_done(world->engine, ENGINE_CALL_SETTLE, 0, LEDGER_UNREACHABLE, NULL);
+        pass(world, (1000u << failures) - 1);
+        assert_int_equal(world->calls, calls);
+        pass(world, 1);
+        assert_int_equal(world->calls, calls + 1);
+        assert_int_equal(last_batch(world, NULL), 1);
+    }
+    settled(world);
+    assert_int_equal(world->clients[2].settled_count, 1);
+    assert_int_equal(world->engine->settle_failures, 0);
+}
+
+static void test_a_wish_to_open_survives_a_failed_batch(void **state)
+{
+    struct world *world = *state;
+    size_t funds;
+    world_connect(world, 3);
+    struct message request = {.type = MESSAGE_OPEN_REQUEST};
+    request.open_request.inbound = amount_of(2000);
+    world_message(world, 3, &request);
+    pass(world, 1000);
+    assert_int_equal(last_batch(world, &funds), 0);
+    assert_int_equal(funds, 1);
+    engine_call_done(world->engine, ENGINE_CALL_SETTLE, 0, LEDGER_NO_FUNDS, NULL);
+    pass(world, 1000);
+    last_batch(world, &funds);
+    assert_int_equal(funds, 1);
+    assert_int_equal(world->engine->wish_count, 1);
+    struct contract_event skipped = {.type = EVENT_SETTLE_SKIPPED,
+                                     .confirmed = true,
+                                     .is_fund = true,
+                                     .reason = 1,
+                                     .channel = channel_id(&world->engine->wishes[0].key)};
+    engine_event(world->engine, &skipped);
+    world_head(world, 1);
+    assert_int_equal(world->engine->wish_count, 0); /* never again by itself */
+}
+
+static void test_what_was_signed_before_a_crash_is_settled_after_it(void **state)
+{
+    struct world *world = *state;
+    ask_payout(world, 2, 500);
+    plan(world); /* signed and sent in one turn: after a crash nobody knows whether the batch has left */
+    size_t calls = world->calls;
+    assert_int_equal(last_batch(world, NULL), 1);
+    world_crash(world);
+    pass(world, 100);
+    assert_int_equal(world->calls, calls + 1);
+    assert_int_equal(last_batch(world, NULL), 1);
+    settled(world);
+    world_connect(world, 2);
+    assert_int_equal(hub_side(world, 2)->channel->funds.seq, 1);
+    assert_int_equal(hub_side(world, 2)->channel->settlement.phase, SETTLEMENT_NONE);
+}
+
+/* Section 8: a Fund that may land yet would be given away by a close. */
+static void test_no_close_while_a_fund_may_be_under_way(void **state)
+{
+    struct world *world = *state;
+    size_t funds;
+    struct message request = {.type = MESSAGE_OPEN_REQUEST};
+    request.open_request.inbound = amount_of(4000);
+    world_message(world, 2, &request); /* more room for an open channel */
+    pass(world, 1000);
+    last_batch(world, &funds);
+    assert_int_equal(funds, 1);
+    world_crash(world);
+    for (unsigned i = 0; i < 3; i++)
+        world_connect(world, i);
+    ask_payout(world, 2, 0);
+    pass(world, 100);
+    assert_int_equal(world->clients[2].proposals, 0);
+    assert_int_equal(last_batch(world, &funds), 0); /* an empty one, to settle the other's fate */
+    assert_int_equal(funds, 0);
+    plan(world);
+    assert_int_equal(world->clients[2].proposals, 0);
+    settled(world);
+    pass(world, 100);
+    assert_int_equal(world->clients[2].proposals, 1);
+    assert_true(world->clients[2].proposal.close);
+}
+
+static void test_the_next_plan_waits_for_the_own_view(void **state)
+{
+    struct world *world = *state;
+    ask_payout(world, 2, 500);
+    plan(world);
+    struct ledger_receipt receipt = {.success = true, .block = world->block + 1};
+    engine_call_done(world->engine, ENGINE_CALL_SETTLE, 0, LEDGER_OK, &receipt);
+    ask_payout(world, 0, 100);
+    plan(world);
+    assert_int_equal(world->clients[0].proposals, 0);
+    struct contract_call call = last_call(world, ENGINE_CALL_SETTLE);
+    execute(world, &call);
+    contract_call_free(&call);
+    world_head(world, 1);
+    pass(world, 1);
+    assert_int_equal(world->clients[0].proposals, 1);
+}
+
+static void test_settle_before_the_ledger_is_known_is_not_forgotten(void **state)
+{
+    struct world *world = *state;
+    ask_payout(world, 2, 500);
+    char message[256];
+    engine_free(world->engine);
+    memory_journal_crash(world->journal, journal_durable(world->journal));
+    buffer_clear(&world->waiting);
+    start_engine(world);
+    assert_true(journal_recover(world->journal, visit, world->engine));
+    assert_true(engine_recovered(world->engine, message, sizeof(message)));
+    world->clients[2].peer = world->next_peer++;
+    engine_connected(world->engine, world->clients[2].peer, &world->clients[2].address);
+    world_settle_down(world);
+    engine_settle(world->engine);
+    world->block += 10; /* the node has more than the follower has read */
+    engine_head(world->engine, &(struct ledger_head){world->block, world->now, world->block - 5, world->now});
+    pass(world, 100);
+    assert_int_equal(world->clients[2].proposals, 0);
+    world_head(world, 1);
+    pass(world, 100);
+    assert_int_equal(world->clients[2].proposals, 1);
+    for (unsigned i = 0; i < 2; i++)
+        world->clients[i].peer = 0;
+}
+
+/* ---- what is asked for, and what is answered late ---- */
+
+static void test_a_payout_that_is_gone_is_said_so(void **state)
+{
+    struct world *world = *state;
+    ask_payout(world, 2, 900);
+    world_pay(world, 2, 1, 500, 1, false);
+    world_settle_down(world);
+    plan(world);
+    assert_int_equal(world->clients[2].proposals, 0);
+    assert_int_equal(world->clients[2].error_code, CODE_AVAILABLE);
+    plan(world);
+    assert_int_equal(world->clients[2].errors, 1); /* once */
+}
+
+static void test_unasked_proposals_bind_for_a_shorter_time(void **state)
+{
+    struct world *world = *state;
+    world_connect(world, 3);
+    struct message request = {.type = MESSAGE_OPEN_REQUEST};
+    request.open_request.inbound = amount_of(5000);
+    struct contract_event withdrawn = {
+        .type = EVENT_POOL_WITHDRAWN, .confirmed = true, .amount = hub_pool(world)};
+    engine_event(world->engine, &withdrawn);
+    world_head(world, 1);
+    hub_side(world, 1)->room_floor = amount_of(0); /* its room counts as idle */
+    ask_payout(world, 2, 500);
+    world_message(world, 3, &request);
+    pass(world, 1000);
+    uint64_t asked = world->clients[2].proposal.deadline - world->now;
+    uint64_t unasked = world->clients[1].proposal.deadline - world->now;
+    assert_int_equal(world->clients[1].proposal.client_out.units, 0);
+    assert_true(world->clients[1].proposal.hub_out.units > 0);
+    assert_true(asked < 3600 && asked > 3000);
+    assert_true(unasked < 600);
+}
+
+static void test_an_old_answer_does_not_end_a_new_collection(void **state)
+{
+    struct world *world = *state;
+    world->clients[0].mute_settlement = world->clients[2].mute_settlement = true;
+    ask_payout(world, 2, 500);
+    plan(world);
+    pass(world, 2000); /* nobody signed: nothing is sent */
+    assert_int_equal(world->engine->settle_phase, SETTLE_IDLE);
+    ask_payout(world, 0, 500);
+    plan(world);
+    assert_int_equal(world->engine->settle_phase, SETTLE_COLLECTING);
+    world_sign(world, 2); /* late, for the first */
+    world_settle_down(world);
+    assert_int_equal(world->engine->settle_phase, SETTLE_COLLECTING);
+    world_sign(world, 0);
+    world_settle_down(world);
+    assert_int_equal(last_batch(world, NULL), 2);
+}
+
+/* ---- the journal's root ---- */
+
+static void pay_once(struct world *world, uint8_t id)
+{
+    world_pay(world, 0, 1, 10, id, false);
+    world_settle_down(world);
+}
+
+static struct hash last_root(struct world *world)
+{
+    struct contract_call call = last_call(world, ENGINE_CALL_SETTLE);
+    contract_call_free(&call);
+    return call.hash;
+}
+
+static void test_each_proof_is_in_one_root(void **state)
+{
+    struct world *world = *state;
+    pay_once(world, 1);
+    struct journal_root first = world->engine->root;
+    assert_int_equal(first.count, 2);
+    ask_payout(world, 2, 100);
+    plan(world);
+    struct hash value = journal_root_value(&first);
+    struct hash sent = last_root(world);
+    assert_true(hash_equal(&sent, &value));
+    pay_once(world, 2); /* while the batch is under way */
+    settled(world);
+    assert_int_equal(world->engine->root.count, 2);
+    world_crash(world);
+    assert_int_equal(world->engine->root.count, 2);
+}
+
+static void test_the_root_of_a_failed_batch_comes_again(void **state)
+{
+    struct world *world = *state;
+    pay_once(world, 1);
+    ask_payout(world, 2, 100);
+    plan(world);
+    pay_once(world, 2);
+    engine_call_done(world->engine, ENGINE_CALL_SETTLE, 0, LEDGER_UNREACHABLE, NULL);
+    struct hash all = journal_root_value(&world->engine->root);
+    assert_int_equal(world->engine->root.count, 4);
+    pass(world, 1000);
+    struct hash sent = last_root(world);
+    assert_true(hash_equal(&sent, &all));
+    settled(world);
+    assert_int_equal(world->engine->root.count, 0);
+}
+
+static void test_a_root_that_lands_after_a_crash_is_taken_once(void **state)
+{
+    struct world *world = *state;
+    pay_once(world, 1);
+    ask_payout(world, 2, 100);
+    plan(world);
+    pay_once(world, 2);
+    struct contract_call call = last_call(world, ENGINE_CALL_SETTLE);
+    world_crash(world);
+    execute(world, &call);
+    contract_call_free(&call);
+    world_head(world, 1);
+    assert_int_equal(world->engine->root.count, 2);
+    pass(world, 100); /* the batch that makes sure takes what came since */
+    struct hash sent = last_root(world), rest = journal_root_value(&world->engine->root);
+    assert_true(hash_equal(&sent, &rest));
+    settled(world);
+    assert_int_equal(world->engine->root.count, 0);
+}
+
+static void test_old_reports_leave(void **state)
+{
+    struct world *world = *state;
+    for (unsigned i = 0; i < 1030; i++) {
+        struct contract_event event = {
+            .type = EVENT_BATCH_SETTLED, .confirmed = true, .batch = ++world->batches};
+        engine_event(world->engine, &event);
+        world_head(world, 1);
+    }
+    world_settle_down(world);
+    assert_int_equal(world->engine->report_count, 1024);
+    world_crash(world);
+    assert_int_equal(world->engine->report_count, 1024);
+    assert_int_equal(world->engine->reports[1023].number, world->batches);
+}
+
+/* ---- events ---- */
+
+static void test_an_event_counts_once_whenever_the_hub_dies(void **state)
+{
+    struct world *world = *state;
+    struct contract_event funded = {.type = EVENT_FUNDED,
+                                    .confirmed = true,
+                                    .channel = world->clients[0].channel->id,
+                                    .client_amount = {700}};
+    struct hash id = world->clients[0].channel->id;
+    engine_event(world->engine, &funded);
+    world_settle_down(world); /* a turn ends before the head comes */
+    world_crash(world);       /* its head is another one: the follower gives the event again */
+    assert_int_equal(engine_channel(world->engine, &id)->channel->funds.total.units, 10000);
+    engine_event(world->engine, &funded);
+    world_head(world, 1);
+    world_settle_down(world);
+    world_crash(world);
+    assert_int_equal(engine_channel(world->engine, &id)->channel->funds.total.units, 10700);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_batch_that_fails_is_tried_again_soon),
+        TEST(test_a_wish_to_open_survives_a_failed_batch),
+        TEST(test_what_was_signed_before_a_crash_is_settled_after_it),
+        TEST(test_no_close_while_a_fund_may_be_under_way),
+        TEST(test_the_next_plan_waits_for_the_own_view),
+        TEST(test_settle_before_the_ledger_is_known_is_not_forgotten),
+        TEST(test_a_payout_that_is_gone_is_said_so),
+        TEST(test_unasked_proposals_bind_for_a_shorter_time),
+        TEST(test_an_old_answer_does_not_end_a_new_collection),
+        TEST(test_each_proof_is_in_one_root),
+        TEST(test_the_root_of_a_failed_batch_comes_again),
+        TEST(test_a_root_that_lands_after_a_crash_is_taken_once),
+        TEST(test_old_reports_leave),
+        TEST(test_an_event_counts_once_whenever_the_hub_dies),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
