@@ -225,6 +225,7 @@ static bool start_engine(struct hub *hub)
         hub_fail(hub, "%s", message);
         return false;
     }
+    hub->appended = journal_durable(hub->journal);
     struct engine_figures figures = engine_figures(hub->engine);
     log_info("journal read: %" PRIu64 " channels, %" PRIu64 " payments, in %" PRIu64 " ms", figures.channels,
              figures.payments_kept, (clock_monotonic_us() - before) / 1000);

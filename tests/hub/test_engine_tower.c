@@ -1,0 +1,386 @@
+/* The hub when a client closes by itself, and the hub's watchtower: what is answered across crashes, and what
+ * a revocation waits for when the tower refuses, lies or is silent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "hub/engine_state.h"
+
+#include "engine_world.c"
+
+static void with_tower(struct engine_settings *settings)
+{
+    struct secret_key tower = world_key(WORLD_TOWER);
+    settings->tower = secret_key_address(&tower);
+}
+
+static void with_set_tower(struct engine_settings *settings)
+{
+    with_tower(settings);
+    settings->tower_is_set = true;
+}
+
+static struct world *open_some(void (*change)(struct engine_settings *settings))
+{
+    static struct world world;
+    world_open_with(&world, change);
+    world_fund(&world, 0, 10000, 0);
+    world_fund(&world, 1, 0, 5000);
+    world_fund(&world, 2, 1000, 1000);
+    for (unsigned i = 0; i < 3; i++)
+        world_connect(&world, i);
+    engine_tower(world.engine, true);
+    world_settle_down(&world);
+    return &world;
+}
+
+static int open_world(void **state)
+{
+    *state = open_some(NULL);
+    return 0;
+}
+
+static int open_with_tower(void **state)
+{
+    *state = open_some(with_tower);
+    return 0;
+}
+
+static int open_with_set_tower(void **state)
+{
+    *state = open_some(with_set_tower);
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    world_close(*state);
+    return 0;
+}
+
+static struct hub_channel *hub_side(const struct world *world, unsigned client)
+{
+    return engine_channel(world->engine, &world->clients[client].channel->id);
+}
+
+static void pass(struct world *world, uint64_t seconds)
+{
+    for (uint64_t i = 0; i < seconds; i++)
+        engine_time(world->engine, world->engine->now_ms + 1000);
+    world_settle_down(world);
+}
+
+static size_t calls_of(const struct world *world, enum engine_call call)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < world->calls; i++)
+        count += world->log[i].call == call;
+    return count;
+}
+
+/* ---- disputes ---- */
+
+static struct contract_event close_event(struct world *world, unsigned client)
+{
+    return (struct contract_event){.type = EVENT_CLOSE_STARTED,
+                                   .channel = world->clients[client].channel->id,
+                                   .block = world->block + 1,
+                                   .block_time = world->now,
+                                   .deadline = world->now + 800};
+}
+
+static void test_an_answer_lost_in_a_crash_is_given_again(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 1000, 1, false);
+    world_settle_down(world);
+    struct contract_event close = close_event(world, 0);
+    engine_event(world->engine, &close);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_CHALLENGE), 1);
+    close.confirmed = true;
+    engine_event(world->engine, &close);
+    world_head(world, 1);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_CHALLENGE), 1); /* once */
+    world_crash(world);                                          /* the transaction may never have left */
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_CHALLENGE), 2);
+    assert_int_equal(world->log[world->calls - 1].reference, load_be64(world->clients[0].channel->id.bytes));
+    const struct balance_proof *proof = &channel_peer(hub_side(world, 0)->channel)->proof;
+    struct contract_event challenged = {
+        .type = EVENT_CHALLENGED,
+        .confirmed = true,
+        .channel = close.channel,
+        .by_partner = true,
+        .address = world->hub,
+        .proof = {proof->nonce, proof->transferred, proof->locked, proof->locks_root}};
+    engine_event(world->engine, &challenged);
+    world_head(world, 1);
+    world_settle_down(world);
+    world_crash(world);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_CHALLENGE), 2); /* it stands */
+}
+
+static void test_a_failed_challenge_is_tried_again_a_refused_one_is_not(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 1000, 1, false);
+    world_settle_down(world);
+    struct contract_event close = close_event(world, 0);
+    close.confirmed = true;
+    engine_event(world->engine, &close);
+    world_head(world, 1);
+    world_settle_down(world);
+    uint64_t reference = load_be64(world->clients[0].channel->id.bytes);
+    engine_call_done(world->engine, ENGINE_CALL_CHALLENGE, reference, LEDGER_UNREACHABLE, NULL);
+    world_head(world, 1);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_CHALLENGE), 2);
+    engine_call_done(world->engine, ENGINE_CALL_CHALLENGE, reference, LEDGER_REVERTED, NULL);
+    world_head(world, 1);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_CHALLENGE), 2);
+}
+
+static void test_a_tower_that_challenged_with_less_is_overridden(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 1000, 1, false);
+    world_settle_down(world);
+    struct contract_event close = close_event(world, 0);
+    const struct balance_proof *proof = &channel_peer(hub_side(world, 0)->channel)->proof;
+    close.of_client_claim =
+        (struct claim){proof->nonce, proof->transferred, proof->locked, proof->locks_root};
+    engine_event(world->engine, &close);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_CHALLENGE), 0);
+    struct contract_event challenged = {.type = EVENT_CHALLENGED,
+                                        .channel = close.channel,
+                                        .proof = {.nonce = proof->nonce + 1, .transferred = {1}}};
+    engine_event(world->engine, &challenged);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_CHALLENGE), 1);
+}
+
+static void test_old_locks_of_the_hubs_stream_are_voided(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 1000, 1, true);
+    world_settle_down(world);
+    struct balance_proof old = channel_own(hub_side(world, 1)->channel)->proof;
+    world_head(world, 3601); /* the lock expires, the client revokes it */
+    world_settle_down(world);
+    assert_true(channel_own(hub_side(world, 1)->channel)->revoked_nonce > old.nonce);
+    struct contract_event close = close_event(world, 1);
+    close.of_hub_claim = (struct claim){old.nonce, old.transferred, old.locked, old.locks_root};
+    engine_event(world->engine, &close);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_VOID_LOCKS), 1);
+    struct contract_call call;
+    assert_true(contract_decode_call(world->call.data, world->call.length, &call));
+    assert_int_equal(call.function, CONTRACT_VOID_LOCKS);
+    assert_false(call.flag);
+    assert_int_equal(call.min_nonce, channel_own(hub_side(world, 1)->channel)->revoked_nonce);
+    contract_call_free(&call);
+}
+
+static void test_a_close_is_finished_after_its_window(void **state)
+{
+    struct world *world = *state;
+    struct contract_event close = close_event(world, 2);
+    close.confirmed = true;
+    engine_event(world->engine, &close);
+    world_head(world, 800 + 300); /* the deadline, and three eighths of the period */
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_FINISH), 0);
+    world_crash(world);
+    world_head(world, 59);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_FINISH), 1);
+    world_head(world, 1);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_FINISH), 1);
+    struct hash id = close.channel;
+    struct contract_event finished = {.type = EVENT_FINISHED, .confirmed = true, .channel = id};
+    engine_event(world->engine, &finished);
+    world_head(world, 1000);
+    world_settle_down(world);
+    assert_int_equal(calls_of(world, ENGINE_CALL_FINISH), 1);
+    assert_int_equal(engine_channel(world->engine, &id)->channel->funds.stage, STAGE_CLOSED);
+    world_crash(world);
+    assert_null(world->engine->disputes);
+}
+
+/* ---- the tower ---- */
+
+/* The client of `index` has a lock that it takes back after it expired. */
+static void drop_a_lock(struct world *world)
+{
+    world_pay(world, 0, 1, 1000, 1, true);
+    world_settle_down(world);
+    world_head(world, 3601);
+    world_settle_down(world);
+    struct payment_id id = world_id(1);
+    const struct pending_lock *lock = channel_find_payment(world->clients[0].channel, SIDE_CLIENT, &id);
+    struct operation expire = {.type = OPERATION_EXPIRE, .lock_id = lock->lock.id};
+    world_send(world, 0, &expire, 1);
+    world_settle_down(world);
+}
+
+static bool is_revoked(const struct world *world)
+{
+    return channel_own(world->clients[0].channel)->revoked_nonce > 0;
+}
+
+/* The newest appointment of client 0's channel. */
+static const struct world_appointment *newest(const struct world *world)
+{
+    for (size_t i = world->appointment_count; i-- > 0;)
+        if (hash_equal(&world->appointments[i].channel, &world->clients[0].channel->id))
+            return &world->appointments[i];
+    fail_msg("no appointment");
+    return NULL;
+}
+
+static void answer_all(struct world *world)
+{
+    for (size_t i = 0; i < world->appointment_count; i++)
+        world_receipt(world, &world->appointments[i]);
+    world_settle_down(world);
+}
+
+static void tower_error(struct world *world, bool names_channel)
+{
+    struct message error = {.type = MESSAGE_ERROR};
+    error.error.code = CODE_LIMIT;
+    error.error.reference = (struct error_reference){.present = names_channel,
+                                                     .type = MESSAGE_APPOINT,
+                                                     .has_channel = names_channel,
+                                                     .channel = world->clients[0].channel->id};
+    engine_message(world->engine, ENGINE_PEER_TOWER, &error);
+    world_settle_down(world);
+}
+
+static void test_a_revocation_waits_for_the_receipt(void **state)
+{
+    struct world *world = *state;
+    answer_all(world);
+    drop_a_lock(world);
+    assert_false(is_revoked(world));
+    struct world_appointment lie = *newest(world);
+    lie.digest.bytes[0] ^= 1;
+    world_receipt(world, &lie);
+    world_settle_down(world);
+    assert_false(is_revoked(world));
+    while (!is_revoked(world)) { /* one appointment of a channel at a time */
+        struct world_appointment appointment = *newest(world);
+        world_receipt(world, &appointment);
+        world_settle_down(world);
+    }
+    assert_int_equal(newest(world)->nonce, channel_own(world->clients[0].channel)->proof.nonce);
+    assert_true(newest(world)->has_choice);
+}
+
+static void test_a_silent_tower_is_dismissed(void **state)
+{
+    struct world *world = *state;
+    drop_a_lock(world);
+    pass(world, 600);
+    assert_false(is_revoked(world));
+    pass(world, 3);
+    assert_true(is_revoked(world));
+}
+
+static void test_a_tower_with_nothing_to_do_is_not_dismissed(void **state)
+{
+    struct world *world = *state;
+    answer_all(world);
+    engine_tower(world->engine, false);
+    pass(world, 10);
+    engine_tower(world->engine, true);
+    answer_all(world);
+    pass(world, 2000);
+    assert_false(world->engine->tower_dismissed);
+    drop_a_lock(world);
+    assert_false(is_revoked(world));
+}
+
+static void test_a_refused_channel_is_tried_again_then_goes_on_without(void **state)
+{
+    struct world *world = *state;
+    answer_all(world);
+    drop_a_lock(world);
+    tower_error(world, true);
+    tower_error(world, true); /* what had come meanwhile, too */
+    size_t count = world->appointment_count;
+    pass(world, 31);
+    assert_int_equal(world->appointment_count, count + 1);
+    assert_false(is_revoked(world));
+    for (unsigned i = 0; i < 60 && !is_revoked(world); i++) { /* others get their answers meanwhile */
+        tower_error(world, true);
+        pass(world, 31);
+    }
+    assert_true(is_revoked(world));
+    assert_false(world->engine->tower_dismissed);
+    assert_true(hub_side(world, 0)->tower_dismissed);
+    assert_false(hub_side(world, 1)->tower_dismissed);
+}
+
+static void test_an_error_about_nothing_does_not_stall_a_channel(void **state)
+{
+    struct world *world = *state;
+    answer_all(world);
+    drop_a_lock(world);
+    for (unsigned i = 0; i < 60 && !is_revoked(world); i++) {
+        tower_error(world, false);
+        pass(world, 30);
+    }
+    assert_true(is_revoked(world));
+}
+
+static void test_a_set_tower_is_dismissed_on_the_ledger_first(void **state)
+{
+    struct world *world = *state;
+    drop_a_lock(world);
+    assert_false(newest(world)->has_choice);
+    pass(world, 700);
+    assert_false(is_revoked(world)); /* it may still challenge with what it holds */
+    assert_int_equal(calls_of(world, ENGINE_CALL_SET_TOWER), 1);
+    engine_call_done(world->engine, ENGINE_CALL_SET_TOWER, 0, LEDGER_UNREACHABLE, NULL);
+    pass(world, 2);
+    assert_int_equal(calls_of(world, ENGINE_CALL_SET_TOWER), 2);
+    struct secret_key tower = world_key(WORLD_TOWER);
+    struct contract_event unset = {
+        .type = EVENT_TOWER_SET, .confirmed = true, .address = secret_key_address(&tower), .allowed = false};
+    engine_event(world->engine, &unset);
+    world_head(world, 1);
+    world_settle_down(world);
+    assert_true(is_revoked(world));
+    engine_tower(world->engine, true); /* it comes back: from now on it needs Choices */
+    world_settle_down(world);
+    assert_true(newest(world)->has_choice);
+}
+
+int main(void)
+{
+#define TEST(name, open) cmocka_unit_test_setup_teardown(name, open, close_world)
+    const struct CMUnitTest tests[] = {
+        TEST(test_an_answer_lost_in_a_crash_is_given_again, open_world),
+        TEST(test_a_failed_challenge_is_tried_again_a_refused_one_is_not, open_world),
+        TEST(test_a_tower_that_challenged_with_less_is_overridden, open_world),
+        TEST(test_old_locks_of_the_hubs_stream_are_voided, open_world),
+        TEST(test_a_close_is_finished_after_its_window, open_world),
+        TEST(test_a_revocation_waits_for_the_receipt, open_with_tower),
+        TEST(test_a_silent_tower_is_dismissed, open_with_tower),
+        TEST(test_a_tower_with_nothing_to_do_is_not_dismissed, open_with_tower),
+        TEST(test_a_refused_channel_is_tried_again_then_goes_on_without, open_with_tower),
+        TEST(test_an_error_about_nothing_does_not_stall_a_channel, open_with_tower),
+        TEST(test_a_set_tower_is_dismissed_on_the_ledger_first, open_with_set_tower),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
