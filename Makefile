@@ -51,7 +51,7 @@ TEST_AID := $(wildcard tests/support/*.c)
 SECTIONS := $(wildcard tests/vectors/section_*.c)
 
 include scripts/targets.mk
--include tests/evm/module.mk
+include $(wildcard tests/*/module.mk)
 
 $(eval $(call build,release,$(RELEASE),$(HARDEN)))
 $(eval $(call build,debug,$(DEBUG),))
