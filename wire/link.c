@@ -261,6 +261,13 @@ static void begin_flushing(struct link *link)
         link_wake(link); /* nothing to wait for: on with it on our own turn */
 }
 
+void link_finish(struct link *link, enum link_closed why, const char *reason)
+{
+    note_reason(link, why, reason);
+    if (!link_is_closing(link))
+        begin_flushing(link);
+}
+
 void link_fail(struct link *link, enum link_closed why, const char *format, ...)
 {
     if (link->stage == LINK_OVER)
@@ -313,8 +320,7 @@ void link_refuse(struct link *link, enum link_closed why, enum code code, const 
     va_end(arguments);
     note_reason(link, why, reason);
     queue_error(link, code, reason, true, NULL);
-    if (!link_is_closing(link))
-        begin_flushing(link);
+    link_finish(link, why, reason);
 }
 
 void link_send_error(struct link *link, enum code code, const char *text, bool fatal,
@@ -327,8 +333,7 @@ void link_send_error(struct link *link, enum code code, const char *text, bool f
         return;
     char reason[REASON_SIZE];
     snprintf(reason, sizeof reason, "closed with ERROR %s", code_name(code));
-    note_reason(link, LINK_CLOSED_SELF, reason);
-    begin_flushing(link);
+    link_finish(link, LINK_CLOSED_SELF, reason);
 }
 
 /* Unread bytes would turn the end of the stream into a reset. */

@@ -4,6 +4,7 @@
  *
  *     client: connecting ─TLS─▶ HELLO ─CHALLENGE─▶ AUTH ─WELCOME─▶ ready     (REDIRECT, <= 3: connect there)
  *     server: accepted ──TLS─▶ (HELLO) CHALLENGE ─AUTH─▶ ready: the owner sends WELCOME
+ *                              (HELLO) REDIRECT ─▶ closed, for a client that another server serves
  *
  * Everything runs on the owner's event loop. Outgoing frames are queued up to PEER_OUTPUT_BYTES_MAX; above it
  * the peer is not read from until half of it has drained; a peer that stays above twice that is dropped.
@@ -68,6 +69,11 @@ struct link_server_options {
     uint32_t connections_max; /* further ones are closed at once, without a callback; 0: 10000 */
     uint32_t handshakes_max;  /* not authenticated yet; 0: 256 */
     bool tower;               /* towers take APPOINT and FETCH, hubs the channel messages */
+    /* May be NULL. Asked at HELLO, with the callbacks' context; the client has not proven its address yet.
+     * True: another server serves this client, at this host (a name or numeric, printable ASCII) and port.
+     * It is answered REDIRECT in place of CHALLENGE, and closed (LINK_CLOSED_SELF) once that has left. */
+    bool (*elsewhere)(void *context, const struct address *client, char host[HOST_BYTES_MAX + 1],
+                      uint16_t *port);
 };
 /* NULL, and one line in message ("port 9735 is in use: …"), on failure. */
 struct link_server *link_server_new(struct event_base *base, const struct link_server_options *options,

@@ -125,6 +125,8 @@ struct link_server {
     uint32_t connections_max, handshakes_max;
     size_t connections, handshakes;
     bool tower;
+    bool (*elsewhere)(void *context, const struct address *client, char host[HOST_BYTES_MAX + 1],
+                      uint16_t *port);
     struct link_times times;
     struct link *links;
     struct decoder *decoder;
@@ -158,6 +160,8 @@ void link_fail(struct link *link, enum link_closed why, const char *format, ...)
 /* The same, after a fatal ERROR has been sent to the peer. */
 void link_refuse(struct link *link, enum link_closed why, enum code code, const char *format, ...)
     PRINTF_LIKE(4, 5);
+/* What is queued leaves, then the link ends and `closed` is told this. The first reason stays. */
+void link_finish(struct link *link, enum link_closed why, const char *reason);
 /* Encodes and queues in any stage that has a connection. */
 void link_queue(struct link *link, const struct message *message);
 bool link_is_closing(const struct link *link);

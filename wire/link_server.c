@@ -118,6 +118,7 @@ struct link_server *link_server_new(struct event_base *base, const struct link_s
     server->address = secret_key_address(&options->key);
     server->domain = options->domain;
     server->tower = options->tower;
+    server->elsewhere = options->elsewhere;
     server->connections_max = options->connections_max != 0 ? options->connections_max : CONNECTIONS_DEFAULT;
     server->handshakes_max = options->handshakes_max != 0 ? options->handshakes_max : HANDSHAKES_DEFAULT;
     server->tls = tls_server_context(options->identity);
@@ -195,6 +196,24 @@ void link_server_secured(struct link *link)
     link->stage = LINK_WAIT_HELLO;
 }
 
+/* Another server serves this client: it is told which one. */
+static bool is_redirected(struct link *link, const struct address *client)
+{
+    const struct link_server *server = link->server;
+    char host[HOST_BYTES_MAX + 1] = "";
+    uint16_t port = 0;
+    if (server->elsewhere == NULL || !server->elsewhere(server->context, client, host, &port))
+        return false;
+    struct message redirect = {.type = MESSAGE_REDIRECT};
+    redirect.redirect.host = (struct text){host, strlen(host)};
+    redirect.redirect.port = port;
+    link_queue(link, &redirect);
+    char reason[REASON_SIZE];
+    snprintf(reason, sizeof reason, "redirected to %s port %u", host, port);
+    link_finish(link, LINK_CLOSED_SELF, reason);
+    return true;
+}
+
 static void on_hello(struct link *link, const struct message *message)
 {
     const struct link_server *server = link->server;
@@ -209,6 +228,8 @@ static void on_hello(struct link *link, const struct message *message)
                     "the client's address is zero or the server's own");
         return;
     }
+    if (is_redirected(link, &message->hello.client))
+        return;
     link->peer = message->hello.client;
     random_bytes(link->challenge.bytes, sizeof link->challenge.bytes);
     struct hash nonce_hash = keccak256(message->hello.nonce.bytes, sizeof message->hello.nonce.bytes);
