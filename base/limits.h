@@ -31,6 +31,10 @@
 #define ACK_DELAY_MAX_MS      20
 #define PEER_OUTPUT_BYTES_MAX (1024 * 1024) /* above it the peer is no longer read from */
 
+/* Between the shards of a hub. */
+#define SHARDS_MAX               64
+#define PARCEL_BYTES_WAITING_MAX ((size_t)32 << 20) /* not acknowledged by one other shard: payers wait */
+
 /* Keeping outcomes (section 4, "Ids"). */
 #define OUTCOME_KEPT_S (24 * 3600)
 

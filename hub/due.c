@@ -149,7 +149,8 @@ static void refuse_payee_leg(struct engine *engine, struct payment *payment, enu
 static bool drain_payment(struct engine *engine, struct hub_channel *channel, struct payment *payment)
 {
     /* Section 7: who sees a close fails what it has not forwarded. A direct payment is paid for already. */
-    if (payment->is_locked && !channel_is_usable(engine_channel(engine, &payment->payer.channel))) {
+    if (payment->is_locked && payment->role == PAYMENT_WHOLE &&
+        !channel_is_usable(engine_channel(engine, &payment->payer.channel))) {
         refuse_payee_leg(engine, payment, CODE_STATUS);
         return true;
     }

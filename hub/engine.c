@@ -24,6 +24,11 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
         .registered_at = registered_at,
         .context = engine,
     };
+    if (engine->settings.shards == 0)
+        engine->settings.shards = 1;
+    ensure(engine->settings.shards <= SHARDS_MAX && engine->settings.shard < engine->settings.shards);
+    ensure(engine->settings.shards == 1 || (effects->parcel != NULL && effects->settle_turn != NULL));
+    engine->pairs = xcalloc(engine->settings.shards, sizeof(*engine->pairs));
     engine->decoder = decoder_new();
     engine->register_round = 1;
     engine->touched = xcalloc(OPERATIONS_MAX, sizeof(*engine->touched));
@@ -63,6 +68,7 @@ void engine_free(struct engine *engine)
         free(registration);
     }
     payments_free(&engine->payments);
+    transfer_free(engine);
     buffer_free(&engine->batch);
     buffer_free(&engine->frames);
     buffer_free(&engine->calls);
@@ -324,6 +330,7 @@ uint64_t engine_flush(struct engine *engine)
                              engine->frame_marks[i].length);
     engine->frame_count = 0;
     buffer_clear(&engine->frames);
+    transfer_post(engine);
     /* A call may be answered at once, and the answer may ask for another: take the turn's calls out first. */
     struct buffer calls = engine->calls;
     struct call_mark *marks = engine->call_marks;
@@ -465,8 +472,9 @@ static void check_payment(const struct engine *engine, const struct payment *pay
     ensure(amount_add(payment->amount, payment->fee, &both));
     ensure(payment->queued == (payment->due != DUE_NOTHING));
     bool waits = payment->state == PAYMENT_WAITING || payment->state == PAYMENT_OFFERED;
-    ensure(waits == (payment->due == DUE_PAY));
-    if (payment->state == PAYMENT_FORWARDED || payment->state == PAYMENT_CANCELLING)
+    ensure((waits && payment->role != HALF_OF_PAYER) == (payment->due == DUE_PAY));
+    bool stands = payment->state == PAYMENT_FORWARDED || payment->state == PAYMENT_CANCELLING;
+    if (stands && payment->role == PAYMENT_WHOLE)
         check_lock(engine, &payment->payer.channel, SIDE_CLIENT, payment->payer_lock, both);
     if (payment->state == PAYMENT_FORWARDED)
         check_lock(engine, &payment->payee.channel, SIDE_HUB, payment->payee_lock, payment->amount);

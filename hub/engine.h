@@ -28,7 +28,8 @@
 struct engine;
 
 struct engine_settings {
-    struct secret_key key; /* the hub's; wiped when the engine is freed */
+    uint32_t shards, shard; /* how many there are, and which this is; 0 shards: one */
+    struct secret_key key;  /* the hub's; wiped when the engine is freed */
     struct domain domain;
     struct terms terms; /* assets join it as the contract lists them, with these terms: */
     struct asset_terms asset_terms;
@@ -65,6 +66,13 @@ struct engine_effects {
                  const uint8_t *data, size_t length);
     /* A client's link must go (REPLACED, or it broke a limit). */
     void (*disconnect)(void *context, uint64_t peer, enum code code);
+    /* Between shards (hub/transfer.h); NULL where there is one. A parcel may leave once `sequence` is durable,
+     * in the order given; bytes NULL: an acknowledgement of everything up to the number. */
+    void (*parcel)(void *context, uint64_t sequence, uint32_t shard, uint64_t number, const uint8_t *bytes,
+                   size_t length);
+    /* Shards settle one at a time, since they share the pool: true asks for the turn (answered by
+     * engine_settle_turn), false gives it back. */
+    void (*settle_turn)(void *context, bool wanted);
     void *context;
 };
 
@@ -97,6 +105,21 @@ void engine_call_done(struct engine *engine, enum engine_call call, uint64_t ref
                       enum ledger_error error, const struct ledger_receipt *receipt);
 /* Plans a batch now (the operator asked, or the interval has passed). */
 void engine_settle(struct engine *engine);
+/* This shard's turn to settle has come. */
+void engine_settle_turn(struct engine *engine);
+/* What this shard's channels (and, by the first shard, deposits and withdrawals) added to or took from the pool
+ * of each asset. Returns how many. */
+struct engine_pool {
+    struct address asset;
+    wide units;
+};
+size_t engine_pools(const struct engine *engine, struct engine_pool out[ASSETS_MAX]);
+/* The same of all other shards together, so that a plan knows the whole. */
+void engine_pool_of_others(struct engine *engine, const struct address *asset, wide units);
+/* From another shard: a parcel, or the word that it has all up to a number. False: it makes no sense. */
+bool engine_parcel(struct engine *engine, uint32_t shard, uint64_t number, const uint8_t *bytes,
+                   size_t length) MUST_USE;
+void engine_parcel_acknowledged(struct engine *engine, uint32_t shard, uint64_t number);
 
 /* Ends a turn. Returns the sequence of the last batch written. */
 uint64_t engine_flush(struct engine *engine);
@@ -114,11 +137,22 @@ struct engine_figures {
     uint64_t block_confirmed;
 };
 struct engine_figures engine_figures(const struct engine *engine);
-/* JSON: what each settled batch moved (gross volume since the last, net moved, channels, gas). Appended to
- * out. */
-void engine_report(const struct engine *engine, struct buffer *out);
-/* JSON: per asset the pool, what the channels hold for hub and clients, and how many channels. */
-void engine_balances(const struct engine *engine, struct buffer *out);
+/* What settled batches did, oldest first; valid until the next input. */
+struct batch_report {
+    uint64_t number, block, items, funds, skipped, gas_used;
+    uint64_t gross_units, payout_units, returned_units, funded_units;
+    struct hash transaction, root;
+    bool dirty; /* the engine's own */
+};
+const struct batch_report *engine_reports(const struct engine *engine, size_t *count);
+/* Per asset: what this shard knows of the pool (engine_pools), and what its channels hold for clients and hub. */
+struct engine_balance {
+    struct address asset;
+    uint64_t channels;
+    wide pool, clients, hub;
+};
+/* Returns how many assets. */
+size_t engine_balances(const struct engine *engine, struct engine_balance out[ASSETS_MAX]);
 
 /* Every channel's sums against its total, every pending payment against its legs. Always-on in the simulator
  * and at recovery; asserted, not returned. */

@@ -145,7 +145,7 @@ static void write_settlement(struct engine *engine)
         pool->dirty = false;
         size_t mark = record_begin(batch, RECORD_POOL, &pool->asset, sizeof(pool->asset));
         buffer_u8(batch, HUB_RECORD_VERSION);
-        buffer_u64(batch, pool->units.units);
+        buffer_u64(batch, (uint64_t)(int64_t)pool->own);
         record_end(batch, mark);
     }
     for (size_t i = 0; i < engine->report_count; i++) {
@@ -196,6 +196,8 @@ static void write_identity(struct engine *engine)
     buffer_u64(&engine->batch, engine->settings.domain.chain_id);
     buffer_append(&engine->batch, engine->settings.domain.contract.bytes, sizeof(struct address));
     buffer_append(&engine->batch, engine->hub.bytes, sizeof(engine->hub.bytes));
+    buffer_u16(&engine->batch, (uint16_t)engine->settings.shards);
+    buffer_u16(&engine->batch, (uint16_t)engine->settings.shard);
     record_end(&engine->batch, mark);
 }
 
@@ -208,6 +210,7 @@ void engine_write(struct engine *engine)
     write_settlement(engine);
     write_assets(engine);
     write_cursor(engine);
+    transfer_write(engine);
 }
 
 /* ---- reading ---- */
@@ -273,7 +276,7 @@ static bool read_pool(struct engine *engine, const struct record *record)
     struct pool *pool = settle_pool(engine, &asset);
     if (pool == NULL)
         return false;
-    pool->units.units = reader_u64(&reader);
+    pool->own = (int64_t)reader_u64(&reader);
     return reader_done(&reader);
 }
 
@@ -383,9 +386,16 @@ static bool read_identity(struct engine *engine, const struct record *record)
     uint64_t chain_id = reader_u64(&reader);
     reader_copy(&reader, contract.bytes, sizeof(contract.bytes));
     reader_copy(&reader, hub.bytes, sizeof(hub.bytes));
+    uint16_t shards = reader_u16(&reader), shard = reader_u16(&reader);
     if (!known || !reader_done(&reader))
         return false;
     engine->identity_known = true;
+    if (shards != engine->settings.shards || shard != engine->settings.shard) {
+        engine->read_trouble =
+            "the journal is one of another number of shards: start with the number it was made "
+            "for, or change it with rill-hubd reshard";
+        return false;
+    }
     if (chain_id == engine->settings.domain.chain_id && address_equal(&hub, &engine->hub) &&
         address_equal(&contract, &engine->settings.domain.contract))
         return true;
@@ -431,6 +441,10 @@ bool engine_read(struct engine *engine, const struct record *record)
         return read_asset(engine, record);
     case RECORD_DISPUTE:
         return read_dispute(engine, record);
+    case RECORD_PARCEL:
+        return transfer_read_parcel(engine, record);
+    case RECORD_SHARD_PAIR:
+        return transfer_read_pair(engine, record);
     }
     return false;
 }
@@ -480,6 +494,10 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
             snprintf(message, message_size, "a payment in the journal names a channel that is not there");
             return false;
         }
+    }
+    if (!transfer_recovered(engine)) {
+        snprintf(message, message_size, "a parcel to another shard is missing from the journal");
+        return false;
     }
     HASH_ITER(hh, engine->channels, channel, next_channel)
     {

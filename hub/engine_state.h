@@ -7,6 +7,7 @@
 
 #include "hub/engine.h"
 #include "hub/payments.h"
+#include "hub/transfer.h"
 #include "settlement/journal_root.h"
 #include "settlement/plan.h"
 
@@ -22,7 +23,9 @@ enum hub_record {
     RECORD_WANT = 22,         /* key: channel id; payout, close and inbound room that its client asked for */
     RECORD_ASSET = 23,        /* key: asset; listed in the contract: served with the settings' terms */
     RECORD_IDENTITY = 24,     /* key: empty; chain id, contract, hub: whose journal this is */
-    RECORD_DISPUTE = 25       /* key: channel id; a close that the ledger shows, confirmed */
+    RECORD_DISPUTE = 25,      /* key: channel id; a close that the ledger shows, confirmed */
+    RECORD_PARCEL = 26, /* key: shard u16, number u64; transfers to it, not acknowledged (hub/transfer.h) */
+    RECORD_SHARD_PAIR = 27 /* key: shard u16; the numbers of the last parcels to it and from it */
 };
 
 struct hub_channel;
@@ -96,9 +99,11 @@ struct registration {
     UT_hash_handle hh;
 };
 
+/* The contract's pool as followed. Each shard knows what its own channels and, the first one, deposits and
+ * withdrawals did to it; what the others say is added in memory. */
 struct pool {
     struct address asset;
-    struct amount units;
+    wide own, others;
     bool dirty;
 };
 
@@ -111,14 +116,6 @@ struct open_wish {
 #define OPEN_WISHES_MAX       1024
 #define APPOINTMENTS_OPEN_MAX 64
 #define HELD_BYTES_MAX        ((size_t)64 << 20) /* bodies of held updates, all channels */
-
-/* What a settled batch did, for the operator's report. */
-struct batch_report {
-    uint64_t number, block, items, funds, skipped, gas_used;
-    uint64_t gross_units, payout_units, returned_units, funded_units;
-    struct hash transaction, root;
-    bool dirty;
-};
 
 /* SETTLED's outcomes beside the ledger's reasons to skip (section 5). */
 enum { SETTLED_FINAL = 0, SETTLED_DEAD = 6 };
@@ -145,7 +142,8 @@ struct engine {
     struct client *clients, *by_peer;
     struct hub_channel *channels;
     struct payments payments;
-    struct payment **looked; /* room for outcome_time */
+    struct shard_pair *pairs; /* one per shard; the own one stays empty */
+    struct payment **looked;  /* room for outcome_time */
     size_t looked_count, looked_capacity;
     uint32_t register_round; /* rises when a registration failed */
     struct registration *registrations, *registrations_dirty;
@@ -185,6 +183,7 @@ struct engine {
     enum settle_phase settle_phase;
     uint64_t settle_block; /* FOLLOWING: the batch's block, not confirmed in the own view yet */
     uint64_t settle_deadline_ms, settle_next_ms;
+    bool settle_turn, settle_turn_asked; /* where there are shards: this one may settle; it has asked to */
     bool settle_again;     /* plan once more as soon as this batch is over, or the ledger is known */
     bool settle_in_flight; /* a batch may land that the own view does not have; in the journal */
     bool settle_unsure;    /* so it was when the hub stopped */
@@ -245,6 +244,13 @@ void forward_update(struct engine *engine, struct hub_channel *channel, const st
 void forward_held(struct engine *engine, struct hub_channel *channel);
 /* The link is gone: the client will send them again. */
 void forward_forget_held(struct engine *engine, struct hub_channel *channel);
+/* The open channel of the asset that a payment to this client goes into, the one with the most room; NULL: none. */
+struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
+                                  const struct address *asset);
+/* A row for the payment, in no state yet; then off towards its payee. */
+struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
+                              const struct operation *operation);
+void forward_go(struct engine *engine, struct payment *payment, struct text memo);
 
 /* due.c */
 /* Puts what is due to a channel into its draft, as far as its window and its room go. Returns true if any
@@ -276,8 +282,13 @@ void payment_refund(struct engine *engine, struct payment *payment, enum code co
 enum code outcome_code(uint64_t code);
 void payment_schedule(struct engine *engine, struct payment *payment);
 void outcome_revoke_due(struct engine *engine, struct hub_channel *channel);
+/* What another shard says of a payment whose other half is there. */
+void outcome_of_other_half(struct engine *engine, struct payment *payment, enum transfer_type type,
+                           enum code code, const struct witness *witness);
 
 /* ledger_view.c */
+/* Held updates may be judged again. */
+void engine_touch_held(struct engine *engine);
 void ledger_set_funds(struct engine *engine, struct hub_channel *channel, const struct channel_funds *funds);
 
 /* dispute.c */
@@ -304,9 +315,13 @@ void settle_refused(struct engine *engine, struct hub_channel *channel, uint64_t
 void settle_timeouts(struct engine *engine);
 /* Plans a batch within this time. */
 void settle_soon(struct engine *engine, uint64_t delay_ms);
+/* The batch is over: another shard may settle. */
+void settle_turn_over(struct engine *engine);
 void settle_wish_over(struct engine *engine, const struct channel_key *key);
 struct pool *settle_pool(struct engine *engine, const struct address *asset);
 void settle_pool_change(struct engine *engine, const struct address *asset, wide change);
+/* What the pool has by all shards' word, within an amount's bounds. */
+struct amount settle_pool_units(const struct pool *pool);
 
 /* submit.c */
 void settle_submit(struct engine *engine);

@@ -34,19 +34,16 @@ static bool bounce(struct engine *engine, struct hub_channel *payer, const struc
     return refused == CODE_OK;
 }
 
-/* The payee's open channel of the asset; of several, the one with the most room. */
-static struct hub_channel *payee_channel(struct engine *engine, const struct hub_channel *payer,
-                                         const struct address *address)
+struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
+                                  const struct address *asset)
 {
     struct client *client;
     struct hub_channel *best = NULL;
-    if (address_equal(address, &payer->client->address))
-        return NULL;
-    HASH_FIND(hh, engine->clients, address, sizeof(*address), client);
+    HASH_FIND(hh, engine->clients, payee, sizeof(*payee), client);
     if (client == NULL)
         return NULL;
     for (struct hub_channel *at = client->channels; at != NULL; at = at->next_of_client) {
-        if (!channel_is_usable(at) || !address_equal(&at->channel->key.asset, &payer->channel->key.asset))
+        if (!channel_is_usable(at) || !address_equal(&at->channel->key.asset, asset))
             continue;
         if (best == NULL ||
             channel_available(at->channel, SIDE_HUB) > channel_available(best->channel, SIDE_HUB))
@@ -55,9 +52,16 @@ static struct hub_channel *payee_channel(struct engine *engine, const struct hub
     return best;
 }
 
-/* Section 5, "Accepted but failed or refunded". CODE_OK: it may go on to *payee. */
+/* Does the payee live in another shard? */
+static bool is_elsewhere(const struct engine *engine, const struct address *payee)
+{
+    return engine->settings.shards > 1 &&
+           shard_of_client(payee, engine->settings.shards) != engine->settings.shard;
+}
+
+/* Section 5, "Accepted but failed or refunded". CODE_OK: it may go on, to *payee or to another shard. */
 static enum code judge_payment(struct engine *engine, const struct hub_channel *payer,
-                               const struct operation *operation, struct hub_channel **payee)
+                               const struct operation *operation, bool elsewhere, struct hub_channel **payee)
 {
     const struct terms *terms = &engine->settings.terms;
     const struct asset_terms *asset = engine_terms(engine, &payer->channel->key.asset);
@@ -76,12 +80,15 @@ static enum code judge_payment(struct engine *engine, const struct hub_channel *
     uint64_t now = engine->head.confirmed_time;
     if (operation->expiry < now + terms->min_expiry_s || operation->expiry > now + terms->max_expiry_s)
         return CODE_EXPIRED;
-    *payee = payee_channel(engine, payer, &operation->peer);
-    if (*payee == NULL)
+    if (!elsewhere && !address_equal(&operation->peer, &payer->client->address))
+        *payee = forward_payee(engine, &operation->peer, &payer->channel->key.asset);
+    if (!elsewhere && *payee == NULL)
         return CODE_PAYEE;
     if (!amount_fee(operation->amount, asset->base_fee, asset->fee_ppm, &fee) ||
         amount_compare(operation->fee, fee) < 0)
         return CODE_FEE;
+    if (elsewhere)
+        return CODE_OK; /* its shard judges the rest */
     if (is_lock && !(*payee)->resumed)
         return CODE_OFFLINE;
     bool waits = !(*payee)->resumed || !channel_has_window(*payee);
@@ -108,8 +115,8 @@ static void refuse_payment(struct engine *engine, struct hub_channel *payer, str
         payment_set_due(engine, payment, DUE_REFUND);
 }
 
-static struct payment *new_payment(struct engine *engine, const struct leg *payer, const struct leg *payee,
-                                   const struct operation *operation)
+struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
+                              const struct operation *operation)
 {
     struct payment *payment = payments_add(&engine->payments, payer, payee);
     if (operation->type == OPERATION_LOCK)
@@ -123,11 +130,22 @@ static struct payment *new_payment(struct engine *engine, const struct leg *paye
     return payment;
 }
 
+void forward_go(struct engine *engine, struct payment *payment, struct text memo)
+{
+    payment->state = payment->is_locked ? PAYMENT_OFFERED : PAYMENT_WAITING;
+    payment_schedule(engine, payment);
+    if (payment->role == HALF_OF_PAYER)
+        return;
+    payment_set_memo(payment, memo);
+    payment_set_due(engine, payment, DUE_PAY);
+}
+
 static void book_payment(struct engine *engine, struct hub_channel *payer, const struct operation *operation)
 {
     const struct payment *before = payments_find(&engine->payments, &payer->channel->id, &operation->id);
     struct hub_channel *payee = NULL;
-    enum code code = judge_payment(engine, payer, operation, &payee);
+    bool elsewhere = is_elsewhere(engine, &operation->peer);
+    enum code code = judge_payment(engine, payer, operation, elsewhere, &payee);
     struct leg payer_leg = {payer->channel->id, operation->id};
     struct leg payee_leg = {payee == NULL ? HASH_ZERO : payee->channel->id,
                             payment_id_of_payee(&payer->channel->id, &operation->id)};
@@ -138,7 +156,7 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
             outcome_repeat(engine, payer, before);
         return;
     }
-    struct payment *payment = new_payment(engine, &payer_leg, &payee_leg, operation);
+    struct payment *payment = forward_begin(engine, &payer_leg, &payee_leg, operation);
     if (code != CODE_OK) {
         refuse_payment(engine, payer, payment, operation, code);
         return;
@@ -147,10 +165,9 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
         engine->figures.payments_locked++;
     else
         engine->figures.payments_direct++;
-    payment->state = payment->is_locked ? PAYMENT_OFFERED : PAYMENT_WAITING;
-    payment_set_memo(payment, operation->memo);
-    payment_schedule(engine, payment);
-    payment_set_due(engine, payment, DUE_PAY);
+    if (elsewhere)
+        transfer_payment(engine, payment, operation);
+    forward_go(engine, payment, operation->memo);
 }
 
 /* A payee sends a direct payment back: the payer gets all of it, fee included (section 4, "Ids"). */
@@ -260,8 +277,8 @@ static bool has_room_for_refunds(const struct hub_channel *channel, size_t count
     return channel_has_window(channel) && (drafted == 0 || drafted + count <= OPERATIONS_MAX / 2);
 }
 
-/* True if it is dealt with; false if it must wait for the own ledger view, or for the client to acknowledge.
- */
+/* True if it is dealt with; false if it must wait: for the own ledger view, for the client to acknowledge, for
+ * another shard. */
 static bool judge(struct engine *engine, struct hub_channel *channel, const struct update *update)
 {
     const struct operation *operations = NULL;
@@ -271,7 +288,7 @@ static bool judge(struct engine *engine, struct hub_channel *channel, const stru
         return true;
     }
     bool body_ok = body_decode(engine->decoder, update->body, update->body_length, &operations, &count);
-    if (body_ok && !has_room_for_refunds(channel, count))
+    if (body_ok && (!has_room_for_refunds(channel, count) || transfer_is_full(engine)))
         return false;
     struct channel_view view = engine_view(engine, channel);
     struct judgement judgement =

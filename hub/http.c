@@ -3,6 +3,7 @@
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -21,7 +22,18 @@ static void put(struct evbuffer *out, const char *name, const char *type, const 
                         type, name, value);
 }
 
-static void put_process(struct evbuffer *out, const struct hub *hub)
+/* The sums of all shards; of maxima the largest. */
+static struct shard_figures figures_of(struct hub *hub)
+{
+    struct shard_figures sum = {0};
+    for (uint32_t i = 0; i < hub->shard_count; i++) {
+        struct shard_figures one = shard_figures_now(&hub->shards[i]);
+        shard_figures_add(&sum, &one);
+    }
+    return sum;
+}
+
+static void put_process(struct evbuffer *out, const struct hub *hub, const struct shard_figures *figures)
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
@@ -30,14 +42,16 @@ static void put_process(struct evbuffer *out, const struct hub *hub)
     put(out, "cpu_microseconds_total", "counter", "User and system time of this process.", cpu_us);
     put(out, "resident_peak_kib", "gauge", "Highest resident memory.", (uint64_t)usage.ru_maxrss);
     put(out, "uptime_seconds", "gauge", "Since start.", (clock_monotonic_us() - hub->started_us) / 1000000);
-    struct store_figures store = store_figures(hub->journal);
-    put(out, "journal_batches_total", "counter", "Batches written.", store.batches);
-    put(out, "journal_bytes_total", "counter", "Bytes written.", store.bytes);
-    put(out, "journal_syncs_total", "counter", "fsyncs.", store.syncs);
-    put(out, "journal_sync_microseconds_total", "counter", "Time in fsync.", store.sync_us_total);
-    put(out, "journal_sync_microseconds_max", "gauge", "Longest fsync.", store.sync_us_max);
-    put(out, "journal_checkpoints_total", "counter", "Foldings.", store.checkpoints);
-    put(out, "outbox_bytes", "gauge", "Frames that wait for the disk.", outbox_bytes(hub->outbox));
+    put(out, "shards", "gauge", "Shards of this hub; the figures are sums over them.", hub->shard_count);
+    const struct store_figures *store = &figures->store;
+    put(out, "journal_batches_total", "counter", "Batches written.", store->batches);
+    put(out, "journal_bytes_total", "counter", "Bytes written.", store->bytes);
+    put(out, "journal_syncs_total", "counter", "fsyncs.", store->syncs);
+    put(out, "journal_sync_microseconds_total", "counter", "Time in fsync.", store->sync_us_total);
+    put(out, "journal_sync_microseconds_max", "gauge", "Longest fsync.", store->sync_us_max);
+    put(out, "journal_checkpoints_total", "counter", "Foldings.", store->checkpoints);
+    put(out, "outbox_bytes", "gauge", "Frames that wait for the disk.", figures->outbox_bytes);
+    put(out, "connections", "gauge", "Connections, handshakes included.", figures->connections);
 }
 
 static void put_engine(struct evbuffer *out, const struct engine_figures *figures)
@@ -78,11 +92,9 @@ static void on_metrics(struct evhttp_request *request, void *context)
     struct hub *hub = context;
     struct evbuffer *body = evbuffer_new();
     ensure(body != NULL);
-    put_process(body, hub);
-    if (hub->engine != NULL) {
-        struct engine_figures figures = engine_figures(hub->engine);
-        put_engine(body, &figures);
-    }
+    struct shard_figures figures = figures_of(hub);
+    put_process(body, hub, &figures);
+    put_engine(body, &figures.engine);
     reply(request, 200, "text/plain; version=0.0.4", body);
 }
 
@@ -101,28 +113,109 @@ static void on_health(struct evhttp_request *request, void *context)
     reply(request, good ? 200 : 503, "application/json", body);
 }
 
-static void reply_json(struct evhttp_request *request, struct hub *hub,
-                       void (*write)(const struct engine *engine, struct buffer *out))
+/* ---- what shards are asked for ---- */
+
+struct reports {
+    struct batch_report *reports;
+    size_t count;
+};
+
+static void gather_reports(const struct engine *engine, void *context)
 {
-    struct evbuffer *body = evbuffer_new();
-    struct buffer text = {0};
-    ensure(body != NULL);
-    if (hub->engine != NULL)
-        write(hub->engine, &text);
-    evbuffer_add(body, text.data, text.length);
-    evbuffer_add(body, "\n", 1);
-    buffer_free(&text);
-    reply(request, hub->engine == NULL ? 503 : 200, "application/json", body);
+    struct reports *all = context;
+    size_t count;
+    const struct batch_report *reports = engine_reports(engine, &count);
+    if (count == 0)
+        return;
+    all->reports = xrealloc(all->reports, (all->count + count) * sizeof(*reports));
+    memcpy(all->reports + all->count, reports, count * sizeof(*reports));
+    all->count += count;
+}
+
+static int report_compare(const void *left, const void *right)
+{
+    const struct batch_report *a = left, *b = right;
+    return (a->number > b->number) - (a->number < b->number);
+}
+
+static void put_report(struct evbuffer *body, const struct batch_report *report)
+{
+    uint64_t touched = report->items + report->funds;
+    evbuffer_add_printf(
+        body,
+        "{\"batch\":%" PRIu64 ",\"block\":%" PRIu64 ",\"transaction\":\"%s\",\"items\":%" PRIu64
+        ",\"funds\":%" PRIu64 ",\"skipped\":%" PRIu64 ",\"gross\":%" PRIu64 ",\"paid_out\":%" PRIu64
+        ",\"returned\":%" PRIu64 ",\"funded\":%" PRIu64 ",\"net_moved\":%" PRIu64 ",\"gas\":%" PRIu64
+        ",\"gas_per_channel\":%" PRIu64 ",\"journal_root\":\"%s\"}",
+        report->number, report->block, hash_text(&report->transaction, (char[HASH_TEXT_SIZE]){0}),
+        report->items, report->funds, report->skipped, report->gross_units, report->payout_units,
+        report->returned_units, report->funded_units, report->payout_units + report->funded_units,
+        report->gas_used, touched == 0 ? 0 : report->gas_used / touched,
+        hash_text(&report->root, (char[HASH_TEXT_SIZE]){0}));
 }
 
 static void on_settlements(struct evhttp_request *request, void *context)
 {
-    reply_json(request, context, engine_report);
+    struct hub *hub = context;
+    struct evbuffer *body = evbuffer_new();
+    struct reports all = {0};
+    ensure(body != NULL);
+    for (uint32_t i = 0; i < hub->shard_count; i++)
+        shard_ask(&hub->shards[i], gather_reports, &all);
+    if (all.count > 0)
+        qsort(all.reports, all.count, sizeof(*all.reports), report_compare);
+    evbuffer_add_printf(body, "[");
+    for (size_t i = 0; i < all.count; i++) {
+        evbuffer_add_printf(body, "%s", i == 0 ? "" : ",");
+        put_report(body, &all.reports[i]);
+    }
+    evbuffer_add_printf(body, "]\n");
+    free(all.reports);
+    reply(request, hub->recovered < hub->shard_count ? 503 : 200, "application/json", body);
+}
+
+struct balances {
+    struct engine_balance sums[ASSETS_MAX];
+    size_t count;
+};
+
+static void add_balances(const struct engine *engine, void *context)
+{
+    struct balances *all = context;
+    struct engine_balance own[ASSETS_MAX];
+    size_t count = engine_balances(engine, own);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+        while (at < all->count && !address_equal(&all->sums[at].asset, &own[i].asset))
+            at++;
+        ensure(at < ASSETS_MAX);
+        if (at == all->count)
+            all->sums[all->count++] = (struct engine_balance){.asset = own[i].asset};
+        all->sums[at].channels += own[i].channels;
+        all->sums[at].pool += own[i].pool;
+        all->sums[at].clients += own[i].clients;
+        all->sums[at].hub += own[i].hub;
+    }
 }
 
 static void on_balances(struct evhttp_request *request, void *context)
 {
-    reply_json(request, context, engine_balances);
+    struct hub *hub = context;
+    struct evbuffer *body = evbuffer_new();
+    struct balances all = {.count = 0};
+    ensure(body != NULL);
+    for (uint32_t i = 0; i < hub->shard_count; i++)
+        shard_ask(&hub->shards[i], add_balances, &all);
+    evbuffer_add_printf(body, "[");
+    for (size_t i = 0; i < all.count; i++)
+        evbuffer_add_printf(body,
+                            "%s{\"asset\":\"%s\",\"pool\":%" PRId64 ",\"channels\":%" PRIu64
+                            ",\"clients_units\":%" PRId64 ",\"hub_units\":%" PRId64 "}",
+                            i == 0 ? "" : ",", address_text(&all.sums[i].asset, (char[ADDRESS_TEXT_SIZE]){0}),
+                            (int64_t)all.sums[i].pool, all.sums[i].channels, (int64_t)all.sums[i].clients,
+                            (int64_t)all.sums[i].hub);
+    evbuffer_add_printf(body, "]\n");
+    reply(request, hub->recovered < hub->shard_count ? 503 : 200, "application/json", body);
 }
 
 static void on_settle(struct evhttp_request *request, void *context)
@@ -135,10 +228,8 @@ static void on_settle(struct evhttp_request *request, void *context)
         reply(request, 405, "application/json", body);
         return;
     }
-    if (hub->serving) {
-        engine_settle(hub->engine);
-        hub_turn_soon(hub);
-    }
+    if (hub->serving)
+        hub_post_all(hub, MAIL_SETTLE, false);
     evbuffer_add_printf(body, "{\"planned\":%s}\n", hub->serving ? "true" : "false");
     reply(request, hub->serving ? 200 : 503, "application/json", body);
 }

@@ -11,11 +11,9 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "hub/journals.h"
 
-#define JOURNAL_VERSION 2
-#define TICK_MS         50
 #define LEDGER_RETRY_MS 1000
-#define BATCHES_AHEAD   2 /* batches that may be on their way to the disk while the next one gathers */
 
 void hub_fail(struct hub *hub, const char *format, ...)
 {
@@ -29,130 +27,12 @@ void hub_fail(struct hub *hub, const char *format, ...)
     event_base_loopbreak(hub->base);
 }
 
-/* ---- turns ---- */
-
-static void send_errands(struct hub *hub);
-
-static void release(struct hub *hub)
+void hub_post_all(struct hub *hub, enum mail_type type, bool flag)
 {
-    uint64_t durable = journal_durable(hub->journal);
-    outbox_release(hub->outbox, durable);
-    send_errands(hub);
-}
-
-/* One batch per turn. While the disk is behind, inputs gather: whatever arrived during the last syncs makes
- * the next batch, and each channel is signed for once. */
-static void end_turn(struct hub *hub)
-{
-    if (hub->appended - journal_durable(hub->journal) >= BATCHES_AHEAD)
-        return; /* on_wake ends it */
-    hub->turn_pending = false;
-    engine_flush(hub->engine);
-    release(hub);
-}
-
-static void on_turn(evutil_socket_t descriptor, short what, void *context)
-{
-    (void)descriptor;
-    (void)what;
-    struct hub *hub = context;
-    if (hub->turn_pending)
-        end_turn(hub);
-}
-
-void hub_turn_soon(struct hub *hub)
-{
-    if (hub->turn_pending || hub->engine == NULL)
-        return;
-    hub->turn_pending = true;
-    event_active(hub->turn, EV_TIMEOUT, 0);
-}
-
-static void on_wake(evutil_socket_t descriptor, short what, void *context)
-{
-    (void)what;
-    struct hub *hub = context;
-    uint64_t count;
-    if (read((int)descriptor, &count, sizeof(count)) < 0)
-        return; /* another wake took it */
-    release(hub);
-    if (hub->turn_pending)
-        end_turn(hub);
-}
-
-static void on_tick(evutil_socket_t descriptor, short what, void *context)
-{
-    (void)descriptor;
-    (void)what;
-    struct hub *hub = context;
-    if (hub->engine == NULL)
-        return;
-    engine_time(hub->engine, clock_monotonic_us() / 1000);
-    hub_turn_soon(hub);
-}
-
-/* ---- the engine's effects ---- */
-
-static uint64_t effect_journal(void *context, const uint8_t *batch, size_t length)
-{
-    struct hub *hub = context;
-    hub->appended = journal_append(hub->journal, batch, length);
-    return hub->appended;
-}
-
-static void effect_send(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length)
-{
-    struct hub *hub = context;
-    outbox_put_frame(hub->outbox, sequence, peer, frame, length);
-}
-
-static void effect_call(void *context, uint64_t sequence, enum engine_call call, uint64_t reference,
-                        const uint8_t *data, size_t length)
-{
-    struct hub *hub = context;
-    struct errand *errand = xcalloc(1, sizeof(*errand));
-    errand->hub = hub;
-    errand->call = call;
-    errand->reference = reference;
-    errand->sequence = sequence;
-    buffer_append(&errand->data, data, length);
-    if (hub->errands_last == NULL)
-        hub->errands_first = errand;
-    else
-        hub->errands_last->next = errand;
-    hub->errands_last = errand;
-}
-
-static void effect_disconnect(void *context, uint64_t peer, enum code code)
-{
-    links_disconnect(context, peer, code);
-}
-
-static void on_sent(void *context, enum ledger_error error, const struct ledger_receipt *receipt)
-{
-    struct errand *errand = context;
-    struct hub *hub = errand->hub;
-    if (error != LEDGER_STOPPED && hub->engine != NULL) {
-        if (error != LEDGER_OK)
-            log_info("a transaction ended with: %s %s", ledger_error_text(error),
-                     receipt != NULL ? contract_error_name(receipt->reverted) : "");
-        engine_call_done(hub->engine, errand->call, errand->reference, error, receipt);
-        hub_turn_soon(hub);
-    }
-    buffer_free(&errand->data);
-    free(errand);
-}
-
-static void send_errands(struct hub *hub)
-{
-    uint64_t durable = journal_durable(hub->journal);
-    while (hub->errands_first != NULL && hub->errands_first->sequence <= durable) {
-        struct errand *errand = hub->errands_first;
-        hub->errands_first = errand->next;
-        if (hub->errands_first == NULL)
-            hub->errands_last = NULL;
-        ledger_send(hub->ledger, &hub->engine_settings.key, NULL, 0, errand->data.data, errand->data.length,
-                    on_sent, errand);
+    for (uint32_t i = 0; i < hub->shard_count; i++) {
+        struct mail *mail = mail_new(type, 0, NULL, 0);
+        mail->flag = flag;
+        mailbox_post(hub->shards[i].mailbox, mail);
     }
 }
 
@@ -161,22 +41,34 @@ static void send_errands(struct hub *hub)
 static void on_event(void *context, const struct contract_event *event)
 {
     struct hub *hub = context;
-    engine_event(hub->engine, event);
-    hub_turn_soon(hub);
+    for (uint32_t i = 0; i < hub->shard_count; i++) {
+        struct mail *mail = mail_new(MAIL_EVENT, 0, NULL, 0);
+        mail->event = *event;
+        mailbox_post(hub->shards[i].mailbox, mail);
+    }
+}
+
+/* The last one first: whoever comes to the first can then be sent on to any. */
+static void serve_next(struct hub *hub)
+{
+    struct shard *next = &hub->shards[hub->shard_count - 1 - hub->serving_shards];
+    mailbox_post(next->mailbox, mail_new(MAIL_SERVE, 0, NULL, 0));
 }
 
 static void on_head(void *context, const struct ledger_head *head)
 {
     struct hub *hub = context;
-    engine_head(hub->engine, head);
-    hub_turn_soon(hub);
-    if (hub->serving || hub->stopping || head->number > head->confirmed_number + hub->settings->confirmations)
+    for (uint32_t i = 0; i < hub->shard_count; i++) {
+        struct mail *mail = mail_new(MAIL_HEAD, 0, NULL, 0);
+        mail->head = *head;
+        mailbox_post(hub->shards[i].mailbox, mail);
+    }
+    if (hub->asked_to_serve || hub->stopping ||
+        head->number > head->confirmed_number + hub->settings->confirmations)
         return;
     /* All that the ledger knows has been read: now clients may come. */
-    hub->serving = true;
-    if (!links_listen(hub))
-        return;
-    tower_connect(hub);
+    hub->asked_to_serve = true;
+    serve_next(hub);
 }
 
 static void on_too_deep(void *context, uint64_t block)
@@ -187,55 +79,6 @@ static void on_too_deep(void *context, uint64_t block)
              "money that was counted may be gone. Compare the ledger with the journal, then start with more "
              "confirmations",
              block);
-}
-
-static bool visit_record(void *context, const struct record *record)
-{
-    return engine_read(context, record);
-}
-
-static bool open_journal(struct hub *hub)
-{
-    char path[4096], message[512];
-    snprintf(path, sizeof(path), "%s/journal", hub->settings->data);
-    struct store_options options = {
-        .path = path,
-        .application = "hub",
-        .version = JOURNAL_VERSION,
-        .checkpoint_bytes = hub->settings->checkpoint_bytes,
-    };
-    if (store_open(&options, &hub->journal, message, sizeof(message)) != STORE_OK) {
-        hub_fail(hub, "%s", message);
-        return false;
-    }
-    return true;
-}
-
-static bool start_engine(struct hub *hub)
-{
-    char message[512];
-    const struct engine_effects effects = {effect_journal, effect_send, effect_call, effect_disconnect, hub};
-    uint64_t before = clock_monotonic_us();
-    hub->engine = engine_new(&hub->engine_settings, &effects);
-    if (!journal_recover(hub->journal, visit_record, hub->engine)) {
-        hub_fail(hub, "%s", engine_read_trouble(hub->engine));
-        return false;
-    }
-    if (!engine_recovered(hub->engine, message, sizeof(message))) {
-        hub_fail(hub, "%s", message);
-        return false;
-    }
-    hub->appended = journal_durable(hub->journal);
-    struct engine_figures figures = engine_figures(hub->engine);
-    log_info("journal read: %" PRIu64 " channels, %" PRIu64 " payments, in %" PRIu64 " ms", figures.channels,
-             figures.payments_kept, (clock_monotonic_us() - before) / 1000);
-    engine_time(hub->engine, clock_monotonic_us() / 1000);
-    hub->wake =
-        event_new(hub->base, journal_wake_descriptor(hub->journal), EV_READ | EV_PERSIST, on_wake, hub);
-    event_add(hub->wake, NULL);
-    static const struct ledger_follow callbacks = {on_event, on_head, on_too_deep};
-    ledger_follow(hub->ledger, engine_cursor(hub->engine), &callbacks, hub);
-    return true;
 }
 
 static void ask_ledger(struct hub *hub);
@@ -262,7 +105,7 @@ static void on_is_tower(void *context, enum ledger_error error, enum contract_er
         return;
     }
     hub->engine_settings.tower_is_set = value != 0;
-    start_engine(hub);
+    hub_post_all(hub, MAIL_BEGIN, false);
 }
 
 static void on_hub_address(void *context, enum ledger_error error, enum contract_error reverted,
@@ -312,7 +155,63 @@ static void on_retry(evutil_socket_t descriptor, short what, void *context)
     ask_ledger(context);
 }
 
-/* ---- life ---- */
+/* ---- the shards' lives ---- */
+
+void hub_opened(struct hub *hub)
+{
+    if (++hub->opened < hub->shard_count || hub->stopping)
+        return;
+    const struct ledger_options options = {
+        .url = hub->settings->ledger_url,
+        .chain_id = hub->settings->chain_id,
+        .contract = hub->settings->contract,
+        .confirmations = (uint32_t)hub->settings->confirmations,
+        .poll_ms = (uint32_t)hub->settings->poll_ms,
+    };
+    hub->ledger = ledger_new(hub->base, &options);
+    ask_ledger(hub);
+}
+
+/* Each shard skips what it has read: the ledger is followed from where the one furthest behind stopped. */
+void hub_recovered(struct hub *hub, uint64_t cursor)
+{
+    if (hub->recovered == 0 || cursor < hub->cursor)
+        hub->cursor = cursor;
+    if (++hub->recovered < hub->shard_count || hub->stopping)
+        return;
+    static const struct ledger_follow callbacks = {on_event, on_head, on_too_deep};
+    hub_post_all(hub, MAIL_FOLLOW, false);
+    ledger_follow(hub->ledger, hub->cursor, &callbacks, hub);
+}
+
+static void write_port_file(const struct hub *hub)
+{
+    if (hub->settings->port_file == NULL)
+        return;
+    char temporary[4096];
+    snprintf(temporary, sizeof(temporary), "%s.new", hub->settings->port_file);
+    FILE *file = fopen(temporary, "w");
+    if (file == NULL || fprintf(file, "%u %u\n", hub->shards[0].port, hub->http_port) < 0 ||
+        fclose(file) != 0 || rename(temporary, hub->settings->port_file) != 0)
+        log_warn("the port file %s could not be written", hub->settings->port_file);
+}
+
+void hub_serving(struct hub *hub)
+{
+    if (++hub->serving_shards < hub->shard_count) {
+        serve_next(hub);
+        return;
+    }
+    hub->serving = true;
+    write_port_file(hub);
+    tower_connect(hub);
+}
+
+void hub_stopped(struct hub *hub)
+{
+    if (++hub->stopped == hub->shard_count)
+        event_base_loopbreak(hub->base);
+}
 
 static void on_signal(evutil_socket_t number, short what, void *context)
 {
@@ -322,14 +221,10 @@ static void on_signal(evutil_socket_t number, short what, void *context)
         return;
     log_info("%s: stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
     hub->stopping = true;
-    if (hub->engine != NULL && hub->journal != NULL) {
-        journal_wait(hub->journal, engine_flush(hub->engine));
-        release(hub);
-    }
-    links_stop(hub);
-    const struct timeval drain = {0, 300000}; /* the last frames leave; then the loop ends */
-    event_base_loopexit(hub->base, &drain);
+    hub_post_all(hub, MAIL_STOP, false);
 }
+
+/* ---- life ---- */
 
 static bool make_folder(struct hub *hub, const char *path)
 {
@@ -340,16 +235,62 @@ static bool make_folder(struct hub *hub, const char *path)
     return false;
 }
 
-static struct event *timer(struct hub *hub, event_callback_fn callback)
-{
-    return event_new(hub->base, -1, 0, callback, hub);
-}
-
 static void on_tower_retry(evutil_socket_t descriptor, short what, void *context)
 {
     (void)descriptor;
     (void)what;
     tower_connect(context);
+}
+
+static uint32_t cores(void)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online < 1 ? 1 : online > SHARDS_MAX ? SHARDS_MAX : (uint32_t)online;
+}
+
+/* As many as the journal is made for; a new one: as asked, or one a core. */
+static bool count_shards(struct hub *hub)
+{
+    uint32_t made_for = journals_count(hub->settings->data), asked = (uint32_t)hub->settings->shards;
+    if (made_for != 0 && asked != 0 && asked != made_for) {
+        hub_fail(
+            hub,
+            "the journal in %s is one of %u shards, and --shards says %u: leave --shards out, or change the "
+            "journal first with 'rill-hubd reshard --shards %u' while the hub is stopped",
+            hub->settings->data, made_for, asked, asked);
+        return false;
+    }
+    hub->shard_count = made_for != 0 ? made_for : asked != 0 ? asked : cores();
+    return true;
+}
+
+/* Where each shard listens, as far as --listen says so: one port after another. */
+static bool choose_ports(struct hub *hub)
+{
+    char host[HOST_BYTES_MAX + 1];
+    uint16_t port;
+    if (!endpoint_split(hub->settings->listen, host, &port)) {
+        hub_fail(hub, "--listen %s is not ADDRESS:PORT", hub->settings->listen);
+        return false;
+    }
+    if (port != 0 && port > UINT16_MAX - hub->shard_count) {
+        hub_fail(hub, "--listen %s leaves no room for the ports of %u shards: choose a lower one",
+                 hub->settings->listen, hub->shard_count);
+        return false;
+    }
+    bool is_any = strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 || strcmp(host, "[::]") == 0;
+    if (is_any && hub->shard_count > 1 && hub->settings->public_host == NULL) {
+        hub_fail(hub,
+                 "with --listen %s, say by --public-host under which name or address wallets reach the ports "
+                 "of the %u shards, or start with --shards 1",
+                 hub->settings->listen, hub->shard_count);
+        return false;
+    }
+    snprintf(hub->public_host, sizeof(hub->public_host), "%s",
+             hub->settings->public_host != NULL ? hub->settings->public_host : host);
+    for (uint32_t i = 0; i < hub->shard_count && port != 0; i++)
+        hub->shards[i].port = (uint16_t)(port + i);
+    return true;
 }
 
 static bool start(struct hub *hub)
@@ -365,64 +306,65 @@ static bool start(struct hub *hub)
         hub_fail(hub, "%s", message);
         return false;
     }
-    if (!open_journal(hub) || !http_listen(hub))
+    if (!count_shards(hub))
         return false;
-    const struct ledger_options options = {
-        .url = hub->settings->ledger_url,
-        .chain_id = hub->settings->chain_id,
-        .contract = hub->settings->contract,
-        .confirmations = (uint32_t)hub->settings->confirmations,
-        .poll_ms = (uint32_t)hub->settings->poll_ms,
-    };
-    hub->ledger = ledger_new(hub->base, &options);
-    ask_ledger(hub);
+    hub->shards = xcalloc(hub->shard_count, sizeof(*hub->shards));
+    hub->pools = xcalloc((size_t)hub->shard_count * ASSETS_MAX, sizeof(*hub->pools));
+    hub->pool_counts = xcalloc(hub->shard_count, sizeof(*hub->pool_counts));
+    for (uint32_t i = 0; i < hub->shard_count; i++)
+        shard_init(&hub->shards[i], hub, i);
+    if (!choose_ports(hub) || !http_listen(hub))
+        return false;
+    /* The first shard's folder comes last: where it is, the others are. */
+    for (uint32_t i = hub->shard_count; i-- > 0;)
+        shard_start(&hub->shards[i]);
+    hub->threads_run = true;
     return true;
+}
+
+static void stop_threads(struct hub *hub)
+{
+    if (!hub->threads_run)
+        return;
+    hub_post_all(hub, MAIL_STOP, true);
+    for (uint32_t i = 0; i < hub->shard_count; i++)
+        pthread_join(hub->shards[i].thread, NULL);
 }
 
 static void free_all(struct hub *hub)
 {
-    links_free(hub);
+    stop_threads(hub);
+    tower_close(hub);
     http_free(hub);
     ledger_free(hub->ledger);
-    while (hub->errands_first != NULL) {
-        struct errand *errand = hub->errands_first;
-        hub->errands_first = errand->next;
-        buffer_free(&errand->data);
-        free(errand);
-    }
-    engine_free(hub->engine);
-    outbox_free(hub->outbox);
-    journal_close(hub->journal);
+    for (uint32_t i = 0; i < hub->shard_count && hub->shards != NULL; i++)
+        shard_free(&hub->shards[i]);
+    mailbox_free(hub->mailbox);
+    free(hub->shards);
+    free(hub->pools);
+    free(hub->pool_counts);
     tls_identity_free(hub->identity);
-    struct event *const events[] = {hub->wake,      hub->turn,  hub->tick,       hub->term,
-                                    hub->interrupt, hub->retry, hub->tower_retry};
+    struct event *const events[] = {hub->term, hub->interrupt, hub->retry, hub->tower_retry};
     for (size_t i = 0; i < ARRAY_LENGTH(events); i++)
-        if (events[i] != NULL)
-            event_free(events[i]);
+        event_free(events[i]);
     event_base_free(hub->base);
     bytes_wipe(&hub->engine_settings.key, sizeof(hub->engine_settings.key));
 }
 
 int hub_run(const struct hub_settings *settings)
 {
-    struct hub hub = {.settings = settings,
-                      .engine_settings = settings->engine,
-                      .next_handle = ENGINE_PEER_TOWER + 1,
-                      .started_us = clock_monotonic_us()};
+    struct hub hub = {
+        .settings = settings, .engine_settings = settings->engine, .started_us = clock_monotonic_us()};
     signal(SIGPIPE, SIG_IGN);
     hub.base = event_base_new();
     ensure(hub.base != NULL && event_base_priority_init(hub.base, 3) == 0);
-    hub.outbox = outbox_new(links_deliver, &hub);
-    hub.turn = timer(&hub, on_turn);
-    hub.retry = timer(&hub, on_retry);
-    hub.tower_retry = timer(&hub, on_tower_retry);
-    hub.tick = event_new(hub.base, -1, EV_PERSIST, on_tick, &hub);
+    hub.mailbox = mailbox_new(hub.base, conduct_mail, &hub);
+    hub.retry = event_new(hub.base, -1, 0, on_retry, &hub);
+    hub.tower_retry = event_new(hub.base, -1, 0, on_tower_retry, &hub);
     hub.term = evsignal_new(hub.base, SIGTERM, on_signal, &hub);
     hub.interrupt = evsignal_new(hub.base, SIGINT, on_signal, &hub);
     event_add(hub.term, NULL);
     event_add(hub.interrupt, NULL);
-    const struct timeval tick = {0, TICK_MS * 1000};
-    event_add(hub.tick, &tick);
     if (start(&hub))
         event_base_dispatch(hub.base);
     log_info("stopped");

@@ -1,5 +1,5 @@
-/* rill-hubd's shell: sockets, clocks, disk and the ledger client around the pure engine, on one event loop.
- */
+/* rill-hubd's shell: sockets, clocks, disk and the ledger client around the pure engine, one event loop a shard
+ * and one for what they share. */
 #ifndef RILL_HUB_HUB_H
 #define RILL_HUB_HUB_H
 
@@ -7,9 +7,11 @@
 #include "hub/engine.h"
 
 struct hub_settings {
-    const char *data;   /* folder: journal/, tls/ */
-    const char *listen; /* "HOST:PORT" for wallets */
-    const char *http;   /* "HOST:PORT" for operators, loopback */
+    const char *data;        /* folder: journal/, journal-1/ …, tls/ */
+    const char *listen;      /* "HOST:PORT" for wallets: the first shard's; the others' follow it */
+    const char *public_host; /* where wallets reach the other shards; NULL: as --listen says */
+    uint64_t shards;         /* 0: as the journal is made for, one a core if it is new */
+    const char *http;        /* "HOST:PORT" for operators, loopback */
     const char *ledger_url;
     const char *tower; /* "HOST:PORT"; NULL: none */
     uint64_t chain_id; /* 0: as the node says */

@@ -1,13 +1,24 @@
-/* The shell's inside, shared by hub.c (life, ledger), links.c (clients, tower) and http.c. */
+/* The shell's inside. Threads:
+ *
+ *     the hub's    hub.c (life, ledger), conduct.c (what shards ask of it), tower_link.c, http.c
+ *     one a shard  shard.c (turns, journal, mail), links.c (clients)
+ *
+ * They share nothing but mail (hub/mailbox.h), the figures below a lock, and what is set before they start.
+ *
+ *     hub     start: threads ─all OPENED─▶ ask the ledger ─▶ BEGIN ─all RECOVERED─▶ FOLLOW, follow the ledger
+ *             ─caught up─▶ SERVE ─all SERVING─▶ port file, tower ─SIGTERM─▶ STOP ─all STOPPED─▶ end
+ */
 #ifndef RILL_HUB_HUB_STATE_H
 #define RILL_HUB_HUB_STATE_H
 
 #include <event2/event.h>
+#include <pthread.h>
 #include <uthash.h>
 
 #include "base/endpoint.h"
 #include "base/log.h"
 #include "hub/hub.h"
+#include "hub/mailbox.h"
 #include "store/store.h"
 #include "wire/link.h"
 #include "wire/outbox.h"
@@ -18,33 +29,57 @@ struct peer {
     UT_hash_handle hh;
 };
 
-/* A transaction that waits for its sequence to be durable, or for its outcome. */
-struct errand {
+struct shard_figures {
+    struct engine_figures engine;
+    struct store_figures store;
+    uint64_t outbox_bytes, connections;
+};
+
+struct shard {
     struct hub *hub;
-    enum engine_call call;
-    uint64_t reference, sequence;
-    struct buffer data;
-    struct errand *next;
+    uint32_t index;
+    pthread_t thread;
+    struct event_base *base;
+    struct mailbox *mailbox;
+    _Atomic uint16_t port; /* where it listens, for the others to send clients to; 0: not known yet */
+
+    pthread_mutex_t figures_mutex;
+    struct shard_figures figures; /* as of the last tick */
+
+    /* its thread's own */
+    struct event *wake, *turn, *tick, *end;
+    struct journal *journal;
+    struct engine *engine;
+    struct outbox *outbox;
+    struct link_server *server;
+    struct peer *peers;
+    uint64_t next_handle;
+    struct mail *waiting_first, *waiting_last; /* until their sequence is durable */
+    uint64_t appended;
+    bool turn_pending, stopping;
+    bool turn_given_back; /* to settle: told once the pools are */
 };
 
 struct hub {
     const struct hub_settings *settings;
     struct engine_settings engine_settings;
+    uint32_t shard_count;
+    char public_host[HOST_BYTES_MAX + 1]; /* where clients are sent on to */
+    struct shard *shards;
     struct event_base *base;
-    struct event *wake, *turn, *tick, *term, *interrupt, *retry, *tower_retry;
-    struct journal *journal;
+    struct mailbox *mailbox;
+    struct event *term, *interrupt, *retry, *tower_retry;
     struct ledger *ledger;
-    struct engine *engine;
-    struct outbox *outbox;
     struct tls_identity *identity;
-    struct link_server *server;
     struct evhttp *http;
-    struct peer *peers;
     struct link *tower_link;
-    uint64_t next_handle;
-    struct errand *errands_first, *errands_last;
-    uint64_t appended;
-    bool turn_pending, serving, stopping;
+    uint32_t opened, recovered, serving_shards, stopped; /* how many shards have said so */
+    uint64_t cursor;
+    bool asked_to_serve, serving, stopping, threads_run;
+    /* conduct.c */
+    uint32_t turns[SHARDS_MAX], turn_count; /* shards that want to settle, in order; the first one does */
+    struct engine_pool *pools;              /* shard_count times ASSETS_MAX */
+    size_t *pool_counts;
     uint16_t http_port;
     uint64_t started_us;
     int exit_code;
@@ -52,16 +87,44 @@ struct hub {
 
 /* hub.c */
 void hub_fail(struct hub *hub, const char *format, ...) PRINTF_LIKE(2, 3);
-/* After every input: the turn ends soon, together with whatever else has come. */
-void hub_turn_soon(struct hub *hub);
+void hub_post_all(struct hub *hub, enum mail_type type, bool flag);
+/* A shard's mail to the hub that is about its life. */
+void hub_opened(struct hub *hub);
+void hub_recovered(struct hub *hub, uint64_t cursor);
+void hub_serving(struct hub *hub);
+void hub_stopped(struct hub *hub);
 
-/* links.c */
-bool links_listen(struct hub *hub);
-void links_deliver(void *context, uint64_t peer, const uint8_t *frame, size_t length);
-void links_disconnect(struct hub *hub, uint64_t peer, enum code code);
-void links_stop(struct hub *hub);
-void links_free(struct hub *hub);
+/* conduct.c */
+void conduct_mail(void *hub, struct mail *mail);
+
+/* shard.c */
+void shard_init(struct shard *shard, struct hub *hub, uint32_t index);
+void shard_start(struct shard *shard);
+/* Once its thread has ended. */
+void shard_free(struct shard *shard);
+/* After every input: the turn ends soon, together with whatever else has come. */
+void shard_turn_soon(struct shard *shard);
+/* Leaves once what has been journaled so far is durable. */
+void shard_post_durable(struct shard *shard, uint64_t sequence, struct mailbox *to, struct mail *mail);
+void shard_fail(struct shard *shard, const char *format, ...) PRINTF_LIKE(2, 3);
+struct shard_figures shard_figures_now(struct shard *shard);
+void shard_figures_add(struct shard_figures *sum, const struct shard_figures *one);
+/* Runs `answer` on the shard's thread and waits for it; not at all before the journal is read, or at the end. From
+ * the hub's thread only. */
+void shard_ask(struct shard *shard, void (*answer)(const struct engine *engine, void *context),
+               void *context);
+
+/* links.c: on the shard's thread */
+bool links_listen(struct shard *shard);
+void links_deliver(void *shard, uint64_t peer, const uint8_t *frame, size_t length);
+void links_disconnect(struct shard *shard, uint64_t peer, enum code code);
+void links_stop(struct shard *shard);
+void links_free(struct shard *shard);
+
+/* tower_link.c */
 void tower_connect(struct hub *hub);
+void tower_send(struct hub *hub, const uint8_t *frame, size_t length);
+void tower_close(struct hub *hub);
 
 /* http.c */
 bool http_listen(struct hub *hub);

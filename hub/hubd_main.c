@@ -23,6 +23,13 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "Journal and TLS certificate; made if missing."},
         {"listen", OPTION_TEXT, &hub->listen, "127.0.0.1:9735", 0, 0, "ADDRESS:PORT",
          "Where wallets connect; port 0: the system chooses."},
+        {"shards", OPTION_NUMBER, &hub->shards, "0", 0, SHARDS_MAX, "NUMBER",
+         "Threads that share the clients, each with a journal and a port of its own (the ports after "
+         "--listen's); 0: as "
+         "the journal was made for, one a core if it is new."},
+        {"public-host", OPTION_TEXT, &hub->public_host, NULL, 0, 0, "HOST",
+         "Name or address under which wallets reach the other shards' ports; the address of --listen by "
+         "default."},
         {"http", OPTION_TEXT, &hub->http, "127.0.0.1:9745", 0, 0, "ADDRESS:PORT",
          "Metrics, health and settlement reports for operators; keep it on loopback."},
         {"port-file", OPTION_TEXT, &hub->port_file, NULL, 0, 0, "FILE",

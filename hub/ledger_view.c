@@ -24,6 +24,8 @@ static void event_opened(struct engine *engine, const struct contract_event *eve
     if (engine_channel(engine, &event->channel) != NULL)
         return;
     struct channel_key key = {event->address, event->other, event->salt};
+    if (shard_of_client(&key.client, engine->settings.shards) != engine->settings.shard)
+        return;
     const struct asset_terms *asset = engine_terms(engine, &key.asset);
     struct channel *machine = channel_new(&key, SIDE_HUB, asset == NULL ? 0 : asset->reserve_bps);
     if (!hash_equal(&machine->id, &event->channel)) {
@@ -168,10 +170,11 @@ static void confirmed_event(struct engine *engine, const struct contract_event *
         event_opened(engine, event);
     } else if (event->type == EVENT_CONDITION_MET) {
         event_condition_met(engine, event);
-    } else if (event->type == EVENT_POOL_DEPOSITED) {
-        settle_pool_change(engine, &event->address, (wide)event->amount.units);
-    } else if (event->type == EVENT_POOL_WITHDRAWN) {
-        settle_pool_change(engine, &event->address, -(wide)event->amount.units);
+    } else if (event->type == EVENT_POOL_DEPOSITED || event->type == EVENT_POOL_WITHDRAWN) {
+        wide amount = (wide)event->amount.units;
+        if (engine->settings.shard == 0)
+            settle_pool_change(engine, &event->address,
+                               event->type == EVENT_POOL_DEPOSITED ? amount : -amount);
     } else if (event->type == EVENT_SETTLE_SKIPPED) {
         settle_skipped(engine, event);
     } else if (event->type == EVENT_BATCH_SETTLED) {
@@ -202,7 +205,7 @@ void engine_event(struct engine *engine, const struct contract_event *event)
 
 /* ---- a new head ---- */
 
-static void touch_held(struct engine *engine)
+void engine_touch_held(struct engine *engine)
 {
     struct hub_channel *channel, *next;
     HASH_ITER(hh, engine->channels, channel, next)
@@ -227,7 +230,7 @@ void engine_head(struct engine *engine, const struct ledger_head *head)
     }
     engine->head_known = engine->head_known || is_caught_up;
     if (engine->held_count > 0)
-        touch_held(engine);
+        engine_touch_held(engine);
     dispute_head(engine);
     outcome_time(engine);
     settle_head(engine);

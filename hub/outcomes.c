@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/log.h"
 #include "hub/engine_state.h"
 
 static struct hub_channel *payer_of(const struct engine *engine, const struct payment *payment)
@@ -22,12 +23,23 @@ static uint64_t register_time(const struct engine *engine, const struct payment 
     return payment->expiry > margin ? payment->expiry - margin : 0;
 }
 
+/* The payer was shown the witness and has not unlocked: if need be, the ledger must be told. */
+static bool awaits_unlock(const struct engine *engine, const struct payment *payment)
+{
+    const struct hub_channel *payer = payer_of(engine, payment);
+    return payment->is_locked && payment->state == PAYMENT_REVEALED && payment->witness != NULL &&
+           payer != NULL && lock_set_find(channel_peer(payer->channel)->locks, payment->payer_lock) != NULL &&
+           engine_registration(engine, payment->kind, &payment->condition) == NULL;
+}
+
 /* Every payment is in the table's heap exactly once, at the next time that matters to it. */
 void payment_schedule(struct engine *engine, struct payment *payment)
 {
     uint64_t now = engine->head.confirmed_time, time = payment->expiry + OUTCOME_KEPT_S;
     if (payment->is_locked && now < register_time(engine, payment))
         time = register_time(engine, payment);
+    else if (now < payment->expiry && awaits_unlock(engine, payment))
+        time = now + 1; /* a crash, or a refusal, may have taken the transaction: looked at block by block */
     else if (now <= payment->expiry)
         time = payment->expiry + 1;
     else if (now >= time)
@@ -79,10 +91,13 @@ void payment_revealed(struct engine *engine, struct payment *payment, const stru
         payment_set_witness(payment, witness);
     payment->state = PAYMENT_REVEALED;
     payments_touch(&engine->payments, payment);
-    engine->figures.payments_revealed++;
-    engine->figures.volume_units += payment->amount.units;
-    engine->figures.fees_units += payment->fee.units;
-    engine->gross_units += payment->amount.units;
+    if (payment->role != HALF_OF_PAYER) { /* counted once, where it ends */
+        engine->figures.payments_revealed++;
+        engine->figures.volume_units += payment->amount.units;
+        engine->figures.fees_units += payment->fee.units;
+        engine->gross_units += payment->amount.units;
+    }
+    transfer_outcome(engine, payment, TRANSFER_REVEALED);
     struct hub_channel *payer = payer_of(engine, payment);
     emit_reveal(engine, payer, payment);
     if (payment->is_locked && payer != NULL)
@@ -92,11 +107,14 @@ void payment_revealed(struct engine *engine, struct payment *payment, const stru
 void payment_fail(struct engine *engine, struct payment *payment, enum code code)
 {
     struct hub_channel *payer = payer_of(engine, payment);
-    ensure(payment->is_locked && payer != NULL);
+    ensure(payment->is_locked && (payer == NULL) == (payment->role == HALF_OF_PAYEE));
     payment->state = PAYMENT_FAILED;
     payment->due = DUE_NOTHING;
     payment->code = code;
     payments_touch(&engine->payments, payment);
+    transfer_outcome(engine, payment, TRANSFER_FAILED);
+    if (payer == NULL)
+        return;
     engine->figures.payments_failed++;
     if (channel_mark_lock_failed(payer->channel, payment->payer_lock)) {
         engine_touch(engine, payer);
@@ -107,10 +125,15 @@ void payment_fail(struct engine *engine, struct payment *payment, enum code code
 void payment_refund(struct engine *engine, struct payment *payment, enum code code)
 {
     ensure(!payment->is_locked && payment->state != PAYMENT_REFUNDED);
-    if (payment->state == PAYMENT_REVEALED)
+    if (payment->state == PAYMENT_REVEALED && payment->role != HALF_OF_PAYER)
         engine->figures.payments_revealed--;
     payment->state = PAYMENT_REFUNDED;
     payment->code = code;
+    if (payment->role == HALF_OF_PAYEE) {
+        payment_set_due(engine, payment, DUE_NOTHING);
+        transfer_outcome(engine, payment, TRANSFER_REFUNDED);
+        return;
+    }
     engine->figures.payments_refunded++;
     payment_set_due(engine, payment, DUE_REFUND);
 }
@@ -234,6 +257,8 @@ void outcome_unlocked(struct engine *engine, struct payment *payment, const stru
         /* It gave the secret away before the payee had the lock: paid, whatever becomes of the rest. */
         payment->payer_lock = 0;
         payments_touch(&engine->payments, payment);
+        if (payment->role == HALF_OF_PAYER)
+            transfer_unlocked(engine, payment, witness);
         return;
     }
     if (payment->state == PAYMENT_CANCELLING && payee_of(engine, payment) != NULL)
@@ -299,10 +324,7 @@ static struct contract_call registration_call(const struct payment *payment)
  * Once, unless a registration failed since (outcome_register_failed). */
 static void register_witness(struct engine *engine, struct payment *payment)
 {
-    const struct hub_channel *payer = payer_of(engine, payment);
-    if (payment->witness == NULL || payer == NULL || payment->register_round == engine->register_round ||
-        lock_set_find(channel_peer(payer->channel)->locks, payment->payer_lock) == NULL ||
-        engine_registration(engine, payment->kind, &payment->condition) != NULL)
+    if (payment->register_round == engine->register_round || !awaits_unlock(engine, payment))
         return;
     struct contract_call call = registration_call(payment);
     engine_emit_call(engine, ENGINE_CALL_REGISTER, 0, &call);
@@ -331,12 +353,15 @@ static void lock_expired(struct engine *engine, struct payment *payment)
     payment->state = PAYMENT_LAPSED;
     payment->code = CODE_EXPIRED;
     payments_touch(&engine->payments, payment);
+    transfer_outcome(engine, payment, TRANSFER_LAPSED);
     if (stands && payee != NULL)
         payment_set_due(engine, payment, DUE_EXPIRE);
 }
 
 static void expired(struct engine *engine, struct payment *payment)
 {
+    if (payment->role == HALF_OF_PAYER)
+        return; /* the payee's half decides */
     switch ((enum payment_state)payment->state) {
     case PAYMENT_WAITING:
         payment_refund(engine, payment, CODE_EXPIRED);
@@ -383,10 +408,15 @@ static void keep_looked_at(struct engine *engine, struct payment *payment)
     engine->looked[engine->looked_count++] = payment;
 }
 
-void outcome_time(struct engine *engine)
+static uint64_t newest_time(const struct engine *engine)
 {
     uint64_t now = engine->head.confirmed_time;
-    uint64_t newest = engine->head.time > now ? engine->head.time : now;
+    return engine->head.time > now ? engine->head.time : now;
+}
+
+void outcome_time(struct engine *engine)
+{
+    uint64_t newest = newest_time(engine);
     struct payment *payment;
     while ((payment = payments_due(&engine->payments, newest)) != NULL) {
         look_at(engine, payment, newest);
@@ -401,4 +431,36 @@ void outcome_time(struct engine *engine)
             payment_schedule(engine, payment);
     }
     engine->looked_count = 0;
+}
+
+/* ---- another shard's word ---- */
+
+static void payer_half_ends(struct engine *engine, struct payment *payment, enum transfer_type type,
+                            enum code code, const struct witness *witness)
+{
+    bool waits = payment->state == PAYMENT_WAITING || payment->state == PAYMENT_OFFERED;
+    if (type == TRANSFER_REFUNDED && !payment->is_locked && (waits || payment->state == PAYMENT_REVEALED)) {
+        payment_refund(engine, payment, code);
+    } else if (!waits) {
+        log_error("another shard ends a payment that has ended here; ignored");
+    } else if (type == TRANSFER_REVEALED) {
+        payment_revealed(engine, payment, witness);
+        /* It may have come late, after the look at the time from which the ledger is told. */
+        look_at(engine, payment, newest_time(engine));
+    } else if (type == TRANSFER_FAILED && payment->is_locked) {
+        payment_fail(engine, payment, code);
+    } else if (type == TRANSFER_LAPSED && payment->is_locked) {
+        payment->state = PAYMENT_LAPSED;
+        payment->code = CODE_EXPIRED;
+        payments_touch(&engine->payments, payment);
+    }
+}
+
+void outcome_of_other_half(struct engine *engine, struct payment *payment, enum transfer_type type,
+                           enum code code, const struct witness *witness)
+{
+    if (type == TRANSFER_UNLOCKED)
+        outcome_unlocked(engine, payment, witness);
+    else
+        payer_half_ends(engine, payment, type, code, witness);
 }

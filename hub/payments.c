@@ -5,7 +5,7 @@
 
 #include "base/ensure.h"
 
-#define PAYMENT_RECORD_VERSION 2
+#define PAYMENT_RECORD_VERSION 3
 
 _Static_assert(sizeof(struct leg) == 48, "a leg is a hash key: no padding");
 _Static_assert(sizeof(struct condition_key) == 33, "a condition is a hash key: no padding");
@@ -230,6 +230,8 @@ void payment_write(const struct payment *payment, uint8_t record_type, struct bu
     buffer_u8(batch, payment->due);
     buffer_u8(batch, payment->kind);
     buffer_u8(batch, payment->is_locked);
+    buffer_u8(batch, payment->role);
+    buffer_u16(batch, payment->other_shard);
     buffer_u64(batch, payment->amount.units);
     buffer_u64(batch, payment->fee.units);
     buffer_u64(batch, payment->expiry);
@@ -254,10 +256,14 @@ static bool is_possible(const struct payment *payment)
                                    1u << PAYMENT_CANCELLING | 1u << PAYMENT_REVEALED | 1u << PAYMENT_FAILED |
                                    1u << PAYMENT_LAPSED;
     struct amount sum;
-    if (payment->state > PAYMENT_LAPSED || payment->due > DUE_REFUND ||
+    if (payment->state > PAYMENT_LAPSED || payment->due > DUE_REFUND || payment->role > HALF_OF_PAYEE ||
         !amount_add(payment->amount, payment->fee, &sum))
         return false;
     if (((payment->is_locked ? locked : direct) >> payment->state & 1) == 0)
+        return false;
+    /* Each half has only what is due to its own side. */
+    if ((payment->role == HALF_OF_PAYEE && payment->due == DUE_REFUND) ||
+        (payment->role == HALF_OF_PAYER && payment->due != DUE_NOTHING && payment->due != DUE_REFUND))
         return false;
     return payment->due <= DUE_PAY || (payment->due == DUE_REFUND) == !payment->is_locked;
 }
@@ -292,6 +298,8 @@ static bool read_fields(struct payments *payments, struct payment *payment, stru
     struct hash condition;
     uint8_t state = reader_u8(reader), due = reader_u8(reader);
     uint8_t kind = reader_u8(reader), is_locked = reader_u8(reader);
+    payment->role = reader_u8(reader);
+    payment->other_shard = reader_u16(reader);
     payment->amount.units = reader_u64(reader);
     payment->fee.units = reader_u64(reader);
     payment->expiry = reader_u64(reader);

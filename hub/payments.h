@@ -34,6 +34,9 @@ enum payment_due {
     DUE_REFUND = 5  /* to the payer */
 };
 
+/* Whole, or the half that this shard has of a payment between two (hub/transfer.h). On disk: do not renumber. */
+enum payment_role { PAYMENT_WHOLE = 0, HALF_OF_PAYER = 1, HALF_OF_PAYEE = 2 };
+
 struct leg {
     struct hash channel;
     struct payment_id id;
@@ -43,6 +46,8 @@ struct payment {
     struct leg payer, payee;
     UT_hash_handle hh, hh_payee;
     uint8_t state, due, kind;
+    uint8_t role;         /* enum payment_role */
+    uint16_t other_shard; /* where the other half is */
     bool is_locked;
     bool dirty;     /* in the list of what the next batch writes */
     bool queued;    /* in a channel's due list */

@@ -43,7 +43,8 @@ void settle_settled(struct engine *engine, struct hub_channel *channel, const st
     engine->figures.settle_items++;
 }
 
-static void fund_skipped(struct engine *engine, const struct contract_event *event)
+/* Returns whether it was one of ours. */
+static bool fund_skipped(struct engine *engine, const struct contract_event *event)
 {
     for (size_t i = 0; i < engine->wish_count; i++) {
         struct hash id = channel_id(&engine->wishes[i].key);
@@ -51,20 +52,22 @@ static void fund_skipped(struct engine *engine, const struct contract_event *eve
             continue;
         struct channel_key key = engine->wishes[i].key;
         settle_wish_over(engine, &key);
-        return;
+        return true;
     }
+    return engine_channel(engine, &event->channel) != NULL;
 }
 
 void settle_skipped(struct engine *engine, const struct contract_event *event)
 {
+    struct hub_channel *channel = engine_channel(engine, &event->channel);
+    bool is_ours = event->is_fund ? fund_skipped(engine, event) : channel != NULL;
+    if (!is_ours && engine->settings.shards > 1)
+        return; /* another shard's */
     engine->building.skipped++;
     engine->figures.settle_skipped++;
     log_warn("the ledger skipped %s of channel %s: reason %u", event->is_fund ? "a fund" : "an item",
              hash_text(&event->channel, (char[HASH_TEXT_SIZE]){0}), event->reason);
-    struct hub_channel *channel = engine_channel(engine, &event->channel);
-    if (event->is_fund)
-        fund_skipped(engine, event);
-    else if (channel != NULL && channel->channel->settlement.phase == SETTLEMENT_SIGNED)
+    if (!event->is_fund && channel != NULL && channel->channel->settlement.phase == SETTLEMENT_SIGNED)
         settle_say(engine, channel, channel->channel->settlement.seq, event->reason, event);
 }
 
@@ -96,9 +99,19 @@ static void root_settled(struct engine *engine, const struct hash *root)
     engine->root_taken = false;
 }
 
+/* Each shard sees every batch: was it this one's? */
+static bool is_own_batch(const struct engine *engine, const struct contract_event *event)
+{
+    const struct batch_report *building = &engine->building;
+    return engine->settings.shards == 1 || building->items + building->funds + building->skipped > 0 ||
+           (engine->root_taken && hash_equal(&engine->root_value, &event->root));
+}
+
 void settle_batch_settled(struct engine *engine, const struct contract_event *event)
 {
     struct batch_report *report = &engine->building;
+    if (!is_own_batch(engine, event))
+        return;
     report->number = event->batch;
     report->block = event->block;
     report->transaction = event->transaction;
@@ -119,55 +132,39 @@ void settle_batch_settled(struct engine *engine, const struct contract_event *ev
 
 /* ---- the operator's view ---- */
 
-void engine_report(const struct engine *engine, struct buffer *out)
+const struct batch_report *engine_reports(const struct engine *engine, size_t *count)
 {
-    buffer_printf(out, "[");
-    for (size_t i = 0; i < engine->report_count; i++) {
-        const struct batch_report *report = &engine->reports[i];
-        uint64_t touched = report->items + report->funds;
-        buffer_printf(
-            out,
-            "%s{\"batch\":%llu,\"block\":%llu,\"transaction\":\"%s\",\"items\":%llu,\"funds\":%llu,"
-            "\"skipped\":%llu,\"gross\":%llu,\"paid_out\":%llu,\"returned\":%llu,\"funded\":%llu,"
-            "\"net_moved\":%llu,\"gas\":%llu,\"gas_per_channel\":%llu,\"journal_root\":\"%s\"}",
-            i == 0 ? "" : ",", (unsigned long long)report->number, (unsigned long long)report->block,
-            hash_text(&report->transaction, (char[HASH_TEXT_SIZE]){0}), (unsigned long long)report->items,
-            (unsigned long long)report->funds, (unsigned long long)report->skipped,
-            (unsigned long long)report->gross_units, (unsigned long long)report->payout_units,
-            (unsigned long long)report->returned_units, (unsigned long long)report->funded_units,
-            (unsigned long long)(report->payout_units + report->funded_units),
-            (unsigned long long)report->gas_used,
-            (unsigned long long)(touched == 0 ? 0 : report->gas_used / touched),
-            hash_text(&report->root, (char[HASH_TEXT_SIZE]){0}));
-    }
-    buffer_printf(out, "]");
+    *count = engine->report_count;
+    return engine->reports;
 }
 
-void engine_balances(const struct engine *engine, struct buffer *out)
+static wide pool_of(const struct engine *engine, const struct address *asset)
 {
-    buffer_printf(out, "[");
-    for (size_t i = 0; i < engine->settings.terms.asset_count; i++) {
+    for (size_t i = 0; i < engine->pool_count; i++)
+        if (address_equal(&engine->pools[i].asset, asset))
+            return engine->pools[i].own;
+    return 0;
+}
+
+size_t engine_balances(const struct engine *engine, struct engine_balance out[ASSETS_MAX])
+{
+    size_t count = engine->settings.terms.asset_count;
+    for (size_t i = 0; i < count; i++) {
         const struct address *asset = &engine->settings.terms.assets[i].asset;
-        uint64_t pool = 0, channels = 0;
-        wide client = 0, hub = 0;
-        for (size_t p = 0; p < engine->pool_count; p++)
-            if (address_equal(&engine->pools[p].asset, asset))
-                pool = engine->pools[p].units.units;
-        const struct hub_channel *channel, *next;
-        HASH_ITER(hh, engine->channels, channel, next)
-        {
-            if (!address_equal(&channel->channel->key.asset, asset) ||
-                channel->channel->funds.stage != STAGE_OPEN)
-                continue;
-            channels++;
-            client += channel_balance(channel->channel, SIDE_CLIENT);
-            hub += channel_balance(channel->channel, SIDE_HUB);
-        }
-        buffer_printf(
-            out,
-            "%s{\"asset\":\"%s\",\"pool\":%llu,\"channels\":%llu,\"clients_units\":%lld,\"hub_units\":%lld}",
-            i == 0 ? "" : ",", address_text(asset, (char[ADDRESS_TEXT_SIZE]){0}), (unsigned long long)pool,
-            (unsigned long long)channels, (long long)client, (long long)hub);
+        out[i] = (struct engine_balance){.asset = *asset, .pool = pool_of(engine, asset)};
     }
-    buffer_printf(out, "]");
+    const struct hub_channel *channel, *next;
+    HASH_ITER(hh, engine->channels, channel, next)
+    {
+        if (channel->channel->funds.stage != STAGE_OPEN)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            if (!address_equal(&channel->channel->key.asset, &out[i].asset))
+                continue;
+            out[i].channels++;
+            out[i].clients += channel_balance(channel->channel, SIDE_CLIENT);
+            out[i].hub += channel_balance(channel->channel, SIDE_HUB);
+        }
+    }
+    return count;
 }

@@ -36,11 +36,31 @@ void settle_pool_change(struct engine *engine, const struct address *asset, wide
         return; /* beyond the assets that are served */
     struct pool *pool = settle_pool(engine, asset);
     ensure(pool != NULL);
-    wide units = (wide)pool->units.units + change;
-    if (units < 0 || units >= (wide)AMOUNT_LIMIT)
+    wide least = engine->settings.shards == 1 ? 0 : -(wide)AMOUNT_LIMIT, most = (wide)AMOUNT_LIMIT - 1;
+    pool->own += change;
+    if (pool->own < least || pool->own > most)
         log_error("the pool as followed leaves its bounds: the ledger node left out events?");
-    pool->units = amount_of(units < 0 ? 0 : units >= (wide)AMOUNT_LIMIT ? AMOUNT_LIMIT - 1 : (uint64_t)units);
+    pool->own = pool->own < least ? least : pool->own > most ? most : pool->own;
     pool->dirty = true;
+}
+
+struct amount settle_pool_units(const struct pool *pool)
+{
+    wide units = pool->own + pool->others;
+    return amount_of(units < 0 ? 0 : units >= (wide)AMOUNT_LIMIT ? AMOUNT_LIMIT - 1 : (uint64_t)units);
+}
+
+size_t engine_pools(const struct engine *engine, struct engine_pool out[ASSETS_MAX])
+{
+    for (size_t i = 0; i < engine->pool_count; i++)
+        out[i] = (struct engine_pool){engine->pools[i].asset, engine->pools[i].own};
+    return engine->pool_count;
+}
+
+void engine_pool_of_others(struct engine *engine, const struct address *asset, wide units)
+{
+    if (engine_terms(engine, asset) != NULL)
+        settle_pool(engine, asset)->others = units;
 }
 
 /* ---- what clients ask for ---- */
@@ -293,8 +313,8 @@ static void plan_and_propose(struct engine *engine, const struct address *asset)
 {
     struct asset_plan all = {0};
     describe_all(engine, asset, &all);
-    struct plan_result result =
-        plan_asset(all.plans, all.channel_count + all.wish_count, settle_pool(engine, asset)->units);
+    struct plan_result result = plan_asset(all.plans, all.channel_count + all.wish_count,
+                                           settle_pool_units(settle_pool(engine, asset)));
     if (!amount_is_zero(result.missing))
         log_warn("the pool of %s is too low by %llu units for the room that channels need: deposit to it",
                  address_text(asset, (char[ADDRESS_TEXT_SIZE]){0}), (unsigned long long)result.missing.units);
@@ -312,12 +332,43 @@ static void plan_and_propose(struct engine *engine, const struct address *asset)
     free(all.plans);
 }
 
+/* Shards take turns: two batches planned on one pool would spend it twice. */
+static bool has_turn(struct engine *engine)
+{
+    if (engine->settings.shards == 1 || engine->settle_turn)
+        return true;
+    if (!engine->settle_turn_asked)
+        engine->effects.settle_turn(engine->effects.context, true);
+    engine->settle_turn_asked = true;
+    return false;
+}
+
+void engine_settle_turn(struct engine *engine)
+{
+    ensure(engine->settings.shards > 1 && !engine->settle_turn);
+    engine->settle_turn = true;
+    engine->settle_turn_asked = false;
+    engine_settle(engine);
+    if (engine->settle_phase == SETTLE_IDLE)
+        settle_turn_over(engine); /* nothing to do after all, or not yet */
+}
+
+void settle_turn_over(struct engine *engine)
+{
+    if (!engine->settle_turn)
+        return;
+    engine->settle_turn = false;
+    engine->effects.settle_turn(engine->effects.context, false);
+}
+
 void engine_settle(struct engine *engine)
 {
     if (engine->settle_phase != SETTLE_IDLE || !engine->head_known) {
         engine->settle_again = true;
         return;
     }
+    if (!has_turn(engine))
+        return;
     engine_flush(engine); /* proposals look at what is signed */
     engine->settle_again = false;
     engine->settle_next_ms = engine->settings.settle_interval_s == 0

@@ -62,7 +62,7 @@ static void add_fund(const struct channel_key *key, struct amount amount, struct
 static uint64_t pool_with_batch(struct engine *engine, const struct address *asset,
                                 const struct batch_call *batch)
 {
-    uint64_t pool = settle_pool(engine, asset)->units.units;
+    uint64_t pool = settle_pool_units(settle_pool(engine, asset)).units;
     for (size_t i = 0; i < batch->item_count; i++) {
         uint64_t out = batch->items[i].hub_out.units;
         if (address_equal(&batch->items[i].key.asset, asset))
@@ -122,6 +122,7 @@ static void send_batch(struct engine *engine, const struct batch_call *batch)
 static void idle(struct engine *engine)
 {
     engine->settle_phase = SETTLE_IDLE;
+    settle_turn_over(engine);
     if (engine->settle_again)
         settle_soon(engine, 0);
 }
@@ -187,6 +188,7 @@ static void not_settled(struct engine *engine, enum ledger_error error)
         engine->root_dirty = true;
     }
     engine->settle_phase = SETTLE_IDLE;
+    settle_turn_over(engine);
     settle_soon(engine, pause);
 }
 

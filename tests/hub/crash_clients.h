@@ -45,7 +45,7 @@ static inline void client_send(struct world *world, struct client *client, const
     ensure(message_decode(world->client_decoder, frame.data + 4, frame.length - 4, &decoded, &why) ==
            CODE_OK);
     if (client->peer != 0)
-        engine_message(world->engine, client->peer, &decoded);
+        engine_message(shard_of(world, client)->engine, client->peer, &decoded);
     buffer_free(&frame);
 }
 

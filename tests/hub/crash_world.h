@@ -5,6 +5,10 @@
  *     engine ─frames, tagged─▶ waiting ─durable─▶ released (remembered: nothing may ever leave twice in two
  *                                                 forms) ─▶ clients
  *     engine ─calls, tagged──▶ calls   ─durable─▶ sent ─▶ mined at the next block, in order
+ *     engine ─parcels────────▶ parcels ─durable─▶ another shard's engine, sooner or later
+ *
+ * The hub is one to three shards, each an engine with a journal of its own; a crash takes them all, and each disk
+ * keeps what it likes of what was not durable yet.
  */
 #ifndef RILL_TESTS_HUB_CRASH_WORLD_H
 #define RILL_TESTS_HUB_CRASH_WORLD_H
@@ -23,6 +27,7 @@
 #include "base/ensure.h"
 #include "crypto/hash.h"
 #include "hub/engine.h"
+#include "hub/transfer.h"
 #include "store/memory_journal.h"
 
 #define CLIENTS        4
@@ -35,6 +40,7 @@
 #define ROOM           15000
 #define POOL           1000000
 #define CONDITIONS_MAX 256
+#define SHARDS         3
 
 /* What both ends know of a payment, each by its own light. */
 struct book {
@@ -86,6 +92,7 @@ struct client {
 };
 
 struct pending_call {
+    unsigned shard;
     uint64_t sequence;
     enum engine_call call;
     uint64_t reference;
@@ -94,19 +101,31 @@ struct pending_call {
     bool is_ours; /* of the hub that runs now: it hears the outcome */
 };
 
+struct shard {
+    struct world *world;
+    unsigned index;
+    struct engine *engine;
+    struct journal *journal;
+    struct buffer waiting; /* frames: sequence, peer, length, bytes */
+    struct buffer parcels; /* to other shards: sequence, to, number, length, whether it is a parcel; bytes */
+    size_t events_given;   /* to the engine that runs now */
+    bool wants_turn;
+};
+
 struct world {
     uint64_t random, seed;
     struct secret_key hub_key;
     struct address hub;
     struct domain domain;
-    struct engine *engine;
-    struct journal *journal;
+    struct shard shards[SHARDS];
+    unsigned shard_count;
+    int turn_of; /* the shard that settles; -1: none does */
+    uint64_t parcels_applied;
     struct decoder *decoder, *client_decoder, *bodies;
     struct client clients[CLIENTS];
     struct book books[PAYMENTS_MAX];
     size_t book_count;
     uint64_t next_peer, now_ms, crashes;
-    struct buffer waiting; /* frames: sequence, peer, length, bytes */
     struct pending_call calls[CALLS_MAX];
     size_t call_count;
     struct frame_seen *seen;
@@ -118,7 +137,7 @@ struct world {
     } ledger[CLIENTS];
     uint64_t pool, now, block, batches;
     struct contract_event events[EVENTS_MAX];
-    size_t event_count, events_given; /* given to the hub that runs now */
+    size_t event_count;
     struct {
         struct hash condition;
         uint64_t time;
@@ -254,8 +273,8 @@ static inline void ledger_batch(struct world *world, const struct contract_call 
 
 static inline uint64_t effect_journal(void *context, const uint8_t *batch, size_t length)
 {
-    struct world *world = context;
-    return journal_append(world->journal, batch, length);
+    struct shard *shard = context;
+    return journal_append(shard->journal, batch, length);
 }
 
 struct waiting_head {
@@ -265,20 +284,43 @@ struct waiting_head {
 static inline void effect_send(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame,
                                size_t length)
 {
-    struct world *world = context;
+    struct shard *shard = context;
     struct waiting_head head = {sequence, peer, length};
-    buffer_append(&world->waiting, &head, sizeof(head));
-    buffer_append(&world->waiting, frame, length);
+    buffer_append(&shard->waiting, &head, sizeof(head));
+    buffer_append(&shard->waiting, frame, length);
+}
+
+struct parcel_head {
+    uint64_t sequence, to, number, length, is_word;
+};
+
+static inline void effect_parcel(void *context, uint64_t sequence, uint32_t to, uint64_t number,
+                                 const uint8_t *bytes, size_t length)
+{
+    struct shard *shard = context;
+    struct parcel_head head = {sequence, to, number, length, bytes == NULL};
+    buffer_append(&shard->parcels, &head, sizeof(head));
+    buffer_append(&shard->parcels, bytes, length);
+}
+
+static inline void effect_settle_turn(void *context, bool wanted)
+{
+    struct shard *shard = context;
+    ensure(wanted || shard->world->turn_of == (int)shard->index);
+    shard->wants_turn = wanted;
+    if (!wanted)
+        shard->world->turn_of = -1;
 }
 
 static inline void effect_call(void *context, uint64_t sequence, enum engine_call call, uint64_t reference,
                                const uint8_t *data, size_t length)
 {
-    struct world *world = context;
+    struct shard *shard = context;
+    struct world *world = shard->world;
     ensure(world->call_count < CALLS_MAX);
     struct pending_call *pending = &world->calls[world->call_count++];
-    *pending =
-        (struct pending_call){.sequence = sequence, .call = call, .reference = reference, .is_ours = true};
+    *pending = (struct pending_call){
+        .shard = shard->index, .sequence = sequence, .call = call, .reference = reference, .is_ours = true};
     buffer_append(&pending->data, data, length);
 }
 
@@ -290,11 +332,18 @@ static inline void effect_disconnect(void *context, uint64_t peer, enum code cod
     fail_msg("the hub drops a client that broke no limit");
 }
 
-static inline void start_engine(struct world *world)
+static inline void start_engine(struct world *world, struct shard *shard)
 {
-    const struct engine_effects effects = {effect_journal, effect_send, effect_call, effect_disconnect,
-                                           world};
+    const struct engine_effects effects = {.journal = effect_journal,
+                                           .send = effect_send,
+                                           .call = effect_call,
+                                           .disconnect = effect_disconnect,
+                                           .parcel = effect_parcel,
+                                           .settle_turn = effect_settle_turn,
+                                           .context = shard};
     struct engine_settings settings = {
+        .shards = world->shard_count,
+        .shard = shard->index,
         .key = world->hub_key,
         .domain = world->domain,
         .terms = {.confirmations = 1,
@@ -313,7 +362,12 @@ static inline void start_engine(struct world *world)
         .settle_collect_ms = 500,
         .idle_bps = 10000,
     };
-    world->engine = engine_new(&settings, &effects);
+    shard->engine = engine_new(&settings, &effects);
+}
+
+static inline struct shard *shard_of(struct world *world, const struct client *client)
+{
+    return &world->shards[shard_of_client(&client->address, world->shard_count)];
 }
 
 #endif

@@ -113,8 +113,11 @@ static struct engine_settings settings_of(const struct world *world)
 
 static void start_engine(struct world *world)
 {
-    const struct engine_effects effects = {effect_journal, effect_send, effect_call, effect_disconnect,
-                                           world};
+    const struct engine_effects effects = {.journal = effect_journal,
+                                           .send = effect_send,
+                                           .call = effect_call,
+                                           .disconnect = effect_disconnect,
+                                           .context = world};
     struct engine_settings settings = settings_of(world);
     if (world->change != NULL)
         world->change(&settings);

@@ -1,5 +1,6 @@
 /* Crashes of the hub at any moment of a random life: payments of both kinds, reveals, failures, refunds,
- * settlement and rebalancing, links that break, secrets that are registered in the last minute. Whatever the
+ * settlement and rebalancing, links that break, secrets that are registered in the last minute, payments between
+ * shards. Whatever the
  * disk kept of what was not yet durable, nothing ever leaves in two forms, every update the clients see is
  * good, and in the end each payment is either paid by its payer and got by its payee, or neither.
  *
@@ -13,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define WORLDS_SECONDS 6
+#define WORLDS_SECONDS 12
 #define STEPS          400
 
 static uint64_t seed_now; /* for whoever aborts */
@@ -101,7 +102,7 @@ static void connect_client(struct world *world, struct client *client)
     if (client->peer != 0)
         return;
     client->peer = world->next_peer++;
-    engine_connected(world->engine, client->peer, &client->address);
+    engine_connected(shard_of(world, client)->engine, client->peer, &client->address);
 }
 
 static void lose_link(struct client *client)
@@ -228,12 +229,12 @@ static void remember(struct world *world, const uint8_t *frame, size_t length)
 }
 
 /* Everything durable leaves, in order, and is answered. */
-static void release(struct world *world)
+static void release_frames(struct world *world, struct shard *shard)
 {
-    uint64_t durable = journal_durable(world->journal);
+    uint64_t durable = journal_durable(shard->journal);
     size_t at = 0;
-    struct buffer waiting = world->waiting;
-    world->waiting = (struct buffer){0};
+    struct buffer waiting = shard->waiting;
+    shard->waiting = (struct buffer){0};
     while (at < waiting.length) {
         struct waiting_head head;
         memcpy(&head, waiting.data + at, sizeof(head));
@@ -249,12 +250,64 @@ static void release(struct world *world)
     /* What the answers made the engine say comes after what still waits. */
     struct buffer rest = {0};
     buffer_append(&rest, waiting.data + at, waiting.length - at);
-    buffer_append(&rest, world->waiting.data, world->waiting.length);
+    buffer_append(&rest, shard->waiting.data, shard->waiting.length);
     buffer_free(&waiting);
-    buffer_free(&world->waiting);
-    world->waiting = rest;
+    buffer_free(&shard->waiting);
+    shard->waiting = rest;
     for (size_t i = 0; i < world->call_count; i++)
-        world->calls[i].is_sent = world->calls[i].is_sent || world->calls[i].sequence <= durable;
+        if (world->calls[i].shard == shard->index && world->calls[i].sequence <= durable)
+            world->calls[i].is_sent = true;
+}
+
+/* Parcels arrive in the order in which they left, at their leisure. */
+static void release_parcels(struct world *world, struct shard *from, bool all)
+{
+    uint64_t durable = journal_durable(from->journal);
+    size_t at = 0;
+    while (at < from->parcels.length && (all || roll(world, 3) > 0)) {
+        struct parcel_head head;
+        memcpy(&head, from->parcels.data + at, sizeof(head));
+        if (head.sequence > durable)
+            break;
+        struct engine *to = world->shards[head.to].engine;
+        const uint8_t *bytes = from->parcels.data + at + sizeof(head);
+        if (head.is_word != 0)
+            engine_parcel_acknowledged(to, from->index, head.number);
+        else
+            assert_true(engine_parcel(to, from->index, head.number, bytes, head.length));
+        world->parcels_applied += head.is_word == 0;
+        at += sizeof(head) + head.length;
+    }
+    if (at > 0)
+        memmove(from->parcels.data, from->parcels.data + at, from->parcels.length - at);
+    from->parcels.length -= at;
+}
+
+static void give_turn(struct world *world)
+{
+    for (unsigned i = 0; i < world->shard_count && world->turn_of < 0; i++) {
+        struct shard *shard = &world->shards[i];
+        if (!shard->wants_turn)
+            continue;
+        shard->wants_turn = false;
+        world->turn_of = (int)i;
+        engine_settle_turn(shard->engine);
+    }
+}
+
+static void release(struct world *world, bool all)
+{
+    for (unsigned i = 0; i < world->shard_count; i++) {
+        release_frames(world, &world->shards[i]);
+        release_parcels(world, &world->shards[i], all);
+    }
+    give_turn(world);
+}
+
+static void flush_all(struct world *world)
+{
+    for (unsigned i = 0; i < world->shard_count; i++)
+        memory_journal_sync(world->shards[i].journal, engine_flush(world->shards[i].engine));
 }
 
 /* ---- the ledger's time ---- */
@@ -273,7 +326,8 @@ static void mine(struct world *world, struct pending_call *pending)
         fail_msg("a transaction that nothing asked for");
     contract_call_free(&call);
     if (pending->is_ours)
-        engine_call_done(world->engine, pending->call, pending->reference, LEDGER_OK, &receipt);
+        engine_call_done(world->shards[pending->shard].engine, pending->call, pending->reference, LEDGER_OK,
+                         &receipt);
 }
 
 static void drop_call(struct world *world, size_t at)
@@ -295,15 +349,37 @@ static void payees_register(struct world *world)
     }
 }
 
-static void give_events(struct world *world)
+/* What each shard's channels did to the pool is known to all after each block, as the hub's shell sees to. */
+static void tell_pools(struct world *world)
 {
-    while (world->events_given < world->event_count)
-        engine_event(world->engine, &world->events[world->events_given++]);
-    struct ledger_head head = {world->block, world->now, world->block, world->now};
-    engine_head(world->engine, &head);
+    wide own[SHARDS] = {0}, all = 0;
+    for (unsigned i = 0; i < world->shard_count; i++) {
+        struct engine_pool pools[ASSETS_MAX];
+        if (engine_pools(world->shards[i].engine, pools) > 0)
+            own[i] = pools[0].units;
+        all += own[i];
+    }
+    for (unsigned i = 0; i < world->shard_count; i++)
+        engine_pool_of_others(world->shards[i].engine, &ADDRESS_ZERO, all - own[i]);
 }
 
-static void next_block(struct world *world, uint64_t seconds)
+static void give_events(struct world *world, struct shard *shard)
+{
+    while (shard->events_given < world->event_count)
+        engine_event(shard->engine, &world->events[shard->events_given++]);
+    struct ledger_head head = {world->block, world->now, world->block, world->now};
+    engine_head(shard->engine, &head);
+}
+
+static void give_events_to_all(struct world *world, bool may_lag)
+{
+    for (unsigned i = 0; i < world->shard_count; i++)
+        if (!may_lag || world->shard_count == 1 || roll(world, 5) > 0)
+            give_events(world, &world->shards[i]);
+    tell_pools(world);
+}
+
+static void next_block(struct world *world, uint64_t seconds, bool may_lag)
 {
     world->block++;
     world->now += seconds;
@@ -312,7 +388,7 @@ static void next_block(struct world *world, uint64_t seconds)
         drop_call(world, 0);
     }
     payees_register(world);
-    give_events(world);
+    give_events_to_all(world, may_lag);
     for (unsigned i = 0; i < CLIENTS; i++) {
         struct client *client = &world->clients[i];
         if (roll(world, 4) == 0)
@@ -330,14 +406,35 @@ static bool visit(void *context, const struct record *record)
     return engine_read(context, record);
 }
 
-static void crash(struct world *world)
+static void shard_dies(struct world *world, struct shard *shard)
+{
+    uint64_t durable = journal_durable(shard->journal), appended = memory_journal_appended(shard->journal);
+    engine_free(shard->engine);
+    memory_journal_crash(shard->journal, durable + roll(world, appended - durable + 1));
+    buffer_clear(&shard->waiting);
+    buffer_clear(&shard->parcels);
+    shard->wants_turn = false;
+}
+
+static void shard_starts_again(struct world *world, struct shard *shard)
 {
     char message[256];
-    uint64_t durable = journal_durable(world->journal), appended = memory_journal_appended(world->journal);
+    start_engine(world, shard);
+    ensure(journal_recover(shard->journal, visit, shard->engine));
+    if (!engine_recovered(shard->engine, message, sizeof(message)))
+        fail_msg("%s", message);
+    shard->events_given = 0;
+    while (shard->events_given < world->event_count &&
+           world->events[shard->events_given].block < engine_cursor(shard->engine))
+        shard->events_given++;
+}
+
+static void crash(struct world *world)
+{
     world->crashes++;
-    engine_free(world->engine);
-    memory_journal_crash(world->journal, durable + roll(world, appended - durable + 1));
-    buffer_clear(&world->waiting);
+    world->turn_of = -1;
+    for (unsigned i = 0; i < world->shard_count; i++)
+        shard_dies(world, &world->shards[i]);
     for (unsigned i = 0; i < CLIENTS; i++)
         lose_link(&world->clients[i]);
     /* What was sent may be mined yet, or have been lost on its way; nobody of ours will hear of it. */
@@ -346,15 +443,9 @@ static void crash(struct world *world)
         if (!world->calls[i].is_sent || roll(world, 2) == 0)
             drop_call(world, i);
     }
-    start_engine(world);
-    ensure(journal_recover(world->journal, visit, world->engine));
-    if (!engine_recovered(world->engine, message, sizeof(message)))
-        fail_msg("%s", message);
-    world->events_given = 0;
-    while (world->events_given < world->event_count &&
-           world->events[world->events_given].block < engine_cursor(world->engine))
-        world->events_given++;
-    give_events(world);
+    for (unsigned i = 0; i < world->shard_count; i++)
+        shard_starts_again(world, &world->shards[i]);
+    give_events_to_all(world, false);
 }
 
 /* ---- what clients do ---- */
@@ -467,7 +558,8 @@ static void life_goes_on(struct world *world, unsigned laziness)
 static void tick(struct world *world)
 {
     world->now_ms += 200;
-    engine_time(world->engine, world->now_ms);
+    for (unsigned i = 0; i < world->shard_count; i++)
+        engine_time(world->shards[i].engine, world->now_ms);
 }
 
 static void step(struct world *world)
@@ -479,17 +571,17 @@ static void step(struct world *world)
         break;
     case 1:
         if (client->peer != 0) {
-            engine_disconnected(world->engine, client->peer);
+            engine_disconnected(shard_of(world, client)->engine, client->peer);
             lose_link(client);
         }
         break;
     case 2:
     case 3:
     case 4:
-        next_block(world, 1 + roll(world, 10));
+        next_block(world, 1 + roll(world, 10), true);
         break;
     case 5:
-        engine_settle(world->engine);
+        engine_settle(world->shards[roll(world, world->shard_count)].engine);
         break;
     case 6:
         ask_payout(world, client);
@@ -506,11 +598,14 @@ static void step(struct world *world)
             if (roll(world, 2) == 0)
                 connect_client(world, &world->clients[i]);
     tick(world);
-    if (roll(world, 3) > 0)
-        engine_flush(world->engine);
-    uint64_t durable = journal_durable(world->journal), appended = memory_journal_appended(world->journal);
-    memory_journal_sync(world->journal, durable + roll(world, appended - durable + 1));
-    release(world);
+    for (unsigned i = 0; i < world->shard_count; i++) {
+        struct journal *journal = world->shards[i].journal;
+        if (roll(world, 3) > 0)
+            engine_flush(world->shards[i].engine);
+        uint64_t durable = journal_durable(journal), appended = memory_journal_appended(journal);
+        memory_journal_sync(journal, durable + roll(world, appended - durable + 1));
+    }
+    release(world, false);
 }
 
 /* ---- a whole life ---- */
@@ -519,6 +614,8 @@ static void world_new(struct world *world, uint64_t seed)
 {
     char message[256];
     memset(world, 0, sizeof(*world));
+    world->shard_count = 1 + (unsigned)(seed % SHARDS);
+    world->turn_of = -1;
     world->seed = seed_now = seed;
     world->random = seed * 0x9e3779b97f4a7c15u + 1;
     world->hub_key = (struct secret_key){{1, [31] = 99}};
@@ -529,10 +626,13 @@ static void world_new(struct world *world, uint64_t seed)
     world->decoder = decoder_new();
     world->client_decoder = decoder_new();
     world->bodies = decoder_new();
-    world->journal = memory_journal_create();
-    start_engine(world);
-    ensure(journal_recover(world->journal, NULL, NULL));
-    ensure(engine_recovered(world->engine, message, sizeof(message)));
+    for (unsigned i = 0; i < world->shard_count; i++) {
+        struct shard *shard = &world->shards[i];
+        *shard = (struct shard){.world = world, .index = i, .journal = memory_journal_create()};
+        start_engine(world, shard);
+        ensure(journal_recover(shard->journal, NULL, NULL));
+        ensure(engine_recovered(shard->engine, message, sizeof(message)));
+    }
     world->block = 1;
     ledger_event(world, EVENT_ASSET_LISTED);
     ledger_event(world, EVENT_POOL_DEPOSITED)->amount = amount_of(POOL);
@@ -543,7 +643,7 @@ static void world_new(struct world *world, uint64_t seed)
         world->clients[i].address = secret_key_address(&world->clients[i].key);
         ledger_open(world, i, DEPOSIT, ROOM);
     }
-    give_events(world);
+    give_events_to_all(world, false);
 }
 
 static void world_free(struct world *world)
@@ -560,20 +660,23 @@ static void world_free(struct world *world)
         lose_link(&world->clients[i]);
         channel_free(world->clients[i].channel);
     }
-    engine_free(world->engine);
-    journal_close(world->journal);
+    for (unsigned i = 0; i < world->shard_count; i++) {
+        engine_free(world->shards[i].engine);
+        journal_close(world->shards[i].journal);
+        buffer_free(&world->shards[i].waiting);
+        buffer_free(&world->shards[i].parcels);
+    }
     decoder_free(world->decoder);
     decoder_free(world->client_decoder);
     decoder_free(world->bodies);
-    buffer_free(&world->waiting);
 }
 
 static void settle_down(struct world *world)
 {
     for (unsigned i = 0; i < 12; i++) {
         tick(world);
-        memory_journal_sync(world->journal, engine_flush(world->engine));
-        release(world);
+        flush_all(world);
+        release(world, true);
         life_goes_on(world, 0);
     }
 }
@@ -590,7 +693,7 @@ static void drain(struct world *world)
         for (unsigned i = 0; i < CLIENTS; i++)
             connect_client(world, &world->clients[i]);
         settle_down(world);
-        next_block(world, 10);
+        next_block(world, 10, false);
     }
     settle_down(world);
 }
@@ -606,29 +709,26 @@ static void check_book(const struct book *book)
     assert_int_equal(paid, got);
 }
 
-static int64_t figure(const struct buffer *json, const char *name)
-{
-    const char *at = strstr((const char *)json->data, name);
-    ensure(at != NULL);
-    return strtoll(at + strlen(name), NULL, 10);
-}
-
 /* By its own books the hub has what the ledger and the clients say it has. */
 static void check_hub(struct world *world, wide clients)
 {
-    struct buffer json = {0};
+    int64_t pool = 0, of_clients = 0, of_hub = 0;
     wide total = 0;
     for (unsigned i = 0; i < CLIENTS; i++) {
         total += world->ledger[i].total;
         assert_true(world->clients[i].channel->told.total.units == world->ledger[i].total);
         assert_true(world->clients[i].channel->told.base == world->ledger[i].base);
     }
-    engine_balances(world->engine, &json);
-    buffer_u8(&json, 0);
-    assert_int_equal(figure(&json, "\"pool\":"), world->pool);
-    assert_true(figure(&json, "\"clients_units\":") == (int64_t)clients);
-    assert_true(figure(&json, "\"hub_units\":") == (int64_t)(total - clients));
-    buffer_free(&json);
+    for (unsigned i = 0; i < world->shard_count; i++) {
+        struct engine_balance balances[ASSETS_MAX];
+        assert_int_equal(engine_balances(world->shards[i].engine, balances), 1);
+        pool += (int64_t)balances[0].pool;
+        of_clients += (int64_t)balances[0].clients;
+        of_hub += (int64_t)balances[0].hub;
+    }
+    assert_int_equal(pool, world->pool);
+    assert_true(of_clients == (int64_t)clients);
+    assert_true(of_hub == (int64_t)(total - clients));
 }
 
 static void check_world(struct world *world)
@@ -636,7 +736,8 @@ static void check_world(struct world *world)
     int64_t wealth[CLIENTS];
     uint64_t fees = 0;
     wide hub = (wide)world->pool, clients = 0;
-    engine_check(world->engine);
+    for (unsigned i = 0; i < world->shard_count; i++)
+        engine_check(world->shards[i].engine);
     for (unsigned i = 0; i < CLIENTS; i++)
         wealth[i] = DEPOSIT;
     for (size_t i = 0; i < world->book_count; i++) {
@@ -658,8 +759,8 @@ static void check_world(struct world *world)
     }
     check_hub(world, clients);
     assert_true(hub == (wide)(POOL + fees));
-    struct engine_figures figures = engine_figures(world->engine);
-    assert_int_equal(figures.updates_refused, 0);
+    for (unsigned i = 0; i < world->shard_count; i++)
+        assert_int_equal(engine_figures(world->shards[i].engine).updates_refused, 0);
 }
 
 static void live(uint64_t seed)
@@ -671,9 +772,10 @@ static void live(uint64_t seed)
     drain(&world);
     check_world(&world);
     /* A day later nothing is left of it but the channels. */
-    next_block(&world, 200000);
-    memory_journal_sync(world.journal, engine_flush(world.engine));
-    assert_int_equal(engine_figures(world.engine).payments_kept, 0);
+    next_block(&world, 200000, false);
+    flush_all(&world);
+    for (unsigned i = 0; i < world.shard_count; i++)
+        assert_int_equal(engine_figures(world.shards[i].engine).payments_kept, 0);
     world_free(&world);
 }
 

@@ -37,7 +37,7 @@ static struct hub_channel *hub_side(const struct world *world, unsigned client)
 
 static struct amount hub_pool(const struct world *world)
 {
-    return world->engine->pools[0].units;
+    return settle_pool_units(&world->engine->pools[0]);
 }
 
 static void ask_payout(struct world *world, unsigned client, uint64_t amount)

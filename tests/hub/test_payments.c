@@ -175,11 +175,11 @@ static bool reads_with(size_t offset, uint8_t byte)
 
 static void test_malformed_records_are_refused(void **state)
 {
-    enum { VERSION = 0, STATE = 49, DUE = 50, KIND = 51, LOCKED = 52, AMOUNT = 53, FEE = 61 };
+    enum { VERSION = 0, STATE = 49, DUE = 50, KIND = 51, LOCKED = 52, ROLE = 53, AMOUNT = 56, FEE = 64 };
     (void)state;
-    assert_true(reads_with(VERSION, 2));
-    assert_false(reads_with(VERSION, 1));
-    assert_false(reads_with(VERSION, 3));
+    assert_true(reads_with(VERSION, 3));
+    assert_false(reads_with(VERSION, 2));
+    assert_false(reads_with(VERSION, 4));
     assert_false(reads_with(STATE, 0));
     assert_false(reads_with(STATE, PAYMENT_LAPSED + 1));
     assert_false(reads_with(STATE, PAYMENT_WAITING)); /* of a direct one */
@@ -188,6 +188,9 @@ static void test_malformed_records_are_refused(void **state)
     assert_false(reads_with(KIND, LOCK_ATTESTATION + 1));
     assert_false(reads_with(LOCKED, 2));
     assert_false(reads_with(LOCKED, 0));
+    assert_true(reads_with(ROLE, HALF_OF_PAYEE));
+    assert_false(reads_with(ROLE, HALF_OF_PAYER)); /* which unlocks nothing */
+    assert_false(reads_with(ROLE, HALF_OF_PAYEE + 1));
     assert_false(reads_with(AMOUNT, 0x80)); /* 2^63 */
     assert_false(reads_with(FEE, 0x80));
 }
