@@ -120,7 +120,7 @@ struct open_wish {
 /* SETTLED's outcomes beside the ledger's reasons to skip (section 5). */
 enum { SETTLED_FINAL = 0, SETTLED_DEAD = 6 };
 
-enum settle_phase { SETTLE_IDLE, SETTLE_COLLECTING, SETTLE_SUBMITTED, SETTLE_FOLLOWING };
+enum settle_phase { SETTLE_IDLE, SETTLE_COLLECTING, SETTLE_QUEUED, SETTLE_SUBMITTED, SETTLE_FOLLOWING };
 
 struct frame_mark {
     uint64_t peer;
@@ -315,8 +315,6 @@ void settle_refused(struct engine *engine, struct hub_channel *channel, uint64_t
 void settle_timeouts(struct engine *engine);
 /* Plans a batch within this time. */
 void settle_soon(struct engine *engine, uint64_t delay_ms);
-/* The batch is over: another shard may settle. */
-void settle_turn_over(struct engine *engine);
 void settle_wish_over(struct engine *engine, const struct channel_key *key);
 struct pool *settle_pool(struct engine *engine, const struct address *asset);
 void settle_pool_change(struct engine *engine, const struct address *asset, wide change);

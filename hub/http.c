@@ -27,6 +27,7 @@ static struct shard_figures figures_of(struct hub *hub)
 {
     struct shard_figures sum = {0};
     for (uint32_t i = 0; i < hub->shard_count; i++) {
+        shard_ask(&hub->shards[i], NULL, NULL);
         struct shard_figures one = shard_figures_now(&hub->shards[i]);
         shard_figures_add(&sum, &one);
     }

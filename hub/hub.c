@@ -17,6 +17,8 @@
 
 void hub_fail(struct hub *hub, const char *format, ...)
 {
+    if (hub->exit_code != 0)
+        return; /* the first reason counts; shards may find the same one */
     char line[LOG_LINE_MAX / 2];
     va_list arguments;
     va_start(arguments, format);

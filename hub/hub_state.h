@@ -44,7 +44,7 @@ struct shard {
     _Atomic uint16_t port; /* where it listens, for the others to send clients to; 0: not known yet */
 
     pthread_mutex_t figures_mutex;
-    struct shard_figures figures; /* as of the last tick */
+    struct shard_figures figures; /* as of the last tick, or question */
 
     /* its thread's own */
     struct event *wake, *turn, *tick, *end;
@@ -109,8 +109,8 @@ void shard_post_durable(struct shard *shard, uint64_t sequence, struct mailbox *
 void shard_fail(struct shard *shard, const char *format, ...) PRINTF_LIKE(2, 3);
 struct shard_figures shard_figures_now(struct shard *shard);
 void shard_figures_add(struct shard_figures *sum, const struct shard_figures *one);
-/* Runs `answer` on the shard's thread and waits for it; not at all before the journal is read, or at the end. From
- * the hub's thread only. */
+/* Runs `answer` (may be NULL) on the shard's thread, brings its figures up to date, and waits for both; not at all
+ * before the journals are read, or at the end. From the hub's thread only. */
 void shard_ask(struct shard *shard, void (*answer)(const struct engine *engine, void *context),
                void *context);
 

@@ -1,8 +1,8 @@
 /* Netted batches: what is asked for, planned (settlement/plan.h) and signed by clients (section 8).
  *
- *     IDLE ─engine_settle─▶ COLLECTING ─all signed, or time is up─▶ SUBMITTED ─mined─▶ FOLLOWING
+ *     IDLE ─engine_settle─▶ COLLECTING ─all signed, or time is up─▶ QUEUED ─this shard's turn─▶ SUBMITTED
  *                                                                   SUBMITTED ─refused─▶ IDLE
- *                                                    FOLLOWING ─the own view has the batch─▶ IDLE
+ *                               SUBMITTED ─mined─▶ FOLLOWING ─the own view has the batch─▶ IDLE
  *
  * submit.c sends and follows the batch, report.c is what came of it. Nothing of this is lost by a crash: a
  * settlement under way is part of its channel's record, and a signed one joins the next batch until the ledger
@@ -332,43 +332,12 @@ static void plan_and_propose(struct engine *engine, const struct address *asset)
     free(all.plans);
 }
 
-/* Shards take turns: two batches planned on one pool would spend it twice. */
-static bool has_turn(struct engine *engine)
-{
-    if (engine->settings.shards == 1 || engine->settle_turn)
-        return true;
-    if (!engine->settle_turn_asked)
-        engine->effects.settle_turn(engine->effects.context, true);
-    engine->settle_turn_asked = true;
-    return false;
-}
-
-void engine_settle_turn(struct engine *engine)
-{
-    ensure(engine->settings.shards > 1 && !engine->settle_turn);
-    engine->settle_turn = true;
-    engine->settle_turn_asked = false;
-    engine_settle(engine);
-    if (engine->settle_phase == SETTLE_IDLE)
-        settle_turn_over(engine); /* nothing to do after all, or not yet */
-}
-
-void settle_turn_over(struct engine *engine)
-{
-    if (!engine->settle_turn)
-        return;
-    engine->settle_turn = false;
-    engine->effects.settle_turn(engine->effects.context, false);
-}
-
 void engine_settle(struct engine *engine)
 {
     if (engine->settle_phase != SETTLE_IDLE || !engine->head_known) {
         engine->settle_again = true;
         return;
     }
-    if (!has_turn(engine))
-        return;
     engine_flush(engine); /* proposals look at what is signed */
     engine->settle_again = false;
     engine->settle_next_ms = engine->settings.settle_interval_s == 0
@@ -415,7 +384,7 @@ void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t se
     if (was_signed)
         return; /* said again: it joins, or has joined, a batch already */
     engine_touch(engine, channel);
-    if (engine->settle_phase != SETTLE_COLLECTING)
+    if (engine->settle_phase != SETTLE_COLLECTING && engine->settle_phase != SETTLE_QUEUED)
         settle_soon(engine, engine->settings.settle_collect_ms); /* late: it joins the next batch */
     one_answered(engine, channel);
 }

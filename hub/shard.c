@@ -306,6 +306,8 @@ struct question {
 static void answer_question(struct shard *shard, struct question *question)
 {
     if (shard->engine != NULL)
+        publish_figures(shard);
+    if (shard->engine != NULL && question->answer != NULL)
         question->answer(shard->engine, question->context);
     pthread_mutex_lock(&question->mutex);
     question->is_done = true;

@@ -119,16 +119,47 @@ static void send_batch(struct engine *engine, const struct batch_call *batch)
     log_info("settling a batch: %zu items, %zu funds", batch->item_count, batch->fund_count);
 }
 
+/* Shards take turns from here on, until the batch is in the own view: two that spend one pool at a time would see
+ * their funds skipped. */
+static bool has_turn(struct engine *engine)
+{
+    if (engine->settings.shards == 1 || engine->settle_turn)
+        return true;
+    if (!engine->settle_turn_asked)
+        engine->effects.settle_turn(engine->effects.context, true);
+    engine->settle_turn_asked = true;
+    return false;
+}
+
+static void turn_over(struct engine *engine)
+{
+    if (!engine->settle_turn)
+        return;
+    engine->settle_turn = false;
+    engine->effects.settle_turn(engine->effects.context, false);
+}
+
 static void idle(struct engine *engine)
 {
     engine->settle_phase = SETTLE_IDLE;
-    settle_turn_over(engine);
+    turn_over(engine);
     if (engine->settle_again)
         settle_soon(engine, 0);
 }
 
+void engine_settle_turn(struct engine *engine)
+{
+    ensure(engine->settings.shards > 1 && !engine->settle_turn && engine->settle_phase == SETTLE_QUEUED);
+    engine->settle_turn = true;
+    engine->settle_turn_asked = false;
+    settle_submit(engine);
+}
+
 void settle_submit(struct engine *engine)
 {
+    engine->settle_phase = SETTLE_QUEUED;
+    if (!has_turn(engine))
+        return;
     struct batch_call *batch = xcalloc(1, sizeof(*batch));
     gather(engine, batch);
     engine->settle_again = engine->settle_again || batch->is_full;
@@ -188,7 +219,7 @@ static void not_settled(struct engine *engine, enum ledger_error error)
         engine->root_dirty = true;
     }
     engine->settle_phase = SETTLE_IDLE;
-    settle_turn_over(engine);
+    turn_over(engine);
     settle_soon(engine, pause);
 }
 

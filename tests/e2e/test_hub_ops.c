@@ -144,7 +144,7 @@ static void test_ports_that_are_taken(void **state)
     char taken[64];
     snprintf(taken, sizeof taken, "127.0.0.1:%s", world->stage->ledger_port);
     REFUSES(world, 1, world->stage->ledger_port, "--http", taken);
-    REFUSES(world, 1, world->stage->ledger_port, "--listen", taken);
+    REFUSES(world, 1, world->stage->ledger_port, "--listen", taken, "--shards", "1");
     REFUSES(world, 1, "192.0.2.1", "--listen", "192.0.2.1:0"); /* an address of no interface here */
 }
 
