@@ -4,7 +4,7 @@ pragma solidity ^0.8.24;
 import {IRillHub} from "rill/IRillHub.sol";
 import {Vm, vm} from "./support/Cheats.sol";
 import {CloseModel} from "./support/CloseModel.sol";
-import {Protocol, Signature} from "./support/Protocol.sol";
+import {Signature} from "./support/Protocol.sol";
 import {Fixture, Party} from "./support/Fixture.sol";
 
 /// What a close pays, at random, against section 7 written anew (support/CloseModel.sol).

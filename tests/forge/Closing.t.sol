@@ -4,7 +4,7 @@ pragma solidity ^0.8.24;
 import {IRillHub} from "rill/IRillHub.sol";
 import {vm} from "./support/Cheats.sol";
 import {Protocol, Signature} from "./support/Protocol.sol";
-import {Fixture, Party} from "./support/Fixture.sol";
+import {Fixture} from "./support/Fixture.sol";
 
 /// setTower, startClose, challenge, voidLocks and finish: who, when, and in which order they are refused.
 contract ClosingTest is Fixture {

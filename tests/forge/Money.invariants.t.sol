@@ -2,33 +2,24 @@
 pragma solidity ^0.8.24;
 
 import {vm} from "./support/Cheats.sol";
-import {FuzzSelector} from "./support/Targets.sol";
+import {Driver} from "./support/Driver.sol";
 import {MoneyHandler} from "./support/MoneyHandler.sol";
-import {Random, Randoms} from "./support/Random.sol";
 
 /// Whatever anybody calls, in whatever order: no unit appears or is lost, and no channel goes back.
-contract MoneyInvariants {
-    using Randoms for Random;
-
+contract MoneyInvariants is Driver {
     uint256 private constant MOVES = 15;
 
-    MoneyHandler internal handler;
+    MoneyHandler private handler;
 
-    function setUp() public {
+    function setUp() external {
         handler = new MoneyHandler();
     }
 
-    function targetContracts() external view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(handler);
+    function _target() internal view override returns (address) {
+        return address(handler);
     }
 
-    function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        targets = new FuzzSelector[](1);
-        targets[0] = FuzzSelector(address(handler), _moves());
-    }
-
-    function _moves() private view returns (bytes4[] memory moves) {
+    function _moves() internal view override returns (bytes4[] memory moves) {
         moves = new bytes4[](MOVES);
         (moves[0], moves[1], moves[2]) =
         (handler.depositPool.selector, handler.withdrawPool.selector, handler.deposit.selector);
@@ -76,17 +67,7 @@ contract MoneyInvariants {
     /// The moves above, at random from one seed: each of them is known to have been made, so that none of the invariants
     /// holds for want of anything happening.
     function test_everyMoveIsMade() external {
-        bytes4[] memory moves = _moves();
-        Random memory random = Random(1);
-        for (uint256 i = 0; i < 1500; i++) {
-            bytes memory call = abi.encodeWithSelector(moves[random.below(MOVES)], random.next());
-            (bool success, bytes memory answer) = address(handler).call(call);
-            if (!success) {
-                assembly ("memory-safe") {
-                    revert(add(answer, 32), mload(answer))
-                }
-            }
-        }
+        _drive(1, 1500);
         _everyUnitIsAccountedFor();
         string[15] memory names = [
             "depositPool",
@@ -106,7 +87,7 @@ contract MoneyInvariants {
             "pass"
         ];
         for (uint256 i = 0; i < names.length; i++) {
-            vm.assertGe(handler.count(names[i]), 3, names[i]);
+            _happened(names[i]);
         }
     }
 }

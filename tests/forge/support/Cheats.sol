@@ -10,7 +10,6 @@ interface Vm {
     }
 
     function addr(uint256 privateKey) external pure returns (address);
-    function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function signCompact(uint256 privateKey, bytes32 digest) external pure returns (bytes32 r, bytes32 vs);
     function getCode(string calldata path) external view returns (bytes memory);
     function warp(uint256 time) external;
@@ -24,7 +23,6 @@ interface Vm {
     function getRecordedLogs() external returns (Vm.Log[] memory);
     function snapshotState() external returns (uint256);
     function revertToState(uint256 snapshot) external returns (bool);
-    function toString(uint256 value) external pure returns (string memory);
 
     function assertTrue(bool condition, string calldata what) external pure;
     function assertFalse(bool condition, string calldata what) external pure;
@@ -34,7 +32,6 @@ interface Vm {
     function assertEq(address left, address right, string calldata what) external pure;
     function assertEq(bytes32 left, bytes32 right, string calldata what) external pure;
     function assertEq(bytes calldata left, bytes calldata right, string calldata what) external pure;
-    function assertLe(uint256 left, uint256 right, string calldata what) external pure;
     function assertGe(uint256 left, uint256 right, string calldata what) external pure;
     function assertGe(int256 left, int256 right, string calldata what) external pure;
 }

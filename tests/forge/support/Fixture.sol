@@ -19,8 +19,6 @@ interface IToken {
 /// The deployed contract, with the coin (unit 1) and a token (unit 10^9) listed, and people who have plenty of both.
 /// The challenge period is no multiple of eight: its fractions have to be rounded as the protocol says.
 abstract contract Fixture {
-    using Protocol for uint256;
-
     uint64 internal constant PERIOD = 807;
     uint16 internal constant BOUNTY_BPS = 1000;
     uint64 internal constant AMOUNT_MAX = (1 << 63) - 1;

@@ -5,7 +5,7 @@ import {IRillHub} from "rill/IRillHub.sol";
 import {vm} from "./Cheats.sol";
 import {Fixture, Party} from "./Fixture.sol";
 import {LockTree} from "./LockTree.sol";
-import {Protocol, Signature} from "./Protocol.sol";
+import {Protocol} from "./Protocol.sol";
 import {Random, Randoms} from "./Random.sol";
 
 /// Channels as protocol.md, sections 3, 4 and 8 have them, each between somebody honest and a cheat. Sides and streams are
@@ -48,6 +48,7 @@ abstract contract HonestWorld is Fixture {
     Party internal friend = _party(0xA7); // of the cheats: a tower whose Choices it also has
     Channel[] internal channels; // all there ever were
     uint256[CHANNELS] internal current;
+    bytes32[] internal secrets; // in the order of their locks; whoever learns one registers it, or not
     uint64 internal salt;
     mapping(string => uint256) public count;
 
@@ -154,11 +155,8 @@ abstract contract HonestWorld is Fixture {
         next.pending |= 1 << index;
         stream.versions.push(next);
         count["lock"]++;
-        // Who gets to know the secret registers it, sooner or later or never.
         secrets.push(secret);
     }
-
-    bytes32[] internal secrets;
 
     /// A pending lock becomes transferred money, or is dropped: its sender may then not use the amount until revoked.
     function resolve(uint256 seed) external {
