@@ -9,7 +9,7 @@ import {HonestHandler} from "./support/HonestHandler.sol";
 /// lacks the receiver's authority changes nothing; every close reaches its end. The handler asserts each where it
 /// happens, and forge fails on what reverts.
 contract HonestInvariants is Driver {
-    uint256 private constant MOVES = 24;
+    uint256 private constant MOVES = 25;
 
     HonestHandler private handler;
 
@@ -37,6 +37,7 @@ contract HonestInvariants is Driver {
         moves[20] = handler.watch.selector;
         moves[21] = handler.pass.selector;
         moves[22] = moves[23] = handler.conclude.selector;
+        moves[24] = handler.closeAgreed.selector;
     }
 
     function invariant_whoIsHonestLosesNothing() external view {
@@ -56,7 +57,7 @@ contract HonestInvariants is Driver {
     function test_everyMoveIsMade() external {
         _drive(1, 4000);
         _whoIsHonestLosesNothing();
-        string[24] memory names = [
+        string[25] memory names = [
             "pay",
             "lock",
             "unlock off the ledger",
@@ -66,6 +67,7 @@ contract HonestInvariants is Driver {
             "settle too late",
             "fund",
             "register",
+            "agreed close",
             "honest close",
             "cheat's close",
             "cheat's challenge",

@@ -216,6 +216,30 @@ abstract contract HonestWorld is Fixture {
         delete c.out;
     }
 
+    /// Both sides agree on the end, with nothing pending: the client gets its balance and whatever strays in, the hub the rest.
+    function closeAgreed(uint256 seed) external {
+        Random memory random = Random(seed);
+        uint256 slot = random.below(CHANNELS);
+        Channel storage c = channels[current[slot]];
+        bool isQuiet = _newest(c, 0).pending | _newest(c, 1).pending | c.streams[0].frozen | c.streams[1].frozen == 0;
+        if (!_isOpen(c) || !isQuiet || c.item.deadline != 0) return;
+        IRillHub.SettleItem memory item = _itemOf(c.key, uint64(_available(c, 0)), uint64(_available(c, 1)));
+        item.close = true;
+        (,, uint32 seq,) = rill.channel(c.key);
+        _signItem(c.client, item, seq + 1);
+        uint64 stray = uint64(random.below(3));
+        if (stray != 0) _deposit(stranger.who, c.key, stray);
+        uint256 wealth = _wealth(c.client.who, c.key.asset);
+        uint64 pool = rill.pool(c.key.asset);
+        _does(hub.who, _batchOf(item));
+        vm.assertEq(_status(c.key), CLOSED, "an agreed close cannot be blocked");
+        uint256 paid = (_wealth(c.client.who, c.key.asset) - wealth) / _unit(c.key.asset);
+        vm.assertEq(paid, uint256(item.clientOut) + stray, "the client has its balance");
+        vm.assertEq(rill.pool(c.key.asset) - pool, item.hubOut, "the hub has the rest");
+        count["agreed close"]++;
+        _begin(slot, random);
+    }
+
     function fund(uint256 seed) external {
         Random memory random = Random(seed);
         Channel storage c = _pick(random, OPEN);
