@@ -289,7 +289,10 @@ contract MoneyHandler is Fixture {
     function behave(uint256 seed) external {
         bytes[4] memory codes =
             [bytes(hex""), type(Refuser).runtimeCode, type(GasBurner).runtimeCode, type(Reenterer).runtimeCode];
-        vm.etch(clients[seed % 2].who, codes[seed / 2 % 4]);
+        address who = clients[seed % 2].who;
+        uint256 manner = seed / 2 % 4;
+        vm.etch(who, codes[manner]);
+        if (manner == 3) Reenterer(payable(who)).prepare(abi.encodeCall(rill.withdrawOwed, (COIN, who)));
         count["behave"]++;
     }
 
