@@ -103,6 +103,8 @@ static void on_latest(void *context, const struct rpc_answer *answer)
         ledger->pulse_trouble[0] = '\0';
         ledger->has_latest = true;
         ledger->latest = latest;
+        if (latest.number > ledger->highest)
+            ledger->highest = latest.number;
         if (ledger->follower != NULL)
             follower_head(ledger->follower, &latest);
         if (ledger->stopped)

@@ -36,6 +36,7 @@ struct ledger {
     unsigned pulse_failures;
     bool has_latest;
     struct block latest; /* the newest head the node has shown */
+    uint64_t highest; /* the highest it has shown: behind one address there may be nodes of unequal height */
     char pulse_trouble[256];
 
     struct ledger_head head;   /* as last given to the follower's owner */

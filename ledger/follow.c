@@ -10,7 +10,12 @@
  *
  * Whatever goes wrong ends the round; the pulse begins another. A refused range of logs is halved, and grows
  * again after some good ones. A lower head than seen before is either a node that lags (waited for) or, if a
- * block is known to have had another hash, a reorganisation.
+ * block is known to have had another hash, a reorganisation. A node that lags and has another first block is
+ * another chain's, and said to be.
+ *
+ * Behind one address there may be several nodes, some of them behind: such a one answers for a range as if its
+ * missing blocks had no logs. Young blocks are therefore confirmed one by one, and their logs asked for by the
+ * block's hash: that a node can only answer if it has the block.
  *
  * Some nodes show a block before its logs. Where the block's bloom says there may be some, and none come,
  * the round is repeated a few times before that is believed (a bloom may be wrong in this direction). What
@@ -33,6 +38,7 @@
 #define BLOOM_WAITS_MAX 3  /* rounds */
 #define BLOOM_YOUNG     2  /* blocks: an older one has its logs */
 #define LOGS_TRIES      1  /* a range that fails is asked for again in a smaller one */
+#define SINGLY_YOUNG    16 /* blocks: younger ones are asked for by hash */
 
 struct follower {
     struct ledger *ledger;
@@ -42,6 +48,8 @@ struct follower {
     uint64_t next;   /* first block not yet given as confirmed */
     bool has_anchor; /* anchor: the last block given as confirmed */
     struct block anchor;
+    bool asked_first, has_first; /* first: block 0, where the node has it */
+    struct block first;
     struct {
         uint64_t number;
         struct hash hash;
@@ -51,6 +59,7 @@ struct follower {
     /* the round */
     bool in_round;
     struct block latest;
+    bool differs; /* its number was seen with another hash */
     bool is_done; /* the last round was finished, for the head done_hash */
     struct hash done_hash;
     bool head_given;
@@ -58,6 +67,9 @@ struct follower {
 
     /* the chunk, or the early look */
     bool is_early;
+    bool is_by_hash;    /* asked for by the block's hash */
+    bool takes_no_hash; /* the node does not know that way of asking */
+    unsigned absences;  /* rounds in which the node did not have what it had shown */
     uint64_t chunk_from, chunk_end;
     struct block chunk_block;
     struct event_list list;
@@ -69,6 +81,7 @@ struct follower {
     struct seen_set seen;
     struct hash missing_hash; /* of the block whose young events the confirmed logs do not show */
     uint64_t missing_block;
+    char lag_text[160];
     char trouble[320];
 };
 
@@ -186,16 +199,42 @@ static void on_anchor(void *context, const struct rpc_answer *answer)
         anchor_judge(follower, &now);
 }
 
-static void lags(struct follower *follower, uint64_t wanted)
+/* Why the node is behind: by its first block it may be another chain's. */
+static void on_first_again(void *context, const struct rpc_answer *answer)
 {
-    char text[160];
-    snprintf(text, sizeof(text),
-             "the node is at block %" PRIu64 ", behind block %" PRIu64 " that was seen before",
-             follower->latest.number, wanted);
+    struct follower *follower = context;
+    struct block first;
+    if (!block_read(follower, answer, 0, &first))
+        return;
+    char text[224];
+    if (hash_equal(&first.hash, &follower->first.hash)) {
+        round_fail(follower, follower->lag_text);
+        return;
+    }
+    char now[HASH_TEXT_SIZE], before[HASH_TEXT_SIZE];
+    hash_text(&first.hash, now);
+    hash_text(&follower->first.hash, before);
+    snprintf(
+        text, sizeof(text),
+        "the node has another chain than before (its first block is %.18s…, not %.18s…): nothing of it is "
+        "believed; bring the former one back",
+        now, before);
     round_fail(follower, text);
 }
 
-static void round_anchor(struct follower *follower, bool differs)
+static void lags(struct follower *follower, uint64_t wanted)
+{
+    snprintf(follower->lag_text, sizeof(follower->lag_text),
+             "the node is at block %" PRIu64 ", behind block %" PRIu64
+             " that was seen before: waiting for it to catch up",
+             follower->latest.number, wanted);
+    if (follower->has_first)
+        ledger_get_block(follower->ledger, 0, on_first_again, follower);
+    else
+        round_fail(follower, follower->lag_text);
+}
+
+static void round_anchor(struct follower *follower)
 {
     if (!follower->has_anchor) {
         round_chunks(follower);
@@ -203,7 +242,7 @@ static void round_anchor(struct follower *follower, bool differs)
         anchor_judge(follower, &follower->latest);
     } else if (follower->anchor.number < follower->latest.number) {
         ledger_get_block(follower->ledger, follower->anchor.number, on_anchor, follower);
-    } else if (!differs) {
+    } else if (!follower->differs) {
         lags(follower, follower->anchor.number);
     } else {
         /* Shorter and other: what was confirmed above here is gone. */
@@ -214,28 +253,56 @@ static void round_anchor(struct follower *follower, bool differs)
     }
 }
 
+static void on_first(void *context, const struct rpc_answer *answer)
+{
+    struct follower *follower = context;
+    uint64_t number = 0;
+    if (answer->error != LEDGER_OK) {
+        (void)answer_failed(follower, answer);
+        return;
+    }
+    /* A node that has thrown its old blocks away goes without. */
+    follower->asked_first = true;
+    follower->has_first = block_of_json(answer->result, &number, &follower->first);
+    round_anchor(follower);
+}
+
 void follower_head(struct follower *follower, const struct block *latest)
 {
     if (follower->in_round || (follower->is_done && hash_equal(&latest->hash, &follower->done_hash)))
         return;
-    bool differs = recent_differs(follower, latest);
+    follower->differs = recent_differs(follower, latest);
     recent_add(follower, latest);
     follower->in_round = true;
     follower->is_done = false;
     follower->latest = *latest;
-    round_anchor(follower, differs);
+    if (follower->asked_first)
+        round_anchor(follower);
+    else
+        ledger_get_block(follower->ledger, 0, on_first, follower);
 }
 
 /* ---- logs ---- */
 
 static void on_logs(void *context, const struct rpc_answer *answer);
 
+static bool is_young(const struct follower *follower, uint64_t block)
+{
+    return !follower->takes_no_hash && block + SINGLY_YOUNG > follower->latest.number;
+}
+
 static void logs_ask(struct follower *follower)
 {
     struct ledger *ledger = follower->ledger;
-    json_t *params =
-        json_pack("[{s:o, s:o, s:o}]", "address", address_json(&ledger->options.contract), "fromBlock",
-                  quantity_of(follower->chunk_from), "toBlock", quantity_of(follower->chunk_end));
+    json_t *address = address_json(&ledger->options.contract), *params;
+    follower->is_by_hash = !follower->is_early && follower->chunk_from == follower->chunk_end &&
+                           is_young(follower, follower->chunk_end);
+    if (follower->is_by_hash)
+        params = json_pack("[{s:o, s:o}]", "address", address, "blockHash",
+                           hash_json(&follower->chunk_block.hash));
+    else
+        params = json_pack("[{s:o, s:o, s:o}]", "address", address, "fromBlock",
+                           quantity_of(follower->chunk_from), "toBlock", quantity_of(follower->chunk_end));
     rpc_call(ledger->rpc, "eth_getLogs", params, LOGS_TRIES, on_logs, follower);
 }
 
@@ -265,10 +332,46 @@ static void early_failed(struct follower *follower, const char *text)
     (void)head_give_if_new(follower);
 }
 
+/* The node does not have blocks that it showed. Once that happens when they are reorganised away; again and
+ * again when it has several minds, or has thrown them away. */
+static void logs_absent(struct follower *follower, const char *reason)
+{
+    char text[256];
+    if (follower->absences++ == 0) {
+        round_end(follower);
+        return;
+    }
+    snprintf(text, sizeof(text),
+             "the node does not have the logs of blocks %" PRIu64 " to %" PRIu64
+             " (%.100s): waiting; if it has thrown them away, another node is needed",
+             follower->chunk_from, follower->chunk_end, reason);
+    if (follower->is_early)
+        early_failed(follower, text);
+    else
+        round_fail(follower, text);
+}
+
+/* Returns true if a refusal has been dealt with. */
+static bool logs_refused(struct follower *follower, const struct rpc_answer *answer)
+{
+    if (answer->error == LEDGER_REFUSED && rpc_is_missing_block(answer->error_object)) {
+        logs_absent(follower, answer->text);
+        return true;
+    }
+    if (answer->error == LEDGER_REFUSED && follower->is_by_hash) {
+        follower->takes_no_hash = true;
+        logs_ask(follower);
+        return true;
+    }
+    bool is_too_much =
+        answer->error == LEDGER_REFUSED || answer->error == LEDGER_MALFORMED || answer->too_much;
+    return is_too_much && range_shrink(follower);
+}
+
 static void range_was_good(struct follower *follower)
 {
     uint64_t most = follower->ledger->options.logs_range_max;
-    if (++follower->good_chunks < RANGE_GROWS_AT)
+    if (follower->is_by_hash || ++follower->good_chunks < RANGE_GROWS_AT)
         return;
     follower->good_chunks = 0;
     follower->range = follower->range * 2 < most ? follower->range * 2 : most;
@@ -279,8 +382,8 @@ static void range_was_good(struct follower *follower)
 static bool logs_are_late(struct follower *follower)
 {
     const struct block *last = &follower->chunk_block;
-    bool is_young = last->number + BLOOM_YOUNG >= follower->latest.number;
-    if (!is_young || !last->has_bloom || follower->list.has_last ||
+    bool is_newest = last->number + BLOOM_YOUNG >= follower->latest.number;
+    if (!is_newest || !last->has_bloom || follower->list.has_last ||
         !block_may_log(last, &follower->ledger->options.contract))
         return false;
     return ++follower->bloom_waits <= BLOOM_WAITS_MAX;
@@ -289,9 +392,8 @@ static bool logs_are_late(struct follower *follower)
 static void on_logs(void *context, const struct rpc_answer *answer)
 {
     struct follower *follower = context;
-    if (answer->error == LEDGER_REFUSED || answer->error == LEDGER_MALFORMED || answer->too_much)
-        if (range_shrink(follower))
-            return;
+    if (logs_refused(follower, answer))
+        return;
     if (follower->is_early && answer->error != LEDGER_OK && answer->error != LEDGER_STOPPED) {
         early_failed(follower, answer->text);
         return;
@@ -496,13 +598,18 @@ static void round_chunks(struct follower *follower)
     }
     /* Between the chunks of a long way the owner is told how far it got, so that it can persist its cursor.
      */
-    bool is_between =
-        follower->has_anchor && follower->ledger->head.confirmed_number < follower->anchor.number;
+    bool is_between = follower->has_anchor &&
+                      follower->ledger->head.confirmed_number < follower->anchor.number &&
+                      !is_young(follower, follower->next);
     if (is_between && follower->anchor.number + 1 == follower->next && !head_give(follower))
         return;
-    uint64_t left = target - follower->next + 1;
-    chunk_ask(follower, false, follower->next,
-              follower->next + (left < follower->range ? left : follower->range) - 1);
+    uint64_t length = target - follower->next + 1;
+    length = length < follower->range ? length : follower->range;
+    if (is_young(follower, follower->next))
+        length = 1;
+    while (length > 1 && is_young(follower, follower->next + length - 1))
+        length--;
+    chunk_ask(follower, false, follower->next, follower->next + length - 1);
 }
 
 static void on_boundary(void *context, const struct rpc_answer *answer)
@@ -550,6 +657,7 @@ static void round_head(struct follower *follower)
         log_info("following the ledger: all is well again");
     follower->trouble[0] = '\0';
     follower->bloom_waits = 0;
+    follower->absences = 0;
     follower->is_done = true;
     follower->done_hash = follower->latest.hash;
     round_end(follower);

@@ -27,6 +27,8 @@ struct http_link {
     bool broken; /* the connection failed: a new one is made for the next post */
     enum evhttp_request_error failure;
     bool has_failure;
+    int status;
+    uint32_t retry_after_s;
 };
 
 static bool is_address(const char *host)
@@ -92,6 +94,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
     (void)what;
     struct http_link *link = context;
     connection_drop(link);
+    link->status = 0;
+    link->retry_after_s = 0;
     char text[64];
     snprintf(text, sizeof(text), "no answer within %u ms", link->timeout_ms);
     finish(link, HTTP_TIMEOUT, NULL, 0, text);
@@ -121,11 +125,22 @@ static void failed(struct http_link *link, int socket_error)
     }
 }
 
+static uint32_t retry_after_read(struct evhttp_request *request)
+{
+    const char *text = evhttp_find_header(evhttp_request_get_input_headers(request), "Retry-After");
+    if (text == NULL || *text < '0' || *text > '9')
+        return 0;
+    unsigned long seconds = strtoul(text, NULL, 10);
+    return seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
+}
+
 static void on_answer(struct evhttp_request *request, void *context)
 {
     struct http_link *link = context;
     int socket_error = EVUTIL_SOCKET_ERROR();
     int status = request != NULL ? evhttp_request_get_response_code(request) : 0;
+    link->status = status;
+    link->retry_after_s = status != 0 ? retry_after_read(request) : 0;
     if (status == 0) {
         failed(link, socket_error);
         return;
@@ -173,6 +188,16 @@ void http_link_free(struct http_link *link)
 bool http_link_is_busy(const struct http_link *link)
 {
     return link->busy;
+}
+
+int http_link_status(const struct http_link *link)
+{
+    return link->status;
+}
+
+uint32_t http_link_retry_after_s(const struct http_link *link)
+{
+    return link->retry_after_s;
 }
 
 static bool connection_make(struct http_link *link)

@@ -42,6 +42,10 @@ struct http_link *http_link_new(struct event_base *base, struct evdns_base *name
 /* Drops what is under way without a call. */
 void http_link_free(struct http_link *link);
 bool http_link_is_busy(const struct http_link *link);
+/* Of the answer that is being given: its HTTP status (0: there was none), and the seconds after which it asks to
+ * be asked again (0: it does not say; a date counts as not said). */
+int http_link_status(const struct http_link *link);
+uint32_t http_link_retry_after_s(const struct http_link *link);
 /* One at a time. Returns false if libevent would not take it (done is not called then). */
 bool http_link_post(struct http_link *link, const char *body, size_t length);
 

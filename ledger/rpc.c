@@ -14,6 +14,10 @@
 
 #define LINE_MAX_BYTES 256
 
+#define HTTP_STATUS_TOO_MANY      429
+#define HTTP_STATUS_SERVER_FAILED 500
+#define HTTP_STATUS_UNAVAILABLE   503
+
 enum node_state { NODE_PROBING, NODE_GOOD, NODE_WRONG };
 
 struct call {
@@ -22,6 +26,10 @@ struct call {
     char *body;
     unsigned tries; /* left; RPC_TRIES_ENDLESS */
     bool endless, too_much;
+    uint32_t patience_ms; /* left for pauses, unless endless */
+    bool of_logs;         /* eth_getLogs */
+    bool of_newest;       /* asks for the newest state, which every node has */
+    unsigned absences;    /* so often a node said it did not have that */
     rpc_done *done;
     void *context;
     /* the answer, once there is one */
@@ -50,8 +58,11 @@ struct rpc {
     struct slot slots[RPC_IN_FLIGHT_MAX];
     bool probing; /* slot 0 carries the probe */
     uint64_t probe_id;
-    unsigned failures; /* since a call last succeeded: sets the backoff */
-    struct event *backoff, *deliver;
+    unsigned failures;     /* since a call last succeeded: sets the backoff */
+    bool is_paused;        /* because the node asked for it */
+    unsigned pauses;       /* likewise */
+    struct event *backoff; /* pending: nothing leaves before it is over */
+    struct event *deliver;
 
     struct call *waiting, *answered; /* lists in order */
     struct call *telling;            /* those of the answered whose owners are being told */
@@ -152,6 +163,8 @@ static void last_error_set(struct rpc *rpc, const char *text)
  * it was an idle connection that the node had closed. */
 static void probe_later(struct rpc *rpc)
 {
+    if (rpc->is_paused)
+        return; /* a pause that the node asked for is not cut short */
     uint32_t wait_ms = 0;
     if (rpc->failures > 1) {
         unsigned doublings = rpc->failures - 2 < 16 ? rpc->failures - 2 : 16;
@@ -195,22 +208,72 @@ static void probe_answered(struct rpc *rpc, const json_t *answer)
     uint64_t expected = rpc->expected_chain != 0 ? rpc->expected_chain : rpc->chain;
     if (expected != 0 && chain != expected) {
         char text[LINE_MAX_BYTES];
-        snprintf(text, sizeof(text), "is on chain %llu, not on chain %llu", (unsigned long long)chain,
-                 (unsigned long long)expected);
+        snprintf(text, sizeof(text), "wrong chain: expected chain id %llu, found chain id %llu",
+                 (unsigned long long)expected, (unsigned long long)chain);
         probe_failed(rpc, NODE_WRONG, LEDGER_WRONG_CHAIN, text);
         return;
     }
     rpc->chain = chain;
     rpc->state = NODE_GOOD;
-    if (rpc->failures <= 1)
+    if (rpc->failures <= 1 && rpc->pauses == 0)
         trouble_clear(rpc);
 }
 
-/* A call was answered: the node is well. */
+/* A call was answered: the node is well, unless that call left before one that was refused. */
 static void node_is_well(struct rpc *rpc)
 {
+    if (rpc->is_paused)
+        return;
     rpc->failures = 0;
+    rpc->pauses = 0;
     trouble_clear(rpc);
+}
+
+/* Puts a call that left back to the place its age gives it. */
+static void waiting_return(struct rpc *rpc, struct call *call)
+{
+    struct call *after = rpc->waiting;
+    while (after != NULL && after->id < call->id)
+        after = after->next;
+    if (after != NULL)
+        DL_PREPEND_ELEM(rpc->waiting, after, call);
+    else
+        DL_APPEND(rpc->waiting, call);
+    if (!call->endless)
+        rpc->limited_waiting++;
+}
+
+/* The node asks for patience: nothing leaves for a while. Calls whose patience that would exceed are answered now,
+ * for nothing better can come for them. */
+static void pause_begin(struct rpc *rpc, uint32_t asked_s, const char *text)
+{
+    if (rpc->is_paused)
+        return; /* one of several that were under way */
+    uint64_t asked_ms = (uint64_t)asked_s * 1000, wait_ms = RPC_PAUSE_MIN_MS;
+    for (unsigned i = 0; i < rpc->pauses && wait_ms < RPC_PAUSE_MAX_MS; i++)
+        wait_ms *= 2;
+    wait_ms = wait_ms < RPC_PAUSE_MAX_MS ? wait_ms : RPC_PAUSE_MAX_MS;
+    asked_ms = asked_ms < RPC_PAUSE_ASKED_MAX_MS ? asked_ms : RPC_PAUSE_ASKED_MAX_MS;
+    wait_ms = asked_ms > wait_ms ? asked_ms : wait_ms;
+    rpc->pauses++;
+    rpc->is_paused = true;
+    last_error_set(rpc, text);
+    if (wait_ms >= RPC_PAUSE_SAID_MS)
+        trouble_set(rpc, text);
+    struct call *call, *next;
+    DL_FOREACH_SAFE(rpc->waiting, call, next)
+    {
+        if (call->endless)
+            continue;
+        if (call->patience_ms >= wait_ms) {
+            call->patience_ms -= (uint32_t)wait_ms;
+            continue;
+        }
+        waiting_remove(rpc, call);
+        call_finish(rpc, call, LEDGER_UNREACHABLE, NULL, text);
+    }
+    struct timeval wait = {(time_t)(wait_ms / 1000), (suseconds_t)(wait_ms % 1000) * 1000};
+    evtimer_add(rpc->backoff, &wait);
 }
 
 static void call_failed(struct rpc *rpc, struct call *call, enum ledger_error error, bool too_much,
@@ -224,25 +287,16 @@ static void call_failed(struct rpc *rpc, struct call *call, enum ledger_error er
         probe_later(rpc);
     }
     call->too_much = too_much;
-    if (try_taken(call)) {
+    if (try_taken(call))
         call_finish(rpc, call, error, NULL, text);
-        return;
-    }
-    /* Back to the place its age gives it. */
-    struct call *after = rpc->waiting;
-    while (after != NULL && after->id < call->id)
-        after = after->next;
-    if (after != NULL)
-        DL_PREPEND_ELEM(rpc->waiting, after, call);
     else
-        DL_APPEND(rpc->waiting, call);
-    if (!call->endless)
-        rpc->limited_waiting++;
+        waiting_return(rpc, call);
 }
 
 /* ---- one exchange ---- */
 
-/* Reads a JSON-RPC answer to the request with this id. Returns NULL for anything else. */
+/* Reads a JSON-RPC answer to the request with this id. Returns NULL for anything else. What stands in front of a
+ * node refuses without having read the id. */
 static json_t *answer_parse(const uint8_t *data, size_t length, uint64_t id)
 {
     json_t *answer = json_loadb((const char *)data, length, JSON_REJECT_DUPLICATES, NULL);
@@ -250,7 +304,8 @@ static json_t *answer_parse(const uint8_t *data, size_t length, uint64_t id)
     const json_t *error = json_object_get(answer, "error");
     bool has_result = json_object_get(answer, "result") != NULL;
     bool has_error = json_is_object(error);
-    if (json_is_integer(got) && (uint64_t)json_integer_value(got) == id && (has_result || has_error))
+    bool is_ours = json_is_integer(got) && (uint64_t)json_integer_value(got) == id;
+    if ((is_ours && (has_result || has_error)) || (json_is_null(got) && has_error))
         return answer;
     json_decref(answer);
     return NULL;
@@ -262,10 +317,46 @@ static void error_object_note(struct rpc *rpc, const json_t *answer)
     last_error_set(rpc, message != NULL ? message : "refused without a message");
 }
 
-/* Statuses by which a node or a proxy says "later", whatever the body. */
-static bool status_is_transient(const char *text)
+/* What the node said to be asked later for, and when. Returns false if it said no such thing. */
+static bool patience_asked(const struct slot *slot, struct call *call, const json_t *answer,
+                           char text[LINE_MAX_BYTES], uint32_t *asked_s)
 {
-    return strcmp(text, "HTTP status 429") == 0 || strncmp(text, "HTTP status 5", 13) == 0;
+    int status = http_link_status(slot->link);
+    const json_t *error = json_object_get(answer, "error");
+    const char *message = json_string_value(json_object_get(error, "message"));
+    message = message != NULL ? message : "it does not say more";
+    uint32_t body_s = rpc_wait_asked_s(error), header_s = http_link_retry_after_s(slot->link);
+    *asked_s = body_s > header_s ? body_s : header_s;
+    if (status == HTTP_STATUS_TOO_MANY || (status == HTTP_STATUS_UNAVAILABLE && header_s > 0)) {
+        snprintf(text, LINE_MAX_BYTES,
+                 "limits the rate of requests, so they are fewer now (HTTP status %d: %s)", status, message);
+        return true;
+    }
+    if (error == NULL)
+        return false;
+    if (rpc_is_rate_limit(error, call != NULL && call->of_logs)) {
+        snprintf(text, LINE_MAX_BYTES, "limits the rate of requests, so they are fewer now (%s)", message);
+        return true;
+    }
+    if (call != NULL && call->of_newest && rpc_is_missing_block(error) && !rpc_is_revert(error) &&
+        ++call->absences <= RPC_ABSENCES_MAX) {
+        snprintf(text, LINE_MAX_BYTES, "does not have the newest block at hand, asking again (%s)", message);
+        return true;
+    }
+    return false;
+}
+
+/* Returns true if the answer was no answer, but asked for patience. */
+static bool pause_asked(struct rpc *rpc, struct slot *slot, struct call *call, const json_t *answer)
+{
+    char text[LINE_MAX_BYTES];
+    uint32_t asked_s;
+    if (!patience_asked(slot, call, answer, text, &asked_s))
+        return false;
+    if (call != NULL)
+        waiting_return(rpc, call);
+    pause_begin(rpc, asked_s, text);
+    return true;
 }
 
 static void on_exchange(void *context, enum http_outcome outcome, const uint8_t *data, size_t length,
@@ -276,14 +367,25 @@ static void on_exchange(void *context, enum http_outcome outcome, const uint8_t 
     struct call *call = slot->call;
     slot->call = NULL;
     uint64_t id = call != NULL ? call->id : rpc->probe_id;
-    bool is_readable = outcome == HTTP_ANSWERED || (outcome == HTTP_STATUS && !status_is_transient(text));
+    bool is_readable = outcome == HTTP_ANSWERED || outcome == HTTP_STATUS;
     json_t *answer = is_readable ? answer_parse(data, length, id) : NULL;
+    if (call == NULL)
+        rpc->probing = false;
+    if (pause_asked(rpc, slot, call, answer)) {
+        json_decref(answer);
+        event_active(rpc->deliver, 0, 0);
+        return;
+    }
+    /* A server that has failed says nothing by its body. */
+    if (answer != NULL && http_link_status(slot->link) >= HTTP_STATUS_SERVER_FAILED) {
+        json_decref(answer);
+        answer = NULL;
+    }
 
     enum ledger_error error = outcome == HTTP_ANSWERED ? LEDGER_MALFORMED : LEDGER_UNREACHABLE;
     if (answer == NULL && text == NULL)
         text = "its answer is not JSON-RPC, or not to what was asked";
     if (call == NULL) {
-        rpc->probing = false;
         if (answer != NULL)
             probe_answered(rpc, answer);
         else
@@ -318,19 +420,28 @@ static void on_backoff(evutil_socket_t fd, short what, void *context)
 {
     (void)fd;
     (void)what;
-    pump(context);
+    struct rpc *rpc = context;
+    rpc->is_paused = false;
+    pump(rpc);
 }
 
 /* Starts what can be started. */
 static void pump(struct rpc *rpc)
 {
+    if (evtimer_pending(rpc->backoff, NULL))
+        return;
     if (rpc->state != NODE_GOOD) {
-        bool is_idle = !rpc->probing && !evtimer_pending(rpc->backoff, NULL);
-        if (is_idle && rpc->waiting != NULL && !http_link_is_busy(rpc->slots[0].link))
+        if (!rpc->probing && rpc->waiting != NULL && !http_link_is_busy(rpc->slots[0].link))
             probe_start(rpc);
         return;
     }
-    for (size_t i = 0; i < RPC_IN_FLIGHT_MAX && rpc->waiting != NULL && rpc->state == NODE_GOOD; i++) {
+    /* After a pause one call tries how it is; the others follow once it is answered. */
+    bool is_cautious = rpc->pauses > 0;
+    for (size_t i = 0; is_cautious && i < RPC_IN_FLIGHT_MAX; i++)
+        if (http_link_is_busy(rpc->slots[i].link))
+            return;
+    size_t most = is_cautious ? 1 : RPC_IN_FLIGHT_MAX;
+    for (size_t i = 0; i < most && rpc->waiting != NULL && rpc->state == NODE_GOOD; i++) {
         struct slot *slot = &rpc->slots[i];
         if (http_link_is_busy(slot->link))
             continue;
@@ -427,6 +538,8 @@ static struct call *call_new(struct rpc *rpc, unsigned tries, rpc_done *done, vo
     call->id = rpc->next_id++;
     call->tries = tries;
     call->endless = tries == RPC_TRIES_ENDLESS;
+    call->patience_ms =
+        tries < UINT32_MAX / RPC_PATIENCE_PER_TRY_MS ? tries * RPC_PATIENCE_PER_TRY_MS : UINT32_MAX;
     call->done = done;
     call->context = context;
     return call;
@@ -460,6 +573,10 @@ void rpc_call(struct rpc *rpc, const char *method, json_t *params, unsigned trie
         return;
     }
     struct call *call = call_new(rpc, tries, done, context);
+    const char *last = json_string_value(json_array_get(params, json_array_size(params) - 1));
+    call->of_logs = strcmp(method, "eth_getLogs") == 0;
+    call->of_newest = strcmp(method, "eth_estimateGas") == 0 ||
+                      (last != NULL && (strcmp(last, "latest") == 0 || strcmp(last, "pending") == 0));
     json_t *request = json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)call->id,
                                 "method", method, "params", params);
     ensure(request != NULL);

@@ -7,8 +7,13 @@
  *              the call is tried again
  *     WRONG    as PROBING, but calls with limited tries are answered LEDGER_WRONG_CHAIN
  *
+ * In each state the node may ask for patience: it limits the rate of requests (HTTP 429, 503 with Retry-After, the
+ * error objects of providers), or an upstream of it lacks the newest block. Then nothing leaves for a while: as long
+ * as the node asks, within RPC_PAUSE_ASKED_MAX_MS, or twice as long as the last time. Afterwards calls go one by one
+ * until one is answered. No call loses a try by that, but the pauses use up its patience.
+ *
  * A failed probe counts as a try of every call that waits, so a call with limited tries is answered in
- * bounded time. An error object is an answer, never a failure. All answers are given from the event loop,
+ * bounded time. Any other error object is an answer, never a failure. All answers are given from the event loop,
  * never from inside rpc_call, and nothing of libevent's HTTP code is on the stack then.
  */
 #ifndef RILL_LEDGER_RPC_H
@@ -25,6 +30,14 @@
 #define RPC_BACKOFF_MIN_MS 50
 #define RPC_BACKOFF_MAX_MS 5000
 #define RPC_TRIES_ENDLESS  0
+/* So often a call for the newest state is asked again of a node that does not have it. */
+#define RPC_ABSENCES_MAX 4
+/* Pauses that the node asks for. */
+#define RPC_PAUSE_MIN_MS        250
+#define RPC_PAUSE_MAX_MS        10000 /* where it does not say for how long */
+#define RPC_PAUSE_ASKED_MAX_MS  60000 /* where it does */
+#define RPC_PAUSE_SAID_MS       1000  /* from here on it is told as trouble */
+#define RPC_PATIENCE_PER_TRY_MS 15000 /* a call with this many tries waits so long in pauses, all in all */
 
 struct rpc;
 struct event_base;
@@ -64,5 +77,12 @@ const char *rpc_last_error(const struct rpc *rpc);
 bool rpc_revert_data(const json_t *error_object, struct buffer *out) MUST_USE;
 /* True if the error object says that execution reverted, with data or without. */
 bool rpc_is_revert(const json_t *error_object);
+/* True if the error object says that there were too many requests. of_logs: it is the answer to eth_getLogs, where
+ * "limit exceeded" speaks of the range. */
+bool rpc_is_rate_limit(const json_t *error_object, bool of_logs);
+/* Seconds that the error object asks to wait; 0: it does not say. */
+uint32_t rpc_wait_asked_s(const json_t *error_object);
+/* True if the error object says that the node does not have a block, or its state: not yet, or no more. */
+bool rpc_is_missing_block(const json_t *error_object);
 
 #endif

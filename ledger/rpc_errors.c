@@ -1,4 +1,4 @@
-/* What error objects of various nodes say about a revert. */
+/* What error objects of various nodes say: reverts, too many requests, blocks that are not there. */
 #include <string.h>
 #include <strings.h>
 
@@ -59,4 +59,52 @@ bool rpc_is_revert(const json_t *error_object)
     /* 3: geth's and anvil's "execution reverted". */
     return has_bytes || json_integer_value(json_object_get(error_object, "code")) == 3 ||
            (message != NULL && strcasestr(message, "revert") != NULL);
+}
+
+/* ---- too many requests, blocks that are not there ---- */
+
+/* EIP-1474: a limit was exceeded, of requests or of the answer's size. */
+#define CODE_LIMIT_EXCEEDED (-32005)
+#define CODE_HTTP_TOO_MANY  429
+
+static bool message_has_one(const json_t *error_object, const char *const *parts, size_t count)
+{
+    const char *message = json_string_value(json_object_get(error_object, "message"));
+    for (size_t i = 0; message != NULL && i < count; i++)
+        if (strcasestr(message, parts[i]) != NULL)
+            return true;
+    return false;
+}
+
+bool rpc_is_rate_limit(const json_t *error_object, bool of_logs)
+{
+    static const char *const words[] = {"too many requests", "rate limit",    "ratelimit",     "rate-limit",
+                                        "request rate",      "request limit", "request count", "per second",
+                                        "requests exceeded", "throughput"};
+    /* What a provider says of too large an answer, under the same code. */
+    static const char *const size_words[] = {"range", "returned more", "results", "response size", "logs"};
+    json_int_t code = json_integer_value(json_object_get(error_object, "code"));
+    bool of_size = message_has_one(error_object, size_words, ARRAY_LENGTH(size_words));
+    if (code == CODE_HTTP_TOO_MANY || message_has_one(error_object, words, ARRAY_LENGTH(words)))
+        return !(of_logs && of_size && code != CODE_HTTP_TOO_MANY);
+    return code == CODE_LIMIT_EXCEEDED && !of_logs && !of_size;
+}
+
+uint32_t rpc_wait_asked_s(const json_t *error_object)
+{
+    const json_t *data = json_object_get(error_object, "data");
+    const json_t *rate = json_object_get(data, "rate");
+    double seconds = json_number_value(json_object_get(rate, "backoff_seconds"));
+    if (seconds <= 0)
+        return 0;
+    return seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
+}
+
+bool rpc_is_missing_block(const json_t *error_object)
+{
+    static const char *const words[] = {
+        "header not found",       "block not found",  "unknown block", "beyond current head",
+        "missing trie node",      "BlockOutOfRange",  "pruned",        "state of old",
+        "state is not available", "historical state", "history",       "after last accepted block"};
+    return message_has_one(error_object, words, ARRAY_LENGTH(words));
 }

@@ -34,6 +34,7 @@ void senders_trouble_set(struct senders *senders, const char *text)
 static void send_free(struct send *send)
 {
     buffer_free(&send->raw);
+    json_decref(send->message);
     free(send->data);
     free(send);
 }

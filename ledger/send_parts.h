@@ -27,8 +27,13 @@
 #define BUMP_AFTER_S      10
 #define SHOW_AGAIN_LOOKS                                                                                     \
     10 /* pulses after which the node is shown a transaction again: it may have lost it */
-#define CONFLICT_LOOKS                                                                                       \
-    6 /* pulses with the nonce used up and no receipt, before it counts as someone else's */
+/* Pulses with the nonce used up and no receipt, before the transaction that used it is looked for: in so many
+ * blocks, and so far below the head at the time of the first broadcast. */
+#define CONFLICT_LOOKS        6
+#define CONFLICT_BLOCKS       512
+#define CONFLICT_BLOCKS_BELOW 64
+/* So often an estimate that reverts is asked for again where the newest block known speaks against it. */
+#define ESTIMATE_DOUBTS_MAX 6
 
 enum send_state { SEND_WAITING, SEND_PREPARING, SEND_BLOCKED, SEND_PENDING, SEND_MINED };
 
@@ -45,7 +50,11 @@ struct send {
     ledger_sent *sent;
     void *context;
 
-    bool had_unmined; /* when its gas was last estimated, earlier ones of the key were not mined */
+    json_t *message;             /* the call that eth_estimateGas is asked about */
+    unsigned doubts;             /* of an estimate that reverted */
+    bool is_doubted;             /* to be estimated again at the next pulse */
+    enum contract_error doubted; /* why it reverted */
+    bool had_unmined;            /* when its gas was last estimated, earlier ones of the key were not mined */
     uint64_t gas_limit;
     struct block block; /* the newest, when the fees were chosen */
     unsigned_wide priority_fee, max_fee;
@@ -64,10 +73,13 @@ struct send {
 
     bool is_asking; /* a question about this transaction is under way */
     size_t asked_variant;
-    bool asked_newest_why; /* why it reverted: asked at its block in vain */
-    uint64_t asked_head;   /* newest block when it was asked */
+    bool asked_newest_why;  /* why it reverted: asked at its block in vain */
+    uint64_t asked_head;    /* newest block when it was asked */
+    struct hash asked_hash; /* of the newest block then: a reorganisation may leave the number as it was */
     unsigned conflict_looks;
     uint64_t conflict_head;
+    uint64_t search_block; /* the search for who used the nonce is there, and goes down */
+    unsigned searched;
     struct ledger_receipt receipt;
 };
 
@@ -112,6 +124,16 @@ static inline bool send_is_in_doubt(const struct send *send)
 {
     return send->state == SEND_PREPARING && send->refusal != LEDGER_OK;
 }
+
+/* Ends a send that never left, with the node's or our reason. */
+void send_give_up(struct send *send, enum ledger_error error, enum contract_error reverted);
+
+/* send_doubt.c */
+/* An estimate reverted. Returns true if that is doubted: send_prepare is called again, or it is given up. */
+bool send_doubt(struct send *send, enum contract_error reverted) MUST_USE;
+/* The nonce is used up, and none of the variants has a receipt: looks for the transaction that used it. If it is
+ * another's, the send goes through the queue once more; until that is known, it does not. */
+void send_search_conflict(struct send *send);
 
 /* send_track.c */
 /* Looks at all that the account has under way, knowing the newest block. */

@@ -27,8 +27,7 @@ static void ask(struct send *send, const char *method, json_t *params, rpc_done 
     rpc_call(ledger->rpc, method, params, ledger->options.tries + LEDGER_SEND_MORE_TRIES, done, send);
 }
 
-/* Ends a send that never left, with the node's or our reason. */
-static void give_up(struct send *send, enum ledger_error error, enum contract_error reverted)
+void send_give_up(struct send *send, enum ledger_error error, enum contract_error reverted)
 {
     struct ledger_receipt receipt = {.success = false, .reverted = reverted};
     send_finish(send, error, error == LEDGER_REVERTED ? &receipt : NULL);
@@ -65,10 +64,13 @@ void send_prepare(struct send *send)
 {
     struct account *account = send->account;
     send->state = SEND_PREPARING;
+    send->is_doubted = false;
     send->had_unmined = account_unmined(account) > 0;
     json_t *params = json_pack("[{s:o, s:o, s:o, s:o}]", "from", address_json(&account->address), "to",
                                address_json(&send->to), "value", quantity_of(send->value), "data",
                                hex_of(send->data, send->data_length));
+    json_decref(send->message);
+    send->message = json_incref(json_array_get(params, 0));
     ask(send, "eth_estimateGas", params, on_estimate);
 }
 
@@ -96,10 +98,10 @@ static bool step_failed(struct send *send, const struct rpc_answer *answer)
     enum contract_error reverted = CONTRACT_OK;
     if (error == LEDGER_REFUSED) {
         error = refusal_of(answer->error_object, &reverted);
-        if (wait_for_earlier(send))
+        if (wait_for_earlier(send) || (error == LEDGER_REVERTED && send_doubt(send, reverted)))
             return true;
     }
-    give_up(send, error, reverted);
+    send_give_up(send, error, reverted);
     return true;
 }
 
@@ -110,7 +112,7 @@ static void on_estimate(void *context, const struct rpc_answer *answer)
         return;
     uint64_t gas;
     if (!quantity_u64(answer->result, &gas) || gas > GAS_MAX) {
-        give_up(send, LEDGER_MALFORMED, CONTRACT_OK);
+        send_give_up(send, LEDGER_MALFORMED, CONTRACT_OK);
         return;
     }
     send->gas_limit = gas + gas / 4 + GAS_SPARE;
@@ -124,7 +126,7 @@ static void on_block(void *context, const struct rpc_answer *answer)
     if (step_failed(send, answer))
         return;
     if (!block_of_json(answer->result, NULL, &send->block)) {
-        give_up(send, LEDGER_MALFORMED, CONTRACT_OK);
+        send_give_up(send, LEDGER_MALFORMED, CONTRACT_OK);
         return;
     }
     /* What the spare adds must not make it larger than a block. */
@@ -158,7 +160,7 @@ static void on_nonce(void *context, const struct rpc_answer *answer)
         return;
     uint64_t nonce;
     if (!quantity_u64(answer->result, &nonce)) {
-        give_up(send, LEDGER_MALFORMED, CONTRACT_OK);
+        send_give_up(send, LEDGER_MALFORMED, CONTRACT_OK);
         return;
     }
     /* While others of ours are on their way, ours is the better count: the node may not have seen them all,

@@ -18,9 +18,14 @@ static void on_why(void *context, const struct rpc_answer *answer);
 void account_look(struct account *account, const struct block *latest)
 {
     bool has_any = false;
-    const struct send *send;
+    struct send *send;
     DL_FOREACH(account->sends, send)
-    has_any = has_any || send->state == SEND_PENDING || send->state == SEND_MINED || send_is_in_doubt(send);
+    {
+        has_any =
+            has_any || send->state == SEND_PENDING || send->state == SEND_MINED || send_is_in_doubt(send);
+        if (send->is_doubted)
+            send_prepare(send);
+    }
     if (!has_any || account->is_counting)
         return;
     account->is_counting = true;
@@ -46,11 +51,12 @@ static bool fees_raise(struct send *send, const struct block *latest)
     if (fee < market)
         fee = market < most ? market : most;
     if (fee > most || fee < raised(send->max_fee) || send->variant_count >= VARIANTS_MAX) {
-        char text[192];
+        char text[224];
         snprintf(text, sizeof(text),
                  "transaction with nonce %" PRIu64
-                 " is not mined, and its fee cannot be raised further (limit %" PRIu64 " wei per gas)",
-                 send->nonce, (uint64_t)most);
+                 " is not mined, and its fee cannot be raised further: it offers %" PRIu64
+                 " wei per gas, the limit is %" PRIu64 ", the block's base fee %" PRIu64,
+                 send->nonce, (uint64_t)send->max_fee, (uint64_t)most, latest->base_fee);
         senders_trouble_set(send->account->senders, text);
         return false;
     }
@@ -89,7 +95,7 @@ static void on_count(void *context, const struct rpc_answer *answer)
         if (send->is_asking)
             continue;
         bool is_mined = send->state == SEND_PENDING && send->nonce < count;
-        bool is_deeper = send->state == SEND_MINED && account->counting_head != send->asked_head;
+        bool is_deeper = send->state == SEND_MINED && !hash_equal(&ledger->latest.hash, &send->asked_hash);
         if (is_mined || is_deeper || send_is_in_doubt(send))
             send_ask_receipt(send, account->counting_head);
         else if (send->state == SEND_PENDING)
@@ -110,6 +116,7 @@ void send_ask_receipt(struct send *send, uint64_t head)
 {
     send->is_asking = true;
     send->asked_head = head;
+    send->asked_hash = send->account->senders->ledger->latest.hash;
     send->asked_variant = send->variant_count - 1;
     receipt_ask_variant(send);
 }
@@ -210,8 +217,8 @@ static void receipt_found(struct send *send, const struct ledger_receipt *receip
         why_ask(send, true);
 }
 
-/* Its nonce is used up and no variant has a receipt, again and again: another transaction of the same key
- * took it, so none of ours can ever be mined. It goes through the queue once more. */
+/* Its nonce is used up and no variant has a receipt, again and again: it seems that another transaction of the
+ * same key took it. */
 static void conflict_look(struct send *send)
 {
     struct ledger *ledger = send->account->senders->ledger;
@@ -220,13 +227,8 @@ static void conflict_look(struct send *send)
     if (send->conflict_looks < CONFLICT_LOOKS ||
         send->asked_head < send->conflict_head + ledger->options.confirmations)
         return;
-    log_warn("ledger: nonce %" PRIu64 " was used by another transaction of the same key; sending again",
-             send->nonce);
-    send->state = SEND_WAITING;
-    send->has_nonce = false;
-    send->variant_count = 0;
     send->conflict_looks = 0;
-    account_advance(send->account);
+    send_search_conflict(send);
 }
 
 static void receipt_missing(struct send *send)

@@ -94,6 +94,7 @@ struct node {
     unsigned logs_hidden;    /* so many eth_getLogs answers are empty */
     bool has_bloom;          /* blocks with logs say so */
     bool gives_log_times;
+    bool takes_no_hash;                                  /* eth_getLogs knows ranges only */
     void (*hook)(struct node *node, const char *method); /* after a request was answered */
 
     unsigned requests, open, open_most;
@@ -206,6 +207,19 @@ static inline json_t *node_bloom(const struct node *node, const struct node_bloc
     return hex_of(bloom, sizeof(bloom));
 }
 
+static inline json_t *node_block_transactions(const struct node *node, uint64_t number)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < node->pool_count; i++) {
+        const struct node_transaction *mined = &node->pool[i];
+        if (mined->is_mined && mined->block == number)
+            json_array_append_new(list, json_pack("{s:o,s:o,s:o}", "hash", hash_json(&mined->hash), "from",
+                                                  address_json(&mined->sender), "nonce",
+                                                  quantity_of(mined->nonce)));
+    }
+    return list;
+}
+
 static inline json_t *node_get_block(struct node *node, const json_t *params)
 {
     uint64_t number = node->height;
@@ -217,16 +231,35 @@ static inline json_t *node_get_block(struct node *node, const json_t *params)
                              quantity_of(30000000), "baseFeePerGas", quantity_of(node->base_fee));
     if (node->has_bloom)
         json_object_set_new(json, "logsBloom", node_bloom(node, block));
+    if (json_is_true(json_array_get(params, 1)))
+        json_object_set_new(json, "transactions", node_block_transactions(node, number));
     return json;
+}
+
+/* The block with this hash: its number. False: it is not in the chain. */
+static inline bool node_find_block(const struct node *node, const json_t *hash_text, uint64_t *number)
+{
+    struct hash hash;
+    ensure(hash_of_json(hash_text, &hash));
+    for (*number = 0; *number <= node->height; ++*number)
+        if (hash_equal(&node->blocks[*number].hash, &hash))
+            return true;
+    return false;
 }
 
 static inline json_t *node_get_logs(struct node *node, const json_t *params)
 {
-    const json_t *filter = json_array_get(params, 0);
+    const json_t *filter = json_array_get(params, 0), *hash = json_object_get(filter, "blockHash");
     uint64_t from = 0, to = 0;
     struct address address;
-    ensure(quantity_u64(json_object_get(filter, "fromBlock"), &from));
-    ensure(quantity_u64(json_object_get(filter, "toBlock"), &to));
+    if (hash != NULL && node->takes_no_hash)
+        return json_pack("{s:i,s:s}", "code", -32602, "message", "invalid filter: blockHash");
+    if (hash != NULL && !node_find_block(node, hash, &from))
+        return json_pack("{s:i,s:s}", "code", -32000, "message", "unknown block");
+    if (hash != NULL)
+        to = from;
+    ensure(hash != NULL || quantity_u64(json_object_get(filter, "fromBlock"), &from));
+    ensure(hash != NULL || quantity_u64(json_object_get(filter, "toBlock"), &to));
     ensure(address_of_json(json_object_get(filter, "address"), &address));
     assert_true(address_equal(&address, &node->contract) && from <= to);
     if (node->logs_range_max != 0 && to - from + 1 > node->logs_range_max)

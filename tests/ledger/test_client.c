@@ -80,7 +80,7 @@ static void reverts_are_named(void **state)
          CONTRACT_UNNAMED},
         {"{\"code\":-32000,\"message\":\"execution reverted\"}", LEDGER_REVERTED, CONTRACT_UNNAMED},
         {"{\"code\":-32601,\"message\":\"no such method\"}", LEDGER_REFUSED, CONTRACT_OK},
-        {"{\"code\":-32000,\"message\":\"header not found\",\"data\":[1,{\"a\":null}]}", LEDGER_REFUSED,
+        {"{\"code\":-32000,\"message\":\"out of gas\",\"data\":[1,{\"a\":null}]}", LEDGER_REFUSED,
          CONTRACT_OK},
         {"{\"code\":-32000,\"message\":5}", LEDGER_REFUSED, CONTRACT_OK},
     };
@@ -161,7 +161,7 @@ static void another_chain_is_refused(void **state)
     node->chain_id = 1;
     assert_int_equal(call(node, ledger).error, LEDGER_WRONG_CHAIN);
     assert_int_equal(node_count(node, "eth_call"), 0);
-    assert_non_null(strstr(ledger_trouble(ledger), "chain 1, not on chain 31337"));
+    assert_non_null(strstr(ledger_trouble(ledger), "expected chain id 31337, found chain id 1"));
     node->chain_id = NODE_CHAIN_ID;
     assert_int_equal(call(node, ledger).error, LEDGER_OK);
     assert_string_equal(ledger_trouble(ledger), "");
