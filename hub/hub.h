@@ -18,6 +18,7 @@ struct hub_settings {
     struct address contract;
     uint64_t confirmations;
     uint64_t poll_ms;
+    uint64_t max_fee_gwei; /* most that is ever offered for a unit of gas */
     uint64_t connections_max;
     uint64_t checkpoint_bytes;
     const char *port_file;         /* "PORT HTTP_PORT" is written there once both serve; NULL: nowhere */

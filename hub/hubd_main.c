@@ -47,6 +47,8 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "How deep a block must lie before it counts."},
         {"poll-ms", OPTION_NUMBER, &hub->poll_ms, "500", 10, 60000, "MILLISECONDS",
          "How often the node is asked for its newest block."},
+        {"max-fee-gwei", OPTION_NUMBER, &hub->max_fee_gwei, "500", 1, 1000000, "GWEI",
+         "The most that is ever offered for a unit of gas."},
         {"tower", OPTION_TEXT, &hub->tower, NULL, 0, 0, "ADDRESS:PORT",
          "The hub's watchtower; none by default."},
         {"tower-address", OPTION_TEXT, &flags->tower_address, NULL, 0, 0, "ADDRESS",

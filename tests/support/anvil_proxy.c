@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -29,13 +30,20 @@ struct proxy {
         unsigned count;
     } methods[METHODS_MAX];
     unsigned count, forwarding, forwarding_most;
+    bool is_serial;
+    struct forward *waiting; /* in order */
 };
 
 /* A request on its way to the node. */
 struct forward {
+    struct forward *prev, *next;
     struct proxy *proxy;
     struct evhttp_request *request;
+    uint16_t port;
+    char *body;
 };
+
+static void forward_start(struct forward *forward);
 
 static unsigned method_count(struct proxy *proxy, const char *method)
 {
@@ -80,15 +88,22 @@ static void on_forwarded(struct evhttp_request *answer, void *context)
         evbuffer_add_buffer(body, evhttp_request_get_input_buffer(answer));
     evhttp_send_reply(forward->request, status != 0 ? status : BAD_GATEWAY, NULL, body);
     evbuffer_free(body);
-    forward->proxy->forwarding--;
+    struct proxy *proxy = forward->proxy;
+    proxy->forwarding--;
+    free(forward->body);
     free(forward);
+    if (proxy->waiting == NULL)
+        return;
+    forward = proxy->waiting;
+    DL_DELETE(proxy->waiting, forward);
+    forward_start(forward);
 }
 
-static void forward_to(struct proxy *proxy, struct evhttp_request *request, uint16_t port, const char *body)
+static void forward_start(struct forward *forward)
 {
-    struct forward *forward = xcalloc(1, sizeof *forward);
-    *forward = (struct forward){.proxy = proxy, .request = request};
-    struct evhttp_connection *connection = evhttp_connection_base_new(proxy->base, NULL, "127.0.0.1", port);
+    struct proxy *proxy = forward->proxy;
+    struct evhttp_connection *connection =
+        evhttp_connection_base_new(proxy->base, NULL, "127.0.0.1", forward->port);
     ensure(connection != NULL);
     evhttp_connection_set_timeout(connection, FORWARD_S);
     evhttp_connection_free_on_completion(connection);
@@ -97,11 +112,22 @@ static void forward_to(struct proxy *proxy, struct evhttp_request *request, uint
     ensure(evhttp_add_header(headers, "Host", "127.0.0.1") == 0 &&
            evhttp_add_header(headers, "Connection", "close") == 0 &&
            evhttp_add_header(headers, "Content-Type", "application/json") == 0);
-    evbuffer_add(evhttp_request_get_output_buffer(out), body, strlen(body));
+    evbuffer_add(evhttp_request_get_output_buffer(out), forward->body, strlen(forward->body));
     proxy->forwarding++;
     if (proxy->forwarding > proxy->forwarding_most)
         proxy->forwarding_most = proxy->forwarding;
     ensure(evhttp_make_request(connection, out, EVHTTP_REQ_POST, "/") == 0);
+}
+
+/* Takes over the body. */
+static void forward_to(struct proxy *proxy, struct evhttp_request *request, uint16_t port, char *body)
+{
+    struct forward *forward = xcalloc(1, sizeof *forward);
+    *forward = (struct forward){.proxy = proxy, .request = request, .port = port, .body = body};
+    if (proxy->is_serial && proxy->forwarding > 0)
+        DL_APPEND(proxy->waiting, forward);
+    else
+        forward_start(forward);
 }
 
 /* ---- answering ---- */
@@ -148,12 +174,13 @@ static void on_request(struct evhttp_request *request, void *context)
     struct proxy_reply reply = {.port = proxy->port};
     if (proxy->rule != NULL)
         proxy->rule(proxy->context, &asked, &reply);
-    if (reply.status != 0)
+    if (reply.status != 0) {
         answer(request, &reply, json_object_get(json, "id"));
-    else
+        free(body);
+    } else {
         forward_to(proxy, request, reply.port, body);
+    }
     json_decref(json);
-    free(body);
 }
 
 /* ---- life ---- */
@@ -191,6 +218,11 @@ void proxy_rule_set(struct proxy *proxy, proxy_rule *rule, void *context)
 {
     proxy->rule = rule;
     proxy->context = context;
+}
+
+void proxy_serialise(struct proxy *proxy)
+{
+    proxy->is_serial = true;
 }
 
 void proxy_port_set(struct proxy *proxy, uint16_t port)

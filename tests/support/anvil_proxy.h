@@ -34,6 +34,8 @@ void proxy_free(struct proxy *proxy);
 const char *proxy_url(const struct proxy *proxy);
 /* NULL: everything is forwarded. */
 void proxy_rule_set(struct proxy *proxy, proxy_rule *rule, void *context);
+/* One request after the other reaches the node: anvil may hang when it mines while it answers. */
+void proxy_serialise(struct proxy *proxy);
 /* Forwards to another node from now on. */
 void proxy_port_set(struct proxy *proxy, uint16_t port);
 /* How many requests there were; of a method, NULL: all. */
