@@ -91,6 +91,7 @@ struct node {
     const char *call_error;     /* NULL: calls answer call_result */
     const char *call_result;
     uint64_t logs_range_max; /* 0: any */
+    bool receipts_hidden;    /* no receipt is shown */
     unsigned logs_hidden;    /* so many eth_getLogs answers are empty */
     bool has_bloom;          /* blocks with logs say so */
     bool gives_log_times;
@@ -344,7 +345,7 @@ static inline json_t *node_get_receipt(struct node *node, const json_t *params)
 {
     struct hash hash;
     ensure(hash_of_json(json_array_get(params, 0), &hash));
-    for (size_t i = 0; i < node->pool_count; i++) {
+    for (size_t i = 0; i < node->pool_count && !node->receipts_hidden; i++) {
         struct node_transaction *found = &node->pool[i];
         if (found->is_mined && found->block <= node->height && hash_equal(&found->hash, &hash))
             return json_pack("{s:o,s:o,s:o,s:o,s:o,s:O}", "transactionHash", hash_json(&hash), "blockNumber",

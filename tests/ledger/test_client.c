@@ -1,6 +1,8 @@
 /* Calls against a node that is down, slow, wrong or talks nonsense. */
 #include "tests/ledger/scripted_node.h"
 
+#include "ledger/rpc.h"
+
 struct call_result {
     unsigned answered;
     enum ledger_error error;
@@ -149,6 +151,97 @@ static void failures_end(void **state)
         assert_string_equal(ledger_trouble(ledger), "");
         ledger_free(ledger);
         node_free(node);
+    }
+}
+
+#define TOO_MANY "{\"code\":429,\"message\":\"Too Many Requests\"}"
+
+static void limits_of_the_rate_cost_no_try(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    struct ledger_options options = node_options(node);
+    options.tries = 1;
+    struct ledger *ledger = ledger_new(node->base, &options);
+    node->call_result = "0xaa";
+    node->fault = FAULT_ERROR;
+    node->fault_method = "eth_call";
+    node->error_json = TOO_MANY;
+    node->fault_count = 2;
+    assert_int_equal(call(node, ledger).error, LEDGER_OK);
+    assert_int_equal(node_count(node, "eth_call"), 3);
+    assert_int_equal(node_count(node, "eth_chainId"), 1); /* the node did not fail */
+    assert_string_equal(ledger_trouble(ledger), "");
+    ledger_free(ledger);
+    node_free(node);
+}
+
+static void limits_beyond_patience_are_told(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    struct ledger_options options = node_options(node);
+    options.tries = 1;
+    struct ledger *ledger = ledger_new(node->base, &options);
+    node->fault = FAULT_ERROR;
+    node->fault_method = "eth_call";
+    node->error_json = "{\"code\":-32005,\"message\":\"daily request count exceeded\",\"data\":{\"rate\":"
+                       "{\"backoff_seconds\":86400}}}";
+    node->fault_count = 1;
+    assert_int_equal(call(node, ledger).error, LEDGER_UNREACHABLE);
+    assert_int_equal(node_count(node, "eth_call"), 1);
+    assert_non_null(strstr(ledger_trouble(ledger), "daily request count exceeded"));
+    ledger_free(ledger);
+    node_free(node);
+}
+
+static void a_newest_block_that_is_missing_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    struct ledger_options options = node_options(node);
+    struct ledger *ledger = ledger_new(node->base, &options);
+    node->call_result = "0xaa";
+    node->fault = FAULT_ERROR;
+    node->fault_method = "eth_call";
+    node->error_json = "{\"code\":-32000,\"message\":\"header not found\"}";
+    node->fault_count = 2;
+    assert_int_equal(call(node, ledger).error, LEDGER_OK);
+    assert_int_equal(node_count(node, "eth_call"), 3);
+    ledger_free(ledger);
+    node_free(node);
+}
+
+static void error_objects_are_told_apart(void **state)
+{
+    (void)state;
+    const struct {
+        const char *error;
+        bool limits_calls, limits_logs, misses_block;
+    } cases[] = {
+        {TOO_MANY, true, true, false},
+        {"{\"code\":-32005,\"message\":\"limit exceeded\"}", true, false, false},
+        {"{\"code\":-32005,\"message\":\"query returned more than 10000 results\"}", false, false, false},
+        {"{\"code\":-32007,\"message\":\"50/second request limit reached\"}", true, true, false},
+        {"{\"code\":-32090,\"message\":\"call rate limit exhausted\"}", true, true, false},
+        {"{\"code\":-32602,\"message\":\"block range is too wide\"}", false, false, false},
+        {"{\"code\":-32600,\"message\":\"Block range limit exceeded\"}", false, false, false},
+        {"{\"code\":-32000,\"message\":\"header not found\"}", false, false, true},
+        {"{\"code\":-32000,\"message\":\"missing trie node 12\"}", false, false, true},
+        {"{\"code\":4444,\"message\":\"pruned history unavailable\"}", false, false, true},
+        {"{\"code\":-32602,\"message\":\"block range extends beyond current head block\"}", false, false,
+         true},
+        {"{\"code\":3,\"message\":\"execution reverted\"}", false, false, false},
+        {"{\"code\":-32000,\"message\":\"nonce too low\"}", false, false, false},
+        {"{\"message\":7}", false, false, false},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        json_t *error = json_loads(cases[i].error, 0, NULL);
+        assert_non_null(error);
+        assert_int_equal(rpc_is_rate_limit(error, false), cases[i].limits_calls);
+        assert_int_equal(rpc_is_rate_limit(error, true), cases[i].limits_logs);
+        assert_int_equal(rpc_is_missing_block(error), cases[i].misses_block);
+        json_decref(error);
     }
 }
 
@@ -372,6 +465,10 @@ int main(void)
         cmocka_unit_test(reverts_are_named),
         cmocka_unit_test(failures_are_tried_again),
         cmocka_unit_test(failures_end),
+        cmocka_unit_test(limits_of_the_rate_cost_no_try),
+        cmocka_unit_test(limits_beyond_patience_are_told),
+        cmocka_unit_test(a_newest_block_that_is_missing_is_asked_for_again),
+        cmocka_unit_test(error_objects_are_told_apart),
         cmocka_unit_test(another_chain_is_refused),
         cmocka_unit_test(a_node_that_is_down_is_waited_for),
         cmocka_unit_test(calls_in_flight_are_few),

@@ -202,6 +202,26 @@ static void long_ways_go_in_ranges(void **state)
     node_free(node);
 }
 
+static void a_node_that_knows_ranges_only_is_asked_for_ranges(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    struct told told;
+    for (uint64_t i = 0; i < 30; i++) {
+        node_mine(node, 1);
+        node_mark_add(node, i);
+    }
+    node->takes_no_hash = true;
+    struct ledger *ledger = follow(node, 1, 0, &told);
+    settle(node, &told);
+    assert_int_equal(told.confirmed_count, 29);
+    for (size_t i = 0; i < 29; i++)
+        assert_int_equal(told.confirmed[i], i);
+    assert_string_equal(ledger_trouble(ledger), "");
+    ledger_free(ledger);
+    node_free(node);
+}
+
 static void ranges_that_fail_otherwise_are_halved_too(void **state)
 {
     (void)state;
@@ -584,6 +604,7 @@ int main(void)
         cmocka_unit_test(the_head_is_told_even_when_nothing_happens),
         cmocka_unit_test(young_events_come_early_and_again_when_deep),
         cmocka_unit_test(long_ways_go_in_ranges),
+        cmocka_unit_test(a_node_that_knows_ranges_only_is_asked_for_ranges),
         cmocka_unit_test(ranges_that_fail_otherwise_are_halved_too),
         cmocka_unit_test(shallow_reorganisations_are_nothing),
         cmocka_unit_test(deep_reorganisations_are_said_so_once),

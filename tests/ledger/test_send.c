@@ -402,6 +402,83 @@ static void another_process_took_the_nonce(void **state)
     node_free(node);
 }
 
+static void a_nonce_that_we_used_ourselves_is_no_conflict(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    struct ledger *ledger = ledger_make(node, 0);
+    struct outcome outcome;
+    submit(node, ledger, &outcome);
+    node_run_until(node, node->pool_count == 1);
+    node->receipts_hidden = true;
+    node_mine_transaction(node, 0);
+    node_run_until(node, node_count(node, "eth_getTransactionReceipt") >= 40);
+    assert_int_equal(node->pool_count, 1);
+    assert_int_equal(outcome.told, 0);
+    node->receipts_hidden = false;
+    node_run_until(node, outcome.told);
+    assert_int_equal(outcome.error, LEDGER_OK);
+    assert_int_equal(node->pool_count, 1);
+    ledger_free(ledger);
+    node_free(node);
+}
+
+/* The block that used the nonce shows no transaction with it: nothing is sent before that is clear. */
+static void a_nonce_that_nobody_seems_to_have_used_is_said(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    struct ledger *ledger = ledger_make(node, 0);
+    struct outcome outcome;
+    node_mine(node, 200);
+    submit(node, ledger, &outcome);
+    node_run_until(node, node->pool_count == 1);
+    node->pool[0].hash.bytes[0] ^= 1;
+    node->pool[0].is_mined = true;
+    node->pool[0].block = 0; /* counts, and is in no block that is looked at */
+    node_mine(node, 1);
+    node_run_until(node, strstr(ledger_trouble(ledger), "is used up, but the node shows neither") != NULL);
+    assert_int_equal(node->pool_count, 1);
+    assert_int_equal(outcome.told, 0);
+    ledger_free(ledger);
+    assert_int_equal(outcome.error, LEDGER_STOPPED);
+    node_free(node);
+}
+
+static void estimates_again(struct node *node, const char *method)
+{
+    if (strcmp(method, "eth_estimateGas") == 0 && node_count(node, method) >= 4)
+        node->estimate_error = NULL;
+}
+
+static void a_revert_that_the_newest_block_denies_is_asked_again(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    node->mines_at_once = true;
+    struct ledger *ledger = ledger_make(node, 0);
+    struct outcome outcome;
+    submit(node, ledger, &outcome); /* now it knows a head */
+    node_run_until(node, outcome.told);
+    node->estimate_error = NOT_NEWER;
+    node->hook = estimates_again;
+    submit(node, ledger, &outcome);
+    node_run_until(node, outcome.told);
+    assert_int_equal(outcome.error, LEDGER_OK);
+
+    /* What the newest block confirms is told at once. */
+    unsigned before = node_count(node, "eth_estimateGas");
+    node->hook = NULL;
+    node->estimate_error = node->call_error = NOT_NEWER;
+    submit(node, ledger, &outcome);
+    node_run_until(node, outcome.told);
+    assert_int_equal(outcome.error, LEDGER_REVERTED);
+    assert_int_equal(outcome.receipt.reverted, CONTRACT_NOT_NEWER);
+    assert_int_equal(node_count(node, "eth_estimateGas"), before + 1);
+    ledger_free(ledger);
+    node_free(node);
+}
+
 static void no_funds_at_the_broadcast(void **state)
 {
     (void)state;
@@ -681,6 +758,9 @@ int main(void)
         cmocka_unit_test(reorganised_away_and_sent_again),
         cmocka_unit_test(forgotten_by_the_node_and_shown_again),
         cmocka_unit_test(another_process_took_the_nonce),
+        cmocka_unit_test(a_nonce_that_we_used_ourselves_is_no_conflict),
+        cmocka_unit_test(a_nonce_that_nobody_seems_to_have_used_is_said),
+        cmocka_unit_test(a_revert_that_the_newest_block_denies_is_asked_again),
         cmocka_unit_test(no_funds_at_the_broadcast),
         cmocka_unit_test(a_refused_one_leaves_no_gap),
         cmocka_unit_test(answers_to_the_broadcast_may_be_lost),

@@ -40,7 +40,7 @@ void anvil_start(struct anvil *anvil, const char *const *flags)
         fail_msg("anvil (%s) or the contract (%s) is missing: run make contracts", PROGRAM, ARTIFACT);
     if (!process_start(&anvil->process, argv, ""))
         fail_msg("%s cannot be started", PROGRAM);
-    unsigned port;
+    unsigned port = 0;
     if (!process_line(&anvil->process, "Listening on 127.0.0.1:", line, sizeof line, START_MS) ||
         sscanf(line, "Listening on 127.0.0.1:%u", &port) != 1)
         fail_msg("anvil never said where it listens");
