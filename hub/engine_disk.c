@@ -118,6 +118,17 @@ static void write_report(const struct batch_report *report, struct buffer *batch
     record_end(batch, mark);
 }
 
+void engine_write_root(struct buffer *batch, const struct journal_root *root, uint64_t gross_units)
+{
+    size_t mark = record_begin(batch, RECORD_ROOT, NULL, 0);
+    buffer_u8(batch, ROOT_RECORD_VERSION);
+    buffer_u64(batch, gross_units);
+    journal_root_write(root, batch);
+    buffer_u8(batch, 0);
+    buffer_u8(batch, 0);
+    record_end(batch, mark);
+}
+
 static void write_root(struct engine *engine)
 {
     struct buffer *batch = &engine->batch;

@@ -347,6 +347,8 @@ void appoint_set_tower_failed(struct engine *engine);
 bool appoint_covers(const struct engine *engine, const struct hub_channel *channel, uint64_t nonce);
 
 /* engine_disk.c */
+/* The root's record where no batch is under way. */
+void engine_write_root(struct buffer *batch, const struct journal_root *root, uint64_t gross_units);
 void engine_write(struct engine *engine);
 
 #endif

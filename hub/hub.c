@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "hub/journals.h"
+#include "hub/reshard.h"
 
 #define LEDGER_RETRY_MS 1000
 
@@ -254,6 +255,13 @@ static uint32_t cores(void)
 /* As many as the journal is made for; a new one: as asked, or one a core. */
 static bool count_shards(struct hub *hub)
 {
+    if (reshard_is_half_done(hub->settings->data)) {
+        hub_fail(hub,
+                 "a change of the number of shards of %s was cut short: finish it with 'rill-hubd reshard "
+                 "--data %s'",
+                 hub->settings->data, hub->settings->data);
+        return false;
+    }
     uint32_t made_for = journals_count(hub->settings->data), asked = (uint32_t)hub->settings->shards;
     if (made_for != 0 && asked != 0 && asked != made_for) {
         hub_fail(

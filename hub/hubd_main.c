@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "crypto/key_file.h"
 #include "hub/hub.h"
+#include "hub/reshard.h"
 
 struct flags {
     struct hub_settings hub;
@@ -96,20 +97,22 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
         {"log-level", OPTION_CHOICE, &flags->log_level, "info", 0, 0, "debug|info|warn|error",
          "The least that is logged."},
     };
-    const struct options options = {.program = "rill-hubd",
-                                    .environment_prefix = "RILL_HUBD",
-                                    .usage = "[OPTIONS]",
-                                    .about = "Rill's payment-channel hub: opens channels with wallets and "
-                                             "merchants over a base ledger, passes\n"
-                                             "payments between them, settles netted batches. Every flag is "
-                                             "optional with a local rill-ledgerd.\n"
-                                             "Example: rill-hubd --key-file hub.json --passphrase-file "
-                                             "hub.pass --ledger http://127.0.0.1:8545\n"
-                                             "Exit codes: 0 stopped by a signal, 1 cannot go on (the log's "
-                                             "last line says why), 2 wrong usage,\n"
-                                             "70 the disk failed.",
-                                    .rows = rows,
-                                    .row_count = ARRAY_LENGTH(rows)};
+    const struct options options = {
+        .program = "rill-hubd",
+        .environment_prefix = "RILL_HUBD",
+        .usage = "[OPTIONS]",
+        .about = "Rill's payment-channel hub: opens channels with wallets and "
+                 "merchants over a base ledger, passes\n"
+                 "payments between them, settles netted batches. Every flag is "
+                 "optional with a local rill-ledgerd.\n"
+                 "Example: rill-hubd --key-file hub.json --passphrase-file "
+                 "hub.pass --ledger http://127.0.0.1:8545\n"
+                 "Exit codes: 0 stopped by a signal, 1 cannot go on (the log's "
+                 "last line says why), 2 wrong usage,\n"
+                 "70 the disk failed.\n"
+                 "While it is stopped, 'rill-hubd reshard --help' tells how to change its number of shards.",
+        .rows = rows,
+        .row_count = ARRAY_LENGTH(rows)};
     size_t words;
     return options_read(&options, argc, argv, NULL, 0, &words);
 }
@@ -169,6 +172,8 @@ int main(int argc, char **argv)
     struct flags flags = {0};
     char message[512];
     enum log_level level;
+    if (argc > 1 && strcmp(argv[1], "reshard") == 0)
+        return reshard_command(argc - 1, argv + 1);
     enum options_result result = read_flags(&flags, argc, argv);
     if (result != OPTIONS_RUN)
         return result == OPTIONS_DONE ? 0 : 2;

@@ -273,6 +273,10 @@ static void on_end(evutil_socket_t descriptor, short what, void *context)
     (void)descriptor;
     (void)what;
     struct shard *shard = context;
+    if (shard->engine != NULL) {
+        journal_wait(shard->journal, engine_flush(shard->engine));
+        release(shard);
+    }
     mailbox_post(shard->hub->mailbox, mail_new(MAIL_STOPPED, shard->index, NULL, 0));
     event_base_loopbreak(shard->base);
 }
@@ -411,8 +415,8 @@ static void on_mail(void *context, struct mail *mail)
         stop(shard, mail->flag);
     else if (mail->type == MAIL_QUESTION)
         answer_question(shard, mail->question);
-    else if (shard->stopping)
-        ; /* what comes now is not needed any more, or comes again */
+    else if (shard->stopping && (mail->type != MAIL_PARCEL || shard->engine == NULL))
+        ; /* what comes now is not needed any more, or comes again; what shards owe each other still arrives */
     else if (mail->type == MAIL_BEGIN)
         begin(shard);
     else if (mail->type == MAIL_FOLLOW)

@@ -1,0 +1,602 @@
+#include "hub/reshard.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "base/ensure.h"
+#include "base/log.h"
+#include "hub/engine_state.h"
+#include "hub/journals.h"
+#include "hub/reshard_rows.h"
+#include "store/store.h"
+
+#define BATCH_BYTES ((size_t)1 << 20)
+
+/* The newest value of a key. */
+struct entry {
+    UT_hash_handle hh;
+    size_t key_length; /* type u8, then the key */
+    uint32_t length;
+    uint8_t *value;
+    uint8_t key[];
+};
+
+struct old_shard {
+    struct journal *journal; /* open, so that no hub starts, until the mark is there */
+    struct entry *entries;
+    struct payments payments;
+};
+
+struct home {
+    struct hash channel;
+    uint32_t shard; /* the new one */
+    UT_hash_handle hh;
+};
+
+struct change {
+    const char *data;
+    uint32_t old_count, new_count;
+    struct old_shard *olds;
+    struct home *homes;
+    struct payments wholes, *news; /* one table per new shard */
+    char *message;
+    size_t message_size;
+};
+
+static bool refuse(struct change *change, const char *why)
+{
+    snprintf(change->message, change->message_size, "%s", why);
+    return false;
+}
+
+/* ---- reading ---- */
+
+static struct entry *find(const struct old_shard *old, uint8_t type, const void *key, size_t length)
+{
+    uint8_t whole[1 + RECORD_KEY_MAX];
+    struct entry *entry;
+    whole[0] = type;
+    if (length > 0)
+        memcpy(whole + 1, key, length);
+    HASH_FIND(hh, old->entries, whole, 1 + length, entry);
+    return entry;
+}
+
+static void drop(struct old_shard *old, struct entry *entry)
+{
+    HASH_DEL(old->entries, entry);
+    free(entry->value);
+    free(entry);
+}
+
+static bool take_record(void *context, const struct record *record)
+{
+    struct old_shard *old = context;
+    if (record->type == RECORD_PAYMENT)
+        return payment_read(&old->payments, record);
+    struct entry *entry = find(old, record->type, record->key, record->key_length);
+    if (entry != NULL)
+        drop(old, entry);
+    if (record->gone)
+        return true;
+    entry = xmalloc(sizeof(*entry) + 1 + record->key_length);
+    entry->key_length = 1 + (size_t)record->key_length;
+    entry->key[0] = record->type;
+    memcpy(entry->key + 1, record->key, record->key_length);
+    entry->length = record->value_length;
+    entry->value = xmalloc(record->value_length == 0 ? 1 : record->value_length);
+    memcpy(entry->value, record->value, record->value_length);
+    HASH_ADD_KEYPTR(hh, old->entries, entry->key, entry->key_length, entry);
+    return true;
+}
+
+static bool read_old(struct change *change, uint32_t shard)
+{
+    const struct hub_settings settings = {.data = change->data};
+    struct old_shard *old = &change->olds[shard];
+    old->journal = journals_open(&settings, shard, change->message, change->message_size);
+    if (old->journal == NULL)
+        return false;
+    return journal_recover(old->journal, take_record, old) ||
+           refuse(change, "a journal holds a record that this version cannot read: start the version that "
+                          "wrote it, or restore a backup");
+}
+
+/* ---- may it be done now ---- */
+
+#define START_AND_STOP                                                                                       \
+    "start the hub with its present number of shards, wait until it serves, stop it with SIGTERM, then try " \
+    "again"
+
+static bool has_whole_identity(struct change *change, uint32_t shard)
+{
+    const struct entry *entry = find(&change->olds[shard], RECORD_IDENTITY, NULL, 0);
+    if (entry == NULL || entry->length < 4)
+        return refuse(change, "a journal does not say whose it is: " START_AND_STOP);
+    const uint8_t *end = entry->value + entry->length;
+    if (load_be16(end - 4) != change->old_count || load_be16(end - 2) != shard)
+        return refuse(change, "the journals do not belong together: restore them from one backup");
+    return true;
+}
+
+static uint64_t received(const struct change *change, uint32_t to, uint32_t from)
+{
+    uint8_t key[2];
+    store_be16(key, (uint16_t)from);
+    const struct entry *entry = find(&change->olds[to], RECORD_SHARD_PAIR, key, sizeof(key));
+    return entry == NULL ? 0 : load_be64(entry->value + 1 + 8);
+}
+
+/* Every parcel must have arrived: what it says is then in both journals. */
+static bool has_no_parcel_under_way(struct change *change, uint32_t shard)
+{
+    const struct entry *entry, *next;
+    HASH_ITER(hh, change->olds[shard].entries, entry, next)
+    {
+        if (entry->key[0] == RECORD_PARCEL &&
+            load_be64(entry->key + 3) > received(change, load_be16(entry->key + 1), shard))
+            return refuse(change, "payments are on their way between shards: " START_AND_STOP);
+    }
+    return true;
+}
+
+static bool read_root(const struct entry *entry, struct journal_root *root, uint64_t *gross, bool *in_flight)
+{
+    struct reader reader = reader_of(entry->value, entry->length);
+    (void)reader_u8(&reader);
+    *gross = reader_u64(&reader);
+    bool good = journal_root_read(root, &reader);
+    *in_flight = reader_u8(&reader) != 0;
+    return good && reader.ok;
+}
+
+static bool has_no_batch_under_way(struct change *change, uint32_t shard)
+{
+    const struct entry *entry = find(&change->olds[shard], RECORD_ROOT, NULL, 0);
+    struct journal_root root;
+    uint64_t gross;
+    bool in_flight = false;
+    if (entry != NULL && (!read_root(entry, &root, &gross, &in_flight) || in_flight))
+        return refuse(
+            change, "a settlement batch is on its way: start the hub with its present number of shards, wait "
+                    "until the batch is on the ledger (GET /settlements), stop it, then try again");
+    return true;
+}
+
+static bool reads_the_ledger_alike(struct change *change, uint32_t shard)
+{
+    const struct entry *first = find(&change->olds[0], RECORD_CURSOR, NULL, 0);
+    const struct entry *own = find(&change->olds[shard], RECORD_CURSOR, NULL, 0);
+    if (first == NULL || own == NULL || first->length != own->length ||
+        memcmp(first->value, own->value, own->length) != 0)
+        return refuse(change, "the shards have not read the ledger equally far: " START_AND_STOP);
+    return true;
+}
+
+/* ---- who owns what ---- */
+
+static bool note_homes(struct change *change, const struct old_shard *old)
+{
+    const struct entry *entry, *next;
+    HASH_ITER(hh, old->entries, entry, next)
+    {
+        if (entry->key[0] != RECORD_CHANNEL)
+            continue;
+        struct channel *channel = NULL;
+        const struct record record = {.type = RECORD_CHANNEL,
+                                      .key = entry->key + 1,
+                                      .key_length = (uint8_t)(entry->key_length - 1),
+                                      .value = entry->value,
+                                      .value_length = entry->length};
+        if (!channel_read(&channel, &record))
+            return refuse(change, "a channel's record cannot be read: restore the journals from a backup");
+        struct home *home = xcalloc(1, sizeof(*home));
+        home->channel = channel->id;
+        home->shard = shard_of_client(&channel->key.client, change->new_count);
+        HASH_ADD(hh, change->homes, channel, sizeof(home->channel), home);
+        channel_free(channel);
+    }
+    return true;
+}
+
+static const struct home *home_of(const struct change *change, const void *channel)
+{
+    struct home *home;
+    HASH_FIND(hh, change->homes, channel, sizeof(struct hash), home);
+    return home;
+}
+
+/* ---- payments ---- */
+
+static const struct payment *other_half(const struct change *change, const struct payment *half)
+{
+    if (half->other_shard >= change->old_count)
+        return NULL;
+    return payments_find(&change->olds[half->other_shard].payments, &half->payer.channel, &half->payer.id);
+}
+
+static void join_payments(struct change *change, const struct old_shard *old)
+{
+    const struct payment *row, *next;
+    HASH_ITER(hh, old->payments.by_payer, row, next)
+    {
+        if (row->role == PAYMENT_WHOLE)
+            (void)reshard_copy(row, &change->wholes);
+        else if (row->role == HALF_OF_PAYEE)
+            reshard_join(&change->wholes, other_half(change, row), row);
+        else if (other_half(change, row) == NULL)
+            reshard_join(&change->wholes, row, NULL);
+    }
+}
+
+static void part_payments(struct change *change)
+{
+    const struct payment *whole, *next;
+    HASH_ITER(hh, change->wholes.by_payer, whole, next)
+    {
+        const struct home *payer = home_of(change, &whole->payer.channel);
+        const struct home *payee = home_of(change, &whole->payee.channel);
+        uint32_t at = payer != NULL ? payer->shard : payee != NULL ? payee->shard : 0;
+        if (payer == NULL || payee == NULL || payer->shard == payee->shard)
+            (void)reshard_copy(whole, &change->news[at]);
+        else
+            reshard_part(whole, &change->news[payer->shard], (uint16_t)payer->shard,
+                         &change->news[payee->shard], (uint16_t)payee->shard);
+    }
+}
+
+/* ---- writing ---- */
+
+struct writing {
+    struct change *change;
+    uint32_t shard;
+    struct journal *journal;
+    struct buffer batch;
+    uint64_t sequence;
+};
+
+static void write_out(struct writing *writing, bool whole)
+{
+    if (writing->batch.length == 0 || (!whole && writing->batch.length < BATCH_BYTES))
+        return;
+    writing->sequence = journal_append(writing->journal, writing->batch.data, writing->batch.length);
+    buffer_clear(&writing->batch);
+}
+
+static void write_entry(struct writing *writing, const struct entry *entry)
+{
+    record_put(&writing->batch, entry->key[0], entry->key + 1, entry->key_length - 1, entry->value,
+               entry->length);
+    write_out(writing, false);
+}
+
+/* Does this record, of this old shard, belong to the shard that is being written? */
+static bool belongs(const struct writing *writing, uint32_t old, const struct entry *entry)
+{
+    const struct home *home;
+    switch (entry->key[0]) {
+    case RECORD_CHANNEL:
+    case RECORD_LOCK:
+    case RECORD_KEPT:
+    case RECORD_WANT:
+    case RECORD_DISPUTE:
+        home = home_of(writing->change, entry->key + 1);
+        return home != NULL && home->shard == writing->shard;
+    case RECORD_REGISTRATION: /* every shard has all of these */
+    case RECORD_ASSET:
+    case RECORD_CURSOR:
+        return old == 0;
+    case RECORD_BATCH:
+        return writing->shard == 0;
+    default:
+        return false; /* identity, root, pools and parcels are made anew */
+    }
+}
+
+static void write_type(struct writing *writing, uint8_t type)
+{
+    for (uint32_t old = 0; old < writing->change->old_count; old++) {
+        const struct entry *entry, *next;
+        HASH_ITER(hh, writing->change->olds[old].entries, entry, next)
+        {
+            if (entry->key[0] == type && belongs(writing, old, entry))
+                write_entry(writing, entry);
+        }
+    }
+}
+
+static void write_identity(struct writing *writing)
+{
+    const struct entry *entry = find(&writing->change->olds[0], RECORD_IDENTITY, NULL, 0);
+    size_t mark = record_begin(&writing->batch, RECORD_IDENTITY, NULL, 0);
+    buffer_append(&writing->batch, entry->value, entry->length - 4);
+    buffer_u16(&writing->batch, (uint16_t)writing->change->new_count);
+    buffer_u16(&writing->batch, (uint16_t)writing->shard);
+    record_end(&writing->batch, mark);
+}
+
+/* What the old shards' roots stand for goes into the first batch of the new first shard: their roots are its first
+ * leaves, so that every proof is still in a tree under it. */
+static void write_roots(struct writing *writing)
+{
+    struct journal_root all = {0}, one;
+    uint64_t gross_all = 0, gross;
+    bool in_flight;
+    for (uint32_t old = 0; old < writing->change->old_count; old++) {
+        const struct entry *entry = find(&writing->change->olds[old], RECORD_ROOT, NULL, 0);
+        if (entry == NULL || !read_root(entry, &one, &gross, &in_flight))
+            continue;
+        gross_all += gross;
+        if (writing->change->old_count == 1) {
+            all = one;
+        } else if (one.count > 0) {
+            struct hash root = journal_root_value(&one);
+            journal_root_add(&all, &root);
+        }
+    }
+    engine_write_root(&writing->batch, &all, gross_all);
+}
+
+/* What all channels together did to the pool is the first shard's now. */
+static void write_pools(struct writing *writing)
+{
+    for (uint32_t old = 0; old < writing->change->old_count; old++) {
+        const struct entry *entry, *next;
+        HASH_ITER(hh, writing->change->olds[old].entries, entry, next)
+        {
+            if (entry->key[0] != RECORD_POOL)
+                continue;
+            uint64_t sum = 0;
+            for (uint32_t i = 0; i < writing->change->old_count; i++) {
+                const struct entry *part =
+                    find(&writing->change->olds[i], RECORD_POOL, entry->key + 1, entry->key_length - 1);
+                sum += part == NULL ? 0 : load_be64(part->value + 1); /* two's complement */
+            }
+            size_t mark = record_begin(&writing->batch, RECORD_POOL, entry->key + 1, entry->key_length - 1);
+            buffer_u8(&writing->batch, entry->value[0]);
+            buffer_u64(&writing->batch, sum);
+            record_end(&writing->batch, mark);
+        }
+    }
+}
+
+static void write_payments(struct writing *writing)
+{
+    const struct payment *row, *next;
+    HASH_ITER(hh, writing->change->news[writing->shard].by_payer, row, next)
+    {
+        payment_write(row, RECORD_PAYMENT, &writing->batch);
+        write_out(writing, false);
+    }
+}
+
+static void new_path(const struct change *change, uint32_t shard, const char *ending, char *out, size_t size)
+{
+    char path[4000];
+    journals_path(change->data, shard, path, sizeof(path));
+    snprintf(out, size, "%s%s", path, ending);
+}
+
+/* Records of channels first, since others hang on them. */
+static bool write_new(struct change *change, uint32_t shard)
+{
+    char path[4096];
+    new_path(change, shard, ".new", path, sizeof(path));
+    const struct store_options options = {.path = path, .application = "hub", .version = HUB_JOURNAL_VERSION};
+    struct writing writing = {.change = change, .shard = shard};
+    if (store_open(&options, &writing.journal, change->message, change->message_size) != STORE_OK)
+        return false;
+    ensure(journal_recover(writing.journal, NULL, NULL));
+    write_identity(&writing);
+    for (uint8_t type = 0; type < UINT8_MAX; type++)
+        write_type(&writing, type);
+    if (shard == 0) {
+        write_roots(&writing);
+        write_pools(&writing);
+    }
+    write_payments(&writing);
+    write_out(&writing, true);
+    journal_wait(writing.journal, writing.sequence);
+    journal_close(writing.journal);
+    buffer_free(&writing.batch);
+    log_info("shard %u of %u: %u payments written", shard, change->new_count,
+             HASH_COUNT(change->news[shard].by_payer));
+    return true;
+}
+
+/* ---- the exchange ---- */
+
+static void mark_path(const char *data, char *out, size_t size)
+{
+    snprintf(out, size, "%s/reshard", data);
+}
+
+static bool exists(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0;
+}
+
+bool reshard_is_half_done(const char *data)
+{
+    char path[4096];
+    mark_path(data, path, sizeof(path));
+    return exists(path);
+}
+
+static bool sync_folder(const char *path)
+{
+    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0)
+        return false;
+    bool synced = fsync(descriptor) == 0;
+    close(descriptor);
+    return synced;
+}
+
+static bool write_mark(const struct change *change)
+{
+    char path[4096];
+    mark_path(change->data, path, sizeof(path));
+    FILE *file = fopen(path, "w");
+    if (file == NULL)
+        return false;
+    bool written = fprintf(file, "%u %u\n", change->old_count, change->new_count) > 0 && fflush(file) == 0 &&
+                   fsync(fileno(file)) == 0;
+    return fclose(file) == 0 && written && sync_folder(change->data);
+}
+
+static bool move(struct change *change, uint32_t shard, const char *from_ending, const char *to_ending)
+{
+    char from[4096], to[4096];
+    new_path(change, shard, from_ending, from, sizeof(from));
+    new_path(change, shard, to_ending, to, sizeof(to));
+    if (exists(to) || !exists(from) || rename(from, to) == 0)
+        return true;
+    snprintf(change->message, change->message_size,
+             "%s cannot be renamed to %s: %s; mend it, then call again", from, to, strerror(errno));
+    return false;
+}
+
+/* From the mark on; again and again until it is whole. */
+static bool exchange(struct change *change)
+{
+    char mark[4096];
+    mark_path(change->data, mark, sizeof(mark));
+    for (uint32_t i = 0; i < change->old_count; i++)
+        if (!move(change, i, "", ".old"))
+            return false;
+    for (uint32_t i = 0; i < change->new_count; i++)
+        if (!move(change, i, ".new", ""))
+            return false;
+    if (!sync_folder(change->data) || unlink(mark) != 0 || !sync_folder(change->data))
+        return refuse(change, "the folder cannot be written: mend the disk, then call again");
+    log_info("now %u shards instead of %u. The old journals are kept as *.old: remove them once the new hub "
+             "runs, and "
+             "never start from them again",
+             change->new_count, change->old_count);
+    return true;
+}
+
+static bool finish_half_done(struct change *change)
+{
+    char path[4096];
+    mark_path(change->data, path, sizeof(path));
+    FILE *file = fopen(path, "r");
+    bool read = file != NULL && fscanf(file, "%u %u", &change->old_count, &change->new_count) == 2;
+    if (file != NULL)
+        fclose(file);
+    if (!read || change->old_count > SHARDS_MAX || change->new_count > SHARDS_MAX)
+        return refuse(change, "DATA/reshard cannot be read: restore the folder from a backup");
+    log_info("finishing the change from %u to %u shards that was cut short", change->old_count,
+             change->new_count);
+    return exchange(change);
+}
+
+/* ---- all of it ---- */
+
+static bool nothing_in_the_way(struct change *change)
+{
+    for (uint32_t i = 0; i < SHARDS_MAX; i++)
+        for (int old = 0; old < 2; old++) {
+            char path[4096];
+            new_path(change, i, old ? ".old" : ".new", path, sizeof(path));
+            if (!exists(path))
+                continue;
+            snprintf(change->message, change->message_size, "%s is in the way: %s, then call again", path,
+                     old ? "it is the journal from before an earlier change; remove it"
+                         : "an earlier call was cut short; remove it");
+            return false;
+        }
+    return true;
+}
+
+static bool may_change(struct change *change)
+{
+    for (uint32_t i = 0; i < change->old_count; i++)
+        if (!read_old(change, i))
+            return false;
+    for (uint32_t i = 0; i < change->old_count; i++)
+        if (!has_whole_identity(change, i) || !has_no_parcel_under_way(change, i) ||
+            !has_no_batch_under_way(change, i) || !reads_the_ledger_alike(change, i))
+            return false;
+    return true;
+}
+
+static void close_old(struct change *change)
+{
+    for (uint32_t i = 0; i < change->old_count && change->olds != NULL; i++) {
+        journal_close(change->olds[i].journal);
+        change->olds[i].journal = NULL;
+    }
+}
+
+static bool change_all(struct change *change)
+{
+    if (!nothing_in_the_way(change) || !may_change(change))
+        return false;
+    for (uint32_t i = 0; i < change->old_count; i++)
+        if (!note_homes(change, &change->olds[i]))
+            return false;
+    for (uint32_t i = 0; i < change->old_count; i++)
+        join_payments(change, &change->olds[i]);
+    part_payments(change);
+    log_info("%u shards hold %u channels and %u payments", change->old_count, HASH_COUNT(change->homes),
+             HASH_COUNT(change->wholes.by_payer));
+    for (uint32_t i = 0; i < change->new_count; i++)
+        if (!write_new(change, i))
+            return false;
+    if (!write_mark(change))
+        return refuse(change,
+                      "the folder cannot be written: mend the disk, remove the *.new journals, call again");
+    close_old(change);
+    return exchange(change);
+}
+
+static void change_free(struct change *change)
+{
+    close_old(change);
+    for (uint32_t i = 0; i < change->old_count && change->olds != NULL; i++) {
+        struct entry *entry, *next;
+        HASH_ITER(hh, change->olds[i].entries, entry, next)
+        drop(&change->olds[i], entry);
+        payments_free(&change->olds[i].payments);
+    }
+    struct home *home, *next_home;
+    HASH_ITER(hh, change->homes, home, next_home)
+    {
+        HASH_DEL(change->homes, home);
+        free(home);
+    }
+    payments_free(&change->wholes);
+    for (uint32_t i = 0; i < change->new_count && change->news != NULL; i++)
+        payments_free(&change->news[i]);
+    free(change->olds);
+    free(change->news);
+}
+
+bool reshard(const char *data, uint32_t shards, char *message, size_t message_size)
+{
+    struct change change = {
+        .data = data, .message = message, .message_size = message_size, .new_count = shards};
+    if (reshard_is_half_done(data))
+        return finish_half_done(&change);
+    change.old_count = journals_count(data);
+    if (change.old_count == 0)
+        return refuse(&change, "there is no journal in --data: name the hub's own folder");
+    if (change.old_count == shards)
+        return refuse(&change, "the journal has that number of shards already: nothing to do");
+    change.olds = xcalloc(change.old_count, sizeof(*change.olds));
+    change.news = xcalloc(change.new_count, sizeof(*change.news));
+    bool done = change_all(&change);
+    change_free(&change);
+    return done;
+}
