@@ -31,14 +31,17 @@ library Payouts {
         return SafeERC20.trySafeTransfer(IERC20(asset), to, due);
     }
 
-    /// Sends `due` with limited gas, copying no more than one word of what comes back. False: not delivered. Reverts if
+    /// Sends `due`, which is not 0, with limited gas, copying no more than one word of what comes back. False: not delivered. Reverts if
     /// so little gas is left that the limit could not be granted: a caller cannot make a good payout fail.
-    function push(address asset, address to, uint256 due) internal returns (bool) {
-        if (due == 0) return true;
-        uint256 limit = asset == address(0) ? COIN_GAS : TOKEN_GAS;
+    function push(address asset, address to, uint256 due) internal returns (bool success) {
         // The EVM keeps back a 64th of what is left when it calls.
-        require(gasleft() >= CALL_GAS + limit + limit / 32);
-        return asset == address(0) ? _sendCoins(to, due, limit) : _sendTokens(asset, to, due, limit);
+        if (asset == address(0)) {
+            require(gasleft() >= CALL_GAS + COIN_GAS + COIN_GAS / 32);
+            success = _sendCoins(to, due, COIN_GAS);
+        } else {
+            require(gasleft() >= CALL_GAS + TOKEN_GAS + TOKEN_GAS / 32);
+            success = _sendTokens(asset, to, due, TOKEN_GAS);
+        }
     }
 
     function _sendCoins(address to, uint256 due, uint256 limit) private returns (bool success) {
@@ -49,10 +52,15 @@ library Payouts {
 
     /// As SafeERC20's trySafeTransfer, with a limit: tokens that return nothing are good if there is code at all.
     function _sendTokens(address token, address to, uint256 due, uint256 limit) private returns (bool success) {
-        bytes memory data = abi.encodeCall(IERC20.transfer, (to, due));
+        bytes4 selector = IERC20.transfer.selector;
         assembly ("memory-safe") {
+            // transfer(to, due), put together beyond the free pointer.
+            let scratch := mload(0x40)
+            mstore(scratch, selector)
+            mstore(add(scratch, 4), to)
+            mstore(add(scratch, 36), due)
             mstore(0, 0)
-            success := call(limit, token, 0, add(data, 32), mload(data), 0, 32)
+            success := call(limit, token, 0, scratch, 68, 0, 32)
             if success {
                 switch returndatasize()
                 case 0 { success := gt(extcodesize(token), 0) }

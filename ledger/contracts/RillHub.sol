@@ -2,76 +2,30 @@
 pragma solidity ^0.8.24;
 
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {Batches} from "./Batches.sol";
 import {Closings} from "./Closings.sol";
 import {Digests} from "./Digests.sol";
-import {IRillHub} from "./IRillHub.sol";
+import {HubState} from "./HubState.sol";
 import {Payouts} from "./Payouts.sol";
 
 /// The Rill contract (protocol.md, sections 6-8): one per hub. Nobody can change or stop it. Its twin in C is the
-/// embedded ledger; tests/evm/differential.mjs compares the two call by call.
+/// embedded ledger; tests/evm/differential.mjs compares the two call by call. HubState.sol has what is stored,
+/// Batches.sol the netted settlement.
 ///
 /// Every function checks in the order of protocol.md's table, then changes its own state, and pays last.
 /// Arguments are memory where a check of all their fields must come before everything else.
-contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
+contract RillHub is Batches {
     using Closings for Closings.Dispute;
-
-    uint8 private constant NONE = 0;
-    uint8 private constant OPEN = 1;
-    uint8 private constant CLOSING = 2;
-    uint8 private constant CLOSED = 3;
-
-    uint8 private constant SKIP_STATUS = 1;
-    uint8 private constant SKIP_SIGNATURE = 2;
-    uint8 private constant SKIP_DEADLINE = 3;
-    uint8 private constant SKIP_AMOUNTS = 4;
-    uint8 private constant SKIP_POOL = 5;
 
     uint8 private constant SECRET = 0;
     uint8 private constant ATTESTATION = 1;
 
-    uint256 private constant AMOUNT_LIMIT = 1 << 63;
     uint256 private constant BOUNTY_BPS_MAX = 5000;
 
-    /// One slot.
-    struct Channel {
-        uint64 total;
-        int64 base;
-        uint32 seq;
-        uint8 status;
-    }
-
-    /// unit 0: not listed. One slot.
-    struct Asset {
-        uint128 unit;
-        uint64 pool;
-    }
-
-    struct Held {
-        uint64 ofClient;
-        uint64 ofHub;
-    }
-
-    address public immutable hub;
-    uint64 public immutable challengePeriod;
-    uint16 public immutable bountyBps;
-
-    uint64 private _batches;
-    mapping(address asset => Asset) private _assets;
-    mapping(bytes32 id => Channel) private _channels;
-    mapping(bytes32 id => Closings.Dispute) private _disputes;
-    mapping(bytes32 id => Held) private _held;
-    mapping(bytes32 id => mapping(bool ofClient => mapping(bytes32 leaf => bool))) private _unlocked;
-    mapping(address to => mapping(address asset => uint128)) public owed;
-    mapping(address tower => bool) public isTower;
-    mapping(uint8 kind => mapping(bytes32 condition => uint64)) public registeredAt;
-
-    constructor(address hub_, uint64 challengePeriod_, uint16 bountyBps_) EIP712("Rill", "1") {
+    constructor(address hub_, uint64 challengePeriod_, uint16 bountyBps_)
+        HubState(hub_, challengePeriod_, bountyBps_)
+    {
         require(bountyBps_ <= BOUNTY_BPS_MAX);
-        hub = hub_;
-        challengePeriod = challengePeriod_;
-        bountyBps = bountyBps_;
     }
 
     // ---------------------------------------------------------------------------------------------- views
@@ -90,16 +44,19 @@ contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
 
     function channel(Key memory key) external view returns (uint64 total, int64 base, uint32 seq, uint8 status) {
         Channel memory state = _channels[_id(key)];
+        if (state.status == CLOSED) return (0, 0, state.seq, CLOSED);
         return (state.total, state.base, state.seq, state.status);
     }
 
-    function closing(Key memory key) external view returns (Closing memory) {
-        return _disputes[_id(key)].view_();
+    function closing(Key memory key) external view returns (Closing memory closing_) {
+        bytes32 id = _id(key);
+        closing_ = _closing(id, key, _channels[id]);
+        _disputes[id].loadRoots(closing_);
     }
 
     function held(Key memory key) external view returns (uint64 ofClient, uint64 ofHub) {
-        Held memory left = _held[_id(key)];
-        return (left.ofClient, left.ofHub);
+        Channel memory state = _channels[_id(key)];
+        return state.status == CLOSED ? (state.total, uint64(state.base)) : (0, 0);
     }
 
     function unlocked(Key memory key, bool ofClient, bytes32 leaf) external view returns (bool) {
@@ -149,7 +106,7 @@ contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
         if (total >= AMOUNT_LIMIT || base > type(int64).max) revert AmountTooLarge();
         if (!Payouts.pull(key.asset, uint256(amount) * unit_)) revert WrongValue();
         if (state.status == NONE) emit Opened(id, key.client, key.asset, key.salt);
-        _channels[id] = Channel(uint64(total), int64(base), state.seq, OPEN);
+        _channels[id] = Channel(uint64(total), int64(base), state.seq, OPEN, 0, 0);
         emit Funded(id, amount, 0);
     }
 
@@ -159,116 +116,6 @@ contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
         owed[msg.sender][asset] = 0;
         emit OwedWithdrawn(msg.sender, asset, to, amount);
         if (!Payouts.send(asset, to, uint256(amount) * _assets[asset].unit)) revert TransferFailed();
-    }
-
-    // ------------------------------------------------------------------------------------ netted settlement
-
-    function settleBatch(SettleItem[] calldata items, Fund[] calldata funds, bytes32 journalRoot)
-        external
-        nonReentrant
-    {
-        _requireClean(items, funds);
-        if (msg.sender != hub) revert NotHub();
-        bytes32 domain = _domainSeparatorV4();
-        for (uint256 i = 0; i < items.length; i++) {
-            _settle(items[i], domain);
-        }
-        for (uint256 i = 0; i < funds.length; i++) {
-            _fund(funds[i]);
-        }
-        uint64 batch = _batches + 1;
-        _batches = batch;
-        emit BatchSettled(batch, journalRoot);
-    }
-
-    function _settle(SettleItem calldata item, bytes32 domain) private {
-        bytes32 id = _id(item.key);
-        Channel memory state = _channels[id];
-        uint8 reason = _skipsItem(item, id, state, domain);
-        if (reason != 0) {
-            emit SettleSkipped(id, false, reason);
-            return;
-        }
-        uint64 clientOut = item.clientOut;
-        uint64 hubOut = item.hubOut;
-        state.seq += 1;
-        if (item.close) {
-            // The client gets all the rest: a stray deposit cannot block a close.
-            clientOut = state.total - hubOut;
-            state.total = 0;
-            state.base = 0;
-            state.status = CLOSED;
-        } else {
-            state.total -= clientOut + hubOut;
-            state.base = int64(int256(state.base) - _int(clientOut));
-        }
-        _channels[id] = state;
-        emit Settled(id, state.seq, clientOut, hubOut, item.close);
-        _pay(item.key.asset, item.key.client, clientOut);
-        _payHub(item.key.asset, hubOut);
-    }
-
-    /// Why the item is skipped; 0: it is not.
-    function _skipsItem(SettleItem calldata item, bytes32 id, Channel memory state, bytes32 domain)
-        private
-        view
-        returns (uint8)
-    {
-        if (state.status != OPEN) return SKIP_STATUS;
-        // After 2^32 - 1 settlements there is no next sequence number that anybody could have signed.
-        if (state.seq == type(uint32).max) return SKIP_SIGNATURE;
-        bytes32 digest = Digests.settlement(domain, id, state.seq + 1, item);
-        if (!Digests.isBy(digest, item.r, item.vs, item.key.client)) return SKIP_SIGNATURE;
-        if (block.timestamp > item.deadline) return SKIP_DEADLINE;
-        if (uint256(item.clientOut) + item.hubOut > state.total) return SKIP_AMOUNTS;
-        if (int256(state.base) - _int(item.clientOut) < type(int64).min) return SKIP_AMOUNTS;
-        return 0;
-    }
-
-    function _fund(Fund calldata fund) private {
-        bytes32 id = _id(fund.key);
-        Channel memory state = _channels[id];
-        Asset storage listed = _assets[fund.key.asset];
-        uint64 amount = fund.amount;
-        uint256 total = uint256(state.total) + amount;
-        uint8 reason;
-        if (state.status >= CLOSING || _isBadKey(fund.key.client)) reason = SKIP_STATUS;
-        else if (amount == 0 || total >= AMOUNT_LIMIT) reason = SKIP_AMOUNTS;
-        else if (listed.unit == 0 || amount > listed.pool) reason = SKIP_POOL;
-        if (reason != 0) {
-            emit SettleSkipped(id, true, reason);
-            return;
-        }
-        if (state.status == NONE) emit Opened(id, fund.key.client, fund.key.asset, fund.key.salt);
-        listed.pool -= amount;
-        state.total = uint64(total);
-        state.status = OPEN;
-        _channels[id] = state;
-        emit Funded(id, 0, amount);
-    }
-
-    /// Refuses malformed items before anything else, also where a field is never looked at: calldata is otherwise
-    /// checked only as far as it is read.
-    function _requireClean(SettleItem[] calldata items, Fund[] calldata funds) private pure {
-        uint256 dirt;
-        for (uint256 i = 0; i < items.length; i++) {
-            SettleItem calldata item = items[i];
-            assembly ("memory-safe") {
-                dirt := or(dirt, or(shr(160, calldataload(item)), shr(160, calldataload(add(item, 32)))))
-                // salt, clientOut, hubOut and deadline are 64 bits wide, and close is one.
-                let wide := or(calldataload(add(item, 64)), calldataload(add(item, 96)))
-                wide := or(wide, or(calldataload(add(item, 128)), calldataload(add(item, 160))))
-                dirt := or(dirt, or(shr(64, wide), shr(1, calldataload(add(item, 192)))))
-            }
-        }
-        for (uint256 i = 0; i < funds.length; i++) {
-            Fund calldata fund = funds[i];
-            assembly ("memory-safe") {
-                dirt := or(dirt, or(shr(160, calldataload(fund)), shr(160, calldataload(add(fund, 32)))))
-                dirt := or(dirt, shr(64, or(calldataload(add(fund, 64)), calldataload(add(fund, 96)))))
-            }
-        }
-        require(dirt == 0);
     }
 
     // ---------------------------------------------------------------------------------------------- closing
@@ -291,16 +138,13 @@ contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
         if (!_isShownBy(id, partner, r, vs, byHub ? key.client : hub)) revert BadSignature();
         int256 ownBase = byHub ? _int(state.total) - state.base : int256(state.base);
         if (Closings.isBadClaim(own, ownBase, partner.transferred)) revert BadClaim();
-        uint64 deadline = uint64(block.timestamp) + challengePeriod;
-        Closings.Dispute storage dispute = _disputes[id];
-        dispute.byHub = byHub;
-        dispute.deadline = deadline;
-        dispute.own = own;
         Claim memory partners = _claim(partner);
-        if (partner.nonce != 0) dispute.partner = partners;
-        _channels[id].status = CLOSING;
+        state.status = CLOSING;
+        state.deadline = uint64(block.timestamp) + challengePeriod;
+        state.flags = _disputes[id].begin(own, partners) | (byHub ? Closings.BY_HUB : 0);
+        _channels[id] = state;
         (Claim memory ofClient, Claim memory ofHub) = byHub ? (partners, own) : (own, partners);
-        emit CloseStarted(id, byHub, deadline, ofClient, ofHub);
+        emit CloseStarted(id, byHub, state.deadline, ofClient, ofHub);
     }
 
     function challenge(
@@ -313,9 +157,8 @@ contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
         bytes32 choiceVs
     ) external nonReentrant {
         bytes32 id = _id(key);
-        _requireClosing(id);
-        Closings.Dispute storage dispute = _disputes[id];
-        (address closer, address partner) = dispute.byHub ? (hub, key.client) : (key.client, hub);
+        Channel memory state = _closingChannel(id);
+        (address closer, address partner) = state.flags & Closings.BY_HUB != 0 ? (hub, key.client) : (key.client, hub);
         bytes32 digest = Digests.balanceProof(_domainSeparatorV4(), id, proof);
         if (!Digests.isBy(digest, r, vs, closer)) revert BadSignature();
         bool byPartner = msg.sender == partner;
@@ -325,61 +168,75 @@ contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
             bytes32 chosen = Digests.choice(_domainSeparatorV4(), digest, tower);
             if (tower == address(0) || !Digests.isBy(chosen, choiceR, choiceVs, partner)) revert NotAuthorised();
         }
-        _requireTurn(dispute, byPartner, proof.nonce);
-        Claim memory claim = _claim(proof);
-        bool fraud = Closings.isFraud(claim, dispute.own);
-        dispute.challenged = true;
-        dispute.byPartner = byPartner;
-        dispute.fraud = fraud;
-        dispute.tower = tower;
-        dispute.chosen = claim;
+        _challenge(id, state, _claim(proof), tower, byPartner);
+    }
+
+    /// What is left of a challenge once its authority is known.
+    function _challenge(bytes32 id, Channel memory state, Claim memory claim, address tower, bool byPartner) private {
+        Closings.Dispute storage dispute = _disputes[id];
+        _requireTurn(dispute, state, byPartner, claim.nonce);
+        (Claim memory own,) = dispute.loadClaims(state.flags);
+        bool fraud = dispute.isFraud(claim, own);
+        bool isAgain = state.flags & Closings.CHALLENGED != 0;
+        uint8 kept = state.flags & (Closings.BY_HUB | Closings.NARROW_CLAIMS | Closings.REVOKED);
+        uint8 given = dispute.choose(claim, byPartner ? address(0) : tower, isAgain);
+        state.flags = kept | given | Closings.CHALLENGED | (byPartner ? Closings.BY_PARTNER : 0)
+            | (fraud ? Closings.FRAUD : 0);
+        _channels[id] = state;
         emit Challenged(id, tower, byPartner, claim, fraud);
     }
 
     /// TooLate, then NotNewer.
-    function _requireTurn(Closings.Dispute storage dispute, bool byPartner, uint64 nonce) private view {
-        if (!dispute.challenged) {
-            if (!_isBefore(dispute, 0)) revert TooLate();
+    function _requireTurn(Closings.Dispute storage dispute, Channel memory state, bool byPartner, uint64 nonce)
+        private
+        view
+    {
+        if (state.flags & Closings.CHALLENGED == 0) {
+            if (!_isBefore(state, 0)) revert TooLate();
             return;
         }
-        if (!_isBefore(dispute, byPartner ? 2 : 1)) revert TooLate();
-        bool isNewer = nonce > dispute.chosen.nonce;
+        if (!_isBefore(state, byPartner ? 2 : 1)) revert TooLate();
+        (Claim memory chosen,) = dispute.loadChosen(state.flags);
+        bool isNewer = nonce > chosen.nonce;
+        bool byPartnerBefore = state.flags & Closings.BY_PARTNER != 0;
         // The partner overrides a tower whatever the nonce; a tower never overrides the partner.
-        if (byPartner ? (dispute.byPartner && !isNewer) : (dispute.byPartner || !isNewer)) revert NotNewer();
+        if (byPartner ? (byPartnerBefore && !isNewer) : (byPartnerBefore || !isNewer)) revert NotNewer();
     }
 
     function voidLocks(Key memory key, bool ofClient, uint64 minNonce, bytes32 r, bytes32 vs) external nonReentrant {
         bytes32 id = _id(key);
-        _requireClosing(id);
-        Closings.Dispute storage dispute = _disputes[id];
-        if (!_isBefore(dispute, 3)) revert TooLate();
+        Channel memory state = _closingChannel(id);
+        if (!_isBefore(state, 3)) revert TooLate();
         bytes32 digest = Digests.revocation(_domainSeparatorV4(), id, minNonce);
         if (!Digests.isBy(digest, r, vs, ofClient ? hub : key.client)) revert BadSignature();
+        Closings.Dispute storage dispute = _disputes[id];
         if (minNonce <= (ofClient ? dispute.minNonceOfClient : dispute.minNonceOfHub)) revert NotNewer();
         if (ofClient) dispute.minNonceOfClient = minNonce;
         else dispute.minNonceOfHub = minNonce;
+        if (state.flags & Closings.REVOKED == 0) _channels[id].flags = state.flags | Closings.REVOKED;
         emit LocksVoided(id, ofClient, minNonce);
     }
 
     function finish(Key memory key) external nonReentrant {
         bytes32 id = _id(key);
-        _requireClosing(id);
-        if (_isBefore(_disputes[id], 3)) revert TooEarly();
-        Channel memory state = _channels[id];
-        Closing memory closing_ = _disputes[id].view_();
-        Asset storage listed = _assets[key.asset];
+        Channel memory state = _closingChannel(id);
+        if (_isBefore(state, 3)) revert TooEarly();
+        Closing memory closing_ = _closing(id, key, state);
+        if (Closings.needsRoots(closing_)) _disputes[id].loadRoots(closing_);
+        Purse memory purse;
+        _openPurse(purse, key.asset);
         bool towerIsVictim = closing_.tower == (closing_.byHub ? key.client : hub);
         Closings.Payout memory payout =
-            Closings.settle(closing_, state.base, state.total, listed.pool, bountyBps, towerIsVictim);
-        _channels[id] = Channel(0, 0, state.seq, CLOSED);
-        if (payout.heldClient != 0 || payout.heldHub != 0) _held[id] = Held(payout.heldClient, payout.heldHub);
-        if (payout.poolPays != 0) listed.pool -= payout.poolPays;
+            Closings.settle(closing_, state.base, state.total, uint64(purse.pool), bountyBps, towerIsVictim);
+        (state.total, state.base, state.status) = (payout.heldClient, int64(payout.heldHub), CLOSED);
+        _channels[id] = state;
+        purse.pool -= payout.poolPays;
         emit Finished(
             id, payout.toClient, payout.toHub, payout.heldClient, payout.heldHub, payout.penalty, payout.bounty
         );
-        _pay(key.asset, key.client, payout.toClient);
-        _payHub(key.asset, payout.toHub);
-        _pay(key.asset, closing_.tower, payout.bounty);
+        _pay(purse, key.client, payout.toClient, payout.toHub);
+        _pay(purse, closing_.tower, payout.bounty, 0);
+        _savePurse(purse);
     }
 
     // -------------------------------------------------------------------------------- conditions and locks
@@ -401,12 +258,12 @@ contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
         emit ConditionMet(kind, condition, witness);
     }
 
-    function unlock(Key memory key, bool ofClient, Lock memory lock, bytes32[] memory proof) external nonReentrant {
+    function unlock(Key memory key, bool ofClient, Lock memory lock, bytes32[] calldata proof) external nonReentrant {
         bytes32 id = _id(key);
-        _requireStatus(id, CLOSED);
+        Channel memory state = _channels[id];
+        if (state.status != CLOSED) revert BadStatus(state.status);
         bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(lock))));
-        if (lock.kind > ATTESTATION || !MerkleProof.verify(proof, Closings.root(_disputes[id].view_(), ofClient), leaf))
-        {
+        if (lock.kind > ATTESTATION || !MerkleProof.verifyCalldata(proof, _root(id, key, state, ofClient), leaf)) {
             revert BadLockProof();
         }
         if (_unlocked[id][ofClient][leaf]) revert AlreadyUnlocked();
@@ -414,42 +271,32 @@ contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
         bool toReceiver = met != 0 && met <= lock.expiry;
         if (!toReceiver && block.timestamp <= lock.expiry) revert NotUnlockable();
         _unlocked[id][ofClient][leaf] = true;
-        uint64 paid = _takeHeld(id, ofClient, lock.amount);
+        uint64 paid = _takeHeld(state, ofClient, lock.amount);
+        _channels[id] = state;
         emit Unlocked(id, ofClient, lock.id, paid, toReceiver);
-        if (toReceiver != ofClient) _pay(key.asset, key.client, paid);
-        else _payHub(key.asset, paid);
+        Purse memory purse;
+        _openPurse(purse, key.asset);
+        (uint64 toClient, uint64 toHub) = toReceiver != ofClient ? (paid, uint64(0)) : (uint64(0), paid);
+        _pay(purse, key.client, toClient, toHub);
+        _savePurse(purse);
+    }
+
+    /// The root of the stream's locks that count.
+    function _root(bytes32 id, Key memory key, Channel memory state, bool ofClient) private view returns (bytes32) {
+        Closing memory closing_ = _closing(id, key, state);
+        _disputes[id].loadRoots(closing_);
+        return Closings.root(closing_, ofClient);
     }
 
     /// Takes at most `amount` of what is still held of the stream. Returns how much.
-    function _takeHeld(bytes32 id, bool ofClient, uint64 amount) private returns (uint64 taken) {
-        Held storage left = _held[id];
-        uint64 most = ofClient ? left.ofClient : left.ofHub;
+    function _takeHeld(Channel memory state, bool ofClient, uint64 amount) private pure returns (uint64 taken) {
+        uint64 most = ofClient ? state.total : uint64(state.base);
         taken = amount < most ? amount : most;
-        if (ofClient) left.ofClient = most - taken;
-        else left.ofHub = most - taken;
+        if (ofClient) state.total = most - taken;
+        else state.base = int64(most - taken);
     }
 
     // ---------------------------------------------------------------------------------------------- shared
-
-    /// Pays with limited gas, or records as owed what cannot be delivered: never stops anybody else.
-    function _pay(address asset, address to, uint64 amount) private {
-        if (amount == 0) return;
-        if (!Payouts.push(asset, to, uint256(amount) * _assets[asset].unit)) _owe(asset, to, amount);
-    }
-
-    /// Adds to the pool, or records as owed to the hub what would take the pool to 2^63.
-    function _payHub(address asset, uint64 amount) private {
-        if (amount == 0) return;
-        Asset storage listed = _assets[asset];
-        uint256 sum = uint256(listed.pool) + amount;
-        if (sum < AMOUNT_LIMIT) listed.pool = uint64(sum);
-        else _owe(asset, hub, amount);
-    }
-
-    function _owe(address asset, address to, uint64 amount) private {
-        owed[to][asset] += amount;
-        emit OwedRecorded(to, asset, amount);
-    }
 
     /// Whether the other side's proof is what it signed; nonce 0 stands for "none", and then there is nothing in it.
     function _isShownBy(bytes32 id, Proof memory proof, bytes32 r, bytes32 vs, address signer)
@@ -464,21 +311,19 @@ contract RillHub is IRillHub, EIP712, ReentrancyGuardTransient {
     }
 
     /// now < deadline + eighths x challengePeriod / 8, rounded down.
-    function _isBefore(Closings.Dispute storage dispute, uint256 eighths) private view returns (bool) {
-        return block.timestamp < uint256(dispute.deadline) + uint256(challengePeriod) * eighths / 8;
+    function _isBefore(Channel memory state, uint256 eighths) private view returns (bool) {
+        return block.timestamp < uint256(state.deadline) + uint256(challengePeriod) * eighths / 8;
     }
 
-    function _requireClosing(bytes32 id) private view {
-        _requireStatus(id, CLOSING);
+    function _closingChannel(bytes32 id) private view returns (Channel memory state) {
+        state = _channels[id];
+        if (state.status != CLOSING) revert BadStatus(state.status);
     }
 
-    function _requireStatus(bytes32 id, uint8 wanted) private view {
-        uint8 status = _channels[id].status;
-        if (status != wanted) revert BadStatus(status);
-    }
-
-    function _isBadKey(address client) private view returns (bool) {
-        return client == address(0) || client == hub;
+    /// The closing but for its roots.
+    function _closing(bytes32 id, Key memory key, Channel memory state) private view returns (Closing memory) {
+        address partner = state.flags & Closings.BY_HUB != 0 ? key.client : hub;
+        return _disputes[id].load(state.flags, state.deadline, partner);
     }
 
     function _id(Key memory key) private pure returns (bytes32) {

@@ -4,10 +4,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { artifact, ethers, hexOf, startAnvil } from './twins.mjs';
+import { leafOf } from './protocol.mjs';
 import { COIN, hubAbi, wallets } from './world.mjs';
 
-const TOKEN = { good: 0, fee: 1, reverts: 2, returnsFalse: 3, returnsNothing: 4, returnsALot: 5, burnsGas: 6 };
-const CLIENT = { accepts: 0, reverts: 1, reenters: 2, burnsGas: 3 };
+const TOKEN = { good: 0, fee: 1, reverts: 2, returnsFalse: 3, returnsNothing: 4, returnsALot: 5, burnsGas: 6, reenters: 7 };
+const CLIENT = { accepts: 0, reverts: 1, reenters: 2, burnsGas: 3, watches: 4 };
 const tokenAbi = new ethers.Interface(artifact('HostileToken').abi);
 const clientAbi = new ethers.Interface(artifact('HostileClient').abi);
 const [hub, alice, bob] = wallets.map((wallet) => wallet.address);
@@ -35,7 +36,7 @@ const eventsOf = (receipt) => receipt.logs.filter((log) => log.address === contr
 async function call(from, name, values, more) {
   const receipt = await transact(from, contract, hubAbi.encodeFunctionData(name, values), more);
   assert.equal(receipt.status, '0x1', `${name} failed`);
-  return { events: eventsOf(receipt), gas: Number(receipt.gasUsed) };
+  return { events: eventsOf(receipt), gas: Number(receipt.gasUsed), seen: seenIn(receipt) };
 }
 
 /** Asserts that the call reverts with this error. */
@@ -83,6 +84,27 @@ async function closingClient(salt) {
   return { client: key[0], key };
 }
 
+/** A closed channel in which 200 units are held for the client: a lock of the hub's whose secret is registered. */
+async function lockedClient(salt) {
+  const client = ethers.getAddress((await deploy('HostileClient', ['address'], [contract])).contractAddress);
+  const key = [client, COIN, salt];
+  const secret = ethers.id('secret'), condition = ethers.sha256(secret);
+  const lock = [1n, 200n, 1n << 40n, 0, condition];
+  await call(hub, 'depositPool', [COIN, 1000], { value: 1000n });
+  await call(hub, 'settleBatch', [[], [[key, 1000n]], ethers.ZeroHash]);
+  await call(hub, 'startClose', [key, NO_PROOF, ...NO_SIGNATURE, [1, 0, 200, leafOf(lock)]]);
+  await call(bob, 'registerSecret', [secret]);
+  await node.ask('evm_increaseTime', PERIOD * 2);
+  await call(bob, 'finish', [key]);
+  assert.equal((await view('held', [key]))[1], 200n);
+  return { client, key, lock };
+}
+
+const tokensOf = async (who) => BigInt(await node.ask('eth_call', { to: token, data: tokenAbi.encodeFunctionData('balanceOf', [who]) }, 'latest'));
+const heldOf = async (key) => (await view('held', [key]))[0];
+/** What clients that watch saw while they were paid, in order. */
+const seenIn = (receipt) => receipt.logs.map((log) => clientAbi.parseLog(log)).filter((one) => one?.name === 'Saw')
+  .map(({ args }) => args.answer);
 const teach = (client, manner, data = '0x') =>
   transact(bob, client, clientAbi.encodeFunctionData('behave', [manner, data]));
 
@@ -173,6 +195,85 @@ async function withdrawsElsewhere(client) {
   assert.equal(await coinsOf(elsewhere), 1000n);
   await refuses(bob, 'NothingOwed', client, withdraw(elsewhere));
 }
+
+test('a fee on transfer makes no other payout fail, and its receiver bears it', async () => {
+  const key = [alice, token, 3];
+  await call(hub, 'deposit', [key, 100]);
+  await behave(TOKEN.fee);
+  const before = await tokensOf(alice);
+  const items = [await settlement(wallets[1], key, 60n, 40n)];
+  assert.ok(!has((await call(hub, 'settleBatch', [items, [], ethers.ZeroHash])).events, 'OwedRecorded'));
+  assert.equal(await tokensOf(alice) - before, 59n);
+  await behave(TOKEN.good);
+});
+
+test('finish and unlock with a token that fails are recorded as owed, and can be withdrawn later', async () => {
+  for (const [i, manner] of ['reverts', 'returnsFalse', 'returnsALot', 'burnsGas'].entries()) {
+    const key = [alice, token, BigInt(20 + i)], lock = [1n, 30n, 1n, 0, ethers.id('nobody knows')];
+    await call(hub, 'deposit', [key, 100]);
+    await call(alice, 'startClose', [key, NO_PROOF, ...NO_SIGNATURE, [1, 0, 30, leafOf(lock)]]);
+    await node.ask('evm_increaseTime', PERIOD * 2);
+    await behave(TOKEN[manner]);
+    const finished = await call(bob, 'finish', [key]);
+    assert.ok(has(finished.events, 'OwedRecorded', alice, ethers.getAddress(token), 100n - await heldOf(key)), manner);
+    assert.ok(finished.gas < 400_000, `${manner}: ${finished.gas} gas`);
+    await refuses(alice, 'TransferFailed', contract, hubAbi.encodeFunctionData('withdrawOwed', [token, alice]));
+    await behave(TOKEN.good);
+    await call(alice, 'withdrawOwed', [token, alice]);
+  }
+});
+
+test('an unlock that cannot be delivered is owed; a client that re-enters from it gets nothing more', async () => {
+  const { client, key, lock } = await lockedClient(50n);
+  const data = hubAbi.encodeFunctionData('unlock', [key, false, lock, []]);
+  for (const manner of [CLIENT.reverts, CLIENT.burnsGas]) {
+    await teach(client, manner);
+    const snapshot = await node.ask('evm_snapshot');
+    assert.ok(has((await call(bob, 'unlock', [key, false, lock, []])).events, 'OwedRecorded', client, COIN, 200n));
+    assert.equal(await node.ask('evm_revert', snapshot), true);
+  }
+  await teach(client, CLIENT.reenters, data);
+  const { events } = await call(bob, 'unlock', [key, false, lock, []]);
+  assert.equal(events.filter((one) => one.name === 'Unlocked').length, 1);
+  assert.ok(has(events, 'OwedRecorded', client, COIN, 200n));
+  await refuses(bob, 'AlreadyUnlocked', contract, data);
+});
+
+test('a client that looks while it is paid sees that the channel is finished', async () => {
+  const { client, key } = await closingClient(60);
+  await teach(client, CLIENT.watches, hubAbi.encodeFunctionData('channel', [key]));
+  const { seen } = await call(alice, 'finish', [key]);
+  const [total, , , status] = hubAbi.decodeFunctionResult('channel', seen[0]);
+  assert.deepEqual([total, status], [0n, 3n]);
+});
+
+test('in a batch, a client that is paid sees the pool with all that came before it', async () => {
+  const poolBefore = (await view('pool', [COIN]))[0];
+  await call(hub, 'depositPool', [COIN, 500], { value: 500n });
+  const client = (await deploy('HostileClient', ['address'], [contract])).contractAddress;
+  const [first, second] = [[bob, COIN, 70n], [alice, COIN, 70n]];
+  for (const key of [first, second]) await call(hub, 'deposit', [key, 100], { value: 100n });
+  // The watcher's code stands in the place of a client that signs with its key.
+  await node.ask('anvil_setCode', alice, await node.ask('eth_getCode', client, 'latest'));
+  await teach(alice, CLIENT.watches, hubAbi.encodeFunctionData('pool', [COIN]));
+  const items = [await settlement(wallets[2], first, 10n, 40n), await settlement(wallets[1], second, 10n, 30n)];
+  const { seen } = await call(hub, 'settleBatch', [items, [], ethers.ZeroHash]);
+  const [pool] = hubAbi.decodeFunctionResult('pool', seen[0]);
+  assert.equal(pool, poolBefore + 500n + 40n + 30n);
+  await node.ask('anvil_setCode', alice, '0x');
+});
+
+test('nobody re-enters a batch, from a payout in coins or from inside a token', async () => {
+  const inner = hubAbi.encodeFunctionData('depositPool', [COIN, 1]);
+  const key = [alice, token, 80n];
+  await call(hub, 'deposit', [key, 100]);
+  await transact(hub, token, tokenAbi.encodeFunctionData('aim', [contract, inner]));
+  await behave(TOKEN.reenters);
+  const { events } = await call(hub, 'settleBatch', [[await settlement(wallets[1], key, 60n, 40n)], [], ethers.ZeroHash]);
+  assert.ok(has(events, 'OwedRecorded', alice, ethers.getAddress(token), 60n));
+  assert.ok(!has(events, 'PoolDeposited'));
+  await behave(TOKEN.good);
+});
 
 test('a caller that gives little gas cannot make a good payout fail', async () => {
   let paid = 0, refused = 0;

@@ -13,10 +13,13 @@ contract HostileToken is ERC20 {
         ReturnsFalse,
         ReturnsNothing,
         ReturnsALot, // what comes back would cost the caller its gas to copy
-        BurnsGas
+        BurnsGas,
+        Reenters // and reverts if that did not work
     }
 
     Manner public manner;
+    address private _target;
+    bytes private _call;
 
     constructor() ERC20("Hostile", "HOST") {
         _mint(msg.sender, 1 << 128);
@@ -24,6 +27,12 @@ contract HostileToken is ERC20 {
 
     function behave(Manner manner_) external {
         manner = manner_;
+    }
+
+    /// Whom it calls when it re-enters, and with what.
+    function aim(address target, bytes calldata call) external {
+        _target = target;
+        _call = call;
     }
 
     function transfer(address to, uint256 value) public override returns (bool) {
@@ -39,6 +48,10 @@ contract HostileToken is ERC20 {
         if (manner == Manner.Reverts) revert("no");
         if (manner == Manner.ReturnsFalse) return false;
         if (manner == Manner.BurnsGas) while (true) {}
+        if (manner == Manner.Reenters) {
+            (bool success,) = _target.call(_call);
+            require(success);
+        }
         if (manner == Manner.ReturnsALot) {
             assembly {
                 revert(0, 40000)
@@ -61,12 +74,15 @@ contract HostileClient {
         Accepts,
         Reverts,
         Reenters, // and reverts if that did not work
-        BurnsGas
+        BurnsGas,
+        Watches // looks at a view while it is being paid
     }
 
     IRillHub private immutable _hub;
     Manner public manner;
     bytes private _call;
+
+    event Saw(bytes answer);
 
     constructor(IRillHub hub) payable {
         _hub = hub;
@@ -88,6 +104,10 @@ contract HostileClient {
 
     receive() external payable {
         if (manner == Manner.Reverts) revert("no");
+        if (manner == Manner.Watches) {
+            (, bytes memory answer) = address(_hub).staticcall(_call);
+            emit Saw(answer);
+        }
         if (manner == Manner.BurnsGas) while (true) {}
         if (manner == Manner.Reenters) {
             (bool success,) = address(_hub).call(_call);
