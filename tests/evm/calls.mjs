@@ -69,7 +69,7 @@ function deposit(world) {
 }
 
 function withdrawOwed(world) {
-  const asset = someAsset(world), to = receiver(world);
+  const asset = someAsset(world), to = world.random.chance(75) ? receiver(world) : world.random.pick([COIN, CONTRACT]);
   const from = caller(world, world.hub, 70);
   return contractCall('withdrawOwed', from, [asset, to], { assets: [asset], owners: [to] });
 }

@@ -3,9 +3,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { Agent, request } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const project = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -18,6 +19,9 @@ const COINBASE = '0x52696c6c00000000000000000000000000000003';
 export const CHAIN_ID = 31337;
 // Later than any clock, so that a seed plays the same on every day.
 export const GENESIS_TIME = 4_000_000_000;
+// Where it exists, the embedded ledger's blocks are made durable in memory: what is compared here is not the disk.
+const MEMORY_FOLDER = '/dev/shm';
+const ANSWER_LIMIT_MS = 120_000;
 const START_LIMIT_MS = 20_000;
 const MINED_LIMIT_MS = 20_000;
 
@@ -29,6 +33,22 @@ export function artifact(name) {
   return JSON.parse(readFileSync(path, 'utf8'));
 }
 
+/** The text that a POST is answered with. */
+function post(url, agent, body) {
+  return new Promise((answered, reject) => {
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+    const sent = request(url, { method: 'POST', agent, headers, timeout: ANSWER_LIMIT_MS }, (response) => {
+      const chunks = [];
+      response.on('data', (chunk) => chunks.push(chunk));
+      response.on('end', () => answered(Buffer.concat(chunks).toString('utf8')));
+      response.on('error', reject);
+    });
+    sent.on('error', reject);
+    sent.on('timeout', () => sent.destroy(new Error(`${url}: no answer in ${ANSWER_LIMIT_MS / 1000} s`)));
+    sent.end(body);
+  });
+}
+
 /** One JSON-RPC endpoint. A refusal is an answer here: {result} or {error}. */
 class Node {
   constructor(name, process_) {
@@ -36,15 +56,14 @@ class Node {
     this.process = process_;
     this.url = '';
     this.output = '';
+    this.agent = new Agent({ keepAlive: true });
     for (const stream of [process_.stdout, process_.stderr])
       stream.on('data', (bytes) => { this.output = (this.output + bytes).slice(-4000); });
   }
 
   async batch(requests) {
     const body = JSON.stringify(requests.map(([method, params], id) => ({ jsonrpc: '2.0', id, method, params })));
-    const headers = { 'content-type': 'application/json' };
-    const response = await fetch(this.url, { method: 'POST', headers, body });
-    const answers = await response.json();
+    const answers = JSON.parse(await post(this.url, this.agent, body));
     if (!Array.isArray(answers) || answers.length !== requests.length)
       throw new Error(`${this.name}: not an answer to a batch: ${JSON.stringify(answers).slice(0, 300)}`);
     return answers.sort((a, b) => a.id - b.id);
@@ -68,6 +87,7 @@ class Node {
   }
 
   async stop() {
+    this.agent.destroy();
     if (this.process.exitCode !== null || this.process.signalCode !== null) return;
     const gone = once(this.process, 'exit');
     this.process.kill('SIGTERM');
@@ -81,7 +101,7 @@ async function started(node, look) {
   while (Date.now() < end && node.process.exitCode === null) {
     const found = look();
     if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((waited) => setTimeout(waited, 10));
   }
   throw new Error(`${node.name} did not start:\n${node.output}`);
 }
@@ -91,7 +111,7 @@ async function startLedgerd(folder, options) {
   const flags = ['--folder', join(folder, 'ledger'), '--port', '0', '--port-file', portFile, '--dev',
     '--challenge-period', String(options.challengePeriod), '--bounty-bps', String(options.bountyBps),
     '--base-fee', '0', '--chain-id', String(CHAIN_ID), '--log-level', 'warn'];
-  const node = new Node('rill-ledgerd', spawn(join(project, 'bin', 'rill-ledgerd'), flags));
+  const node = new Node('rill-ledgerd', spawn(resolve(project, process.env.RILL_BIN ?? 'bin', 'rill-ledgerd'), flags));
   const port = await started(node, () => existsSync(portFile) && readFileSync(portFile, 'utf8').trim());
   node.url = `http://127.0.0.1:${port}`;
   return node;
@@ -128,7 +148,7 @@ async function installContracts(anvil, hub, options) {
 
 /** Both ledgers, fresh. options: challengePeriod, bountyBps, deployer (an account that the test does not use). */
 export async function startTwins(hub, options) {
-  const folder = mkdtempSync(join(tmpdir(), 'rill-evm-'));
+  const folder = mkdtempSync(join(existsSync(MEMORY_FOLDER) ? MEMORY_FOLDER : tmpdir(), 'rill-evm-'));
   const nodes = [];
   const stop = async () => {
     for (const node of nodes) await node.stop();

@@ -127,7 +127,9 @@ export class World {
     const kind = random.below(2);
     const condition = kind === 0 ? conditionOfSecret(random.pick(this.secrets))
       : conditionOfAttestation(this.attester.address, random.pick(this.events));
-    const expiry = this.now + BigInt(random.below(Number(this.challengePeriod) * 2 + 20));
+    // Mostly around the end of a close that begins now; some outlast it.
+    const span = Number(this.challengePeriod) * (random.chance(15) ? 20 : 2) + 20;
+    const expiry = this.now + BigInt(random.below(span));
     return [this.lockId, this.amount(channel.total / 3n), expiry, kind, condition];
   }
 
