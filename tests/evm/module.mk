@@ -1,13 +1,18 @@
-# The EVM side: compiles the contract with the pinned solc, and compares it with the embedded ledger call by call.
-# EVM_CALLS and EVM_SEED choose another run; a seed that fails is printed and plays again.
-EVM_CALLS ?= 2000
+# The EVM side: compiles the contract with the pinned solc, runs it on anvil against tokens and clients that misbehave,
+# compares it with the embedded ledger call by call, and measures its gas.
+# EVM_CALLS and EVM_SEED choose another comparison; a seed that fails is printed and plays again.
+EVM_CALLS ?= 20000
 EVM_SEED  ?= rill
+# node --test files: add yours here, or with EVM_TESTS += in another module.mk.
+EVM_TESTS += tests/evm/hostile.mjs
+# Where the programs are: bin, or build/debug/bin (with sanitizers), as `make check` has it.
+EVM_PROGRAMS ?= bin
 
 CONTRACTS     := ledger/contracts
 CONTRACT_TOOL := $(CONTRACTS)/node_modules/.package-lock.json
 EVM_SOURCES   := $(wildcard $(CONTRACTS)/*.sol tests/evm/contracts/*.sol) $(CONTRACTS)/compile.mjs
 
-.PHONY: contracts check-evm
+.PHONY: contracts check-evm gas gas-page
 contracts: build/contracts/RillHub.json ## compile the Solidity contract into build/contracts
 
 $(CONTRACT_TOOL): $(CONTRACTS)/package.json $(CONTRACTS)/package-lock.json
@@ -17,6 +22,12 @@ $(CONTRACT_TOOL): $(CONTRACTS)/package.json $(CONTRACTS)/package-lock.json
 build/contracts/RillHub.json: $(CONTRACT_TOOL) $(EVM_SOURCES)
 	node $(CONTRACTS)/compile.mjs tests/evm/contracts
 
-check-evm: bin/rill-ledgerd contracts ## the contract on a real EVM: hostile tokens and clients, then both ledgers side by side
-	node --test tests/evm/hostile.mjs
-	node tests/evm/differential.mjs --seed '$(EVM_SEED)' --calls $(EVM_CALLS)
+gas: contracts ## measure the contract's gas on anvil: a table, build/gas.json, and docs/gas.md compared
+	@node tests/evm/gas.mjs
+
+gas-page: contracts ## write what was measured into docs/gas.md
+	@node tests/evm/gas.mjs --write
+
+# Every part runs, whatever became of the one before; the last line sums up.
+check-evm: $(EVM_PROGRAMS)/rill-ledgerd contracts ## the contract on a real EVM: hostile tests, gas, both ledgers side by side
+	@RILL_BIN=$(EVM_PROGRAMS) tests/evm/check --seed '$(EVM_SEED)' --calls $(EVM_CALLS) $(EVM_TESTS)

@@ -4,9 +4,10 @@ import { CHAIN_ID, CONTRACT, ethers } from './twins.mjs';
 
 const abi = ethers.AbiCoder.defaultAbiCoder();
 export const ZERO = ethers.ZeroHash;
-const DOMAIN = ethers.TypedDataEncoder.hashDomain({
-  name: 'Rill', version: '1', chainId: CHAIN_ID, verifyingContract: CONTRACT,
+export const domainOf = (verifyingContract) => ethers.TypedDataEncoder.hashDomain({
+  name: 'Rill', version: '1', chainId: CHAIN_ID, verifyingContract,
 });
+const DOMAIN = domainOf(CONTRACT);
 
 const TYPES = Object.fromEntries([
   'BalanceProof(bytes32 channel,uint64 nonce,uint64 transferred,uint64 locked,bytes32 locksRoot,bytes32 bodyHash)',
@@ -21,10 +22,10 @@ const TYPES = Object.fromEntries([
   return [name, { hash: ethers.id(text), types, names: fields.map(([, field]) => field) }];
 }));
 
-export function digestOf(type, message) {
+export function digestOf(type, message, domain = DOMAIN) {
   const { hash, types, names } = TYPES[type];
   const struct = ethers.keccak256(abi.encode(types, [hash, ...names.map((name) => message[name])]));
-  return ethers.keccak256(ethers.concat(['0x1901', DOMAIN, struct]));
+  return ethers.keccak256(ethers.concat(['0x1901', domain, struct]));
 }
 
 /** [r, vs] of the compact signature. */
