@@ -199,6 +199,8 @@ export async function play(seed, calls, coverage, tell) {
 
 /** As a worker: {seed, calls} in; {done} as it goes on, then {seed, problem, coverage} out. */
 if (process.send) {
+  // Also when whoever started it is gone: the ledgers end with this process.
+  process.on('disconnect', () => process.exit(0));
   process.on('message', async ({ seed, calls }) => {
     const coverage = new Coverage();
     let done = 0;

@@ -57,6 +57,10 @@ class Node {
     this.url = '';
     this.output = '';
     this.agent = new Agent({ keepAlive: true });
+    // A test that is ended before its time leaves no ledger running.
+    const end = () => process_.kill('SIGKILL');
+    process.once('exit', end);
+    process_.once('exit', () => process.off('exit', end));
     for (const stream of [process_.stdout, process_.stderr])
       stream.on('data', (bytes) => { this.output = (this.output + bytes).slice(-4000); });
   }
@@ -150,9 +154,12 @@ async function installContracts(anvil, hub, options) {
 export async function startTwins(hub, options) {
   const folder = mkdtempSync(join(existsSync(MEMORY_FOLDER) ? MEMORY_FOLDER : tmpdir(), 'rill-evm-'));
   const nodes = [];
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', remove);
   const stop = async () => {
     for (const node of nodes) await node.stop();
-    rmSync(folder, { recursive: true, force: true });
+    remove();
+    process.off('exit', remove);
   };
   try {
     nodes.push(await startLedgerd(folder, options));
