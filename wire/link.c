@@ -1,28 +1,20 @@
 /* The life of a link; what both ends have in common. link_internal.h has the stages. */
 #include "wire/link_internal.h"
 
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/limits.h"
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-
-#include <openssl/err.h>
-
-#include "base/clock.h"
-#include "base/ensure.h"
-#include "base/limits.h"
 
 #define LINGER_MS           1000
 #define OUTPUT_RESUME_BYTES (PEER_OUTPUT_BYTES_MAX / 2)
 #define OUTPUT_DROP_BYTES   (2 * (size_t)PEER_OUTPUT_BYTES_MAX)
-/* A whole frame always fits: with so many bytes waiting there is one to work on. */
-#define INPUT_BYTES_MAX (FRAME_BYTES_MAX + 4)
 
 static void on_timer(evutil_socket_t socket, short what, void *argument);
-static void on_wakeup(evutil_socket_t socket, short what, void *argument);
-static void on_writable(struct bufferevent *bev, void *argument);
 
 /* ---- making and freeing ---- */
 
@@ -36,13 +28,12 @@ struct link *link_new(struct event_base *base, const struct link_callbacks *call
     /* Writing to a connection that is gone is an error like others, not a signal that ends the process. */
     signal(SIGPIPE, SIG_IGN);
     struct link *link = xcalloc(1, sizeof *link);
-    link->base = base;
+    link->loop = link_loop_join(base);
+    link->stream.socket = -1;
     link->callbacks = *callbacks;
     link->context = context;
     link->times = link_times_default();
-    link->timer = evtimer_new(base, on_timer, link);
-    link->wakeup = evtimer_new(base, on_wakeup, link);
-    ensure(link->timer != NULL && link->wakeup != NULL);
+    ensure(evtimer_assign(&link->timer, base, on_timer, link) == 0);
     return link;
 }
 
@@ -52,10 +43,10 @@ void link_destroy(struct link *link)
     if (link->server != NULL)
         link_server_forget(link);
     link_client_free(link->client);
-    if (link->bev != NULL)
-        bufferevent_free(link->bev);
-    event_free(link->timer);
-    event_free(link->wakeup);
+    link_detach(link);
+    event_del(&link->timer);
+    link_loop_forget(link);
+    link_loop_leave(link->loop);
     free(link->reason);
     free(link);
 }
@@ -82,55 +73,9 @@ void link_leave(struct link *link)
         link_destroy(link);
 }
 
-void link_wake(struct link *link)
-{
-    /* By a timer that is due: unlike event_active it lets the loop look at the other links first. */
-    struct timeval now = {0};
-    event_add(link->wakeup, &now);
-}
-
-static void set_callbacks(struct link *link)
-{
-    bool watch_output = link->choked || link->stage == LINK_FLUSHING;
-    bufferevent_setcb(link->bev, link_on_readable, watch_output ? on_writable : NULL, link_on_event, link);
-    bufferevent_setwatermark(link->bev, EV_WRITE, link->stage == LINK_FLUSHING ? 0 : OUTPUT_RESUME_BYTES, 0);
-}
-
-void link_attach(struct link *link, int socket, SSL_CTX *context, enum bufferevent_ssl_state state)
-{
-    SSL *ssl = SSL_new(context);
-    ensure(ssl != NULL);
-    /* Callbacks are deferred: none runs while one of our own is on the stack. */
-    link->bev = bufferevent_openssl_socket_new(link->base, socket, ssl, state,
-                                               BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
-    ensure(link->bev != NULL);
-    bufferevent_openssl_set_allow_dirty_shutdown(link->bev, 1);
-    link->stage = LINK_TLS;
-    set_callbacks(link);
-    link->reading = true;
-    bufferevent_enable(link->bev, EV_READ | EV_WRITE);
-}
-
 bool link_is_closing(const struct link *link)
 {
     return link->stage >= LINK_FLUSHING;
-}
-
-/* ---- reading on and off ---- */
-
-void link_update_reading(struct link *link)
-{
-    if (link->bev == NULL || link->stage < LINK_WAIT_HELLO || link->stage == LINK_OVER)
-        return;
-    size_t waiting = evbuffer_get_length(bufferevent_get_input(link->bev));
-    bool want = link_is_closing(link) || (!link->paused && !link->choked && waiting < INPUT_BYTES_MAX);
-    if (want == link->reading)
-        return;
-    link->reading = want;
-    if (want)
-        bufferevent_enable(link->bev, EV_READ);
-    else
-        bufferevent_disable(link->bev, EV_READ);
 }
 
 void link_pause(struct link *link, bool pause)
@@ -139,7 +84,6 @@ void link_pause(struct link *link, bool pause)
         return;
     link->paused = pause;
     link->heard_us = clock_monotonic_us(); /* a silence of our own making does not count */
-    link_update_reading(link);
     if (!pause)
         link_wake(link);
 }
@@ -148,7 +92,7 @@ void link_pause(struct link *link, bool pause)
 
 size_t link_output_bytes(const struct link *link)
 {
-    return link->bev == NULL ? 0 : evbuffer_get_length(bufferevent_get_output(link->bev));
+    return stream_output_bytes(&link->stream);
 }
 
 static void choke(struct link *link)
@@ -156,24 +100,21 @@ static void choke(struct link *link)
     link->choked = true;
     link->drained_bytes = link->queued_bytes - link_output_bytes(link);
     link->drained_us = clock_monotonic_us();
-    set_callbacks(link);
-    link_update_reading(link);
 }
 
 static void unchoke(struct link *link)
 {
     link->choked = false;
     link->heard_us = clock_monotonic_us();
-    set_callbacks(link);
-    link_update_reading(link);
     if (link->callbacks.drained != NULL && link->stage == LINK_READY)
         link->callbacks.drained(link->context, link);
 }
 
-static void queue_frame(struct link *link, const uint8_t *frame, size_t length)
+/* A frame of this length has been put at the output's end. */
+static void queued(struct link *link, size_t length)
 {
-    ensure(evbuffer_add(bufferevent_get_output(link->bev), frame, length) == 0);
     link->queued_bytes += length;
+    link_flush_soon(link);
     size_t waiting = link_output_bytes(link);
     if (waiting > OUTPUT_DROP_BYTES)
         link_fail(link, LINK_CLOSED_LIMIT, "the peer takes too little of what is sent: %zu bytes wait",
@@ -184,16 +125,18 @@ static void queue_frame(struct link *link, const uint8_t *frame, size_t length)
 
 void link_queue(struct link *link, const struct message *message)
 {
-    struct buffer *scratch = link->server != NULL ? &link->server->scratch : &link->client->scratch;
-    buffer_clear(scratch);
-    message_encode(scratch, message);
-    queue_frame(link, scratch->data, scratch->length);
+    struct buffer *output = &link->stream.output;
+    size_t before = output->length;
+    message_encode(output, message);
+    queued(link, output->length - before);
 }
 
 void link_send_frame(struct link *link, const uint8_t *frame, size_t length)
 {
-    if (link->stage == LINK_READY)
-        queue_frame(link, frame, length);
+    if (link->stage != LINK_READY)
+        return;
+    buffer_append(&link->stream.output, frame, length);
+    queued(link, length);
 }
 
 void link_send(struct link *link, const struct message *message)
@@ -218,23 +161,13 @@ static void arm_timer(struct link *link, uint64_t delay_us)
 {
     struct timeval delay = {.tv_sec = (time_t)(delay_us / 1000000),
                             .tv_usec = (suseconds_t)(delay_us % 1000000)};
-    event_add(link->timer, &delay);
+    event_add(&link->timer, &delay);
 }
 
 static void set_deadline(struct link *link, unsigned after_ms)
 {
     link->deadline_us = clock_monotonic_us() + (uint64_t)after_ms * 1000;
     arm_timer(link, (uint64_t)after_ms * 1000);
-}
-
-/* Says that no more comes, once: close_notify, then the end of the TCP stream. */
-static void end_output(struct link *link)
-{
-    SSL *ssl = bufferevent_openssl_get_ssl(link->bev);
-    if (SSL_is_init_finished(ssl) && !(SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN))
-        (void)SSL_shutdown(ssl);
-    ERR_clear_error();
-    (void)shutdown(bufferevent_getfd(link->bev), SHUT_WR);
 }
 
 static void begin_draining(struct link *link)
@@ -244,7 +177,7 @@ static void begin_draining(struct link *link)
         return;
     }
     link->stage = LINK_DRAINING;
-    end_output(link);
+    stream_end_output(&link->stream);
 }
 
 /* What is queued leaves, then the link ends. */
@@ -255,8 +188,7 @@ static void begin_flushing(struct link *link)
     link->stage = LINK_FLUSHING;
     link->choked = false;
     set_deadline(link, link->times.linger_ms);
-    set_callbacks(link);
-    link_update_reading(link);
+    link_watch_input(link);
     if (link_output_bytes(link) == 0)
         link_wake(link); /* nothing to wait for: on with it on our own turn */
 }
@@ -336,15 +268,6 @@ void link_send_error(struct link *link, enum code code, const char *text, bool f
     link_finish(link, LINK_CLOSED_SELF, reason);
 }
 
-/* Unread bytes would turn the end of the stream into a reset. */
-static void discard_received(struct link *link)
-{
-    char scratch[4096];
-    for (int i = 0; i < 64; i++)
-        if (recv(bufferevent_getfd(link->bev), scratch, sizeof scratch, MSG_DONTWAIT) <= 0)
-            return;
-}
-
 void link_close(struct link *link)
 {
     link->tell = false;
@@ -359,9 +282,9 @@ void link_close(struct link *link)
         begin_flushing(link);
         return;
     }
-    if (link->bev != NULL) {
-        end_output(link);
-        discard_received(link);
+    if (link_is_attached(link)) {
+        stream_end_output(&link->stream);
+        (void)stream_discard(&link->stream);
     }
     link->stage = LINK_OVER;
     if (link->busy == 0)
@@ -380,32 +303,29 @@ void link_become_ready(struct link *link, const struct message *welcome)
     link->callbacks.ready(link->context, link, &link->peer, welcome);
 }
 
-static void on_writable(struct bufferevent *bev, void *argument)
+void link_output_left(struct link *link)
 {
-    struct link *link = argument;
-    link_enter(link);
     if (link->stage == LINK_FLUSHING && link_output_bytes(link) == 0)
         begin_draining(link);
-    else if (link->choked && evbuffer_get_length(bufferevent_get_output(bev)) <= OUTPUT_RESUME_BYTES) {
-        unchoke(link);
-        link_process_input(link);
-    }
-    link_leave(link);
+    else if (link->choked && link_output_bytes(link) <= OUTPUT_RESUME_BYTES)
+        link_wake(link);
 }
 
-static void on_wakeup(evutil_socket_t socket, short what, void *argument)
+void link_turn(struct link *link)
 {
-    (void)socket;
-    (void)what;
-    struct link *link = argument;
-    link_enter(link);
-    if (link->stage == LINK_START)
+    if (link->stage == LINK_START) {
         link_client_start(link);
-    else if (link->stage == LINK_FLUSHING && link_output_bytes(link) == 0)
+    } else if (link->stage == LINK_FLUSHING && link_output_bytes(link) == 0) {
         begin_draining(link);
-    else if (link->bev != NULL && link->stage >= LINK_WAIT_HELLO)
+    } else if (link->stage >= LINK_WAIT_HELLO && link->stage <= LINK_READY) {
+        if (link->choked && link_output_bytes(link) <= OUTPUT_RESUME_BYTES)
+            unchoke(link);
         link_process_input(link);
-    link_leave(link);
+        if (link->unread && !link->backlog && link_wants_input(link)) {
+            link_receive(link);
+            link_process_input(link);
+        }
+    }
 }
 
 /* A choked peer must take something, a quiet one must answer. Returns when to look again. */

@@ -30,7 +30,6 @@ struct link *link_connect(struct event_base *base, const struct link_client_opti
     client->address = secret_key_address(&options->key);
     client->domain = domain_make(options->chain_id, &options->contract);
     client->server = options->server;
-    client->decoder = decoder_new();
     const char *agent = options->agent == NULL ? "" : options->agent;
     ensure(strlen(agent) <= AGENT_BYTES_MAX && utf8_is_valid((const uint8_t *)agent, strlen(agent)));
     memcpy(client->agent, agent, strlen(agent));
@@ -64,7 +63,7 @@ static void secure(struct link *link)
     client->socket = -1;
     drop_socket(client);
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    link_attach(link, socket, tls_client_context(), BUFFEREVENT_SSL_CONNECTING);
+    link_attach(link, socket, tls_client_context());
 }
 
 static void on_connected(evutil_socket_t socket, short what, void *argument)
@@ -95,7 +94,7 @@ static int start_connecting(struct link *link, const struct resolved_address *to
     if (connect(client->socket, (const struct sockaddr *)&to->address, to->length) != 0 &&
         errno != EINPROGRESS)
         return errno;
-    client->connected = event_new(link->base, client->socket, EV_WRITE, on_connected, link);
+    client->connected = event_new(link->loop->base, client->socket, EV_WRITE, on_connected, link);
     ensure(client->connected != NULL && event_add(client->connected, NULL) == 0);
     return 0;
 }
@@ -143,7 +142,7 @@ void link_client_start(struct link *link)
     }
     link->stage = LINK_RESOLVING;
     resolve_free(client->resolve);
-    client->resolve = resolve_start(link->base, client->host, client->port, on_resolved, link);
+    client->resolve = resolve_start(link->loop->base, client->host, client->port, on_resolved, link);
     if (client->resolve == NULL)
         link_fail(link, LINK_CLOSED_CONNECT, "cannot look up host %s: %s", client->host, strerror(errno));
 }
@@ -154,8 +153,6 @@ void link_client_free(struct link_client *client)
         return;
     drop_socket(client);
     resolve_free(client->resolve);
-    decoder_free(client->decoder);
-    buffer_free(&client->scratch);
     bytes_wipe(&client->key, sizeof client->key);
     free(client);
 }
@@ -165,7 +162,7 @@ void link_client_free(struct link_client *client)
 void link_client_secured(struct link *link)
 {
     struct link_client *client = link->client;
-    if (!tls_peer_certificate_hash(bufferevent_openssl_get_ssl(link->bev), &client->certificate_hash)) {
+    if (!tls_peer_certificate_hash(link->stream.ssl, &client->certificate_hash)) {
         link_fail(link, LINK_CLOSED_TLS, "the server showed no certificate");
         return;
     }
@@ -254,9 +251,7 @@ static void on_redirect(struct link *link, const struct message *message)
 void link_client_redirect(struct link *link)
 {
     link->client->redirected = false;
-    bufferevent_free(link->bev);
-    link->bev = NULL;
-    link->ended = false;
+    link_detach(link);
     link_client_start(link);
 }
 

@@ -1,12 +1,6 @@
 /* What arrives on a link: frames out of the stream, who may say what, keepalive, the end of the stream. */
 #include "wire/link_internal.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <openssl/err.h>
-
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/limits.h"
@@ -114,124 +108,94 @@ static bool may_process(const struct link *link)
            !(link->client != NULL && link->client->redirected);
 }
 
+#define FRAME_HEAD_BYTES 4
+
 static size_t frame_bytes_max(const struct link *link)
 {
     bool unknown = link->server != NULL && link->stage != LINK_READY;
     return unknown ? HANDSHAKE_FRAME_BYTES_MAX : FRAME_BYTES_MAX;
 }
 
+/* One to work on, or one whose head is enough to refuse it. */
+static bool has_whole_frame(const struct link *link)
+{
+    size_t waiting;
+    const uint8_t *frame = stream_input(&link->stream, &waiting);
+    if (waiting < FRAME_HEAD_BYTES)
+        return false;
+    size_t length = load_be32(frame);
+    return length > frame_bytes_max(link) || waiting >= FRAME_HEAD_BYTES + length;
+}
+
 /* Works on the first frame if it is whole. Returns false if it is not. The payload is decoded where it lies.
  */
 static bool process_frame(struct link *link)
 {
-    struct evbuffer *input = bufferevent_get_input(link->bev);
-    uint8_t head[4];
-    if (evbuffer_copyout(input, head, sizeof head) < (ev_ssize_t)sizeof head)
+    if (!has_whole_frame(link))
         return false;
-    size_t length = load_be32(head);
+    size_t waiting;
+    const uint8_t *frame = stream_input(&link->stream, &waiting);
+    size_t length = load_be32(frame);
     if (length > frame_bytes_max(link)) {
         link_refuse(link, LINK_CLOSED_MALFORMED, CODE_MALFORMED,
                     "a frame of %zu bytes, more than may come here", length);
         return false;
     }
-    if (evbuffer_get_length(input) < sizeof head + length)
-        return false;
-    const uint8_t *frame = evbuffer_pullup(input, (ev_ssize_t)(sizeof head + length));
-    ensure(frame != NULL);
-
-    struct decoder *decoder = link->server != NULL ? link->server->decoder : link->client->decoder;
     struct message message;
     const char *why = NULL;
-    if (message_decode(decoder, frame + sizeof head, length, &message, &why) == CODE_OK)
+    if (message_decode(link->loop->decoder, frame + FRAME_HEAD_BYTES, length, &message, &why) == CODE_OK)
         dispatch(link, &message);
     else
         link_refuse(link, LINK_CLOSED_MALFORMED, CODE_MALFORMED, "malformed frame: %s", why);
-    (void)evbuffer_drain(input, sizeof head + length);
+    stream_consume(&link->stream, FRAME_HEAD_BYTES + length);
     return true;
 }
 
-/* The stream has ended and all of it was worked off. */
+/* The stream has ended and all of it was worked off. What is queued may still leave. */
 static void finish_ended(struct link *link)
 {
-    if (link->stage == LINK_FLUSHING || link->stage == LINK_DRAINING)
+    if (link->stage == LINK_DRAINING)
         link->stage = LINK_OVER;
+    else if (link->stage == LINK_FLUSHING)
+        return;
     else if (link->stage < LINK_READY)
         link_fail(link, LINK_CLOSED_PEER, "the other side closed the connection during the handshake");
     else
         link_fail(link, LINK_CLOSED_PEER, "the other side closed the connection");
 }
 
-void link_process_input(struct link *link)
+static void process_received(struct link *link)
 {
-    if (link->stage == LINK_OVER || link->bev == NULL)
-        return;
-    struct evbuffer *input = bufferevent_get_input(link->bev);
-    bool more = true;
     unsigned frames = 0;
-    while (more && frames < FRAMES_PER_TURN && may_process(link)) {
-        more = process_frame(link);
-        frames += more;
-    }
+    while (frames < FRAMES_PER_TURN && may_process(link) && process_frame(link))
+        frames++;
     if (frames > 0)
         link->heard_us = clock_monotonic_us();
+    if (link_is_closing(link))
+        stream_consume(&link->stream, link_input_bytes(link));
+    link->backlog = has_whole_frame(link);
+    stream_settle(&link->stream, &link->loop->spare);
+}
+
+void link_process_input(struct link *link)
+{
+    if (link->stage == LINK_OVER || !link_is_attached(link))
+        return;
+    process_received(link);
     if (link->client != NULL && link->client->redirected) {
         link_client_redirect(link);
         return;
     }
-    if (link_is_closing(link))
-        (void)evbuffer_drain(input, evbuffer_get_length(input));
-    if (link->ended && !(more && may_process(link)))
+    if (link->ended && !link->backlog)
         finish_ended(link);
-    else if (more && may_process(link))
+    else if (may_process(link) && (link->backlog || link->unread))
         link_wake(link);
-    link_update_reading(link);
+    link_watch_input(link);
 }
 
-void link_on_readable(struct bufferevent *bev, void *argument)
+size_t link_input_bytes(const struct link *link)
 {
-    (void)bev;
-    struct link *link = argument;
-    link_enter(link);
-    link_process_input(link);
-    link_leave(link);
-}
-
-/* ---- the connection ---- */
-
-static void connection_failed(struct link *link)
-{
-    int error = EVUTIL_SOCKET_ERROR();
-    unsigned long tls_error = bufferevent_get_openssl_error(link->bev);
-    const char *tls_text = tls_error == 0 ? NULL : ERR_reason_error_string(tls_error);
-    ERR_clear_error();
-    if (link->stage == LINK_TLS && tls_error != 0)
-        link_fail(link, LINK_CLOSED_TLS, "no TLS 1.3 with the other side: %s",
-                  tls_text != NULL ? tls_text : "unknown error");
-    else if (tls_error != 0)
-        link_fail(link, LINK_CLOSED_TLS, "TLS failed: %s", tls_text != NULL ? tls_text : "unknown error");
-    else
-        link_fail(link, LINK_CLOSED_PEER, "the connection was lost: %s",
-                  error == 0 ? "closed by the other side" : evutil_socket_error_to_string(error));
-}
-
-void link_on_event(struct bufferevent *bev, short what, void *argument)
-{
-    (void)bev;
-    struct link *link = argument;
-    link_enter(link);
-    if (what & BEV_EVENT_CONNECTED) {
-        if (link->stage == LINK_TLS && link->server != NULL)
-            link_server_secured(link);
-        else if (link->stage == LINK_TLS)
-            link_client_secured(link);
-    } else if (link->stage == LINK_FLUSHING || link->stage == LINK_DRAINING) {
-        link->stage = LINK_OVER;
-    } else if (what & BEV_EVENT_EOF) {
-        /* Frames that came before the end still count, an ERROR above all. */
-        link->ended = true;
-        link_process_input(link);
-    } else if (link->stage != LINK_OVER) {
-        connection_failed(link);
-    }
-    link_leave(link);
+    size_t length;
+    (void)stream_input(&link->stream, &length);
+    return length;
 }

@@ -11,18 +11,21 @@
  *
  * Nothing is told or freed under the feet of the owner: functions that the owner calls only note what is to
  * happen; it happens on the link's own turn (link_enter … link_leave around every entry from the event loop).
+ *
+ * One turn of the event loop: links whose sockets can be read receive, and work on up to FRAMES_PER_TURN frames;
+ * the owner's own events have their turn; in the end every link with output makes records of it and sends
+ * them. A link with more frames, or with anything else to do, is woken: its next turn comes once the event
+ * loop has looked at all the others.
  */
 #ifndef RILL_WIRE_LINK_INTERNAL_H
 #define RILL_WIRE_LINK_INTERNAL_H
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
+#include <event2/event_struct.h>
 
 #include "wire/link.h"
 #include "wire/resolve.h"
-#include "wire/tls.h"
+#include "wire/stream.h"
 
 #define HANDSHAKE_FRAME_BYTES_MAX 4096 /* of a client that is not authenticated yet */
 #define FRAMES_PER_TURN           64   /* then other links have theirs */
@@ -69,31 +72,49 @@ struct link_client {
     uint32_t next_address;
     int socket; /* connecting; -1: none */
     struct event *connected;
+};
+
+/* What the links of one event base share (link_loop.c). */
+struct link_loop {
+    struct event_base *base;
+    unsigned users; /* links and servers; gone with the last one */
+    bool running;   /* one of its turns is on the stack */
+    struct event flush_turn, wake_turn;
+    struct link *dirty; /* with output to be sent at the end of this turn */
+    struct link *woken; /* whose own turn comes next */
+    size_t woken_count;
+    struct buffer spare; /* lent to the link that receives */
     struct decoder *decoder;
-    struct buffer scratch;
+    struct link_loop *next;
 };
 
 struct link {
-    struct event_base *base;
+    struct link_loop *loop;
     struct link_callbacks callbacks;
     void *context;
     void *user;
-    struct link_server *server; /* NULL: a client's end */
-    struct link_client *client; /* NULL: a server's end */
-    struct link *prev, *next;   /* the server's list */
+    struct link_server *server;                       /* NULL: a client's end */
+    struct link_client *client;                       /* NULL: a server's end */
+    struct link *prev, *next;                         /* the server's list */
+    struct link *handshaking_prev, *handshaking_next; /* the server's list, the oldest first */
+    struct link *dirty_prev, *dirty_next;             /* the loop's lists */
+    struct link *woken_prev, *woken_next;
     struct link_times times;
     enum link_stage stage;
     bool tower;
-    bool paused;      /* by the owner */
-    bool choked;      /* by its own output: not read from until half has drained */
-    bool reading;     /* the bufferevent's reading is on */
-    bool ended;       /* the peer sends no more; frames that arrived are still worked off */
-    bool handshaking; /* server: counted among those that are not authenticated yet */
+    bool paused;       /* by the owner */
+    bool choked;       /* by its own output: not read from until half has drained */
+    bool reading;      /* the event loop watches for input */
+    bool backlog;      /* whole frames wait for the link's next turn: nothing is received before that */
+    bool unread;       /* OpenSSL may hold input that the socket does not show */
+    bool ended;        /* the peer sends no more; frames that arrived are still worked off */
+    bool handshaking;  /* server: counted among those that are not authenticated yet */
+    bool dirty, woken; /* in the loop's lists */
 
-    struct bufferevent *bev; /* NULL until connected */
-    struct event *timer;
-    struct event *wakeup; /* the link's own turn, soon */
-    unsigned busy;        /* entries from the event loop that are on the stack */
+    struct stream stream; /* closed until connected */
+    struct event readable, writable;
+    struct event timer;
+    unsigned busy; /* entries from the event loop that are on the stack */
 
     uint64_t deadline_us;   /* of the handshake, or of closing */
     uint64_t heard_us;      /* the last whole frame */
@@ -111,7 +132,7 @@ struct link {
 };
 
 struct link_server {
-    struct event_base *base;
+    struct link_loop *loop;
     struct link_callbacks callbacks;
     void *context;
     struct evconnlistener *listener; /* NULL once stopped */
@@ -129,8 +150,7 @@ struct link_server {
                       uint16_t *port);
     struct link_times times;
     struct link *links;
-    struct decoder *decoder;
-    struct buffer scratch;
+    struct link *handshaking; /* those that are not authenticated yet, the oldest first */
 };
 
 /* ---- for tests ---- */
@@ -139,6 +159,8 @@ struct link_times link_times_default(void);
 void link_server_set_times(struct link_server *server,
                            const struct link_times *times); /* of links accepted later */
 void link_set_times(struct link *link, const struct link_times *times);
+/* Bytes that have come and are not worked off. */
+size_t link_input_bytes(const struct link *link);
 
 /* ---- link.c: the life of a link ---- */
 
@@ -147,14 +169,12 @@ struct link *link_new(struct event_base *base, const struct link_callbacks *call
 void link_destroy(struct link *link);
 void link_enter(struct link *link);
 void link_leave(struct link *link); /* the link may be gone after this */
-/* Takes over a connected socket: TLS begins. */
-void link_attach(struct link *link, int socket, SSL_CTX *context, enum bufferevent_ssl_state state);
 /* The handshake is done. */
 void link_become_ready(struct link *link, const struct message *welcome);
-/* Starts or stops reading, as stage, pause and output ask for. */
-void link_update_reading(struct link *link);
-/* The link's own turn comes soon. */
-void link_wake(struct link *link);
+/* The link's own turn. */
+void link_turn(struct link *link);
+/* The output has left, all of it or some, or cannot. */
+void link_output_left(struct link *link);
 /* Ends the link: `closed` is told on its own turn, what is queued is thrown away. The first reason stays. */
 void link_fail(struct link *link, enum link_closed why, const char *format, ...) PRINTF_LIKE(3, 4);
 /* The same, after a fatal ERROR has been sent to the peer. */
@@ -166,11 +186,36 @@ void link_finish(struct link *link, enum link_closed why, const char *reason);
 void link_queue(struct link *link, const struct message *message);
 bool link_is_closing(const struct link *link);
 
+/* ---- link_loop.c: the turns of an event loop ---- */
+
+struct link_loop *link_loop_join(struct event_base *base);
+void link_loop_leave(struct link_loop *loop); /* it may be gone after this */
+void link_loop_forget(struct link *link);
+/* The link's own turn comes soon. */
+void link_wake(struct link *link);
+/* Its output leaves at the end of this turn. */
+void link_flush_soon(struct link *link);
+
+/* ---- link_io.c: the connection below ---- */
+
+/* Takes over a connected socket: TLS begins. */
+void link_attach(struct link *link, int socket, SSL_CTX *context);
+/* Lets it go. */
+void link_detach(struct link *link);
+bool link_is_attached(const struct link *link);
+/* By its stage, pause and output. */
+bool link_wants_input(const struct link *link);
+/* Has the event loop watch for input if it is wanted. */
+void link_watch_input(struct link *link);
+/* What has come goes to the input. */
+void link_receive(struct link *link);
+void link_flush(struct link *link);
+/* The stream has failed: the link ends. */
+void link_connection_failed(struct link *link);
+
 /* ---- link_input.c: what arrives ---- */
 
 void link_process_input(struct link *link);
-void link_on_readable(struct bufferevent *bev, void *argument);
-void link_on_event(struct bufferevent *bev, short what, void *argument);
 
 /* ---- link_client.c, link_server.c: each end's side of the handshake ---- */
 

@@ -26,6 +26,18 @@
 
 /* ---- listening ---- */
 
+/* Room for one more handshake: whoever has taken the longest over it makes place, so that silent connections
+ * keep nobody out. */
+static void give_way(struct link_server *server)
+{
+    struct link *oldest = server->handshaking;
+    ensure(oldest != NULL);
+    link_enter(oldest);
+    link_fail(oldest, LINK_CLOSED_LIMIT,
+              "gave way to newer connections: %u may be in the handshake at a time", server->handshakes_max);
+    link_leave(oldest);
+}
+
 static void on_accept(struct evconnlistener *listener, evutil_socket_t socket, struct sockaddr *address,
                       int length, void *argument)
 {
@@ -33,20 +45,23 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t socket, s
     (void)address;
     (void)length;
     struct link_server *server = argument;
-    if (server->connections >= server->connections_max || server->handshakes >= server->handshakes_max) {
+    if (server->connections >= server->connections_max) {
         close(socket);
         return;
     }
+    if (server->handshakes >= server->handshakes_max)
+        give_way(server);
     int one = 1;
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    struct link *link = link_new(server->base, &server->callbacks, server->context);
+    struct link *link = link_new(server->loop->base, &server->callbacks, server->context);
     link->server = server;
     link->tower = server->tower;
     server->connections++;
     server->handshakes++;
     link->handshaking = true;
     DL_APPEND(server->links, link);
-    link_attach(link, socket, server->tls, BUFFEREVENT_SSL_ACCEPTING);
+    DL_APPEND2(server->handshaking, link, handshaking_prev, handshaking_next);
+    link_attach(link, socket, server->tls);
     link_set_times(link, &server->times);
 }
 
@@ -89,8 +104,9 @@ static bool start_listening(struct link_server *server, const char *host, uint16
         return false;
     }
     server->listener = evconnlistener_new_bind(
-        server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
-        LISTEN_BACKLOG, (struct sockaddr *)&resolved.addresses[0].address, (int)resolved.addresses[0].length);
+        server->loop->base, on_accept, server,
+        LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, LISTEN_BACKLOG,
+        (struct sockaddr *)&resolved.addresses[0].address, (int)resolved.addresses[0].length);
     if (server->listener == NULL) {
         int error = errno;
         if (error == EADDRINUSE)
@@ -111,7 +127,7 @@ struct link_server *link_server_new(struct event_base *base, const struct link_s
 {
     ensure(secret_key_is_valid(&options->key) && options->identity != NULL);
     struct link_server *server = xcalloc(1, sizeof *server);
-    server->base = base;
+    server->loop = link_loop_join(base);
     server->callbacks = *callbacks;
     server->context = context;
     server->key = options->key;
@@ -123,7 +139,6 @@ struct link_server *link_server_new(struct event_base *base, const struct link_s
     server->handshakes_max = options->handshakes_max != 0 ? options->handshakes_max : HANDSHAKES_DEFAULT;
     server->tls = tls_server_context(options->identity);
     server->certificate_hash = tls_identity_hash(options->identity);
-    server->decoder = decoder_new();
     server->listen_again = evtimer_new(base, on_listen_again, server);
     server->times = link_times_default();
     ensure(server->listen_again != NULL);
@@ -161,8 +176,7 @@ void link_server_free(struct link_server *server)
         link_destroy(server->links);
     event_free(server->listen_again);
     SSL_CTX_free(server->tls);
-    decoder_free(server->decoder);
-    buffer_free(&server->scratch);
+    link_loop_leave(server->loop);
     bytes_wipe(&server->key, sizeof server->key);
     free(server);
 }
@@ -179,6 +193,7 @@ void link_server_count_out(struct link *link)
     link->handshaking = false;
     ensure(link->server->handshakes > 0);
     link->server->handshakes--;
+    DL_DELETE2(link->server->handshaking, link, handshaking_prev, handshaking_next);
 }
 
 void link_server_forget(struct link *link)

@@ -14,6 +14,9 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/listener.h>
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -177,8 +177,7 @@ static void a_stalled_reader_is_not_read_from(void **state)
     assert_true(served < ASKED);
     /* What waits is bounded by the limit and one frame; the requests wait in the peer's own buffers. */
     assert_true(link_output_bytes(server_end(world)) <= PEER_OUTPUT_BYTES_MAX + 2 * 4300);
-    assert_true(evbuffer_get_length(bufferevent_get_input(server_end(world)->bev)) <=
-                FRAME_BYTES_MAX + 32768);
+    assert_true(link_input_bytes(server_end(world)) <= FRAME_BYTES_MAX + STREAM_RECEIVE_BYTES_MAX + 16384);
     run_for(world, 100);
     assert_int_equal(world->server_owner.messages, served);
     assert_int_equal(world->server_owner.drained, 0);
@@ -304,8 +303,7 @@ static void large_frames_and_pauses(void **state)
         link_send(client_end(world), &update);
     run_for(world, 100);
     assert_int_equal(world->server_owner.messages, 0);
-    assert_true(evbuffer_get_length(bufferevent_get_input(server_end(world)->bev)) <=
-                FRAME_BYTES_MAX + 32768);
+    assert_true(link_input_bytes(server_end(world)) <= FRAME_BYTES_MAX + STREAM_RECEIVE_BYTES_MAX + 16384);
     link_pause(server_end(world), false);
     RUN_UNTIL(world, world->server_owner.messages == 10);
     free(body);
@@ -368,7 +366,15 @@ static void connections_over_the_limit_are_closed_at_once(void **state)
     RUN_UNTIL(world, link_server_connections(world->server) == 0);
 }
 
-static void handshakes_have_a_limit_of_their_own(void **state)
+static bool is_closed(int fd)
+{
+    char byte;
+    ssize_t got = recv(fd, &byte, 1, MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno == ECONNRESET);
+}
+
+/* Silent connections keep nobody out: of those in the handshake the oldest gives way. */
+static void the_oldest_handshake_gives_way(void **state)
 {
     struct world *world = *state;
     struct link_server_options options = server_options(world);
@@ -377,23 +383,40 @@ static void handshakes_have_a_limit_of_their_own(void **state)
     start_server_with(world, &options);
     both_ready(world); /* not counted any more */
     int fds[3];
-    for (size_t i = 0; i < ARRAY_LENGTH(fds); i++)
+    for (size_t i = 0; i < ARRAY_LENGTH(fds); i++) {
         fds[i] = tcp_connect(link_server_port(world->server));
-    RUN_UNTIL(world, link_server_connections(world->server) == 4);
+        RUN_UNTIL(world, link_server_connections(world->server) == 2 + i);
+    }
+    assert_int_equal(world->server_owner.closed, 0);
+
     struct owner late = {0};
     struct link_client_options client = client_options(world, link_server_port(world->server));
     link_connect(world->base, &client, &owner_callbacks, &late);
-    RUN_UNTIL(world, late.closed == 1);
-    assert_int_equal(late.why, LINK_CLOSED_PEER);
+    RUN_UNTIL(world, late.ready == 1);
+    assert_int_equal(world->server_owner.closed, 1);
+    assert_int_equal(world->server_owner.why, LINK_CLOSED_LIMIT);
+    assert_non_null(strstr(world->server_owner.reason, "gave way"));
+    RUN_UNTIL(world, is_closed(fds[0]));
+    assert_false(is_closed(fds[1]) || is_closed(fds[2]));
     assert_int_equal(link_server_connections(world->server), 4);
+
+    /* However many there are, those that are ready stay. */
+    int more[50];
+    for (size_t i = 0; i < ARRAY_LENGTH(more); i++)
+        more[i] = tcp_connect(link_server_port(world->server));
+    /* The late one has left the handshake: one of these takes its place, each of the others pushes one out. */
+    RUN_UNTIL(world, world->server_owner.closed == 1 + ARRAY_LENGTH(more) - 1);
+    assert_int_equal(link_server_connections(world->server), 2 + 3);
+    send_ack(client_end(world), 1);
+    send_ack(late.links[0], 2);
+    RUN_UNTIL(world, world->server_owner.messages == 2);
     for (size_t i = 0; i < ARRAY_LENGTH(fds); i++)
         close(fds[i]);
-    RUN_UNTIL(world, link_server_connections(world->server) == 1);
-    link_connect(world->base, &client, &owner_callbacks, &late);
-    RUN_UNTIL(world, late.ready == 1);
+    for (size_t i = 0; i < ARRAY_LENGTH(more); i++)
+        close(more[i]);
     link_close(late.links[0]);
-    RUN_UNTIL(world, link_server_connections(world->server) == 1);
-    part(world);
+    link_close(client_end(world));
+    RUN_UNTIL(world, link_server_connections(world->server) == 0);
 }
 
 static void many_links_at_once(void **state)
@@ -431,7 +454,7 @@ int main(void)
         WORLD_TEST(large_frames_and_pauses),
         WORLD_TEST(a_busy_peer_leaves_others_their_turn),
         WORLD_TEST(connections_over_the_limit_are_closed_at_once),
-        WORLD_TEST(handshakes_have_a_limit_of_their_own),
+        WORLD_TEST(the_oldest_handshake_gives_way),
         WORLD_TEST(many_links_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
