@@ -97,54 +97,54 @@ bool body_decode(struct decoder *decoder, const uint8_t *body, size_t length,
 
 /* ---- writing ---- */
 
-static void encode_pay(msgpack_packer *packer, const struct operation *operation)
+static void encode_pay(struct buffer *out, const struct operation *operation)
 {
-    pack_payment_id(packer, &operation->id);
-    pack_address(packer, &operation->peer);
-    pack_amount(packer, operation->amount);
-    pack_amount(packer, operation->fee);
-    pack_uint(packer, operation->expiry);
-    pack_hash(packer, &operation->condition);
-    pack_text(packer, operation->memo);
+    pack_payment_id(out, &operation->id);
+    pack_address(out, &operation->peer);
+    pack_amount(out, operation->amount);
+    pack_amount(out, operation->fee);
+    pack_uint(out, operation->expiry);
+    pack_hash(out, &operation->condition);
+    pack_text(out, operation->memo);
 }
 
-static void encode_lock(msgpack_packer *packer, const struct operation *operation)
+static void encode_lock(struct buffer *out, const struct operation *operation)
 {
-    pack_payment_id(packer, &operation->id);
-    pack_address(packer, &operation->peer);
-    pack_uint(packer, operation->lock_id);
-    pack_amount(packer, operation->amount);
-    pack_amount(packer, operation->fee);
-    pack_uint(packer, operation->expiry);
-    pack_uint(packer, operation->kind);
-    pack_hash(packer, &operation->condition);
-    pack_text(packer, operation->memo);
+    pack_payment_id(out, &operation->id);
+    pack_address(out, &operation->peer);
+    pack_uint(out, operation->lock_id);
+    pack_amount(out, operation->amount);
+    pack_amount(out, operation->fee);
+    pack_uint(out, operation->expiry);
+    pack_uint(out, operation->kind);
+    pack_hash(out, &operation->condition);
+    pack_text(out, operation->memo);
 }
 
-static void encode_operation(msgpack_packer *packer, const struct operation *operation)
+static void encode_operation(struct buffer *out, const struct operation *operation)
 {
     ensure(operation->memo.length <= MEMO_BYTES_MAX && operation->witness.length <= WITNESS_BYTES_MAX);
-    pack_array(packer, 1 + field_count(operation->type));
-    pack_uint(packer, operation->type);
+    pack_array(out, 1 + field_count(operation->type));
+    pack_uint(out, operation->type);
     switch (operation->type) {
     case OPERATION_PAY:
-        encode_pay(packer, operation);
+        encode_pay(out, operation);
         break;
     case OPERATION_LOCK:
-        encode_lock(packer, operation);
+        encode_lock(out, operation);
         break;
     case OPERATION_UNLOCK:
-        pack_uint(packer, operation->lock_id);
-        pack_witness(packer, &operation->witness);
+        pack_uint(out, operation->lock_id);
+        pack_witness(out, &operation->witness);
         break;
     case OPERATION_EXPIRE:
     case OPERATION_CANCEL:
-        pack_uint(packer, operation->lock_id);
+        pack_uint(out, operation->lock_id);
         break;
     case OPERATION_REFUND:
-        pack_payment_id(packer, &operation->id);
-        pack_amount(packer, operation->amount);
-        pack_uint(packer, operation->code);
+        pack_payment_id(out, &operation->id);
+        pack_amount(out, operation->amount);
+        pack_uint(out, operation->code);
         break;
     }
 }
@@ -153,10 +153,9 @@ void body_encode(struct buffer *out, const struct operation *operations, size_t 
 {
     ensure(count >= 1 && count <= OPERATIONS_MAX);
     size_t start = out->length;
-    msgpack_packer packer = packer_of(out);
-    pack_array(&packer, count);
+    pack_array(out, count);
     for (size_t i = 0; i < count; i++)
-        encode_operation(&packer, &operations[i]);
+        encode_operation(out, &operations[i]);
     ensure(out->length - start <= BODY_BYTES_MAX);
 }
 

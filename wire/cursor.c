@@ -37,9 +37,11 @@ static struct head head_number(struct cursor *cursor, enum head_kind kind, size_
 {
     if ((size_t)(cursor->end - cursor->at) < width)
         return head_none(cursor, "cut short");
-    uint64_t number = 0;
-    for (size_t i = 0; i < width; i++)
-        number = number << 8 | cursor->at[i];
+    const uint8_t *at = cursor->at;
+    uint64_t number = width == 1   ? at[0]
+                      : width == 2 ? load_be16(at)
+                      : width == 4 ? load_be32(at)
+                                   : load_be64(at);
     cursor->at += width;
     return (struct head){kind, number};
 }
@@ -115,7 +117,7 @@ static uint64_t read_kind(struct cursor *cursor, enum head_kind kind, const char
     return head.number;
 }
 
-uint64_t cursor_uint(struct cursor *cursor, uint64_t max)
+uint64_t cursor_uint_any(struct cursor *cursor, uint64_t max)
 {
     uint64_t number = read_kind(cursor, HEAD_UINT, "a number, not negative, was expected");
     if (number > max) {
@@ -150,7 +152,7 @@ struct amount cursor_amount(struct cursor *cursor)
 /* `length` bytes that follow a head; NULL if there are fewer. */
 static const uint8_t *take(struct cursor *cursor, uint64_t length)
 {
-    if (length > (uint64_t)(cursor->end - cursor->at)) {
+    if (length > cursor_left(cursor)) {
         cursor_fail(cursor, "cut short");
         return NULL;
     }
@@ -159,7 +161,7 @@ static const uint8_t *take(struct cursor *cursor, uint64_t length)
     return at;
 }
 
-void cursor_bytes(struct cursor *cursor, void *out, size_t length)
+void cursor_bytes_any(struct cursor *cursor, void *out, size_t length)
 {
     size_t found = 0;
     const uint8_t *at = cursor_bin(cursor, length, &found);
@@ -171,7 +173,7 @@ void cursor_bytes(struct cursor *cursor, void *out, size_t length)
     memset(out, 0, length);
 }
 
-const uint8_t *cursor_bin(struct cursor *cursor, size_t max, size_t *length)
+const uint8_t *cursor_bin_any(struct cursor *cursor, size_t max, size_t *length)
 {
     *length = 0;
     uint64_t found = read_kind(cursor, HEAD_BIN, "a bin was expected");
@@ -244,7 +246,7 @@ static size_t descend(struct cursor *cursor, uint64_t count, uint64_t values_eac
     return (size_t)count;
 }
 
-size_t cursor_array(struct cursor *cursor)
+size_t cursor_array_any(struct cursor *cursor)
 {
     return descend(cursor, read_kind(cursor, HEAD_ARRAY, "an array was expected"), 1);
 }
@@ -274,7 +276,7 @@ size_t cursor_record(struct cursor *cursor, size_t fields)
     return count - fields;
 }
 
-void cursor_close(struct cursor *cursor, size_t extra)
+void cursor_close_any(struct cursor *cursor, size_t extra)
 {
     for (size_t i = 0; i < extra && cursor->why == NULL; i++)
         cursor_skip(cursor);

@@ -60,19 +60,18 @@ static struct text text_of(const char *text)
 void invoice_encode(const struct invoice *invoice, char out[INVOICE_TEXT_MAX])
 {
     struct buffer packed = {0};
-    msgpack_packer packer = packer_of(&packed);
-    pack_array(&packer, INVOICE_FIELDS);
-    pack_uint(&packer, INVOICE_VERSION_NUMBER);
-    pack_uint(&packer, invoice->chain_id);
-    pack_address(&packer, &invoice->contract);
-    pack_text(&packer, text_of(invoice->endpoint));
-    pack_address(&packer, &invoice->payee);
-    pack_address(&packer, &invoice->asset);
-    pack_amount(&packer, invoice->amount);
-    pack_hash(&packer, &invoice->secret_hash);
-    pack_uint(&packer, invoice->expiry);
-    pack_text(&packer, text_of(invoice->memo));
-    pack_signature(&packer, &invoice->signature);
+    pack_array(&packed, INVOICE_FIELDS);
+    pack_uint(&packed, INVOICE_VERSION_NUMBER);
+    pack_uint(&packed, invoice->chain_id);
+    pack_address(&packed, &invoice->contract);
+    pack_text(&packed, text_of(invoice->endpoint));
+    pack_address(&packed, &invoice->payee);
+    pack_address(&packed, &invoice->asset);
+    pack_amount(&packed, invoice->amount);
+    pack_hash(&packed, &invoice->secret_hash);
+    pack_uint(&packed, invoice->expiry);
+    pack_text(&packed, text_of(invoice->memo));
+    pack_signature(&packed, &invoice->signature);
     ensure(packed.length <= PACKED_MAX);
     memcpy(out, INVOICE_PREFIX, PREFIX_LENGTH);
     base32_encode(packed.data, packed.length, out + PREFIX_LENGTH);

@@ -68,9 +68,16 @@ static enum stream_result result_of(struct stream *stream, int returned)
     }
 }
 
+/* Clearing costs more than looking, and there is nearly never anything to clear. */
+static void forget_old_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 enum stream_result stream_handshake(struct stream *stream)
 {
-    ERR_clear_error();
+    forget_old_errors();
     int done = SSL_do_handshake(stream->ssl);
     return done == 1 ? STREAM_DONE : result_of(stream, done);
 }
@@ -106,7 +113,7 @@ enum stream_result stream_receive(struct stream *stream, struct buffer *spare)
     size_t received = 0;
     for (;;) {
         uint8_t *room = room_for_record(stream, spare);
-        ERR_clear_error();
+        forget_old_errors();
         int length = SSL_read(stream->ssl, room, RECORD_BYTES_MAX);
         stream->input.length -= (size_t)(RECORD_BYTES_MAX - (length > 0 ? length : 0));
         if (length <= 0) {
@@ -159,7 +166,7 @@ enum stream_result stream_flush(struct stream *stream)
     struct buffer *output = &stream->output;
     while (stream->sent < output->length) {
         size_t left = output->length - stream->sent;
-        ERR_clear_error();
+        forget_old_errors();
         int length = SSL_write(stream->ssl, output->data + stream->sent,
                                (int)(left < RECORD_BYTES_MAX ? left : RECORD_BYTES_MAX));
         if (length <= 0) {
