@@ -289,6 +289,28 @@ static void pausing_in_the_middle_loses_nothing(void **state)
     part(world);
 }
 
+/* A peer that says its last words and goes, while its owner has it pause in the middle of them. */
+static void the_last_words_of_a_paused_peer_are_heard(void **state)
+{
+    struct world *world = *state;
+    world->server_owner.on_message = pause_after_ten;
+    both_ready(world);
+    for (uint64_t nonce = 1; nonce <= 25; nonce++)
+        send_ack(client_end(world), nonce);
+    link_close(client_end(world));
+    for (size_t round = 1; round <= 2; round++) {
+        RUN_UNTIL(world, world->server_owner.messages == 10 * round);
+        run_for(world, 20);
+        assert_int_equal(world->server_owner.messages, 10 * round);
+        assert_int_equal(world->server_owner.closed, 0);
+        link_pause(server_end(world), false);
+    }
+    RUN_UNTIL(world, world->server_owner.closed == 1);
+    assert_int_equal(world->server_owner.messages, 25);
+    assert_true(world->server_owner.in_order);
+    assert_int_equal(world->server_owner.why, LINK_CLOSED_PEER);
+}
+
 /* Large frames fill the input to its limit; reading stops and goes on. */
 static void large_frames_and_pauses(void **state)
 {
@@ -451,6 +473,7 @@ int main(void)
         WORLD_TEST(too_much_at_once_drops_the_peer_later),
         WORLD_TEST(a_paused_peer_waits),
         WORLD_TEST(pausing_in_the_middle_loses_nothing),
+        WORLD_TEST(the_last_words_of_a_paused_peer_are_heard),
         WORLD_TEST(large_frames_and_pauses),
         WORLD_TEST(a_busy_peer_leaves_others_their_turn),
         WORLD_TEST(connections_over_the_limit_are_closed_at_once),
