@@ -41,7 +41,7 @@ static SSL_CTX *context_new(const SSL_METHOD *method)
     /* An idle link keeps no record buffers (34 KiB less for each). What waits to be sent may move in memory. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    /* The cheapest first: nothing that passes here stays secret for long, and all that counts is signed. */
+    /* All three are strong: the cheapest first. */
     ensure(SSL_CTX_set_ciphersuites(context, CIPHERS) == 1);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     return context;
