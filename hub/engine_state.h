@@ -23,6 +23,7 @@ enum hub_record {
     RECORD_ASSET = 23,        /* key: asset; listed in the contract: served with the settings' terms */
     RECORD_IDENTITY = 24,     /* key: empty; chain id, contract, hub: whose journal this is */
     RECORD_DISPUTE = 25       /* key: channel id; a close that the ledger shows, confirmed */
+                              /* 240, in the archive: RECORD_HISTORY of hub/history.h */
 };
 
 struct hub_channel;
@@ -161,6 +162,7 @@ struct engine {
 
     /* the turn: what the next flush writes and sends */
     struct buffer batch, frames, calls, body;
+    struct buffer archive; /* the end of the batch: payments that leave the state */
     struct frame_mark *frame_marks;
     size_t frame_count, frame_capacity;
     struct call_mark *call_marks;

@@ -119,6 +119,7 @@ static struct payment *new_payment(struct engine *engine, const struct leg *paye
     payment->amount = operation->amount;
     payment->fee = operation->fee;
     payment->expiry = operation->expiry;
+    payment->booked = (uint32_t)engine->head.confirmed_time;
     payments_touch(&engine->payments, payment);
     return payment;
 }

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 
-#define JOURNAL_VERSION 2
+#define JOURNAL_VERSION 3
 #define TICK_MS         50
 #define LEDGER_RETRY_MS 1000
 #define BATCHES_AHEAD   2 /* batches that may be on their way to the disk while the next one gathers */
@@ -203,6 +203,7 @@ static bool open_journal(struct hub *hub)
         .application = "hub",
         .version = JOURNAL_VERSION,
         .checkpoint_bytes = hub->settings->checkpoint_bytes,
+        .archive_days = hub->settings->history_days,
     };
     if (store_open(&options, &hub->journal, message, sizeof(message)) != STORE_OK) {
         hub_fail(hub, "%s", message);

@@ -3,6 +3,7 @@
 #define RILL_HUB_HUB_STATE_H
 
 #include <event2/event.h>
+#include <event2/http.h>
 #include <uthash.h>
 
 #include "base/endpoint.h"
@@ -39,6 +40,7 @@ struct hub {
     struct tls_identity *identity;
     struct link_server *server;
     struct evhttp *http;
+    struct history_job *history_job; /* being read; NULL: none */
     struct peer *peers;
     struct link *tower_link;
     uint64_t next_handle;
@@ -66,5 +68,12 @@ void tower_connect(struct hub *hub);
 /* http.c */
 bool http_listen(struct hub *hub);
 void http_free(struct hub *hub);
+/* Sends it, and frees the body. */
+void http_reply(struct evhttp_request *request, int code, const char *type, struct evbuffer *body);
+
+/* http_history.c */
+void http_on_history(struct evhttp_request *request, void *context);
+/* Waits for a job that is under way, and drops its answer. */
+void http_history_end(struct hub *hub);
 
 #endif
