@@ -103,11 +103,19 @@ static void *job_run(void *context)
     return NULL;
 }
 
+/* Takes the request away from the job, whose end its connection then no longer has to tell. */
+static struct evhttp_request *job_request(struct history_job *job)
+{
+    struct evhttp_request *request = job->request;
+    job->request = NULL;
+    if (request != NULL)
+        evhttp_connection_set_closecb(evhttp_request_get_connection(request), NULL, NULL);
+    return request;
+}
+
 static void job_free(struct history_job *job)
 {
     pthread_join(job->thread, NULL);
-    if (job->request != NULL)
-        evhttp_connection_set_closecb(evhttp_request_get_connection(job->request), NULL, NULL);
     job->hub->history_job = NULL;
     event_free(job->event);
     close(job->done);
@@ -120,7 +128,7 @@ static void on_done(evutil_socket_t descriptor, short what, void *context)
     (void)descriptor;
     (void)what;
     struct history_job *job = context;
-    struct evhttp_request *request = job->request;
+    struct evhttp_request *request = job_request(job);
     if (request != NULL && !job->good) {
         reply_error(request, 503, "the archive cannot be read: the hub's log says why");
     } else if (request != NULL) {
@@ -128,7 +136,6 @@ static void on_done(evutil_socket_t descriptor, short what, void *context)
         ensure(body != NULL && evbuffer_add(body, job->text.data, job->text.length) == 0);
         http_reply(request, 200, "application/json", body);
     }
-    job->request = NULL; /* replied to: libevent's again */
     job_free(job);
 }
 
@@ -167,6 +174,8 @@ void http_on_history(struct evhttp_request *request, void *context)
 
 void http_history_end(struct hub *hub)
 {
-    if (hub->history_job != NULL)
-        job_free(hub->history_job);
+    if (hub->history_job == NULL)
+        return;
+    (void)job_request(hub->history_job);
+    job_free(hub->history_job);
 }
