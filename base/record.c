@@ -17,7 +17,7 @@ size_t record_begin(struct buffer *batch, uint8_t type, const void *key, size_t 
 
 void record_end(struct buffer *batch, size_t mark)
 {
-    size_t header = 6 + (size_t)batch->data[mark + 1];
+    size_t header = RECORD_HEADER_BYTES + (size_t)batch->data[mark + 1];
     size_t value_length = batch->length - mark - header;
     ensure(value_length < RECORD_GONE);
     store_be32(batch->data + mark + 2, (uint32_t)value_length);

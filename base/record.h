@@ -6,14 +6,20 @@
  *     type u8 | key length u8 | value length u32 (0xffffffff: gone) | key | value        integers big-endian
  *
  * Types and keys belong to whoever writes the journal (hub, wallet, tower, embedded ledger); each has a table
- * of them, and a number, once used on disk, is never given another meaning.
+ * of them, and a number, once used on disk, is never given another meaning. Types from RECORD_ARCHIVE_FIRST up
+ * are the archive's: what is over and only to be looked up. They are written once and never gone; their keys
+ * begin with whose it is and when: owner (RECORD_OWNER_BYTES) | time u64, seconds.
  */
 #ifndef RILL_BASE_RECORD_H
 #define RILL_BASE_RECORD_H
 
 #include "base/buffer.h"
 
-#define RECORD_KEY_MAX 255
+#define RECORD_KEY_MAX         255
+#define RECORD_HEADER_BYTES    6
+#define RECORD_ARCHIVE_FIRST   240
+#define RECORD_OWNER_BYTES     20 /* an address */
+#define RECORD_ARCHIVE_KEY_MIN (RECORD_OWNER_BYTES + 8)
 
 struct record {
     uint8_t type;
@@ -32,6 +38,11 @@ void record_end(struct buffer *batch, size_t mark);
 void record_put(struct buffer *batch, uint8_t type, const void *key, size_t key_length, const void *value,
                 size_t value_length);
 void record_gone(struct buffer *batch, uint8_t type, const void *key, size_t key_length);
+
+static inline bool record_is_archive(const struct record *record)
+{
+    return record->type >= RECORD_ARCHIVE_FIRST;
+}
 
 /* Reads the next record. Returns false at the end or, with reader->ok false, at a malformed record. */
 bool record_next(struct reader *batch, struct record *out) MUST_USE;

@@ -70,6 +70,7 @@ void engine_free(struct engine *engine)
     payments_free(&engine->payments);
     transfer_free(engine);
     buffer_free(&engine->batch);
+    buffer_free(&engine->archive);
     buffer_free(&engine->frames);
     buffer_free(&engine->calls);
     buffer_free(&engine->body);

@@ -40,6 +40,7 @@ struct engine_settings {
     uint64_t tower_silence_s;   /* after which a silent tower is dismissed (section 4) */
     uint64_t settle_interval_s; /* a batch is planned this often; 0: only when asked to */
     uint64_t settle_collect_ms; /* how long clients have to sign */
+    bool keeps_history;         /* payments that leave the state go to the journal's archive */
     uint16_t idle_bps; /* rebalancing: hub funds above this share of what a channel passed on are idle */
 };
 

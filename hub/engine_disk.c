@@ -4,6 +4,7 @@
 
 #include "base/ensure.h"
 #include "hub/engine_state.h"
+#include "hub/history.h"
 
 #define HUB_RECORD_VERSION  1
 #define ROOT_RECORD_VERSION 2
@@ -71,6 +72,41 @@ static void write_channels(struct engine *engine)
     engine->dirty_count = 0;
 }
 
+/* What either side may look up once the payment has left the state. Of a payment between shards each has its own
+ * side's, and does not know the other. */
+static void archive_payment(struct engine *engine, const struct payment *payment)
+{
+    const struct hub_channel *payer = engine_channel(engine, &payment->payer.channel);
+    const struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
+    ensure((payer == NULL) == (payment->role == HALF_OF_PAYEE));
+    struct history_item item = {
+        .owner = payer != NULL ? payer->client->address : ADDRESS_ZERO,
+        .peer = payee != NULL ? payee->client->address : ADDRESS_ZERO,
+        .asset = payer != NULL ? payer->channel->key.asset : payee->channel->key.asset,
+        .id = payment->payer.id,
+        .is_locked = payment->is_locked,
+        .state = payment->state,
+        .kind = payment->kind,
+        .time = payment->booked,
+        .amount = payment->amount,
+        .fee = payment->fee,
+        .expiry = payment->expiry,
+        .code = payment->code,
+        .condition = payment->condition,
+    };
+    if (payment->witness != NULL)
+        item.witness = *payment->witness;
+    if (payer != NULL)
+        history_write(&item, &engine->archive);
+    if (payee == NULL)
+        return;
+    item.peer = item.owner;
+    item.owner = payee->client->address;
+    item.id = payment->payee.id;
+    item.received = true;
+    history_write(&item, &engine->archive);
+}
+
 static void write_payments(struct engine *engine)
 {
     struct payments *payments = &engine->payments;
@@ -79,6 +115,8 @@ static void write_payments(struct engine *engine)
         payment->dirty = false;
         if (payment->retired && payment->due == DUE_NOTHING) {
             record_gone(&engine->batch, RECORD_PAYMENT, &payment->payer, sizeof(payment->payer));
+            if (engine->settings.keeps_history)
+                archive_payment(engine, payment);
             payments_remove(payments, payment);
         } else {
             payment_write(payment, RECORD_PAYMENT, &engine->batch);
@@ -222,6 +260,8 @@ void engine_write(struct engine *engine)
     write_assets(engine);
     write_cursor(engine);
     transfer_write(engine);
+    buffer_append(&engine->batch, engine->archive.data, engine->archive.length);
+    engine->archive.length = 0;
 }
 
 /* ---- reading ---- */

@@ -26,6 +26,7 @@ enum hub_record {
     RECORD_DISPUTE = 25,      /* key: channel id; a close that the ledger shows, confirmed */
     RECORD_PARCEL = 26, /* key: shard u16, number u64; transfers to it, not acknowledged (hub/transfer.h) */
     RECORD_SHARD_PAIR = 27 /* key: shard u16; the numbers of the last parcels to it and from it */
+                           /* 240, in the archive: RECORD_HISTORY of hub/history.h */
 };
 
 struct hub_channel;
@@ -159,6 +160,7 @@ struct engine {
 
     /* the turn: what the next flush writes and sends */
     struct buffer batch, frames, calls, body;
+    struct buffer archive; /* the end of the batch: payments that leave the state */
     struct frame_mark *frame_marks;
     size_t frame_count, frame_capacity;
     struct call_mark *call_marks;

@@ -126,6 +126,7 @@ struct payment *forward_begin(struct engine *engine, const struct leg *payer, co
     payment->amount = operation->amount;
     payment->fee = operation->fee;
     payment->expiry = operation->expiry;
+    payment->booked = (uint32_t)engine->head.confirmed_time;
     payments_touch(&engine->payments, payment);
     return payment;
 }

@@ -1,5 +1,5 @@
 /* What the operator sees, over HTTP on loopback: /metrics (Prometheus), /healthz, /settlements, /balances,
- * and POST /settle, which plans a batch now. */
+ * POST /settle, which plans a batch now, and /history (http_history.c). */
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <inttypes.h>
@@ -51,6 +51,9 @@ static void put_process(struct evbuffer *out, const struct hub *hub, const struc
     put(out, "journal_sync_microseconds_total", "counter", "Time in fsync.", store->sync_us_total);
     put(out, "journal_sync_microseconds_max", "gauge", "Longest fsync.", store->sync_us_max);
     put(out, "journal_checkpoints_total", "counter", "Foldings.", store->checkpoints);
+    put(out, "journal_unfolded_bytes", "gauge", "Batches that no checkpoint has yet.", store->unfolded_bytes);
+    put(out, "history_records", "gauge", "Records of past payments, about.", store->archive_records);
+    put(out, "history_bytes", "gauge", "Their size on disk.", store->archive_bytes);
     put(out, "outbox_bytes", "gauge", "Frames that wait for the disk.", figures->outbox_bytes);
     put(out, "connections", "gauge", "Connections, handshakes included.", figures->connections);
 }
@@ -81,10 +84,10 @@ static void put_engine(struct evbuffer *out, const struct engine_figures *figure
     put(out, "block_confirmed", "gauge", "Newest confirmed block.", figures->block_confirmed);
 }
 
-static void reply(struct evhttp_request *request, int code, const char *type, struct evbuffer *body)
+void http_reply(struct evhttp_request *request, int code, const char *type, struct evbuffer *body)
 {
     evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
-    evhttp_send_reply(request, code, code == 200 ? "OK" : "Not now", body);
+    evhttp_send_reply(request, code, code == 200 ? "OK" : code == 400 ? "Bad request" : "Not now", body);
     evbuffer_free(body);
 }
 
@@ -96,7 +99,7 @@ static void on_metrics(struct evhttp_request *request, void *context)
     struct shard_figures figures = figures_of(hub);
     put_process(body, hub, &figures);
     put_engine(body, &figures.engine);
-    reply(request, 200, "text/plain; version=0.0.4", body);
+    http_reply(request, 200, "text/plain; version=0.0.4", body);
 }
 
 static void on_health(struct evhttp_request *request, void *context)
@@ -111,7 +114,7 @@ static void on_health(struct evhttp_request *request, void *context)
         if (*at != '"' && *at != '\\' && (unsigned char)*at >= 0x20)
             evbuffer_add(body, at, 1);
     evbuffer_add_printf(body, "\"}\n");
-    reply(request, good ? 200 : 503, "application/json", body);
+    http_reply(request, good ? 200 : 503, "application/json", body);
 }
 
 /* ---- what shards are asked for ---- */
@@ -172,7 +175,7 @@ static void on_settlements(struct evhttp_request *request, void *context)
     }
     evbuffer_add_printf(body, "]\n");
     free(all.reports);
-    reply(request, hub->recovered < hub->shard_count ? 503 : 200, "application/json", body);
+    http_reply(request, hub->recovered < hub->shard_count ? 503 : 200, "application/json", body);
 }
 
 struct balances {
@@ -216,7 +219,7 @@ static void on_balances(struct evhttp_request *request, void *context)
                             (int64_t)all.sums[i].pool, all.sums[i].channels, (int64_t)all.sums[i].clients,
                             (int64_t)all.sums[i].hub);
     evbuffer_add_printf(body, "]\n");
-    reply(request, hub->recovered < hub->shard_count ? 503 : 200, "application/json", body);
+    http_reply(request, hub->recovered < hub->shard_count ? 503 : 200, "application/json", body);
 }
 
 static void on_settle(struct evhttp_request *request, void *context)
@@ -226,13 +229,13 @@ static void on_settle(struct evhttp_request *request, void *context)
     ensure(body != NULL);
     if (evhttp_request_get_command(request) != EVHTTP_REQ_POST) {
         evbuffer_add_printf(body, "{\"error\":\"POST /settle plans a batch\"}\n");
-        reply(request, 405, "application/json", body);
+        http_reply(request, 405, "application/json", body);
         return;
     }
     if (hub->serving)
         hub_post_all(hub, MAIL_SETTLE, false);
     evbuffer_add_printf(body, "{\"planned\":%s}\n", hub->serving ? "true" : "false");
-    reply(request, hub->serving ? 200 : 503, "application/json", body);
+    http_reply(request, hub->serving ? 200 : 503, "application/json", body);
 }
 
 bool http_listen(struct hub *hub)
@@ -254,6 +257,7 @@ bool http_listen(struct hub *hub)
     evhttp_set_cb(hub->http, "/settlements", on_settlements, hub);
     evhttp_set_cb(hub->http, "/balances", on_balances, hub);
     evhttp_set_cb(hub->http, "/settle", on_settle, hub);
+    evhttp_set_cb(hub->http, "/history", http_on_history, hub);
     struct evhttp_bound_socket *bound = evhttp_bind_socket_with_handle(hub->http, host, port);
     if (bound == NULL) {
         hub_fail(hub, "%s:%u for --http cannot be had: is it in use? Choose another port", host, port);
@@ -270,6 +274,7 @@ bool http_listen(struct hub *hub)
 
 void http_free(struct hub *hub)
 {
+    http_history_end(hub);
     if (hub->http != NULL)
         evhttp_free(hub->http);
 }

@@ -21,6 +21,7 @@ struct hub_settings {
     uint64_t max_fee_gwei; /* most that is ever offered for a unit of gas */
     uint64_t connections_max;
     uint64_t checkpoint_bytes;
+    uint32_t history_days;         /* how long payments that are over can be looked up; 0: not at all */
     const char *port_file;         /* "PORT HTTP_PORT" is written there once both serve; NULL: nowhere */
     struct engine_settings engine; /* domain is filled by the shell */
 };

@@ -12,6 +12,7 @@
 #define RILL_HUB_HUB_STATE_H
 
 #include <event2/event.h>
+#include <event2/http.h>
 #include <pthread.h>
 #include <uthash.h>
 
@@ -72,6 +73,7 @@ struct hub {
     struct ledger *ledger;
     struct tls_identity *identity;
     struct evhttp *http;
+    struct history_job *history_job; /* being read; NULL: none */
     struct link *tower_link;
     uint32_t opened, recovered, serving_shards, stopped; /* how many shards have said so */
     uint64_t cursor;
@@ -129,5 +131,12 @@ void tower_close(struct hub *hub);
 /* http.c */
 bool http_listen(struct hub *hub);
 void http_free(struct hub *hub);
+/* Sends it, and frees the body. */
+void http_reply(struct evhttp_request *request, int code, const char *type, struct evbuffer *body);
+
+/* http_history.c */
+void http_on_history(struct evhttp_request *request, void *context);
+/* Waits for a job that is under way, and drops its answer. */
+void http_history_end(struct hub *hub);
 
 #endif

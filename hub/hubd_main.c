@@ -13,7 +13,8 @@ struct flags {
     const char *contract, *key_file, *passphrase_file, *tower_address, *log_format, *log_level;
     uint64_t reveal_margin_s, min_expiry_s, max_expiry_s, settle_window_s;
     uint64_t base_fee, fee_ppm, direct_limit, reserve_bps, min_lock, max_lock, locks_per_payer;
-    uint64_t waiting_max, inbound_max, tower_silence_s, settle_interval_s, settle_collect_ms, idle_bps;
+    uint64_t waiting_max, inbound_max, tower_silence_s, settle_interval_s, settle_collect_ms, idle_bps,
+        history_days;
 };
 
 static enum options_result read_flags(struct flags *flags, int argc, char **argv)
@@ -92,6 +93,8 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "Connections at once; further ones are closed."},
         {"checkpoint-mib", OPTION_NUMBER, &hub->checkpoint_bytes, "64", 1, 65536, "MIB",
          "Journal size at which old batches are folded together."},
+        {"history-days", OPTION_NUMBER, &flags->history_days, "400", 0, 36500, "DAYS",
+         "How long payments that are over can be looked up; 0: not at all."},
         {"log-format", OPTION_CHOICE, &flags->log_format, "text", 0, 0, "text|json",
          "Form of the log on stderr."},
         {"log-level", OPTION_CHOICE, &flags->log_level, "info", 0, 0, "debug|info|warn|error",
@@ -137,6 +140,7 @@ static bool engine_settings_of(const struct flags *flags, struct engine_settings
     out->tower_silence_s = flags->tower_silence_s;
     out->settle_interval_s = flags->settle_interval_s;
     out->settle_collect_ms = flags->settle_collect_ms;
+    out->keeps_history = flags->history_days > 0;
     out->idle_bps = (uint16_t)flags->idle_bps;
     if (terms->min_expiry_s <= 3 * terms->reveal_margin_s || terms->max_expiry_s < terms->min_expiry_s) {
         log_error(
@@ -154,6 +158,7 @@ static bool settings_of(struct flags *flags)
 {
     struct hub_settings *hub = &flags->hub;
     hub->checkpoint_bytes <<= 20;
+    hub->history_days = (uint32_t)flags->history_days;
     if (!hex_decode(flags->contract, hub->contract.bytes, sizeof(hub->contract.bytes))) {
         log_error("--contract %s is not an address: 0x and 40 digits", flags->contract);
         return false;

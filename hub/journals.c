@@ -37,6 +37,7 @@ struct journal *journals_open(const struct hub_settings *settings, uint32_t shar
         .application = "hub",
         .version = HUB_JOURNAL_VERSION,
         .checkpoint_bytes = settings->checkpoint_bytes,
+        .archive_days = settings->history_days,
     };
     return store_open(&options, &journal, message, message_size) == STORE_OK ? journal : NULL;
 }

@@ -245,6 +245,7 @@ void payment_write(const struct payment *payment, uint8_t record_type, struct bu
         buffer_append(batch, payment->witness->bytes, payment->witness->length);
     buffer_u16(batch, payment->memo_length);
     buffer_append(batch, payment->memo, payment->memo_length);
+    buffer_u32(batch, payment->booked);
     record_end(batch, mark);
 }
 
@@ -317,6 +318,7 @@ static bool read_fields(struct payments *payments, struct payment *payment, stru
         return false;
     uint16_t memo_length = reader_u16(reader);
     const uint8_t *memo = reader_take(reader, memo_length);
+    payment->booked = reader_u32(reader);
     if (!reader_done(reader) || memo_length > MEMO_BYTES_MAX)
         return false;
     payment_set_memo(payment, (struct text){(const char *)memo, memo_length});

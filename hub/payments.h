@@ -58,6 +58,7 @@ struct payment {
     struct hash condition;
     struct witness *witness; /* known when REVEALED; NULL: not, or only registered on the ledger */
     uint16_t memo_length;
+    uint32_t booked;         /* block time in seconds, when the payer's operation was taken */
     char *memo;              /* until it is forwarded */
     bool retired;            /* kept long enough: the next batch removes it */
     uint32_t register_round; /* the engine's, when its witness was last given to the ledger */

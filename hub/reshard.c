@@ -14,11 +14,13 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "hub/engine_state.h"
+#include "hub/history.h"
 #include "hub/journals.h"
 #include "hub/reshard_rows.h"
 #include "store/store.h"
 
-#define BATCH_BYTES ((size_t)1 << 20)
+#define BATCH_BYTES      ((size_t)1 << 20)
+#define HISTORY_DAYS_ALL 36500 /* nothing is dropped here: that is --history-days' */
 
 /* The newest value of a key. */
 struct entry {
@@ -37,7 +39,15 @@ struct old_shard {
 
 struct home {
     struct hash channel;
+    struct address client;
     uint32_t shard; /* the new one */
+    UT_hash_handle hh;
+};
+
+/* A client, whose past payments move with it. */
+struct owner {
+    struct address client;
+    uint32_t old, shard;
     UT_hash_handle hh;
 };
 
@@ -46,6 +56,7 @@ struct change {
     uint32_t old_count, new_count;
     struct old_shard *olds;
     struct home *homes;
+    struct owner *owners;
     struct payments wholes, *news; /* one table per new shard */
     char *message;
     size_t message_size;
@@ -100,7 +111,7 @@ static bool take_record(void *context, const struct record *record)
 
 static bool read_old(struct change *change, uint32_t shard)
 {
-    const struct hub_settings settings = {.data = change->data};
+    const struct hub_settings settings = {.data = change->data, .history_days = HISTORY_DAYS_ALL};
     struct old_shard *old = &change->olds[shard];
     old->journal = journals_open(&settings, shard, change->message, change->message_size);
     if (old->journal == NULL)
@@ -183,6 +194,19 @@ static bool reads_the_ledger_alike(struct change *change, uint32_t shard)
 
 /* ---- who owns what ---- */
 
+static void note_owner(struct change *change, const struct home *home)
+{
+    struct owner *owner;
+    HASH_FIND(hh, change->owners, &home->client, sizeof(home->client), owner);
+    if (owner != NULL)
+        return;
+    owner = xcalloc(1, sizeof(*owner));
+    *owner = (struct owner){.client = home->client,
+                            .old = shard_of_client(&home->client, change->old_count),
+                            .shard = home->shard};
+    HASH_ADD(hh, change->owners, client, sizeof(owner->client), owner);
+}
+
 static bool note_homes(struct change *change, const struct old_shard *old)
 {
     const struct entry *entry, *next;
@@ -200,8 +224,10 @@ static bool note_homes(struct change *change, const struct old_shard *old)
             return refuse(change, "a channel's record cannot be read: restore the journals from a backup");
         struct home *home = xcalloc(1, sizeof(*home));
         home->channel = channel->id;
+        home->client = channel->key.client;
         home->shard = shard_of_client(&channel->key.client, change->new_count);
         HASH_ADD(hh, change->homes, channel, sizeof(home->channel), home);
+        note_owner(change, home);
         channel_free(channel);
     }
     return true;
@@ -378,6 +404,40 @@ static void write_payments(struct writing *writing)
     }
 }
 
+/* The archive's records come last in a batch that has another: the cursor once more. */
+static void begin_past(struct writing *writing)
+{
+    write_out(writing, false);
+    if (writing->batch.length == 0)
+        write_entry(writing, find(&writing->change->olds[0], RECORD_CURSOR, NULL, 0));
+}
+
+static bool write_past(void *context, const struct record *record)
+{
+    struct writing *writing = context;
+    begin_past(writing);
+    record_put(&writing->batch, record->type, record->key, record->key_length, record->value,
+               record->value_length);
+    return true;
+}
+
+static bool write_history(struct writing *writing)
+{
+    const struct owner *owner, *next;
+    HASH_ITER(hh, writing->change->owners, owner, next)
+    {
+        if (owner->shard != writing->shard)
+            continue;
+        struct archive_query query = {.type = RECORD_HISTORY, .until = UINT64_MAX};
+        memcpy(query.owner, owner->client.bytes, sizeof(query.owner));
+        if (!journal_archive_read(writing->change->olds[owner->old].journal, &query, write_past, writing))
+            return refuse(writing->change,
+                          "past payments cannot be read back: the disk is damaged; restore a backup");
+    }
+    write_out(writing, true);
+    return true;
+}
+
 static void new_path(const struct change *change, uint32_t shard, const char *ending, char *out, size_t size)
 {
     char path[4000];
@@ -390,7 +450,12 @@ static bool write_new(struct change *change, uint32_t shard)
 {
     char path[4096];
     new_path(change, shard, ".new", path, sizeof(path));
-    const struct store_options options = {.path = path, .application = "hub", .version = HUB_JOURNAL_VERSION};
+    const struct store_options options = {
+        .path = path,
+        .application = "hub",
+        .version = HUB_JOURNAL_VERSION,
+        .archive_days = HISTORY_DAYS_ALL,
+    };
     struct writing writing = {.change = change, .shard = shard};
     if (store_open(&options, &writing.journal, change->message, change->message_size) != STORE_OK)
         return false;
@@ -404,9 +469,12 @@ static bool write_new(struct change *change, uint32_t shard)
     }
     write_payments(&writing);
     write_out(&writing, true);
+    bool whole = write_history(&writing);
     journal_wait(writing.journal, writing.sequence);
     journal_close(writing.journal);
     buffer_free(&writing.batch);
+    if (!whole)
+        return false;
     log_info("shard %u of %u: %u payments written", shard, change->new_count,
              HASH_COUNT(change->news[shard].by_payer));
     return true;
@@ -575,6 +643,12 @@ static void change_free(struct change *change)
     {
         HASH_DEL(change->homes, home);
         free(home);
+    }
+    struct owner *owner, *next_owner;
+    HASH_ITER(hh, change->owners, owner, next_owner)
+    {
+        HASH_DEL(change->owners, owner);
+        free(owner);
     }
     payments_free(&change->wholes);
     for (uint32_t i = 0; i < change->new_count && change->news != NULL; i++)

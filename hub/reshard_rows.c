@@ -15,6 +15,7 @@ static struct payment *copy_with(const struct payment *row, const struct leg *pa
     copy->amount = row->amount;
     copy->fee = row->fee;
     copy->expiry = row->expiry;
+    copy->booked = row->booked;
     copy->cancel_nonce = row->cancel_nonce;
     copy->code = row->code;
     copy->payer_lock = row->payer_lock;

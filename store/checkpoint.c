@@ -1,165 +1,137 @@
-/* Folding: the newest value of each key in the batches (checkpoint, target] goes into the checkpoint, and the
- * batches go.
+/* Folding: the newest value of each key in the batches (checkpoint, target] goes into the checkpoint, what is
+ * the archive's into the archive, and the batches go.
  *
- *     idle ──journal_bytes ≥ checkpoint_bytes──▶ folding: mark [checkpoint, target] with the first slice
- *      ▲                                            │ slices, in whatever order
+ *     idle ──journal_bytes ≥ checkpoint_bytes──▶ gather: batches read newest first, one table per family
+ *      ▲                                            │ mark [checkpoint, target], synced
+ *      │                                            │ tables taken by RocksDB, each whole or not at all
  *      │                                            │ (a crash here: folded anew at open)
- *      └──last slice: mark [target, target], batches ≤ target deleted, all in one write──┘
+ *      └──mark [target, target] and batches ≤ target deleted, in one write──────────────┘
  *
- * Batches are read newest first: the first value seen for a key is the one to keep, and of the older ones
- * only the key has to be remembered. Folding reads durable batches only, writes no value that is not the
- * newest up to the target, and deletes no batch before everything in it is in the checkpoint; so after a
- * crash in the middle, folding the same batches again gives what one undisturbed folding would have given.
+ * Batches are read newest first: the first value seen for a key is the one to keep. Folding reads durable batches
+ * only, writes no value that is not the newest up to the target, and deletes no batch before everything in it is
+ * in the tables; so after a crash in the middle, folding the same batches again gives what one undisturbed
+ * folding would have given. All of it runs beside the writer: a commit may meet the two small writes here, and
+ * RocksDB's note of a new table.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
 #include "store/local.h"
 
-#define uthash_malloc(size)     xmalloc(size)
-#define uthash_free(area, size) free(area)
-#include <uthash.h>
-
-/* A key that was folded; its newest record is in batch `sequence`. */
-struct seen {
-    UT_hash_handle hh;
-    uint64_t sequence;
-    uint8_t key[];
-};
+#define FOLD_BYTES_MIN ((uint64_t)1 << 20)
 
 struct fold {
     struct local_journal *store;
     uint64_t from, to; /* (from, to] */
-    struct seen *seen;
-    rocksdb_writebatch_t *slice;
-    uint64_t slice_bytes;
-    bool marked; /* the mark is durable */
+    struct table *checkpoint, *archive;
     uint64_t folded_bytes;
 };
-
-/* How much may ride with one write. Twice what the last one carried lets folding outrun any load. */
-static uint64_t slice_limit(const struct local_journal *store)
-{
-    uint64_t limit = store->checkpoint_bytes / 16;
-    if (limit > SLICE_BYTES_MAX)
-        limit = SLICE_BYTES_MAX;
-    if (limit < 2 * store->last_write_bytes)
-        limit = 2 * store->last_write_bytes;
-    return limit < SLICE_BYTES_MIN ? SLICE_BYTES_MIN : limit;
-}
-
-/* Has the writer write the slice. Returns the limit of the next one; 0 if the journal closes. */
-static uint64_t slice_submit(struct fold *fold)
-{
-    struct local_journal *store = fold->store;
-    if (!fold->marked)
-        store_header_mark_checkpoint(store, fold->slice, fold->from, fold->to);
-    fold->marked = true;
-    pthread_mutex_lock(&store->mutex);
-    store->slice = fold->slice;
-    pthread_cond_signal(&store->writer_wake);
-    while (store->slice != NULL)
-        pthread_cond_wait(&store->writer_done, &store->mutex);
-    uint64_t limit = store->folding_ends ? 0 : slice_limit(store);
-    pthread_mutex_unlock(&store->mutex);
-    rocksdb_writebatch_clear(fold->slice);
-    fold->slice_bytes = 0;
-    return limit;
-}
-
-/* Is this record the newest for its key? Within one batch the later ones overwrite the earlier ones in the
- * slice. */
-static bool record_is_newest(struct fold *fold, const uint8_t *key, size_t length, uint64_t sequence)
-{
-    struct seen *seen;
-    HASH_FIND(hh, fold->seen, key, length, seen);
-    if (seen != NULL)
-        return seen->sequence == sequence;
-    seen = xmalloc(sizeof *seen + length);
-    seen->sequence = sequence;
-    memcpy(seen->key, key, length);
-    HASH_ADD_KEYPTR(hh, fold->seen, seen->key, length, seen);
-    return true;
-}
 
 static void fold_record(struct fold *fold, const struct record *record, uint64_t sequence)
 {
     uint8_t key[CHECKPOINT_KEY_MAX];
-    size_t length = 1 + (size_t)record->key_length;
     key[0] = record->type;
     memcpy(key + 1, record->key, record->key_length);
-    if (!record_is_newest(fold, key, length, sequence))
-        return;
-    rocksdb_column_family_handle_t *checkpoint = fold->store->families[FAMILY_CHECKPOINT];
-    if (record->gone)
-        rocksdb_writebatch_delete_cf(fold->slice, checkpoint, (const char *)key, length);
-    else
-        rocksdb_writebatch_put_cf(fold->slice, checkpoint, (const char *)key, length,
-                                  (const char *)record->value, record->value_length);
-    fold->slice_bytes += length + record->value_length;
+    store_table_add(fold->checkpoint, sequence, key, 1 + (size_t)record->key_length,
+                    record->gone ? NULL : record->value, record->value_length);
 }
 
-/* Returns false if the journal closes meanwhile. */
-static bool fold_batch(struct fold *fold, uint64_t sequence, const uint8_t *value, size_t length,
-                       uint64_t *limit)
+static void fold_batch(struct fold *fold, struct stored *stored)
 {
-    if (length <= BATCH_PREFIX_BYTES)
+    struct record record;
+    while (record_next(&stored->live, &record))
+        fold_record(fold, &record, stored->sequence);
+    while (fold->archive != NULL && record_next(&stored->archive, &record))
+        store_archive_add(fold->archive, stored->sequence, &record);
+    if (!stored->live.ok || !stored->archive.ok)
         store_fatal(fold->store, "cannot fold", "a batch is damaged");
-    struct reader batch = reader_of(value + BATCH_PREFIX_BYTES, length - BATCH_PREFIX_BYTES);
-    for (struct record record; record_next(&batch, &record);) {
-        fold_record(fold, &record, sequence);
-        if (fold->slice_bytes >= *limit && (*limit = slice_submit(fold)) == 0)
-            return false;
-    }
-    if (!batch.ok)
-        store_fatal(fold->store, "cannot fold", "a batch is damaged");
-    fold->folded_bytes += length;
-    return true;
+    fold->folded_bytes += stored->length;
 }
 
-static void read_check(struct fold *fold, rocksdb_iterator_t *iterator)
+static void read_check(const struct local_journal *store, rocksdb_iterator_t *iterator)
 {
     char *error = NULL;
     rocksdb_iter_get_error(iterator, &error);
     if (error != NULL)
-        store_fatal(fold->store, "cannot read back", error);
+        store_fatal(store, "cannot read back", error);
 }
 
-static bool fold_batches(struct fold *fold, uint64_t limit)
+/* Returns false if the journal closes meanwhile. */
+static bool fold_batches(struct fold *fold)
 {
     rocksdb_iterator_t *iterator = store_database_iterate_from(fold->store, fold->to);
     bool going_on = true;
     for (uint64_t sequence = fold->to; going_on && sequence > fold->from; sequence--) {
-        size_t key_length = 0, length = 0;
-        const char *key = rocksdb_iter_valid(iterator) ? rocksdb_iter_key(iterator, &key_length) : NULL;
-        if (key == NULL || key_length != SEQUENCE_KEY_BYTES || load_be64((const uint8_t *)key) != sequence) {
-            read_check(fold, iterator);
+        struct stored stored;
+        if (!rocksdb_iter_valid(iterator) || !store_stored_parse(iterator, &stored) ||
+            stored.sequence != sequence) {
+            read_check(fold->store, iterator);
             store_fatal(fold->store, "cannot read back", "a batch is missing");
         }
-        const char *value = rocksdb_iter_value(iterator, &length);
-        going_on = fold_batch(fold, sequence, (const uint8_t *)value, length, &limit);
+        fold_batch(fold, &stored);
         if (sequence - 1 > fold->from)
             rocksdb_iter_prev(iterator);
+        going_on = !atomic_load(&fold->store->folding_ends);
     }
-    read_check(fold, iterator);
+    read_check(fold->store, iterator);
     rocksdb_iter_destroy(iterator);
     return going_on;
 }
 
-/* The rest of the records, the batches' end and the new mark: all or nothing. */
-static void fold_finish(struct fold *fold)
+/* How far one folding goes: its memory grows with the batches it reads. */
+static uint64_t fold_target(const struct local_journal *store, uint64_t from)
+{
+    uint64_t durable = atomic_load(&store->durable), to = from, bytes = 0;
+    uint64_t most =
+        2 * store->checkpoint_bytes > FOLD_BYTES_MIN ? 2 * store->checkpoint_bytes : FOLD_BYTES_MIN;
+    rocksdb_iterator_t *iterator = store_database_iterate_from(store, from + 1);
+    for (; to < durable && bytes < most && rocksdb_iter_valid(iterator); to++) {
+        size_t length = 0;
+        (void)rocksdb_iter_value(iterator, &length);
+        bytes += length;
+        rocksdb_iter_next(iterator);
+    }
+    read_check(store, iterator);
+    rocksdb_iter_destroy(iterator);
+    return to;
+}
+
+static void fold_write(const struct local_journal *store, rocksdb_writebatch_t *write,
+                       const rocksdb_writeoptions_t *options)
+{
+    char *error = NULL;
+    rocksdb_write(store->database, options, write, &error);
+    if (error != NULL)
+        store_fatal(store, "cannot write", error);
+    rocksdb_writebatch_clear(write);
+}
+
+static void fold_tables(struct fold *fold)
 {
     struct local_journal *store = fold->store;
     uint8_t first[SEQUENCE_KEY_BYTES], end[SEQUENCE_KEY_BYTES];
+    rocksdb_writebatch_t *write = rocksdb_writebatch_create();
+    store_table_write(fold->checkpoint);
+    if (fold->archive != NULL)
+        store_table_write(fold->archive);
+    store_header_mark_checkpoint(store, write, fold->from, fold->to);
+    fold_write(store, write, store->synced);
+    store_table_ingest(fold->checkpoint);
+    if (fold->archive != NULL)
+        store_table_ingest(fold->archive);
+    /* Not synced: if a crash loses it, the folding is done again. It leaves the cache with the next commit. */
     store_be64(first, fold->from + 1);
     store_be64(end, fold->to + 1);
-    rocksdb_writebatch_delete_range_cf(fold->slice, store->families[FAMILY_JOURNAL], (const char *)first,
+    rocksdb_writebatch_delete_range_cf(write, store->families[FAMILY_JOURNAL], (const char *)first,
                                        sizeof first, (const char *)end, sizeof end);
-    store_header_mark_checkpoint(store, fold->slice, fold->to, fold->to);
-    fold->marked = true;
-    (void)slice_submit(fold);
+    store_header_mark_checkpoint(store, write, fold->to, fold->to);
+    fold_write(store, write, store->unsynced);
+    rocksdb_writebatch_destroy(write);
+}
 
+static void fold_note(const struct fold *fold)
+{
+    struct local_journal *store = fold->store;
     pthread_mutex_lock(&store->mutex);
     ensure(store->journal_bytes >= fold->folded_bytes);
     store->journal_bytes -= fold->folded_bytes;
@@ -171,22 +143,21 @@ static void fold_finish(struct fold *fold)
 
 bool store_checkpoint_fold(struct local_journal *store, uint64_t to)
 {
-    pthread_mutex_lock(&store->mutex);
     struct fold fold = {.store = store, .from = store->checkpoint, .to = to};
-    uint64_t limit = slice_limit(store);
-    pthread_mutex_unlock(&store->mutex);
     ensure(to > fold.from);
-    fold.slice = rocksdb_writebatch_create();
-    bool whole = fold_batches(&fold, limit);
-    if (whole)
-        fold_finish(&fold);
-    rocksdb_writebatch_destroy(fold.slice);
-    struct seen *seen, *next;
-    HASH_ITER(hh, fold.seen, seen, next)
-    {
-        HASH_DEL(fold.seen, seen);
-        free(seen);
+    fold.checkpoint = store_table_new(store, FAMILY_CHECKPOINT);
+    if (store->archive_days > 0)
+        fold.archive = store_table_new(store, FAMILY_ARCHIVE);
+    bool whole = fold_batches(&fold);
+    if (whole) {
+        fold_tables(&fold);
+        fold_note(&fold);
     }
+    store_table_free(fold.checkpoint);
+    if (fold.archive != NULL)
+        store_table_free(fold.archive);
+    if (whole)
+        store_archive_prune(store);
     return whole;
 }
 
@@ -196,13 +167,15 @@ void *store_folding_run(void *argument)
     pthread_mutex_lock(&store->mutex);
     for (;;) {
         /* Not before the replay is over: it reads the checkpoint and the journal as they were at open. */
-        while (!store->folding_ends && !(store->recovered && store->journal_bytes >= store->checkpoint_bytes))
+        while (!atomic_load(&store->folding_ends) &&
+               !(store->recovered && store->journal_bytes >= store->checkpoint_bytes))
             pthread_cond_wait(&store->folding_wake, &store->mutex);
-        if (store->folding_ends)
+        if (atomic_load(&store->folding_ends))
             break;
-        uint64_t to = atomic_load(&store->durable);
+        uint64_t from = store->checkpoint; /* only this thread changes it */
         pthread_mutex_unlock(&store->mutex);
-        (void)store_checkpoint_fold(store, to); /* cut short: folding_ends is set */
+        /* Cut short: folding_ends is set. */
+        (void)store_checkpoint_fold(store, fold_target(store, from));
         pthread_mutex_lock(&store->mutex);
     }
     pthread_mutex_unlock(&store->mutex);

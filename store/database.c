@@ -1,4 +1,5 @@
 /* RocksDB underneath: how it is set up, opened and closed, and what its errors mean to us. */
+#include <limits.h>
 #include <string.h>
 
 #include "base/ensure.h"
@@ -8,6 +9,7 @@ static const char *const family_names[FAMILY_COUNT] = {
     [FAMILY_HEADER] = "default",
     [FAMILY_JOURNAL] = "journal",
     [FAMILY_CHECKPOINT] = "checkpoint",
+    [FAMILY_ARCHIVE] = "archive",
 };
 
 #define INFO_LOG_NOTHING 6 /* RocksDB's NUM_INFO_LOG_LEVELS */
@@ -17,6 +19,29 @@ static const char *const family_names[FAMILY_COUNT] = {
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 {
     return value < low ? low : value > high ? high : value;
+}
+
+#define RUNS_MAX        8 /* tables over each other, before they are merged */
+#define READAHEAD_BYTES ((size_t)4 << 20)
+
+/* Families that get whole tables from the folding thread, and are read at a start or seldom. What counts is how
+ * often a record is written again: several tables of one size become one, and the whole is only written anew once
+ * what lies above it is as large (the archive's never is: only its size matters there, and nothing is ever
+ * overwritten). And RocksDB must not slow the commits down because these wait for merging: folding makes no more
+ * of them than it has batches for. */
+static void set_merging(rocksdb_options_t *options, enum family family)
+{
+    rocksdb_universal_compaction_options_t *universal = rocksdb_universal_compaction_options_create();
+    rocksdb_universal_compaction_options_set_max_size_amplification_percent(
+        universal, family == FAMILY_CHECKPOINT ? 100 : INT_MAX);
+    rocksdb_options_set_compaction_style(options, rocksdb_universal_compaction);
+    rocksdb_options_set_universal_compaction_options(options, universal);
+    rocksdb_universal_compaction_options_destroy(universal);
+    rocksdb_options_set_level0_file_num_compaction_trigger(options, RUNS_MAX);
+    rocksdb_options_set_level0_slowdown_writes_trigger(options, INT_MAX);
+    rocksdb_options_set_level0_stop_writes_trigger(options, INT_MAX);
+    rocksdb_options_set_soft_pending_compaction_bytes_limit(options, SIZE_MAX / 2);
+    rocksdb_options_set_hard_pending_compaction_bytes_limit(options, SIZE_MAX / 2);
 }
 
 static rocksdb_options_t *options_make(const struct local_journal *store, enum family family)
@@ -50,6 +75,8 @@ static rocksdb_options_t *options_make(const struct local_journal *store, enum f
     rocksdb_options_set_keep_log_file_num(options, 1);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     rocksdb_options_set_stats_persist_period_sec(options, 0);
+    if (family == FAMILY_CHECKPOINT || family == FAMILY_ARCHIVE)
+        set_merging(options, family);
     return options;
 }
 
@@ -124,9 +151,11 @@ enum store_error store_database_open(struct local_journal *store, bool exists, c
         store->options[family] = options_make(store, family);
     store->synced = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(store->synced, 1);
+    store->unsynced = rocksdb_writeoptions_create();
     store->scan = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(store->scan, 1);
     rocksdb_readoptions_set_fill_cache(store->scan, 0);
+    rocksdb_readoptions_set_readahead_size(store->scan, READAHEAD_BYTES);
 
     if (exists) {
         enum store_error result = check_families(store, refusal);
@@ -150,6 +179,7 @@ void store_database_close(struct local_journal *store)
     if (store->synced == NULL)
         return;
     rocksdb_writeoptions_destroy(store->synced);
+    rocksdb_writeoptions_destroy(store->unsynced);
     rocksdb_readoptions_destroy(store->scan);
     for (enum family family = 0; family < FAMILY_COUNT; family++)
         rocksdb_options_destroy(store->options[family]);

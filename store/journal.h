@@ -8,6 +8,9 @@
  *                                                         └─ a failed write or fsync: the process logs
  *                                                            why and stops; never goes on
  *
+ * Records of the archive (record_is_archive) come last in their batch. They are as durable as the rest, but no
+ * part of the state: recovery does not show them, and journal_archive_read finds them.
+ *
  * Every append carries the epoch of its writer; a journal that is at a later epoch refuses it, and that is
  * fatal too.
  */
@@ -22,12 +25,24 @@ struct journal;
  * record's meaning is not understood, and recovery fails. The bytes live until the call returns. */
 typedef bool journal_visit(void *context, const struct record *record);
 
+/* Which records of the archive: of one type and owner, since <= time < until, in the order of time, then the rest
+ * of the key. */
+struct archive_query {
+    uint8_t type;
+    uint8_t owner[RECORD_OWNER_BYTES];
+    uint64_t since, until; /* seconds */
+    const uint8_t *after;  /* a key: only what comes after it; NULL: from the start */
+    size_t after_length;
+};
+
 struct journal_operations {
     bool (*recover)(struct journal *journal, journal_visit *visit, void *context);
     uint64_t (*append)(struct journal *journal, const uint8_t *batch, size_t length);
     uint64_t (*durable)(const struct journal *journal);
     int (*wake_descriptor)(const struct journal *journal);
     void (*wait)(struct journal *journal, uint64_t sequence);
+    bool (*archive_read)(struct journal *journal, const struct archive_query *query, journal_visit *visit,
+                         void *context);
     void (*close)(struct journal *journal);
 };
 
@@ -44,8 +59,8 @@ static inline bool MUST_USE journal_recover(struct journal *journal, journal_vis
 {
     return journal->operations->recover(journal, visit, context);
 }
-/* Queues a batch (copied) for the writer; returns its sequence: 1, 2, … without gaps. length > 0. Blocks only
- * when more than the queue's limit of bytes waits for the disk: that is the back-pressure. */
+/* Queues a batch (copied) for the writer; returns its sequence: 1, 2, … without gaps. At least one record, and
+ * at least one that is not the archive's. Blocks only when more than the queue's limit of bytes waits for the disk: that is the back-pressure. */
 static inline uint64_t journal_append(struct journal *journal, const uint8_t *batch, size_t length)
 {
     return journal->operations->append(journal, batch, length);
@@ -64,6 +79,14 @@ static inline int journal_wake_descriptor(const struct journal *journal)
 static inline void journal_wait(struct journal *journal, uint64_t sequence)
 {
     journal->operations->wait(journal, sequence);
+}
+/* Hands the records asked for to visit until it returns false: what was durable when this was called, and perhaps
+ * more. From any thread, after recovery. Returns false if the disk does not give back what was written (the log
+ * says so). */
+static inline bool MUST_USE journal_archive_read(struct journal *journal, const struct archive_query *query,
+                                                 journal_visit *visit, void *context)
+{
+    return journal->operations->archive_read(journal, query, visit, context);
 }
 /* Makes everything durable, then closes and frees. NULL is allowed. */
 static inline void journal_close(struct journal *journal)

@@ -3,10 +3,12 @@
  *     store.c       open, close, the table of functions        header.c      the header: whose journal this
  * is folder.c      the folder: making, locking, judging it     database.c    RocksDB: options, opening, its
  * errors writer.c      append, the writer thread, durable          checkpoint.c  folding old batches
- *     recover.c     checking the journal at open, replay
+ *     recover.c     checking the journal at open, replay       table.c       records gathered into one table
+ *     archive.c     the archive: its keys, reading, pruning
  *
- * Threads: the caller's, the writer and the folding one. Only the writer writes to RocksDB once the journal
- * is open; the folding thread hands it slices. Everything below `mutex` in the struct is under it.
+ * Threads: the caller's, the writer and the folding one. The writer commits the batches; the folding thread
+ * writes its mark and gives RocksDB finished tables. Whoever reads the archive does so on a thread of its own
+ * choice. Everything below `mutex` in the struct is under it.
  */
 #ifndef RILL_STORE_LOCAL_H
 #define RILL_STORE_LOCAL_H
@@ -18,32 +20,25 @@
 #include "store/store.h"
 
 /* Column families, in the order in which they are opened. */
-enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_COUNT };
+enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, FAMILY_COUNT };
 
 /* On disk: see docs/journal.md. The number of this layout; another one is refused. */
-#define STORE_FORMAT          1
-#define BATCH_VERSION         1
-#define BATCH_PREFIX_BYTES    9 /* version u8, epoch u64 */
+#define STORE_FORMAT          2
+#define BATCH_VERSION         2
+#define BATCH_PREFIX_BYTES    13 /* version u8, epoch u64, bytes before the archive's records u32 */
 #define SEQUENCE_KEY_BYTES    8
 #define BATCH_BYTES_MAX       ((size_t)1 << 30) /* RocksDB takes less than 4 GiB in one write */
 #define CHECKPOINT_KEY_MAX    (1 + RECORD_KEY_MAX)
 #define CHECKPOINT_MARK_BYTES 16
+#define TABLE_FILE            "rill.table" /* in the folder, while folding; then the family's number */
 
 #define CHECKPOINT_BYTES_DEFAULT ((uint64_t)64 << 20)
 #define QUEUE_BYTES_DEFAULT      ((uint64_t)16 << 20)
-#define SLICE_BYTES_MIN          ((uint64_t)256)
-#define SLICE_BYTES_MAX          ((uint64_t)128 << 10)
 
-/* A batch on its way to the disk: its value as it is stored. */
-struct pending {
-    struct pending *next;
-    size_t length;
-    uint8_t value[];
-};
-
+/* Batches on their way to the disk, in the form in which RocksDB takes them. It keeps its memory when it is
+ * emptied, so that an append allocates nothing once the largest turn has been seen. */
 struct queue {
-    struct pending *first;
-    struct pending **end;
+    rocksdb_writebatch_t *write;
     uint64_t batches;
     uint64_t bytes;
 };
@@ -56,31 +51,31 @@ struct local_journal {
     uint64_t epoch;
     uint64_t checkpoint_bytes;
     uint64_t queue_bytes_max;
+    uint32_t archive_days;
 
     rocksdb_t *database;
     rocksdb_column_family_handle_t *families[FAMILY_COUNT];
     rocksdb_options_t *options[FAMILY_COUNT];
-    rocksdb_writeoptions_t *synced;
+    rocksdb_writeoptions_t *synced, *unsynced;
     rocksdb_readoptions_t *scan;
 
     pthread_t writer, folding;
     bool threads_run;
-    _Atomic uint64_t durable; /* written by the writer under the mutex, read anywhere */
+    _Atomic uint64_t durable;  /* written by the writer under the mutex, read anywhere */
+    _Atomic bool folding_ends; /* written under the mutex; a folding under way looks at it between batches */
 
     pthread_mutex_t mutex;
-    pthread_cond_t writer_wake;  /* something queued, a slice, or the end */
-    pthread_cond_t writer_done;  /* durable rose, or a slice was written */
+    pthread_cond_t writer_wake;  /* something queued, or the end */
+    pthread_cond_t writer_done;  /* durable rose */
     pthread_cond_t folding_wake; /* enough to fold, or the end */
     struct queue queue;          /* appended, not yet taken by the writer */
     uint64_t appended;           /* highest sequence given out */
     uint64_t waiting_bytes;      /* appended, not yet durable */
     uint64_t journal_bytes;      /* durable, not yet in the checkpoint */
-    uint64_t last_write_bytes;   /* of batches, in the last write */
     uint64_t checkpoint;         /* all up to this sequence is in the checkpoint */
     uint64_t checkpoint_target;  /* > checkpoint: a folding up to here is under way */
-    rocksdb_writebatch_t *slice; /* handed to the writer; NULL once it is durable */
     bool recovered;
-    bool folding_ends, writer_ends;
+    bool writer_ends;
     struct store_figures figures;
 };
 
@@ -129,14 +124,45 @@ void *store_writer_run(void *store);
 
 /* checkpoint.c */
 void *store_folding_run(void *store);
-/* Folds (checkpoint, to]. Returns false if the journal closes meanwhile. Needs the writer running. */
+/* Folds (checkpoint, to]. Returns false if the journal closes meanwhile. */
 bool store_checkpoint_fold(struct local_journal *store, uint64_t to);
+
+/* table.c */
+struct table;
+struct table *store_table_new(struct local_journal *store, enum family family);
+/* Copies one in. The first for a key stays, unless another one of the same batch comes after it. value NULL: it
+ * says that the key is gone. */
+void store_table_add(struct table *table, uint64_t sequence, const uint8_t *key, size_t key_length,
+                     const uint8_t *value, size_t value_length);
+/* Writes all as one table, in the order of the keys, synced. Nothing if there are none. */
+void store_table_write(struct table *table);
+/* RocksDB takes the table that was written into the family: whole or not at all, and durable. */
+void store_table_ingest(struct table *table);
+void store_table_free(struct table *table);
+
+/* archive.c */
+/* Adds a record of the archive to a table of FAMILY_ARCHIVE. */
+void store_archive_add(struct table *table, uint64_t sequence, const struct record *record);
+/* Drops what is older than archive_days. */
+void store_archive_prune(struct local_journal *store);
+void store_archive_figures(const struct local_journal *store, struct store_figures *out);
+bool store_archive_read(struct journal *journal, const struct archive_query *query, journal_visit *visit,
+                        void *context);
 
 /* recover.c */
 /* Checks every batch after the checkpoint, and sets appended, durable and journal_bytes. */
 enum store_error store_recover_check(struct local_journal *store, const struct refusal *refusal) MUST_USE;
 bool store_recover_replay(struct journal *journal, journal_visit *visit, void *context);
-/* True if the batch is records and nothing else, at least one. */
-bool store_batch_is_well_formed(const uint8_t *batch, size_t length) MUST_USE;
+/* True if the batch is records and nothing else, at least one that is not the archive's, and those last. Out:
+ * how many bytes come before them. */
+bool store_batch_is_well_formed(const uint8_t *batch, size_t length, size_t *archive_at) MUST_USE;
+/* One batch as it lies on disk. */
+struct stored {
+    uint64_t sequence, epoch;
+    size_t length; /* as stored */
+    struct reader live, archive;
+};
+/* Where the iterator stands. Returns false if that is no batch. The records are not checked. */
+bool store_stored_parse(const rocksdb_iterator_t *iterator, struct stored *out) MUST_USE;
 
 #endif

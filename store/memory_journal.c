@@ -1,6 +1,7 @@
 #include "store/memory_journal.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@ static struct memory_journal *memory_of(const struct journal *journal);
 static bool batch_visit(const struct batch *batch, journal_visit *visit, void *context)
 {
     struct reader reader = reader_of(batch->bytes, batch->length);
-    for (struct record record; record_next(&reader, &record);)
+    for (struct record record; record_next(&reader, &record) && !record_is_archive(&record);)
         if (!visit(context, &record))
             return false;
     ensure(reader.ok); /* checked when it was appended */
@@ -44,26 +45,32 @@ static bool memory_recover(struct journal *journal, journal_visit *visit, void *
     return true;
 }
 
-static bool accept_record(void *context, const struct record *record)
+/* As the local journal wants it: the archive's records last, and not alone. */
+static bool batch_is_well_formed(const uint8_t *bytes, size_t length)
 {
-    (void)context;
-    (void)record;
-    return true;
+    struct reader reader = reader_of(bytes, length);
+    bool archive = false;
+    size_t others = 0;
+    for (struct record record; record_next(&reader, &record); others += !archive) {
+        if (record_is_archive(&record) ? record.gone || record.key_length < RECORD_ARCHIVE_KEY_MIN : archive)
+            return false;
+        archive = record_is_archive(&record);
+    }
+    return reader.ok && others > 0;
 }
 
 static uint64_t memory_append(struct journal *journal, const uint8_t *bytes, size_t length)
 {
     struct memory_journal *memory = memory_of(journal);
-    ensure(memory->recovered && length > 0);
+    ensure(memory->recovered);
     if (memory->appended == memory->capacity) {
         memory->capacity = memory->capacity == 0 ? 16 : memory->capacity * 2;
         memory->batches = xrealloc(memory->batches, memory->capacity * sizeof *memory->batches);
     }
+    ensure(batch_is_well_formed(bytes, length));
     struct buffer copy = {0};
     buffer_append(&copy, bytes, length);
-    struct batch batch = {length, copy.data};
-    ensure(batch_visit(&batch, accept_record, NULL));
-    memory->batches[memory->appended++] = batch;
+    memory->batches[memory->appended++] = (struct batch){length, copy.data};
     return memory->appended;
 }
 
@@ -93,6 +100,52 @@ static void memory_wait(struct journal *journal, uint64_t sequence)
     memory_journal_sync(journal, sequence);
 }
 
+static int key_compare(const struct record *a, const uint8_t *key, size_t length)
+{
+    int order = memcmp(a->key, key, a->key_length < length ? a->key_length : length);
+    return order != 0 ? order : a->key_length < length ? -1 : a->key_length > length;
+}
+
+static bool is_wanted(const struct archive_query *query, const struct record *record)
+{
+    if (!record_is_archive(record) || record->type != query->type ||
+        memcmp(record->key, query->owner, RECORD_OWNER_BYTES) != 0)
+        return false;
+    uint64_t time = load_be64(record->key + RECORD_OWNER_BYTES);
+    return time >= query->since && time < query->until &&
+           (query->after == NULL || key_compare(record, query->after, query->after_length) > 0);
+}
+
+/* The first one asked for: it looks through everything, as there is little. */
+static bool archive_first(const struct memory_journal *memory, const struct archive_query *query,
+                          struct record *out)
+{
+    bool found = false;
+    for (uint64_t i = 0; i < memory->appended; i++) {
+        struct reader reader = reader_of(memory->batches[i].bytes, memory->batches[i].length);
+        for (struct record record; record_next(&reader, &record);) {
+            if (!is_wanted(query, &record) || (found && key_compare(&record, out->key, out->key_length) > 0))
+                continue;
+            *out = record;
+            found = true;
+        }
+    }
+    return found;
+}
+
+static bool memory_archive_read(struct journal *journal, const struct archive_query *query,
+                                journal_visit *visit, void *context)
+{
+    struct archive_query rest = *query;
+    for (struct record record; archive_first(memory_of(journal), &rest, &record);) {
+        if (!visit(context, &record))
+            return true;
+        rest.after = record.key;
+        rest.after_length = record.key_length;
+    }
+    return true;
+}
+
 static void batches_drop(struct memory_journal *memory, uint64_t keep)
 {
     while (memory->appended > keep)
@@ -115,6 +168,7 @@ static const struct journal_operations memory_operations = {
     .durable = memory_durable,
     .wake_descriptor = memory_wake_descriptor,
     .wait = memory_wait,
+    .archive_read = memory_archive_read,
     .close = memory_close,
 };
 

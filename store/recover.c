@@ -3,23 +3,21 @@
 #include "base/log.h"
 #include "store/local.h"
 
-bool store_batch_is_well_formed(const uint8_t *batch, size_t length)
+bool store_batch_is_well_formed(const uint8_t *batch, size_t length, size_t *archive_at)
 {
     struct reader reader = reader_of(batch, length);
-    for (struct record record; record_next(&reader, &record);)
-        continue;
-    return length > 0 && reader.ok;
+    *archive_at = length;
+    for (struct record record; record_next(&reader, &record);) {
+        bool is_archive = record_is_archive(&record);
+        if (is_archive ? record.gone || record.key_length < RECORD_ARCHIVE_KEY_MIN : *archive_at < length)
+            return false;
+        if (is_archive && *archive_at == length)
+            *archive_at = (size_t)(record.key - batch) - RECORD_HEADER_BYTES;
+    }
+    return *archive_at > 0 && reader.ok;
 }
 
-/* One batch as it lies on disk. */
-struct stored {
-    uint64_t sequence;
-    uint64_t epoch;
-    const uint8_t *batch;
-    size_t length;
-};
-
-static bool stored_parse(rocksdb_iterator_t *iterator, struct stored *out)
+bool store_stored_parse(const rocksdb_iterator_t *iterator, struct stored *out)
 {
     size_t key_length = 0, value_length = 0;
     const uint8_t *key = (const uint8_t *)rocksdb_iter_key(iterator, &key_length);
@@ -28,10 +26,19 @@ static bool stored_parse(rocksdb_iterator_t *iterator, struct stored *out)
         return false;
     struct reader reader = reader_of(value, value_length);
     uint8_t version = reader_u8(&reader);
-    *out = (struct stored){.sequence = load_be64(key), .epoch = reader_u64(&reader)};
-    out->batch = reader.at;
-    out->length = reader.left;
-    return reader.ok && version == BATCH_VERSION && store_batch_is_well_formed(out->batch, out->length);
+    *out = (struct stored){.sequence = load_be64(key), .epoch = reader_u64(&reader), .length = value_length};
+    size_t archive_at = reader_u32(&reader);
+    out->live = reader_of(reader_take(&reader, archive_at), archive_at);
+    out->archive = reader;
+    return reader.ok && version == BATCH_VERSION;
+}
+
+static bool stored_is_well_formed(const struct stored *stored)
+{
+    size_t archive_at;
+    return store_batch_is_well_formed(stored->live.at, stored->live.left + stored->archive.left,
+                                      &archive_at) &&
+           archive_at == stored->live.left;
 }
 
 static enum store_error refuse_damage(const struct local_journal *store, uint64_t sequence, const char *what,
@@ -50,7 +57,7 @@ static enum store_error check_batches(struct local_journal *store, rocksdb_itera
     uint64_t last = store->checkpoint, epoch = 0;
     for (; rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
         struct stored stored;
-        if (!stored_parse(iterator, &stored))
+        if (!store_stored_parse(iterator, &stored) || !stored_is_well_formed(&stored))
             return refuse_damage(store, last + 1, "is malformed", refusal);
         if (stored.sequence != last + 1)
             return refuse_damage(store, last + 1, "is missing", refusal);
@@ -58,7 +65,7 @@ static enum store_error check_batches(struct local_journal *store, rocksdb_itera
             return refuse_damage(store, stored.sequence, "has an epoch out of order", refusal);
         last = stored.sequence;
         epoch = stored.epoch;
-        store->journal_bytes += BATCH_PREFIX_BYTES + stored.length;
+        store->journal_bytes += stored.length;
     }
     if (last < store->checkpoint_target)
         return refuse_damage(store, last + 1, "is missing", refusal);
@@ -123,9 +130,8 @@ static bool replay_journal(struct local_journal *store, journal_visit *visit, vo
     bool good = true;
     for (; good && rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
         struct stored stored;
-        ensure(stored_parse(iterator, &stored)); /* checked at open */
-        struct reader batch = reader_of(stored.batch, stored.length);
-        for (struct record record; good && record_next(&batch, &record);)
+        ensure(store_stored_parse(iterator, &stored)); /* checked at open */
+        for (struct record record; good && record_next(&stored.live, &record);)
             good = visit(context, &record);
     }
     return pass_end(store, iterator, good);

@@ -32,22 +32,20 @@ static void threads_start(struct local_journal *store)
 {
     ensure(pthread_create(&store->writer, NULL, store_writer_run, store) == 0);
     ensure(pthread_create(&store->folding, NULL, store_folding_run, store) == 0);
+    (void)pthread_setname_np(store->writer, "rill-journal"); /* for top and perf */
+    (void)pthread_setname_np(store->folding, "rill-folding");
     store->threads_run = true;
 }
 
-/* The folding first, as the writer writes its last slice; then the writer, once all is written. */
 static void threads_stop(struct local_journal *store)
 {
     pthread_mutex_lock(&store->mutex);
-    store->folding_ends = true;
+    atomic_store(&store->folding_ends, true);
     pthread_cond_signal(&store->folding_wake);
-    pthread_mutex_unlock(&store->mutex);
-    pthread_join(store->folding, NULL);
-
-    pthread_mutex_lock(&store->mutex);
     store->writer_ends = true;
     pthread_cond_signal(&store->writer_wake);
     pthread_mutex_unlock(&store->mutex);
+    pthread_join(store->folding, NULL);
     pthread_join(store->writer, NULL);
     ensure(atomic_load(&store->durable) == store->appended && store->queue.batches == 0);
 }
@@ -58,6 +56,7 @@ static void local_close(struct journal *journal)
     if (store->threads_run)
         threads_stop(store);
     store_database_close(store);
+    rocksdb_writebatch_destroy(store->queue.write);
     if (store->wake_descriptor >= 0)
         close(store->wake_descriptor);
     if (store->lock_descriptor >= 0)
@@ -76,6 +75,7 @@ static const struct journal_operations local_operations = {
     .durable = store_writer_durable,
     .wake_descriptor = local_wake_descriptor,
     .wait = store_writer_wait,
+    .archive_read = store_archive_read,
     .close = local_close,
 };
 
@@ -89,7 +89,8 @@ static struct local_journal *local_make(const struct store_options *options)
     store->checkpoint_bytes =
         options->checkpoint_bytes == 0 ? CHECKPOINT_BYTES_DEFAULT : options->checkpoint_bytes;
     store->queue_bytes_max = options->queue_bytes_max == 0 ? QUEUE_BYTES_DEFAULT : options->queue_bytes_max;
-    store->queue.end = &store->queue.first;
+    store->archive_days = options->archive_days;
+    store->queue.write = rocksdb_writebatch_create();
     ensure(pthread_mutex_init(&store->mutex, NULL) == 0 &&
            pthread_cond_init(&store->writer_wake, NULL) == 0 &&
            pthread_cond_init(&store->writer_done, NULL) == 0 &&
@@ -150,6 +151,8 @@ struct store_figures store_figures(const struct journal *journal)
     struct local_journal *store = (struct local_journal *)journal; /* for its mutex */
     pthread_mutex_lock(&store->mutex);
     struct store_figures figures = store->figures;
+    figures.unfolded_bytes = store->journal_bytes;
     pthread_mutex_unlock(&store->mutex);
+    store_archive_figures(store, &figures);
     return figures;
 }

@@ -3,8 +3,9 @@
  * Column family "journal": key = sequence (8 bytes), value = the batch. One writer thread appends whatever
  * has been queued since its last turn as one RocksDB write with one fsync of its WAL. Column family
  * "checkpoint": the newest value of every key up to the checkpoint's sequence; the store folds old batches
- * into it by itself, a slice at a time, and then lets those batches go. Column family "default": the header
- * (application, format version, epoch).
+ * into it by itself, beside the writer, and then lets those batches go. Column family "archive": the records
+ * of the folded batches that are the archive's. Column family "default": the header (application, format
+ * version, epoch).
  */
 #ifndef RILL_STORE_STORE_H
 #define RILL_STORE_STORE_H
@@ -26,6 +27,8 @@ struct store_options {
     uint32_t version;          /* of the application's records */
     uint64_t checkpoint_bytes; /* journal size at which folding starts; 0: 64 MiB */
     uint64_t queue_bytes_max;  /* appended but not yet durable; 0: 16 MiB */
+    uint32_t archive_days;     /* what the archive has is dropped once it is this much older than its newest;
+                                  0: there is no archive, its records are let go with their batches */
 };
 
 /* Opens or creates. On an error *out is NULL and message (text_size bytes) says in one line what is wrong and
@@ -39,6 +42,8 @@ enum store_error store_open(const struct store_options *options, struct journal 
 /* Figures for /metrics and the bench, since open. */
 struct store_figures {
     uint64_t batches, bytes, syncs, checkpoints, sync_us_total, sync_us_max;
+    uint64_t unfolded_bytes;                 /* of batches that are not in the checkpoint yet */
+    uint64_t archive_records, archive_bytes; /* on disk, folded; the records are RocksDB's estimate */
 };
 struct store_figures store_figures(const struct journal *journal);
 

@@ -1,4 +1,4 @@
-/* rill hub status, rill tower list: how the others are. */
+/* rill hub status, hub history, tower list: how the others are, and what the hub knows of past payments. */
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
@@ -149,6 +149,104 @@ int command_hub_status(int argc, char **argv)
     free(health);
     free(text);
     return healthy ? RILL_EXIT_OK : RILL_EXIT_FAILED;
+}
+
+/* ---- hub history ---- */
+
+static const char *text_at(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text == NULL ? "" : text;
+}
+
+static uint64_t number_at(const json_t *object, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+static void print_past(const json_t *payment)
+{
+    char when[32];
+    printf("%s  %-3s %-9s %-6s %20llu  fee %llu  %s  %s\n", time_text(number_at(payment, "time"), when),
+           text_at(payment, "direction"), text_at(payment, "state"),
+           json_is_true(json_object_get(payment, "locked")) ? "locked" : "direct",
+           (unsigned long long)number_at(payment, "amount"), (unsigned long long)number_at(payment, "fee"),
+           text_at(payment, "peer"), text_at(payment, "id"));
+}
+
+/* One page of the hub's answer. Returns the exit code. */
+static int show_history(const struct settings *settings, const char *http, const char *body, int status)
+{
+    if (body == NULL)
+        return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
+    json_t *answer = json_loads(body, 0, NULL);
+    if (status != 200 || answer == NULL) {
+        int code = command_fail(settings, RILL_EXIT_FAILED, "the hub at http://%s says: %s", http,
+                                answer == NULL ? "nothing that can be read" : text_at(answer, "error"));
+        json_decref(answer);
+        return code;
+    }
+    if (settings->json) {
+        command_print_json(answer);
+        return RILL_EXIT_OK;
+    }
+    const json_t *payments = json_object_get(answer, "payments");
+    for (size_t i = 0; i < json_array_size(payments); i++)
+        print_past(json_array_get(payments, i));
+    if (json_array_size(payments) == 0)
+        printf("no past payments\n");
+    if (text_at(answer, "next")[0] != '\0')
+        printf("more with --cursor %s\n", text_at(answer, "next"));
+    json_decref(answer);
+    return RILL_EXIT_OK;
+}
+
+int command_hub_history(int argc, char **argv)
+{
+    const char *http = NULL, *client_text = NULL, *cursor = NULL;
+    uint64_t since = 0, until = 0, limit = 0;
+    struct command_line line = {
+        .name = "hub history",
+        .usage = "--client ADDRESS [OPTIONS]",
+        .about =
+            "For the operator: a client's past payments, oldest first, from the archive of the hub on this "
+            "machine. A payment\n"
+            "is there once the hub has forgotten it: a day after its expiry. Amounts are in units.\n"
+            "Example: rill hub history --client 0x52… --since 1767225600 --limit 1000 --json\n"
+            "Exit codes: 0 shown, 1 the hub refuses, 2 wrong usage, 3 not reached.",
+        .rows =
+            (const struct option_row[]){
+                {"http", OPTION_TEXT, &http, "127.0.0.1:9745", 0, 0, "HOST:PORT", "The hub's --http."},
+                {"client", OPTION_TEXT, &client_text, NULL, 0, 0, "ADDRESS", "Whose payments; needed."},
+                {"since", OPTION_NUMBER, &since, "0", 0, INT64_MAX, "SECONDS", "From this Unix time on."},
+                {"until", OPTION_NUMBER, &until, "9223372036854775807", 0, INT64_MAX, "SECONDS",
+                 "Before this Unix time."},
+                {"limit", OPTION_NUMBER, &limit, "100", 1, 1000, "NUMBER", "How many at once."},
+                {"cursor", OPTION_TEXT, &cursor, NULL, 0, 0, "TEXT", "Goes on where the last answer ended."},
+            },
+        .row_count = 6,
+    };
+    int code, status;
+    char host[HOST_BYTES_MAX + 1], path[512], text[ADDRESS_TEXT_SIZE];
+    uint16_t port;
+    struct address client;
+    if (!command_read(&line, argc, argv, &code))
+        return code;
+    const struct settings *settings = &line.settings;
+    if (!endpoint_split(http, host, &port))
+        return command_fail(settings, RILL_EXIT_USAGE, "--http '%s' is not HOST:PORT", http);
+    if (client_text == NULL || !hex_decode(client_text, client.bytes, sizeof(client.bytes)))
+        return command_fail(settings, RILL_EXIT_USAGE, "--client must be an address: 0x and 40 digits");
+    if (cursor != NULL && (strlen(cursor) > 128 || strspn(cursor, "0123456789abcdef") != strlen(cursor)))
+        return command_fail(settings, RILL_EXIT_USAGE, "--cursor '%s' is not from an answer of the hub",
+                            cursor);
+    snprintf(path, sizeof(path), "/history?client=%s&since=%llu&until=%llu&limit=%llu%s%s",
+             address_text(&client, text), (unsigned long long)since, (unsigned long long)until,
+             (unsigned long long)limit, cursor != NULL ? "&cursor=" : "", cursor != NULL ? cursor : "");
+    char *body = http_get(host, port, path, &status);
+    code = show_history(settings, http, body, status);
+    free(body);
+    return code;
 }
 
 /* ---- tower list ---- */

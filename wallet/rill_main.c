@@ -25,6 +25,7 @@ static const struct {
     {"recover", NULL, command_recover, "fill a wallet again that lost its folder"},
     {"tower", "list", command_tower_list, "your watchtowers and their receipts"},
     {"hub", "status", command_hub_status, "how the hub on this machine is"},
+    {"hub", "history", command_hub_history, "a client's past payments, from the hub on this machine"},
     {"ledger", "issue", command_ledger_issue, "create an asset"},
     {"ledger", "balance", command_ledger_balance, "what an address holds on the ledger"},
     {"ledger", "send", command_ledger_send, "send coins or tokens on the ledger"},

@@ -427,6 +427,16 @@ static void test_hub_status(void **state)
     assert_non_null(strstr(world->output, "ok"));
     RUNS(world, 3, "hub", "status", "--http", "127.0.0.1:1");
     RUNS(world, 2, "hub", "status", "--http", "nowhere");
+    json_t *past = JSON(world, "hub", "history", "--http", world->http, "--client", world->shop_address);
+    assert_true(json_is_array(json_object_get(past, "payments"))); /* the hub forgets a payment a day later */
+    json_decref(past);
+    RUNS(world, 0, "hub", "history", "--http", world->http, "--client", world->shop_address);
+    assert_non_null(strstr(world->output, "no past payments"));
+    RUNS(world, 1, "hub", "history", "--http", world->http, "--client", world->shop_address, "--cursor",
+         "00");
+    RUNS(world, 3, "hub", "history", "--http", "127.0.0.1:1", "--client", world->shop_address);
+    RUNS(world, 2, "hub", "history", "--client", "me");
+    RUNS(world, 2, "hub", "history");
 }
 
 static void test_withdraw_and_close(void **state)

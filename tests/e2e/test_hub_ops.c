@@ -490,6 +490,68 @@ static void test_what_the_operator_reads(void **state)
     hub_stop(stage);
 }
 
+/* What GET /history says of a client's only payment, as text that the caller frees. */
+static char *past_payment(struct hub_stage *stage, const struct wire_client *client, const char *direction)
+{
+    char path[128], text[ADDRESS_TEXT_SIZE];
+    snprintf(path, sizeof path, "/history?client=%s", address_text(&client->address, text));
+    json_t *answer = json_answer(stage, path), *payments = json_object_get(answer, "payments");
+    assert_int_equal(json_array_size(payments), 1);
+    json_t *payment = json_array_get(payments, 0);
+    assert_int_equal(member(payment, "amount"), 1234);
+    assert_string_equal(json_string_value(json_object_get(payment, "direction")), direction);
+    assert_true(json_is_null(json_object_get(answer, "next")));
+    char *dump = json_dumps(payment, JSON_SORT_KEYS);
+    json_decref(answer);
+    return dump;
+}
+
+/* The payment has left the hub's memory, and the batch that says so is durable. */
+static bool is_past(void *context)
+{
+    const struct wire_client *client = context;
+    char path[128], text[ADDRESS_TEXT_SIZE];
+    snprintf(path, sizeof path, "/history?client=%s", address_text(&client->address, text));
+    char *answer = http_ask(client->stage->http_port, "GET", path);
+    bool found = strstr(answer, "\"direction\"") != NULL;
+    free(answer);
+    return found;
+}
+
+static void test_past_payments_can_be_looked_up(void **state)
+{
+    struct world *world = *state;
+    struct hub_stage *stage = world->stage;
+    hub_start(stage, NULL);
+    struct wire_client *payer = client_with_money(stage, "payer three"),
+                       *payee = client_with_money(stage, "payee three");
+    wire_connect(payer);
+    wire_connect(payee);
+    assert_true(holds_in_time(stage, has_room, payer) && holds_in_time(stage, has_room, payee));
+    (void)block_time(stage);
+    pays(payer, payee, 1234);
+    advance(stage, 2 * 86400 + 60);
+    assert_true(holds_in_time(stage, is_past, payer));
+    assert_int_equal(hub_figure(stage, "payments_kept"), 0);
+    char *out = past_payment(stage, payer, "out"), *in = past_payment(stage, payee, "in");
+    hub_kill(stage);
+    hub_start(stage, NULL);
+    char *out_again = past_payment(stage, payer, "out"), *in_again = past_payment(stage, payee, "in");
+    assert_string_equal(out, out_again);
+    assert_string_equal(in, in_again);
+    free(out);
+    free(in);
+    free(out_again);
+    free(in_again);
+    expect_answer(stage->http_port, "GET", "/history", 400, "client=0x");
+    expect_answer(stage->http_port, "GET",
+                  "/history?client=0x00000000000000000000000000000000000000aa&limit=5", 200,
+                  "\"payments\":[]");
+    wire_free(payer);
+    wire_free(payee);
+    hub_stop(stage);
+}
+
 static void test_the_log_as_json(void **state)
 {
     struct world *world = *state;
@@ -600,6 +662,7 @@ int main(void)
         HUB_TEST(test_a_ledger_killed_while_the_hub_runs),
         HUB_TEST(test_signals_stop_it_cleanly),
         HUB_TEST(test_what_the_operator_reads),
+        HUB_TEST(test_past_payments_can_be_looked_up),
         HUB_TEST(test_the_log_as_json),
         HUB_TEST(test_settings_from_file_and_environment),
         HUB_TEST(test_a_disk_that_fills_up),

@@ -116,6 +116,7 @@ static struct payment *full_payment(struct payments *payments)
     payment->code = CODE_INVOICE;
     payment_set_witness(payment, &witness);
     payment_set_memo(payment, (struct text){"tea", 3});
+    payment->booked = 77;
     return payment;
 }
 
@@ -142,6 +143,7 @@ static void test_a_record_brings_everything_back(void **state)
     assert_int_equal(read->payer_lock, 11);
     assert_int_equal(read->witness->length, WITNESS_SECRET_BYTES);
     assert_memory_equal(read->memo, "tea", 3);
+    assert_int_equal(read->booked, 77);
     assert_ptr_equal(payments_on_condition(&after, LOCK_SECRET, &payment->condition), read);
     payment_write(read, RECORD_TYPE, &again);
     assert_int_equal(again.length, batch.length);

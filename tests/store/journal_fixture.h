@@ -1,7 +1,7 @@
 /* What the tests of store/ share: a temporary folder, and a history whose state after each batch is known.
  *
  * Batch n of a history is made from (seed, n) alone: puts and deletions of a few keys, the same key sometimes
- * twice, and at its end the record LAST, which says n. So whoever replays a journal can tell, at every LAST,
+ * twice, then the record LAST, which says n, and one for the archive. So whoever replays a journal can tell, at every LAST,
  * which state must have been reached: the one after n whole batches, nothing more and nothing less.
  */
 #ifndef RILL_TESTS_STORE_JOURNAL_FIXTURE_H
@@ -27,6 +27,9 @@
 #define FIXTURE_KEYS      40
 #define FIXTURE_LAST      9 /* the highest type: a checkpoint shows it last */
 #define FIXTURE_VALUE_MAX 300
+#define FIXTURE_ARCHIVE   RECORD_ARCHIVE_FIRST
+#define FIXTURE_OWNER     0x77
+#define FIXTURE_TIME(n)   (1000 * (uint64_t)86400 + (n)*7000)
 
 struct fixture_random {
     uint64_t state;
@@ -77,6 +80,17 @@ static inline bool fixture_value_read(const uint8_t *bytes, size_t length, struc
     return out->stamp != 0;
 }
 
+/* Batch n's record for the archive, some twelve to a day. */
+static inline void fixture_archive_record(struct buffer *batch, uint64_t sequence)
+{
+    uint8_t key[RECORD_ARCHIVE_KEY_MIN + 8] = {FIXTURE_OWNER};
+    store_be64(key + RECORD_OWNER_BYTES, FIXTURE_TIME(sequence));
+    store_be64(key + RECORD_ARCHIVE_KEY_MIN, sequence * 0x9e3779b97f4a7c15u);
+    size_t mark = record_begin(batch, FIXTURE_ARCHIVE, key, sizeof key);
+    buffer_u64(batch, sequence);
+    record_end(batch, mark);
+}
+
 /* Adds the records of batch n, and does to the state what they say. The batch may be NULL. */
 static inline void fixture_batch(uint64_t seed, uint64_t sequence, struct buffer *batch,
                                  struct fixture_state *state)
@@ -103,6 +117,7 @@ static inline void fixture_batch(uint64_t seed, uint64_t sequence, struct buffer
     size_t mark = record_begin(out, FIXTURE_LAST, "", 0);
     buffer_u64(out, sequence);
     record_end(out, mark);
+    fixture_archive_record(out, sequence);
     state->last = sequence;
     buffer_free(&unused);
 }
@@ -179,7 +194,7 @@ static inline void fixture_folder_remove(char *path)
 
 static inline struct store_options fixture_options(const char *path)
 {
-    return (struct store_options){.path = path, .application = "hub", .version = 1};
+    return (struct store_options){.path = path, .application = "hub", .version = 1, .archive_days = 100000};
 }
 
 static inline struct journal *fixture_open(const struct store_options *options)
@@ -192,11 +207,41 @@ static inline struct journal *fixture_open(const struct store_options *options)
     return journal;
 }
 
+static inline bool fixture_archive_visit(void *context, const struct record *record)
+{
+    uint64_t *last = context;
+    bool next = record->type == FIXTURE_ARCHIVE && record->value_length == 8 &&
+                load_be64(record->value) == *last + 1 &&
+                load_be64(record->key + RECORD_OWNER_BYTES) == FIXTURE_TIME(*last + 1);
+    *last = next ? *last + 1 : UINT64_MAX / 2;
+    return next;
+}
+
+/* The archive has the record of each batch up to `last`, once, in order, and nothing else. */
+static inline void fixture_check_archive(struct journal *journal, uint64_t last)
+{
+    const struct archive_query query = {
+        .type = FIXTURE_ARCHIVE, .owner = {FIXTURE_OWNER}, .until = UINT64_MAX};
+    uint64_t seen = 0;
+    assert_true(journal_archive_read(journal, &query, fixture_archive_visit, &seen));
+    assert_int_equal(seen, last);
+}
+
 /* Folding has no notice to wait for, as nobody but its figures needs to know. Fails after ten seconds. */
 static inline void fixture_wait_checkpoints(const struct journal *journal, uint64_t wanted)
 {
     uint64_t end = clock_monotonic_us() + 10000000;
     while (store_figures(journal).checkpoints < wanted) {
+        assert_true(clock_monotonic_us() < end);
+        usleep(1000); /* allowed: polls a figure, bounded by `end` */
+    }
+}
+
+/* Until less than this is left to fold. */
+static inline void fixture_wait_folded(const struct journal *journal, uint64_t bytes)
+{
+    uint64_t end = clock_monotonic_us() + 20000000;
+    while (store_figures(journal).unfolded_bytes >= bytes) {
         assert_true(clock_monotonic_us() < end);
         usleep(1000); /* allowed: polls a figure, bounded by `end` */
     }

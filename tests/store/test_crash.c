@@ -146,6 +146,7 @@ static uint64_t check_history(const char *path, uint64_t checkpoint_bytes, uint6
     assert_true(fixture_recover(journal, SEED, &replay));
     assert_int_equal(journal_durable(journal), replay.seen.last);
     assert_true(replay.seen.last >= reported);
+    fixture_check_archive(journal, replay.seen.last);
     journal_close(journal);
     return replay.seen.last;
 }

@@ -43,13 +43,13 @@ enum raw_family { RAW_DEFAULT, RAW_JOURNAL, RAW_CHECKPOINT };
 static void raw_put(const char *path, enum raw_family family, const void *key, size_t key_length,
                     const struct buffer *value)
 {
-    static const char *const names[] = {"default", "journal", "checkpoint"};
+    static const char *const names[] = {"default", "journal", "checkpoint", "archive"};
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_writeoptions_t *write = rocksdb_writeoptions_create();
-    rocksdb_column_family_handle_t *families[3];
-    const rocksdb_options_t *each[] = {options, options, options};
+    rocksdb_column_family_handle_t *families[4];
+    const rocksdb_options_t *each[] = {options, options, options, options};
     char *error = NULL;
-    rocksdb_t *database = rocksdb_open_column_families(options, path, 3, names, each, families, &error);
+    rocksdb_t *database = rocksdb_open_column_families(options, path, 4, names, each, families, &error);
     assert_null(error);
     if (value == NULL)
         rocksdb_delete_cf(database, write, families[family], key, key_length, &error);
@@ -57,7 +57,7 @@ static void raw_put(const char *path, enum raw_family family, const void *key, s
         rocksdb_put_cf(database, write, families[family], key, key_length, (const char *)value->data,
                        value->length, &error);
     assert_null(error);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         rocksdb_column_family_handle_destroy(families[i]);
     rocksdb_close(database);
     rocksdb_writeoptions_destroy(write);
@@ -72,6 +72,7 @@ static void raw_put_batch(const char *path, uint64_t sequence, uint8_t version, 
     struct buffer value = {0};
     buffer_u8(&value, version);
     buffer_u64(&value, epoch);
+    buffer_u32(&value, (uint32_t)length);
     buffer_append(&value, records, length);
     raw_put(path, RAW_JOURNAL, key, sizeof key, &value);
     buffer_free(&value);
@@ -103,21 +104,21 @@ static void a_missing_first_batch_is_damage(void **state)
 
 static void a_batch_of_another_version_is_damage(void **state)
 {
-    raw_put_batch(*state, BATCHES, 2, 1, GOOD_BATCH);
+    raw_put_batch(*state, BATCHES, 3, 1, GOOD_BATCH);
     struct store_options options = fixture_options(*state);
     fixture_refused(&options, STORE_CORRUPT, "batch 60 is malformed", *state);
 }
 
 static void a_half_record_is_damage(void **state)
 {
-    raw_put_batch(*state, 30, 1, 1, good_batch, sizeof good_batch - 2);
+    raw_put_batch(*state, 30, 2, 1, good_batch, sizeof good_batch - 2);
     struct store_options options = fixture_options(*state);
     fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
 }
 
 static void an_empty_batch_is_damage(void **state)
 {
-    raw_put_batch(*state, 30, 1, 1, "", 0);
+    raw_put_batch(*state, 30, 2, 1, "", 0);
     struct store_options options = fixture_options(*state);
     fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
 }
@@ -125,9 +126,9 @@ static void an_empty_batch_is_damage(void **state)
 static void an_epoch_out_of_order_is_damage(void **state)
 {
     struct store_options options = fixture_options(*state);
-    raw_put_batch(*state, BATCHES + 1, 1, 9, GOOD_BATCH); /* of an opening that never was */
+    raw_put_batch(*state, BATCHES + 1, 2, 9, GOOD_BATCH); /* of an opening that never was */
     fixture_refused(&options, STORE_CORRUPT, "batch 61 has an epoch out of order", *state);
-    raw_put_batch(*state, BATCHES + 1, 1, 0, GOOD_BATCH);
+    raw_put_batch(*state, BATCHES + 1, 2, 0, GOOD_BATCH);
     fixture_refused(&options, STORE_CORRUPT, "batch 61 has an epoch out of order", *state);
 }
 
@@ -160,11 +161,11 @@ static void another_format_is_refused(void **state)
 {
     struct buffer header = {0};
     buffer_append(&header, "RILLJRNL", 8);
-    buffer_u16(&header, 2);
+    buffer_u16(&header, 3);
     raw_put(*state, RAW_DEFAULT, "header", 6, &header);
     buffer_free(&header);
     struct store_options options = fixture_options(*state);
-    fixture_refused(&options, STORE_VERSION, "has format 2", "knows format 1");
+    fixture_refused(&options, STORE_VERSION, "has format 3", "knows format 2");
 }
 
 /* A database of another program, perhaps with a column family that only it knows. */

@@ -42,6 +42,7 @@ static void a_crash_keeps_what_it_says(void **state)
         assert_true(fixture_recover(journal, SEED, &replay));
         assert_int_equal(replay.seen.last, survived);
         assert_int_equal(journal_durable(journal), survived);
+        fixture_check_archive(journal, survived);
         history = replay.seen;
         for (uint64_t left = fixture_random_below(&random, 10); left > 0; left--)
             fixture_append(journal, SEED, &history);

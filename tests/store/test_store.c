@@ -180,7 +180,7 @@ static void edges_of_records_come_back(void **state)
     memset(key, 0xff, sizeof key);
     struct buffer batch = {0};
     record_put(&batch, 0, "", 0, "", 0);
-    record_put(&batch, 255, key, sizeof key, "v", 1);
+    record_put(&batch, RECORD_ARCHIVE_FIRST - 1, key, sizeof key, "v", 1);
     record_put(&batch, 3, "never there", 11, "x", 1);
     record_gone(&batch, 3, "never there", 11);
     record_gone(&batch, 4, "unknown", 7);
