@@ -25,7 +25,8 @@ struct ledger_options {
     uint32_t logs_range_max;  /* blocks per eth_getLogs, halved when the node refuses; 0: 2000 */
     uint64_t max_fee_per_gas; /* wei: cap of what is ever offered; 0: 500 gwei */
     uint32_t tries; /* of a call that fails, with backoff; 0: 8, about 3 s against a closed port. Preparing
-                     * a transaction has two more; once it has left, there is no giving up */
+                     * a transaction has two more; once it has left, there is no giving up. A node that
+                     * limits the rate of requests is waited for 15 s per try, all in all */
 };
 
 enum ledger_error {

@@ -23,7 +23,7 @@
 #include "tests/support/anvil_node.h"
 #include "tests/support/anvil_proxy.h"
 
-#define PATIENCE_S  20
+#define PATIENCE_S  60
 #define EVENTS_MAX  256
 #define UNIT        1000000000u /* base units of the coin in one unit of the channels */
 #define CHALLENGE_S 600

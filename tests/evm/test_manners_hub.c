@@ -35,7 +35,6 @@ static struct hub_stage *hub_stage_on(struct world *world)
     write_file(stage->passphrase_file, PASSPHRASE "\n");
     ensure(keystore_create(stage->key_file, PASSPHRASE, &stage->hub, 2) == KEYSTORE_OK);
     world->proxy = proxy_new(stage->base, world->node.port);
-    proxy_serialise(world->proxy);
     snprintf(stage->url, sizeof stage->url, "%s", proxy_url(world->proxy));
     return stage;
 }

@@ -22,8 +22,8 @@
 
 #define PROGRAM    "ledger/contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 #define ARTIFACT   "build/contracts/RillHub.json"
-#define START_MS   30000
-#define ANSWER_S   20
+#define START_MS   60000
+#define ANSWER_S   60
 #define BOUNTY_BPS 100
 #define DEPLOYER   9 /* of anvil's accounts */
 

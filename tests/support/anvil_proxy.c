@@ -29,8 +29,8 @@ struct proxy {
         char name[48];
         unsigned count;
     } methods[METHODS_MAX];
-    unsigned count, forwarding, forwarding_most;
-    bool is_serial;
+    unsigned count;
+    bool is_forwarding;
     struct forward *waiting; /* in order */
 };
 
@@ -44,6 +44,14 @@ struct forward {
 };
 
 static void forward_start(struct forward *forward);
+
+unsigned proxy_under_way(const struct proxy *proxy)
+{
+    unsigned waiting;
+    const struct forward *forward;
+    DL_COUNT(proxy->waiting, forward, waiting);
+    return waiting + proxy->is_forwarding;
+}
 
 static unsigned method_count(struct proxy *proxy, const char *method)
 {
@@ -67,16 +75,6 @@ unsigned proxy_count(const struct proxy *proxy, const char *method)
     return 0;
 }
 
-unsigned proxy_most_at_once(const struct proxy *proxy)
-{
-    return proxy->forwarding_most;
-}
-
-unsigned proxy_under_way(const struct proxy *proxy)
-{
-    return proxy->forwarding;
-}
-
 /* ---- forwarding ---- */
 
 static void on_forwarded(struct evhttp_request *answer, void *context)
@@ -89,7 +87,7 @@ static void on_forwarded(struct evhttp_request *answer, void *context)
     evhttp_send_reply(forward->request, status != 0 ? status : BAD_GATEWAY, NULL, body);
     evbuffer_free(body);
     struct proxy *proxy = forward->proxy;
-    proxy->forwarding--;
+    proxy->is_forwarding = false;
     free(forward->body);
     free(forward);
     if (proxy->waiting == NULL)
@@ -113,9 +111,7 @@ static void forward_start(struct forward *forward)
            evhttp_add_header(headers, "Connection", "close") == 0 &&
            evhttp_add_header(headers, "Content-Type", "application/json") == 0);
     evbuffer_add(evhttp_request_get_output_buffer(out), forward->body, strlen(forward->body));
-    proxy->forwarding++;
-    if (proxy->forwarding > proxy->forwarding_most)
-        proxy->forwarding_most = proxy->forwarding;
+    proxy->is_forwarding = true;
     ensure(evhttp_make_request(connection, out, EVHTTP_REQ_POST, "/") == 0);
 }
 
@@ -124,7 +120,7 @@ static void forward_to(struct proxy *proxy, struct evhttp_request *request, uint
 {
     struct forward *forward = xcalloc(1, sizeof *forward);
     *forward = (struct forward){.proxy = proxy, .request = request, .port = port, .body = body};
-    if (proxy->is_serial && proxy->forwarding > 0)
+    if (proxy->is_forwarding)
         DL_APPEND(proxy->waiting, forward);
     else
         forward_start(forward);
@@ -203,7 +199,7 @@ struct proxy *proxy_new(struct event_base *base, uint16_t port)
 
 void proxy_free(struct proxy *proxy)
 {
-    while (proxy->forwarding > 0)
+    while (proxy_under_way(proxy) > 0)
         event_base_loop(proxy->base, EVLOOP_ONCE);
     evhttp_free(proxy->http);
     free(proxy);
@@ -218,11 +214,6 @@ void proxy_rule_set(struct proxy *proxy, proxy_rule *rule, void *context)
 {
     proxy->rule = rule;
     proxy->context = context;
-}
-
-void proxy_serialise(struct proxy *proxy)
-{
-    proxy->is_serial = true;
 }
 
 void proxy_port_set(struct proxy *proxy, uint16_t port)

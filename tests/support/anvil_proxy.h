@@ -1,5 +1,6 @@
 /* What stands between a client and its node and misbehaves: HTTP of its own, in the test's event loop. Each request
- * goes to the rule first; what that lets pass is forwarded to the node, and its answer given back as it came. */
+ * goes to the rule first; what that lets pass is forwarded to the node, and its answer given back as it came. One request after the other reaches the node: anvil may
+ * hang for good when it answers several around a reorganisation. */
 #ifndef RILL_TESTS_SUPPORT_ANVIL_PROXY_H
 #define RILL_TESTS_SUPPORT_ANVIL_PROXY_H
 
@@ -34,14 +35,11 @@ void proxy_free(struct proxy *proxy);
 const char *proxy_url(const struct proxy *proxy);
 /* NULL: everything is forwarded. */
 void proxy_rule_set(struct proxy *proxy, proxy_rule *rule, void *context);
-/* One request after the other reaches the node: anvil may hang when it mines while it answers. */
-void proxy_serialise(struct proxy *proxy);
 /* Forwards to another node from now on. */
 void proxy_port_set(struct proxy *proxy, uint16_t port);
 /* How many requests there were; of a method, NULL: all. */
 unsigned proxy_count(const struct proxy *proxy, const char *method);
-/* The most that were being forwarded at once, and how many are now. */
-unsigned proxy_most_at_once(const struct proxy *proxy);
+/* How many are with the node, or wait for it. */
 unsigned proxy_under_way(const struct proxy *proxy);
 
 #endif
