@@ -200,7 +200,7 @@ static json_t *receipt_of(const struct anvil *anvil, const char *transaction)
 
 struct address anvil_deploy(const struct anvil *anvil, const struct address *hub, uint64_t challenge_period_s)
 {
-    struct address contract;
+    struct address contract = ADDRESS_ZERO;
     char hub_text[ADDRESS_TEXT_SIZE];
     json_t *accounts = anvil_ask(anvil, "eth_accounts", "[]");
     json_t *artifact = json_aid_load(ARTIFACT);
