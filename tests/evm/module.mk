@@ -7,7 +7,7 @@ CONTRACTS     := ledger/contracts
 CONTRACT_TOOL := $(CONTRACTS)/node_modules/.package-lock.json
 EVM_SOURCES   := $(wildcard $(CONTRACTS)/*.sol tests/evm/contracts/*.sol) $(CONTRACTS)/compile.mjs
 
-.PHONY: contracts check-evm
+.PHONY: contracts contract-code check-contract-code check-evm
 contracts: build/contracts/RillHub.json ## compile the Solidity contract into build/contracts
 
 $(CONTRACT_TOOL): $(CONTRACTS)/package.json $(CONTRACTS)/package-lock.json
@@ -16,6 +16,12 @@ $(CONTRACT_TOOL): $(CONTRACTS)/package.json $(CONTRACTS)/package-lock.json
 
 build/contracts/RillHub.json: $(CONTRACT_TOOL) $(EVM_SOURCES)
 	node $(CONTRACTS)/compile.mjs tests/evm/contracts
+
+contract-code: contracts ## write the contract's code, as compiled, to where the C build takes it from
+	node $(CONTRACTS)/code.mjs
+
+check-contract-code: contracts ## hold the code that `rill ledger deploy` deploys against the Solidity sources
+	@node $(CONTRACTS)/code.mjs --check
 
 check-evm: bin/rill-ledgerd contracts ## the contract on a real EVM: hostile tokens and clients, then both ledgers side by side
 	node --test tests/evm/hostile.mjs
