@@ -9,11 +9,11 @@
 #include "base/ensure.h"
 #include "ledger/erc20.h"
 #include "ledger/quantity.h"
+#include "wallet/base_units.h"
 #include "wallet/command.h"
 #include "wallet/shell.h"
 
-#define COIN_SYMBOL   "coin"
-#define COIN_DECIMALS 18
+#define COIN_SYMBOL "coin"
 
 const struct asset_info *asset_by_address(const struct session *session, const uint8_t address[20])
 {
@@ -102,7 +102,7 @@ static void ask_token(struct session *session, struct asset_info *asset, unsigne
         erc20_encode_plain(&data, ERC20_DECIMALS);
         if (ledger_call_wait(client, &token, data.data, data.length, &result, &reverted) == LEDGER_OK &&
             erc20_decode_number(result.data, result.length, &decimals) && decimals.high == 0 &&
-            decimals.low <= 77)
+            decimals.low <= DECIMALS_MAX)
             asset->token_decimals = (uint8_t)decimals.low;
         buffer_free(&data);
         buffer_free(&result);

@@ -267,3 +267,21 @@ int command_key(const struct settings *settings, struct secret_key *out)
         return command_fail(settings, RILL_EXIT_KEY, "keystore %s: %s", path, keystore_error_text(error));
     return RILL_EXIT_OK;
 }
+
+int command_secret_file(const struct settings *settings, const char *path, struct secret_key *out)
+{
+    char text[80] = "";
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return command_fail(settings, RILL_EXIT_KEY, "cannot read %s: %s", path, strerror(errno));
+    setvbuf(file, NULL, _IONBF, 0); /* no copy stays in a buffer */
+    bool read = fgets(text, sizeof(text), file) != NULL;
+    fclose(file);
+    text[strcspn(text, "\r\n ")] = '\0';
+    bool good = read && hex_decode(text, out->bytes, sizeof(out->bytes)) && secret_key_is_valid(out);
+    bytes_wipe(text, sizeof(text));
+    if (!good)
+        return command_fail(settings, RILL_EXIT_KEY, "%s does not hold a secret key of 64 hexadecimal digits",
+                            path);
+    return RILL_EXIT_OK;
+}
