@@ -234,7 +234,8 @@ static bool start_engine(struct hub *hub)
         event_new(hub->base, journal_wake_descriptor(hub->journal), EV_READ | EV_PERSIST, on_wake, hub);
     event_add(hub->wake, NULL);
     static const struct ledger_follow callbacks = {on_event, on_head, on_too_deep};
-    ledger_follow(hub->ledger, engine_cursor(hub->engine), &callbacks, hub);
+    uint64_t cursor = engine_cursor(hub->engine), first = hub->settings->contract_block;
+    ledger_follow(hub->ledger, cursor > first ? cursor : first, &callbacks, hub);
     return true;
 }
 

@@ -1,6 +1,7 @@
 /* Assets by name: symbol, decimals and unit are read from the ledger, and kept in the home for when it is
  * away. */
 #include <event2/event.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,8 +161,10 @@ static bool read_from_ledger(struct session *session)
     struct hash asset_listed = contract_event_topic(EVENT_ASSET_LISTED);
     struct domain domain = rill_ledger_domain(session->ledger);
     snprintf(params, sizeof(params),
-             "[{\"fromBlock\":\"0x0\",\"toBlock\":\"latest\",\"address\":\"%s\",\"topics\":[\"%s\"]}]",
-             address_text(&domain.contract, contract), hash_text(&asset_listed, topic));
+             "[{\"fromBlock\":\"0x%" PRIx64
+             "\",\"toBlock\":\"latest\",\"address\":\"%s\",\"topics\":[\"%s\"]}]",
+             session->settings->contract_block, address_text(&domain.contract, contract),
+             hash_text(&asset_listed, topic));
     struct log_answer *answer = xcalloc(1, sizeof(*answer));
     void *context = session->context;
     answer->session = session;

@@ -32,6 +32,8 @@ static size_t common_rows(struct settings *settings, const char *home, struct op
          "The hub's contract; the default is the embedded ledger's."},
         {"chain-id", OPTION_NUMBER, &settings->chain_id, "0", 0, UINT64_MAX, "NUMBER",
          "The chain the node must be on; `rill init` writes it down; 0: whatever the node says."},
+        {"contract-block", OPTION_NUMBER, &settings->contract_block, "0", 0, UINT64_MAX, "NUMBER",
+         "The block the contract was created in: earlier ones are not read; `rill init` writes it down."},
         {"confirmations", OPTION_NUMBER, &settings->confirmations, "3", 0, 10000, "BLOCKS",
          "How deep a block must lie before it counts."},
         {"towers", OPTION_TEXT, &settings->towers, NULL, 0, 0, "ADDRESS@HOST:PORT,…",

@@ -29,7 +29,7 @@ struct settings {
     const char *home;
     const char *hub, *ledger, *contract, *hub_address, *towers;
     const char *passphrase_file, *key_file, *max_unsecured, *max_unsecured_per_payee;
-    uint64_t chain_id, confirmations, timeout_s;
+    uint64_t chain_id, contract_block, confirmations, timeout_s;
     bool json;
 };
 

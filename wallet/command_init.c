@@ -35,6 +35,8 @@ static int write_config(const struct settings *settings, uint64_t chain_id, cons
         fprintf(file, "chain-id = %llu\nhub-address = %s\n", (unsigned long long)chain_id,
                 address_text(&address, hub_text));
     }
+    if (settings->contract_block != 0)
+        fprintf(file, "contract-block = %llu\n", (unsigned long long)settings->contract_block);
     if (settings->towers != NULL)
         fprintf(file, "towers = %s\n", settings->towers);
     if (settings->max_unsecured != NULL)

@@ -115,7 +115,8 @@ static int open_ledger(struct session *session, bool offline)
     const struct settings *settings = session->settings;
     struct rill_ledger_options options = {.url = settings->ledger,
                                           .confirmations = (uint32_t)settings->confirmations,
-                                          .chain_id = settings->chain_id};
+                                          .chain_id = settings->chain_id,
+                                          .from_block = settings->contract_block};
     int code = parse_address(settings, "contract", settings->contract, options.contract);
     if (code == RILL_EXIT_OK && settings->hub_address != NULL)
         code = parse_address(settings, "hub-address", settings->hub_address, options.hub);
