@@ -16,7 +16,6 @@
 #include "wallet/base_units.h"
 #include "wallet/sending.h"
 
-#define SLOW_BLOCK_S      15 /* a confirmation takes at most this long on the chains we know */
 #define ANSWER_TIMEOUT_MS 30000
 
 /* Less leaves an answer no room: the protocol's grace periods are eighths of it. */
@@ -177,31 +176,11 @@ static int check_funds(struct deploy *deploy)
 
 /* ---- creating ---- */
 
-struct creation {
-    bool done;
-    enum ledger_error error;
-    struct ledger_receipt receipt;
-};
-
-static void on_created(void *context, enum ledger_error error, const struct ledger_receipt *receipt)
-{
-    struct creation *creation = context;
-    creation->done = true;
-    creation->error = error;
-    if (receipt != NULL)
-        creation->receipt = *receipt;
-}
-
-static bool is_created(struct session *session)
-{
-    return ((struct creation *)session->context)->done;
-}
-
-static int fail_creation(const struct deploy *deploy, const char *what, const struct creation *creation)
+static int fail_creation(const struct deploy *deploy, const char *what, const struct sent *sent)
 {
     char text[ADDRESS_TEXT_SIZE];
     const char *said = ledger_last_error(deploy->ledger);
-    switch (creation->error) {
+    switch (sent->error) {
     case LEDGER_NO_FUNDS:
         return command_fail(
             deploy->settings, RILL_EXIT_FAILED,
@@ -209,15 +188,15 @@ static int fail_creation(const struct deploy *deploy, const char *what, const st
             "nothing was sent",
             address_text(&deploy->deployer, text), what, said);
     case LEDGER_REVERTED:
-        if (creation->receipt.block != 0)
+        if (sent->receipt.block != 0)
             return command_fail(deploy->settings, RILL_EXIT_FAILED,
                                 "creating %s failed in block %" PRIu64 " after %" PRIu64
                                 " gas: nothing was created",
-                                what, creation->receipt.block, creation->receipt.gas_used);
+                                what, sent->receipt.block, sent->receipt.gas_used);
         break;
     case LEDGER_UNREACHABLE:
     case LEDGER_WRONG_CHAIN:
-        return fail_node(deploy, creation->error);
+        return fail_node(deploy, sent->error);
     case LEDGER_OK:
     case LEDGER_MALFORMED:
     case LEDGER_REFUSED:
@@ -227,30 +206,20 @@ static int fail_creation(const struct deploy *deploy, const char *what, const st
     return command_fail(deploy->settings, RILL_EXIT_FAILED,
                         "the chain does not take %s: %s (the node says: %s); nothing was sent. Its limits on "
                         "code size (24576 bytes) and on a block's gas must be Ethereum's or wider",
-                        what, ledger_error_text(creation->error), said);
+                        what, ledger_error_text(sent->error), said);
 }
 
 static int create(struct deploy *deploy, const char *what, const struct buffer *code,
                   struct ledger_receipt *receipt)
 {
-    struct creation creation = {.done = false};
-    const struct settings *settings = deploy->settings;
-    uint64_t limit_s = settings->timeout_s + (settings->confirmations + 1) * SLOW_BLOCK_S;
-    deploy->session.context = &creation;
-    ledger_create(deploy->ledger, &deploy->session.key, code->data, code->length, on_created, &creation);
-    if (!session_wait(&deploy->session, is_created, limit_s * 1000, "the transaction to be confirmed")) {
-        char text[ADDRESS_TEXT_SIZE];
-        ledger_free(deploy->ledger); /* nothing may write to `creation` once it is gone */
-        deploy->ledger = NULL;
-        return command_fail(settings, RILL_EXIT_PENDING,
-                            "%s: no outcome after %" PRIu64 " s. Look what %s has sent before you try again; "
-                            "a development node may need a block time, or --confirmations 0",
-                            what, limit_s, address_text(&deploy->deployer, text));
-    }
-    if (creation.error != LEDGER_OK)
-        return fail_creation(deploy, what, &creation);
-    *receipt = creation.receipt;
-    return RILL_EXIT_OK;
+    struct sent *sent = sending_begin();
+    ledger_create(deploy->ledger, &deploy->session.key, code->data, code->length, sending_told, sent);
+    int code_exit = sending_wait(&deploy->session, sent, what);
+    if (code_exit == RILL_EXIT_OK && sent->error != LEDGER_OK)
+        code_exit = fail_creation(deploy, what, sent);
+    *receipt = sent->receipt;
+    sending_end(sent);
+    return code_exit;
 }
 
 static int create_hub(struct deploy *deploy)
@@ -382,8 +351,11 @@ static void print_next(const struct deploy *deploy)
     address_text(&deploy->factory_receipt.created, factory);
     if (deploy->wants_hub)
         printf("\nNext: rill-hubd, rill-towerd and every wallet's `rill init` take\n"
-               "  --ledger %s --chain-id %" PRIu64 " --contract %s\n",
-               deploy->settings->ledger, chain_id, address_text(&deploy->hub_receipt.created, contract));
+               "  --ledger %s --chain-id %" PRIu64 " --contract %s\n"
+               "and rill-hubd and wallets, so that they need not read the chain from its beginning,\n"
+               "  --contract-block %" PRIu64 "\n",
+               deploy->settings->ledger, chain_id, address_text(&deploy->hub_receipt.created, contract),
+               deploy->hub_receipt.block);
     if (deploy->wants_hub)
         printf("The hub's key then lists what it deals in, and fills its pool:\n"
                "  rill ledger list ASSET --contract %s\n"
@@ -412,6 +384,7 @@ static void print_text(const struct deploy *deploy)
 
 static int run(struct deploy *deploy)
 {
+    char text[ADDRESS_TEXT_SIZE];
     const struct settings *settings = deploy->settings;
     session_start(&deploy->session, settings);
     deploy->ledger = ledger_new(deploy->session.base,
@@ -421,12 +394,16 @@ static int run(struct deploy *deploy)
     int code = check_chain(deploy);
     if (code == RILL_EXIT_OK)
         code = check_funds(deploy);
+    /* The factory first: it serves anybody, so that a failure after it wastes nothing. */
+    if (code == RILL_EXIT_OK && deploy->wants_factory)
+        code = create_factory(deploy);
     if (code == RILL_EXIT_OK && deploy->wants_hub)
         code = create_hub(deploy);
     if (code == RILL_EXIT_OK && deploy->wants_hub)
         code = check_hub(deploy);
-    if (code == RILL_EXIT_OK && deploy->wants_factory)
-        code = create_factory(deploy);
+    if (code != RILL_EXIT_OK && !address_is_zero(&deploy->factory_receipt.created))
+        fprintf(stderr, "rill: the token factory is there, at %s: another try need not make one\n",
+                address_text(&deploy->factory_receipt.created, text));
     if (code == RILL_EXIT_OK && settings->json)
         print_json(deploy);
     else if (code == RILL_EXIT_OK)

@@ -204,7 +204,9 @@ static int move_pool(struct session *session, const char *const words[2], const 
     struct address to = rill_bytes_address(session->address);
     bool is_deposit = strcmp(words[0], "deposit") == 0;
     const struct asset_info *asset = asset_named(session, asset_text);
-    if (asset == NULL || !asset_parse(session, asset, words[1], &units))
+    if (asset == NULL)
+        return session->asset_count == 0 ? RILL_EXIT_FAILED : RILL_EXIT_USAGE;
+    if (!asset_parse(session, asset, words[1], &units))
         return RILL_EXIT_USAGE;
     if (to_text != NULL && !hex_decode(to_text, to.bytes, 20))
         return command_fail(session->settings, RILL_EXIT_USAGE, "--to '%s' is not an address", to_text);

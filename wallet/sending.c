@@ -8,6 +8,8 @@
 #include "ledger/erc20.h"
 #include "ledger/quantity.h"
 
+#define SLOW_BLOCK_S 15 /* a confirmation takes at most this long on the chains we know */
+
 const char sending_secret_help[] =
     "File with a secret key of 64 hexadecimal digits, instead of the wallet's keystore.";
 
@@ -32,12 +34,68 @@ int sending_open(struct session *session, const struct settings *settings, const
 
 /* ---- transactions ---- */
 
+struct sent *sending_begin(void)
+{
+    return xcalloc(1, sizeof(struct sent));
+}
+
+void sending_told(void *context, enum ledger_error error, const struct ledger_receipt *receipt)
+{
+    struct sent *sent = context;
+    if (sent->is_abandoned) {
+        free(sent);
+        return;
+    }
+    sent->is_known = true;
+    sent->error = error;
+    if (receipt != NULL)
+        sent->receipt = *receipt;
+}
+
+void sending_end(struct sent *sent)
+{
+    if (sent->is_known)
+        free(sent);
+    else
+        sent->is_abandoned = true; /* the client still has it: freed when it is told */
+}
+
+static bool is_known(struct session *session)
+{
+    return ((const struct sent *)session->context)->is_known;
+}
+
+int sending_wait(struct session *session, const struct sent *sent, const char *what)
+{
+    const struct settings *settings = session->settings;
+    uint64_t limit_s = settings->timeout_s + (settings->confirmations + 1) * SLOW_BLOCK_S;
+    void *context = session->context;
+    session->context = (void *)(uintptr_t)sent;
+    bool known = session_wait(session, is_known, limit_s * 1000, what);
+    session->context = context;
+    if (known)
+        return RILL_EXIT_OK;
+    struct address self = rill_bytes_address(session->address);
+    char text[ADDRESS_TEXT_SIZE];
+    return command_fail(settings, RILL_EXIT_PENDING,
+                        "%s: %s. It may still be mined: look at what %s has sent before you try again. A "
+                        "development node may need a block time, or --confirmations 0",
+                        what, session->interrupted ? "interrupted" : "no outcome in time",
+                        address_text(&self, text));
+}
+
 int sending_call(struct session *session, const struct address *to, unsigned_wide value,
                  const struct buffer *data, const char *what, struct ledger_receipt *receipt)
 {
     struct ledger *client = rill_ledger_client(session->ledger);
-    enum ledger_error error =
-        ledger_send_wait(client, &session->key, to, value, data->data, data->length, receipt);
+    struct sent *sent = sending_begin();
+    ledger_send(client, &session->key, to, value, data->data, data->length, sending_told, sent);
+    int code = sending_wait(session, sent, what);
+    enum ledger_error error = sent->error;
+    *receipt = sent->receipt;
+    sending_end(sent);
+    if (code != RILL_EXIT_OK)
+        return code;
     if (error == LEDGER_OK && receipt->success)
         return RILL_EXIT_OK;
     enum contract_error reverted = receipt->reverted;

@@ -12,6 +12,20 @@ extern const char sending_secret_help[];
 int sending_key(struct session *session, const char *secret_file) MUST_USE;
 /* A session with the ledger and that key. */
 int sending_open(struct session *session, const struct settings *settings, const char *secret_file) MUST_USE;
+/* A transaction under way. sending_begin's result is the context for sending_told, the callback of ledger_send. */
+struct sent {
+    bool is_known, is_abandoned;
+    enum ledger_error error;
+    struct ledger_receipt receipt;
+};
+struct sent *sending_begin(void);
+ledger_sent sending_told;
+/* Waits for the outcome, --timeout-s and the time that the confirmations take. RILL_EXIT_OK: it is in *sent, whatever it is;
+ * RILL_EXIT_PENDING after a line that says so. */
+int sending_wait(struct session *session, const struct sent *sent, const char *what) MUST_USE;
+/* In every case, once. */
+void sending_end(struct sent *sent);
+
 /* Sends and waits until it is confirmed. to NULL: the hub's contract. what: "filling the pool", for errors. */
 int sending_call(struct session *session, const struct address *to, unsigned_wide value,
                  const struct buffer *data, const char *what, struct ledger_receipt *receipt) MUST_USE;
