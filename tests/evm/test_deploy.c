@@ -61,6 +61,7 @@ static void open_place(struct place *place, const char *const *flags)
     setenv("RILL_PASSPHRASE", "open", 1);
     setenv("RILL_CONFIRMATIONS", "0", 1); /* blocks come only with transactions */
     unsetenv("RILL_CONTRACT");
+    unsetenv("RILL_CONTRACT_BLOCK");
 }
 
 static void close_place(struct place *place)
@@ -386,7 +387,7 @@ static bool wait_for_file(struct process *process, const char *path)
     return false;
 }
 
-static void start_hub(struct place *place, const char *contract)
+static void start_hub(struct place *place, const char *contract, const char *block)
 {
     char path[256], key[128], pass[96], data[96], port[96];
     snprintf(key, sizeof(key), "%s/key.json", place->home);
@@ -410,6 +411,8 @@ static void start_hub(struct place *place, const char *contract)
                                 "31337",
                                 "--contract",
                                 contract,
+                                "--contract-block",
+                                block,
                                 "--confirmations",
                                 "0",
                                 "--listen",
@@ -448,7 +451,11 @@ static void from_an_empty_chain_to_a_hub(void **state)
     assert_string_equal(text_at(deployed, "contract", "hub"), hub);
     const char *contract = text_at(deployed, "contract", "address");
     const char *factory = text_at(deployed, "factory", "address");
+    char block[24];
+    snprintf(block, sizeof(block), "%lld",
+             (long long)json_integer_value(json_object_get(json_object_get(deployed, "contract"), "block")));
     setenv("RILL_CONTRACT", contract, 1);
+    setenv("RILL_CONTRACT_BLOCK", block, 1); /* what is listed later is found from there on */
 
     json_decref(RILL(&place, 0, "ledger", "send", hub, "100", "--secret-file", place.rich));
     REFUSED(&place, 1, "rill ledger deploy factory", "ledger", "issue", "USDT");
@@ -489,7 +496,7 @@ static void from_an_empty_chain_to_a_hub(void **state)
     assert_string_equal(text_at(balance, "balances", "USDT"), "400");
     json_decref(balance);
 
-    start_hub(&place, contract);
+    start_hub(&place, contract, block);
     json_decref(issued);
     json_decref(deployed);
     json_decref(made);
