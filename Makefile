@@ -75,9 +75,10 @@ all: setup ## build the programs into bin/
 check: setup ## every test; the last line is 'N passed, N failed'
 	@scripts/run-tests
 
-demo: setup ## a market day, end to end, with the real programs; figures in build/demo.json
-	$(AGAIN) $(PARALLEL) programs
-	@bin/rill-demo
+# LEDGER=evm plays it on an EVM chain: anvil, which npm brings, with the code that the Solidity sources make.
+demo: setup ## a market day, end to end, with the real programs; figures in build/demo.json. LEDGER=evm: on an EVM chain
+	$(AGAIN) $(PARALLEL) programs $(if $(filter evm,$(LEDGER)),check-contract-code)
+	@bin/rill-demo --ledger $(or $(LEDGER),embedded)
 
 setup: ## install what is missing (Debian packages)
 	@scripts/setup

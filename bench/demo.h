@@ -79,7 +79,7 @@ struct demo_events {
 
 struct demo_flags {
     uint64_t seed;
-    const char *folder;
+    const char *folder, *ledger, *anvil;
     bool json;
 };
 
@@ -94,13 +94,13 @@ struct demo {
     struct event *tick, *interrupts[2];
     uint64_t ticks;
 
-    struct child ledgerd, towerd, hubd;
+    struct child ledgerd, towerd, hubd; /* ledgerd: rill-ledgerd, or anvil */
     char ledger_url[64];
     uint16_t hub_port, hub_http_port, tower_port, tower_http_port;
     bool hub_is_down;      /* on purpose */
     bool offline_expected; /* until all are back */
     struct secret_key hub_key, tower_key;
-    struct address hub, tower, contract, asset;
+    struct address hub, tower, contract, factory, asset;
 
     struct ledger *ledger;        /* the demo's own view */
     struct rill_ledger *followed; /* the wallets' */
@@ -134,18 +134,31 @@ const char *demo_path(const struct demo *demo, const char *name, char out[DEMO_P
 
 /* ---- demo_processes.c ---- */
 
+/* Makes the operator's keys, and starts rill-ledgerd. */
+bool demo_make_keys(struct demo *demo);
 bool demo_start_ledger(struct demo *demo);
 bool demo_start_tower(struct demo *demo);
 /* The second time on the same journal and ports. */
 bool demo_start_hub(struct demo *demo);
 /* SIGTERM to all that runs; each must end by itself with 0. */
 bool demo_stop_processes(struct demo *demo);
-/* Runs `rill` with these words and --json. Returns its answer, to be decref'd; NULL after demo_fail. */
+/* Runs `rill` with these words and --json, and the hub's key or that of another keystore of the folder. Returns its answer,
+ * to be decref'd; NULL after demo_fail. */
 json_t *demo_command(struct demo *demo, const char *const *words);
+json_t *demo_command_as(struct demo *demo, const char *keystore, const char *const *words);
+bool demo_write_keystore(struct demo *demo, const char *name, const struct secret_key *key);
+
+/* ---- demo_evm.c ---- */
+
+bool demo_is_evm(const struct demo *demo);
+/* Starts anvil, and deploys the contract and the token factory with `rill ledger deploy`. */
+bool demo_start_evm(struct demo *demo);
 
 /* ---- demo_ledger.c ---- */
 
 bool demo_follow_ledger(struct demo *demo);
+/* Coins for hub and tower, from a development account; the embedded ledger begins with them. */
+bool demo_fund_operator(struct demo *demo);
 /* The operator issues and lists the asset and fills the pool; then coins for gas and tokens for those who deposit. */
 bool demo_issue_asset(struct demo *demo);
 bool demo_hand_out(struct demo *demo);

@@ -291,13 +291,14 @@ bool demo_write_figures(struct demo *demo)
     struct demo_figures figures = demo_count(demo);
     const struct demo_events *events = &demo->events;
     json_t *json = json_pack(
-        "{s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, "
         "s:I, "
         "s:I, s:f, s:I}",
-        "ok", 1, "asset", address_text(&demo->asset, asset), "decimals", (json_int_t)DEMO_DECIMALS,
-        "payments", (json_int_t)figures.payments, "direct", (json_int_t)figures.direct, "locked",
-        (json_int_t)figures.locked, "gross_units", (json_int_t)figures.gross_units, "fees_units",
-        (json_int_t)figures.fees_units, "net_moved_units",
+        "ok", 1, "ledger", demo->flags.ledger, "asset", address_text(&demo->asset, asset), "decimals",
+        (json_int_t)DEMO_DECIMALS, "payments", (json_int_t)figures.payments, "direct",
+        (json_int_t)figures.direct, "locked", (json_int_t)figures.locked, "gross_units",
+        (json_int_t)figures.gross_units, "fees_units", (json_int_t)figures.fees_units, "net_moved_units",
         (json_int_t)(events->paid_out + events->hub_funded - figures.opening_units), "opening_units",
         (json_int_t)figures.opening_units, "paid_out_units", (json_int_t)events->paid_out, "hub_funded_units",
         (json_int_t)events->hub_funded, "rebalanced_units", (json_int_t)events->hub_returned, "batches",

@@ -7,7 +7,10 @@
 #include "ledger/embedded/accounts.h"
 #include "ledger/erc20.h"
 
-#define GAS_COINS_WEI 1000000000000000000ull /* one coin for gas, to those who deposit themselves */
+#define GAS_COINS_WEI                                                                                        \
+    ((unsigned_wide)1000000000000000000u) /* one coin for gas, to those who deposit themselves */
+#define HUB_COINS   1000
+#define TOWER_COINS 100
 
 /* ---- following ---- */
 
@@ -93,12 +96,24 @@ bool demo_follow_ledger(struct demo *demo)
 
 bool demo_issue_asset(struct demo *demo)
 {
-    char supply[24], pool[AMOUNT_TEXT_SIZE];
+    char supply[24], pool[AMOUNT_TEXT_SIZE], factory[ADDRESS_TEXT_SIZE];
     snprintf(supply, sizeof(supply), "%u", DEMO_SUPPLY);
     amount_text(amount_of(demo->pool_units), DEMO_DECIMALS, pool);
-    const char *const words[] = {"ledger",     "issue", DEMO_SYMBOL, "--name", "Market shilling",
-                                 "--decimals", "6",     "--supply",  supply,   "--list",
-                                 "--pool",     pool,    NULL};
+    const char *const words[] = {"ledger",
+                                 "issue",
+                                 DEMO_SYMBOL,
+                                 "--name",
+                                 "Market shilling",
+                                 "--decimals",
+                                 "6",
+                                 "--supply",
+                                 supply,
+                                 "--list",
+                                 "--pool",
+                                 pool,
+                                 "--factory",
+                                 address_text(&demo->factory, factory),
+                                 NULL};
     json_t *answer = demo_command(demo, words);
     if (answer == NULL)
         return false;
@@ -130,6 +145,18 @@ static bool all_sent(struct demo *demo, char *progress, size_t size)
     (void)demo;
     snprintf(progress, size, "%zu of %zu transfers are in a block", sending.all - sending.open, sending.all);
     return sending.open == 0;
+}
+
+bool demo_fund_operator(struct demo *demo)
+{
+    if (!demo_is_evm(demo))
+        return true;
+    struct secret_key developer = development_key(0);
+    sending = (struct sending){.demo = demo, .open = 2, .all = 2};
+    ledger_send(demo->ledger, &developer, &demo->hub, HUB_COINS * GAS_COINS_WEI, NULL, 0, on_sent, demo);
+    ledger_send(demo->ledger, &developer, &demo->tower, TOWER_COINS * GAS_COINS_WEI, NULL, 0, on_sent, demo);
+    bytes_wipe(&developer, sizeof(developer));
+    return demo_wait(demo, all_sent, 30000, "coins for hub and tower");
 }
 
 bool demo_hand_out(struct demo *demo)

@@ -25,6 +25,10 @@ static enum options_result read_flags(struct demo_flags *flags, int argc, char *
         {"seed", OPTION_NUMBER, &flags->seed, "2016", 0, UINT32_MAX, "NUMBER", "Who pays whom how much."},
         {"folder", OPTION_TEXT, &flags->folder, "build/demo", 0, 0, "FOLDER",
          "Journals, keystores and logs of this run; removed first. The figures go beside it, FOLDER.json."},
+        {"ledger", OPTION_CHOICE, &flags->ledger, "embedded", 0, 0, "embedded|evm",
+         "rill-ledgerd, or anvil (an EVM node) with the contract in Solidity."},
+        {"anvil", OPTION_TEXT, &flags->anvil, "ledger/contracts/node_modules/.bin/anvil", 0, 0, "FILE",
+         "anvil's program, for --ledger evm."},
         {"json", OPTION_FLAG, &flags->json, "false", 0, 0, "true|false",
          "Print the figures as JSON on stdout, the story on stderr."},
     };
@@ -32,7 +36,7 @@ static enum options_result read_flags(struct demo_flags *flags, int argc, char *
         .program = "rill-demo",
         .environment_prefix = "RILL_DEMO",
         .usage = "[OPTIONS]",
-        .about = "Plays a market day on loopback: starts rill-ledgerd, rill-towerd and rill-hubd, issues an "
+        .about = "Plays a market day on loopback: starts a ledger, rill-towerd and rill-hubd, issues an "
                  "asset, opens\n"
                  "channels for forty wallets and five merchants, lets them pay (amounts and activity drawn "
                  "from figures "
@@ -52,6 +56,10 @@ static enum options_result read_flags(struct demo_flags *flags, int argc, char *
 
 static bool act_processes(struct demo *demo)
 {
+    if (!demo_make_keys(demo))
+        return false;
+    if (demo_is_evm(demo))
+        return demo_start_evm(demo) && demo_follow_ledger(demo);
     if (!demo_start_ledger(demo))
         return false;
     demo_say(demo, "a ledger of its own: %s, a block every 0.3 s, closes can be challenged for %d s",
@@ -64,7 +72,7 @@ static bool act_money(struct demo *demo)
     uint64_t deposits = 0;
     demo->random = mobile_money_seeded(demo->flags.seed);
     demo_make_clients(demo);
-    if (!demo_plan_round(demo, DEMO_MORNING) || !demo_issue_asset(demo))
+    if (!demo_plan_round(demo, DEMO_MORNING) || !demo_fund_operator(demo) || !demo_issue_asset(demo))
         return false;
     for (size_t i = 0; i < DEMO_CLIENTS; i++)
         deposits += demo->clients[i].deposit_units;

@@ -11,6 +11,7 @@
 #include "crypto/keystore.h"
 
 #define CONTRACT_TEXT  "0x52696c6c00000000000000000000000000000001"
+#define FACTORY_TEXT   "0x52696c6c00000000000000000000000000000002"
 #define PASSPHRASE     "market day"
 #define SCRYPT_LIGHT   4096
 #define TEXT(value)    TEXT_OF(value)
@@ -32,7 +33,7 @@ static bool write_passphrase(struct demo *demo)
     return good || demo_fail(demo, "%s cannot be written: %s", path, strerror(errno));
 }
 
-static bool write_keystore(struct demo *demo, const char *name, const struct secret_key *key)
+bool demo_write_keystore(struct demo *demo, const char *name, const struct secret_key *key)
 {
     char path[DEMO_PATH];
     enum keystore_error error = keystore_create(demo_path(demo, name, path), PASSPHRASE, key, SCRYPT_LIGHT);
@@ -53,18 +54,21 @@ static bool wait_ports(struct demo *demo, struct child *child, const char *file,
     return true;
 }
 
+bool demo_make_keys(struct demo *demo)
+{
+    demo->hub_key = secret_key_random();
+    demo->tower_key = secret_key_random();
+    demo->hub = secret_key_address(&demo->hub_key);
+    demo->tower = secret_key_address(&demo->tower_key);
+    return write_passphrase(demo) && demo_write_keystore(demo, "hub.json", &demo->hub_key) &&
+           demo_write_keystore(demo, "tower.json", &demo->tower_key);
+}
+
 bool demo_start_ledger(struct demo *demo)
 {
     char path[DEMO_PATH], folder[DEMO_PATH], port_file[DEMO_PATH], log[DEMO_PATH];
     char hub[ADDRESS_TEXT_SIZE], tower[ADDRESS_TEXT_SIZE], fund[2 * ADDRESS_TEXT_SIZE + 32];
     uint16_t port, unused;
-    demo->hub_key = secret_key_random();
-    demo->tower_key = secret_key_random();
-    demo->hub = secret_key_address(&demo->hub_key);
-    demo->tower = secret_key_address(&demo->tower_key);
-    if (!write_passphrase(demo) || !write_keystore(demo, "hub.json", &demo->hub_key) ||
-        !write_keystore(demo, "tower.json", &demo->tower_key))
-        return false;
     snprintf(fund, sizeof(fund), "%s=1000,%s=100", address_text(&demo->hub, hub),
              address_text(&demo->tower, tower));
     const char *const arguments[] = {program(demo, "rill-ledgerd", path),
@@ -88,13 +92,14 @@ bool demo_start_ledger(struct demo *demo)
         !wait_ports(demo, &demo->ledgerd, port_file, &port, &unused))
         return false;
     snprintf(demo->ledger_url, sizeof(demo->ledger_url), "http://127.0.0.1:%u", port);
-    return hex_decode(CONTRACT_TEXT, demo->contract.bytes, sizeof(demo->contract.bytes));
+    return hex_decode(CONTRACT_TEXT, demo->contract.bytes, sizeof(demo->contract.bytes)) &&
+           hex_decode(FACTORY_TEXT, demo->factory.bytes, sizeof(demo->factory.bytes));
 }
 
 bool demo_start_tower(struct demo *demo)
 {
     char path[DEMO_PATH], key[DEMO_PATH], pass[DEMO_PATH], folder[DEMO_PATH], port_file[DEMO_PATH],
-        log[DEMO_PATH];
+        log[DEMO_PATH], contract[ADDRESS_TEXT_SIZE];
     const char *const arguments[] = {program(demo, "rill-towerd", path),
                                      "--data",
                                      demo_path(demo, "tower", folder),
@@ -105,7 +110,7 @@ bool demo_start_tower(struct demo *demo)
                                      "--ledger",
                                      demo->ledger_url,
                                      "--contract",
-                                     CONTRACT_TEXT,
+                                     address_text(&demo->contract, contract),
                                      "--listen",
                                      "127.0.0.1:0",
                                      "--http",
@@ -125,7 +130,7 @@ bool demo_start_tower(struct demo *demo)
 bool demo_start_hub(struct demo *demo)
 {
     char path[DEMO_PATH], key[DEMO_PATH], pass[DEMO_PATH], folder[DEMO_PATH], port_file[DEMO_PATH],
-        log[DEMO_PATH];
+        log[DEMO_PATH], contract[ADDRESS_TEXT_SIZE];
     char listen[32], http[32], tower[32], tower_address[ADDRESS_TEXT_SIZE], direct[24], lock[24], fee[24],
         ppm[24];
     snprintf(listen, sizeof(listen), "127.0.0.1:%u", demo->hub_port);
@@ -145,7 +150,7 @@ bool demo_start_hub(struct demo *demo)
                                      "--ledger",
                                      demo->ledger_url,
                                      "--contract",
-                                     CONTRACT_TEXT,
+                                     address_text(&demo->contract, contract),
                                      "--listen",
                                      listen,
                                      "--http",
@@ -236,7 +241,13 @@ static json_t *last_line_json(const char *path)
 
 json_t *demo_command(struct demo *demo, const char *const *words)
 {
+    return demo_command_as(demo, "hub.json", words);
+}
+
+json_t *demo_command_as(struct demo *demo, const char *keystore, const char *const *words)
+{
     char path[DEMO_PATH], home[DEMO_PATH], key[DEMO_PATH], pass[DEMO_PATH], log[DEMO_PATH];
+    char contract[ADDRESS_TEXT_SIZE];
     const char *arguments[40];
     size_t count = 0;
     arguments[count++] = program(demo, "rill", path);
@@ -246,13 +257,13 @@ json_t *demo_command(struct demo *demo, const char *const *words)
                                   "--ledger",
                                   demo->ledger_url,
                                   "--contract",
-                                  CONTRACT_TEXT,
+                                  address_text(&demo->contract, contract),
                                   "--confirmations",
                                   "1",
                                   "--home",
                                   demo_path(demo, "operator", home),
                                   "--key-file",
-                                  demo_path(demo, "hub.json", key),
+                                  demo_path(demo, keystore, key),
                                   "--passphrase-file",
                                   demo_path(demo, "passphrase", pass),
                                   NULL};

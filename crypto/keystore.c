@@ -215,16 +215,21 @@ static bool read_sealed(json_t *root, struct sealed *out)
            read_hex(crypto, "mac", out->mac.bytes, sizeof(out->mac.bytes)) && read_kdf(crypto, out);
 }
 
+static bool parse_sealed(const char *json, size_t length, struct sealed *out)
+{
+    if (length > FILE_BYTES_MAX)
+        return false;
+    json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
+    bool is_sealed = json_is_object(root) && read_sealed(root, out);
+    json_decref(root);
+    return is_sealed;
+}
+
 enum keystore_error keystore_decrypt(const char *json, size_t length, const char *passphrase,
                                      struct secret_key *out)
 {
-    if (length > FILE_BYTES_MAX)
-        return KEYSTORE_MALFORMED;
-    json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
     struct sealed sealed = {0};
-    bool is_sealed = json_is_object(root) && read_sealed(root, &sealed);
-    json_decref(root);
-    return is_sealed ? open_sealed(&sealed, passphrase, out) : KEYSTORE_MALFORMED;
+    return parse_sealed(json, length, &sealed) ? open_sealed(&sealed, passphrase, out) : KEYSTORE_MALFORMED;
 }
 
 /* ---- files ---- */
@@ -246,21 +251,43 @@ static bool read_whole(int file, char *out, size_t capacity, size_t *length)
     return true;
 }
 
-enum keystore_error keystore_load(const char *path, const char *passphrase, struct secret_key *out)
+/* *text: the whole file, up to one byte more than a keystore may have; free it. */
+static enum keystore_error load_text(const char *path, char **text, size_t *length)
 {
     /* Without blocking, so that a named pipe put there cannot hang the program. */
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0)
         return errno == ENOENT || errno == ENOTDIR ? KEYSTORE_MISSING : KEYSTORE_UNREADABLE;
     struct stat status;
-    char *text = xmalloc(FILE_BYTES_MAX + 1);
-    size_t length = 0;
-    enum keystore_error error = KEYSTORE_UNREADABLE;
-    if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) &&
-        read_whole(file, text, FILE_BYTES_MAX + 1, &length))
-        error = keystore_decrypt(text, length, passphrase, out);
+    *text = xmalloc(FILE_BYTES_MAX + 1);
+    bool is_read = fstat(file, &status) == 0 && S_ISREG(status.st_mode) &&
+                   read_whole(file, *text, FILE_BYTES_MAX + 1, length);
     close(file);
+    return is_read ? KEYSTORE_OK : KEYSTORE_UNREADABLE;
+}
+
+enum keystore_error keystore_load(const char *path, const char *passphrase, struct secret_key *out)
+{
+    char *text = NULL;
+    size_t length = 0;
+    enum keystore_error error = load_text(path, &text, &length);
+    if (error == KEYSTORE_OK)
+        error = keystore_decrypt(text, length, passphrase, out);
     free(text);
+    return error;
+}
+
+enum keystore_error keystore_address(const char *path, struct address *out)
+{
+    char *text = NULL;
+    size_t length = 0;
+    struct sealed sealed = {0};
+    enum keystore_error error = load_text(path, &text, &length);
+    if (error == KEYSTORE_OK && !(parse_sealed(text, length, &sealed) && sealed.has_address))
+        error = KEYSTORE_MALFORMED;
+    free(text);
+    if (error == KEYSTORE_OK)
+        *out = sealed.address;
     return error;
 }
 

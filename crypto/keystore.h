@@ -20,6 +20,9 @@ const char *keystore_error_text(enum keystore_error error);
 enum keystore_error keystore_decrypt(const char *json, size_t length, const char *passphrase,
                                      struct secret_key *out) MUST_USE;
 enum keystore_error keystore_load(const char *path, const char *passphrase, struct secret_key *out) MUST_USE;
+/* Whose key the file says it holds, without the passphrase: nothing proves it until the file is opened.
+ * KEYSTORE_MALFORMED also if it does not say. */
+enum keystore_error keystore_address(const char *path, struct address *out) MUST_USE;
 /* Writes a new file, mode 600, synced with its directory before this returns. scrypt_n: a power of two, 0 for
  * the default 2^17 (lighter ones are for tests and demos). */
 enum keystore_error keystore_create(const char *path, const char *passphrase, const struct secret_key *key,

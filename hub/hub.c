@@ -185,7 +185,8 @@ void hub_recovered(struct hub *hub, uint64_t cursor)
         return;
     static const struct ledger_follow callbacks = {on_event, on_head, on_too_deep};
     hub_post_all(hub, MAIL_FOLLOW, false);
-    ledger_follow(hub->ledger, hub->cursor, &callbacks, hub);
+    uint64_t first = hub->settings->contract_block; /* there is nothing of ours before it */
+    ledger_follow(hub->ledger, hub->cursor > first ? hub->cursor : first, &callbacks, hub);
 }
 
 static void write_port_file(const struct hub *hub)

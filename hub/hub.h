@@ -16,6 +16,7 @@ struct hub_settings {
     const char *tower; /* "HOST:PORT"; NULL: none */
     uint64_t chain_id; /* 0: as the node says */
     struct address contract;
+    uint64_t contract_block; /* nothing before it is read */
     uint64_t confirmations;
     uint64_t poll_ms;
     uint64_t max_fee_gwei; /* most that is ever offered for a unit of gas */

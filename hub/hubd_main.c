@@ -45,6 +45,8 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "ADDRESS", "The Rill contract; the default is the embedded ledger's."},
         {"chain-id", OPTION_NUMBER, &hub->chain_id, "0", 0, UINT64_MAX, "NUMBER",
          "The chain the node must be on; 0: whatever it says."},
+        {"contract-block", OPTION_NUMBER, &hub->contract_block, "0", 0, UINT64_MAX, "NUMBER",
+         "The block the contract was created in (`rill ledger deploy` says it): earlier ones are not read."},
         {"confirmations", OPTION_NUMBER, &hub->confirmations, "3", 0, 10000, "BLOCKS",
          "How deep a block must lie before it counts."},
         {"poll-ms", OPTION_NUMBER, &hub->poll_ms, "500", 10, 60000, "MILLISECONDS",

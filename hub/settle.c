@@ -300,9 +300,9 @@ static void describe_all(struct engine *engine, const struct address *asset, str
     }
     for (size_t i = 0; i < engine->wish_count; i++) {
         struct open_wish *wish = &engine->wishes[i];
-        wish->fund_planned = amount_of(0);
         if (!address_equal(&wish->key.asset, asset))
             continue;
+        wish->fund_planned = amount_of(0);
         out->plans[out->channel_count + out->wish_count] =
             (struct plan_channel){.busy = true, .fundable = true, .target = wish->inbound};
         out->wishes[out->wish_count++] = wish;

@@ -95,7 +95,9 @@ struct ledger_receipt {
     enum contract_error reverted; /* when !success, if the node could tell */
     uint64_t gas_used;
     uint64_t effective_gas_price;
-    struct address created; /* the token, if a token factory's TokenCreated is among its logs; else zero */
+    struct address
+        created; /* ledger_create: the contract; else the token, if a token factory's TokenCreated is
+                             * among its logs; else zero */
 };
 /* Called when the outcome is final (mined and `confirmations` deep), or when it can never be. */
 typedef void ledger_sent(void *context, enum ledger_error error, const struct ledger_receipt *receipt);
@@ -105,6 +107,9 @@ typedef void ledger_sent(void *context, enum ledger_error error, const struct le
  * key is copied and wiped on free. */
 void ledger_send(struct ledger *ledger, const struct secret_key *key, const struct address *to,
                  unsigned_wide value, const uint8_t *data, size_t length, ledger_sent *sent, void *context);
+/* The same with a transaction that creates a contract. code: what creates it, then its constructor's arguments. */
+void ledger_create(struct ledger *ledger, const struct secret_key *key, const uint8_t *code, size_t length,
+                   ledger_sent *sent, void *context);
 
 /* ---- for programs that do one thing: runs the loop until the answer is there ---- */
 enum ledger_error ledger_call_wait(struct ledger *ledger, const struct address *to, const uint8_t *data,

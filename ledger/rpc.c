@@ -299,7 +299,8 @@ static void call_failed(struct rpc *rpc, struct call *call, enum ledger_error er
  * node refuses without having read the id. */
 static json_t *answer_parse(const uint8_t *data, size_t length, uint64_t id)
 {
-    json_t *answer = json_loadb((const char *)data, length, JSON_REJECT_DUPLICATES, NULL);
+    /* Messages of some nodes hold the bytes of a revert, zeros among them. */
+    json_t *answer = json_loadb((const char *)data, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     const json_t *got = json_object_get(answer, "id");
     const json_t *error = json_object_get(answer, "error");
     bool has_result = json_object_get(answer, "result") != NULL;

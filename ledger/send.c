@@ -163,8 +163,16 @@ static struct account *account_of(struct senders *senders, const struct secret_k
     return account;
 }
 
-void ledger_send(struct ledger *ledger, const struct secret_key *key, const struct address *to,
-                 unsigned_wide value, const uint8_t *data, size_t length, ledger_sent *sent, void *context)
+/* What a transaction is, before it has fees and a nonce. to NULL: creates a contract. */
+struct wish {
+    const struct address *to;
+    unsigned_wide value;
+    const uint8_t *data;
+    size_t length;
+};
+
+static void enqueue(struct ledger *ledger, const struct secret_key *key, const struct wish *wish,
+                    ledger_sent *sent, void *context)
 {
     if (ledger->stopped) {
         sent(context, LEDGER_STOPPED, NULL);
@@ -177,15 +185,30 @@ void ledger_send(struct ledger *ledger, const struct secret_key *key, const stru
     }
     struct send *send = xcalloc(1, sizeof(*send));
     send->account = account;
-    send->to = to != NULL ? *to : ledger->options.contract;
-    send->value = value;
-    send->data = xmalloc(length);
-    if (length > 0)
-        memcpy(send->data, data, length);
-    send->data_length = length;
+    send->creates = wish->to == NULL;
+    send->to = wish->to != NULL ? *wish->to : ADDRESS_ZERO;
+    send->value = wish->value;
+    send->data = xmalloc(wish->length);
+    if (wish->length > 0)
+        memcpy(send->data, wish->data, wish->length);
+    send->data_length = wish->length;
     send->sent = sent;
     send->context = context;
     DL_APPEND(account->sends, send);
     account->count++;
     account_advance(account);
+}
+
+void ledger_send(struct ledger *ledger, const struct secret_key *key, const struct address *to,
+                 unsigned_wide value, const uint8_t *data, size_t length, ledger_sent *sent, void *context)
+{
+    const struct wish wish = {to != NULL ? to : &ledger->options.contract, value, data, length};
+    enqueue(ledger, key, &wish, sent, context);
+}
+
+void ledger_create(struct ledger *ledger, const struct secret_key *key, const uint8_t *code, size_t length,
+                   ledger_sent *sent, void *context)
+{
+    const struct wish wish = {NULL, 0, code, length};
+    enqueue(ledger, key, &wish, sent, context);
 }

@@ -43,6 +43,7 @@ struct send {
     struct send *prev, *next;
     struct account *account;
     enum send_state state;
+    bool creates; /* a contract; `to` is zero */
     struct address to;
     unsigned_wide value;
     uint8_t *data;
@@ -115,6 +116,8 @@ bool account_release(struct account *account);
 void senders_trouble_set(struct senders *senders, const char *text);
 
 /* send_prepare.c */
+/* The transaction as the one argument of eth_estimateGas and eth_call. */
+json_t *send_call_json(const struct send *send);
 void send_prepare(struct send *send);
 /* Signs with the send's fees and broadcasts; also what replaces. `first`: its refusal may end the send. */
 void send_broadcast(struct send *send, bool first);

@@ -60,15 +60,22 @@ static enum ledger_error refusal_of(const json_t *error_object, enum contract_er
     return LEDGER_REVERTED;
 }
 
+json_t *send_call_json(const struct send *send)
+{
+    json_t *call = json_pack("{s:o, s:o, s:o}", "from", address_json(&send->account->address), "value",
+                             quantity_of(send->value), "data", hex_of(send->data, send->data_length));
+    if (!send->creates)
+        json_object_set_new(call, "to", address_json(&send->to));
+    return call;
+}
+
 void send_prepare(struct send *send)
 {
     struct account *account = send->account;
     send->state = SEND_PREPARING;
     send->is_doubted = false;
     send->had_unmined = account_unmined(account) > 0;
-    json_t *params = json_pack("[{s:o, s:o, s:o, s:o}]", "from", address_json(&account->address), "to",
-                               address_json(&send->to), "value", quantity_of(send->value), "data",
-                               hex_of(send->data, send->data_length));
+    json_t *params = json_pack("[o]", send_call_json(send));
     json_decref(send->message);
     send->message = json_incref(json_array_get(params, 0));
     ask(send, "eth_estimateGas", params, on_estimate);
@@ -186,6 +193,7 @@ void send_broadcast(struct send *send, bool first)
                                       .max_priority_fee_per_gas = send->priority_fee,
                                       .max_fee_per_gas = send->max_fee,
                                       .gas_limit = send->gas_limit,
+                                      .creates = send->creates,
                                       .to = send->to,
                                       .value = send->value,
                                       .data = send->data,

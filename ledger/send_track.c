@@ -137,8 +137,9 @@ static struct address created_token(const json_t *logs)
     return token;
 }
 
-static bool receipt_read(const json_t *json, const struct hash *transaction, struct ledger_receipt *out)
+static bool receipt_read(const json_t *json, const struct send *send, struct ledger_receipt *out)
 {
+    const struct hash *transaction = &send->variants[send->asked_variant];
     struct ledger_receipt receipt = {.success = false};
     uint64_t status;
     if (!hash_of_json(json_object_get(json, "transactionHash"), &receipt.transaction) ||
@@ -151,7 +152,10 @@ static bool receipt_read(const json_t *json, const struct hash *transaction, str
         receipt.effective_gas_price = 0;
     receipt.success = status == 1;
     receipt.reverted = receipt.success ? CONTRACT_OK : CONTRACT_UNNAMED;
-    receipt.created = created_token(json_object_get(json, "logs"));
+    if (!send->creates)
+        receipt.created = created_token(json_object_get(json, "logs"));
+    else if (receipt.success && !address_of_json(json_object_get(json, "contractAddress"), &receipt.created))
+        return false;
     *out = receipt;
     return true;
 }
@@ -172,9 +176,7 @@ static void why_ask(struct send *send, bool at_its_block)
     send->is_asking = true;
     send->asked_newest_why = !at_its_block;
     json_t *block = at_its_block ? quantity_of(send->receipt.block) : json_string("latest");
-    json_t *params = json_pack("[{s:o, s:o, s:o, s:o}, o]", "from", address_json(&send->account->address),
-                               "to", address_json(&send->to), "value", quantity_of(send->value), "data",
-                               hex_of(send->data, send->data_length), block);
+    json_t *params = json_pack("[o, o]", send_call_json(send), block);
     rpc_call(send->account->senders->ledger->rpc, "eth_call", params, WHY_TRIES, on_why, send);
 }
 
@@ -275,8 +277,7 @@ static void on_receipt(void *context, const struct rpc_answer *answer)
     struct ledger_receipt receipt;
     if (answer->error == LEDGER_OK && json_is_null(answer->result))
         receipt_missing(send);
-    else if (answer->error == LEDGER_OK &&
-             receipt_read(answer->result, &send->variants[send->asked_variant], &receipt))
+    else if (answer->error == LEDGER_OK && receipt_read(answer->result, send, &receipt))
         receipt_found(send, &receipt);
     else {
         senders_trouble_set(send->account->senders,

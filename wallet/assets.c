@@ -1,6 +1,7 @@
 /* Assets by name: symbol, decimals and unit are read from the ledger, and kept in the home for when it is
  * away. */
 #include <event2/event.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +10,11 @@
 #include "base/ensure.h"
 #include "ledger/erc20.h"
 #include "ledger/quantity.h"
+#include "wallet/base_units.h"
 #include "wallet/command.h"
 #include "wallet/shell.h"
 
-#define COIN_SYMBOL   "coin"
-#define COIN_DECIMALS 18
+#define COIN_SYMBOL "coin"
 
 const struct asset_info *asset_by_address(const struct session *session, const uint8_t address[20])
 {
@@ -102,7 +103,7 @@ static void ask_token(struct session *session, struct asset_info *asset, unsigne
         erc20_encode_plain(&data, ERC20_DECIMALS);
         if (ledger_call_wait(client, &token, data.data, data.length, &result, &reverted) == LEDGER_OK &&
             erc20_decode_number(result.data, result.length, &decimals) && decimals.high == 0 &&
-            decimals.low <= 77)
+            decimals.low <= DECIMALS_MAX)
             asset->token_decimals = (uint8_t)decimals.low;
         buffer_free(&data);
         buffer_free(&result);
@@ -160,8 +161,10 @@ static bool read_from_ledger(struct session *session)
     struct hash asset_listed = contract_event_topic(EVENT_ASSET_LISTED);
     struct domain domain = rill_ledger_domain(session->ledger);
     snprintf(params, sizeof(params),
-             "[{\"fromBlock\":\"0x0\",\"toBlock\":\"latest\",\"address\":\"%s\",\"topics\":[\"%s\"]}]",
-             address_text(&domain.contract, contract), hash_text(&asset_listed, topic));
+             "[{\"fromBlock\":\"0x%" PRIx64
+             "\",\"toBlock\":\"latest\",\"address\":\"%s\",\"topics\":[\"%s\"]}]",
+             session->settings->contract_block, address_text(&domain.contract, contract),
+             hash_text(&asset_listed, topic));
     struct log_answer *answer = xcalloc(1, sizeof(*answer));
     void *context = session->context;
     answer->session = session;

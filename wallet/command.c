@@ -32,6 +32,8 @@ static size_t common_rows(struct settings *settings, const char *home, struct op
          "The hub's contract; the default is the embedded ledger's."},
         {"chain-id", OPTION_NUMBER, &settings->chain_id, "0", 0, UINT64_MAX, "NUMBER",
          "The chain the node must be on; `rill init` writes it down; 0: whatever the node says."},
+        {"contract-block", OPTION_NUMBER, &settings->contract_block, "0", 0, UINT64_MAX, "NUMBER",
+         "The block the contract was created in: earlier ones are not read; `rill init` writes it down."},
         {"confirmations", OPTION_NUMBER, &settings->confirmations, "3", 0, 10000, "BLOCKS",
          "How deep a block must lie before it counts."},
         {"towers", OPTION_TEXT, &settings->towers, NULL, 0, 0, "ADDRESS@HOST:PORT,…",
@@ -265,5 +267,23 @@ int command_key(const struct settings *settings, struct secret_key *out)
     bytes_wipe(passphrase, sizeof(passphrase));
     if (error != KEYSTORE_OK)
         return command_fail(settings, RILL_EXIT_KEY, "keystore %s: %s", path, keystore_error_text(error));
+    return RILL_EXIT_OK;
+}
+
+int command_secret_file(const struct settings *settings, const char *path, struct secret_key *out)
+{
+    char text[80] = "";
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return command_fail(settings, RILL_EXIT_KEY, "cannot read %s: %s", path, strerror(errno));
+    setvbuf(file, NULL, _IONBF, 0); /* no copy stays in a buffer */
+    bool read = fgets(text, sizeof(text), file) != NULL;
+    fclose(file);
+    text[strcspn(text, "\r\n ")] = '\0';
+    bool good = read && hex_decode(text, out->bytes, sizeof(out->bytes)) && secret_key_is_valid(out);
+    bytes_wipe(text, sizeof(text));
+    if (!good)
+        return command_fail(settings, RILL_EXIT_KEY, "%s does not hold a secret key of 64 hexadecimal digits",
+                            path);
     return RILL_EXIT_OK;
 }

@@ -29,7 +29,7 @@ struct settings {
     const char *home;
     const char *hub, *ledger, *contract, *hub_address, *towers;
     const char *passphrase_file, *key_file, *max_unsecured, *max_unsecured_per_payee;
-    uint64_t chain_id, confirmations, timeout_s;
+    uint64_t chain_id, contract_block, confirmations, timeout_s;
     bool json;
 };
 
@@ -54,8 +54,8 @@ bool command_read(struct command_line *line, int argc, char **argv, int *exit_co
 typedef int command_function(int argc, char **argv);
 command_function command_init, command_deposit, command_balance, command_invoice, command_pay, command_listen,
     command_history, command_withdraw, command_close, command_dispute, command_recover, command_open,
-    command_hub_status, command_hub_history, command_ledger_issue, command_ledger_balance,
-    command_ledger_send, command_tower_list;
+    command_hub_status, command_hub_history, command_ledger_deploy, command_ledger_issue, command_ledger_list,
+    command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_list;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)
@@ -77,6 +77,8 @@ bool command_passphrase(const struct settings *settings, bool confirm,
                         char out[PASSPHRASE_TEXT_MAX]) MUST_USE;
 /* The wallet's key, or key_file's. Returns RILL_EXIT_OK, or an exit code after a line on stderr. Wipe the key. */
 int command_key(const struct settings *settings, struct secret_key *out) MUST_USE;
+/* A key of 64 hexadecimal digits from a file, as development accounts come. The same returns. */
+int command_secret_file(const struct settings *settings, const char *path, struct secret_key *out) MUST_USE;
 
 /* ---- a session: loop, ledger, wallet ---- */
 
@@ -119,6 +121,8 @@ struct session {
     void *context;
 };
 
+/* The loop, and what ends it on a signal; nothing else is opened. To be closed like the others. */
+void session_start(struct session *session, const struct settings *settings);
 /* Opens what is needed. towers and recover for rill_options. Returns RILL_EXIT_OK or an exit code after a line on
  * stderr; the session is to be closed in any case. */
 int session_open(struct session *session, const struct settings *settings, unsigned needs,

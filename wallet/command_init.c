@@ -10,26 +10,6 @@
 #include "crypto/keystore.h"
 #include "wallet/command.h"
 
-/* A key of 64 hexadecimal digits, as development accounts come. */
-static bool import_key(const struct settings *settings, const char *path, struct secret_key *out)
-{
-    char text[80] = "";
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        command_fail(settings, RILL_EXIT_KEY, "cannot read %s: %s", path, strerror(errno));
-        return false;
-    }
-    setvbuf(file, NULL, _IONBF, 0);
-    bool read = fgets(text, sizeof(text), file) != NULL;
-    fclose(file);
-    text[strcspn(text, "\r\n ")] = '\0';
-    bool good = read && hex_decode(text, out->bytes, sizeof(out->bytes)) && secret_key_is_valid(out);
-    bytes_wipe(text, sizeof(text));
-    if (!good)
-        command_fail(settings, RILL_EXIT_KEY, "%s does not hold a secret key of 64 hexadecimal digits", path);
-    return good;
-}
-
 static int make_folder(const struct settings *settings)
 {
     if (mkdir(settings->home, 0700) != 0 && errno != EEXIST)
@@ -55,6 +35,8 @@ static int write_config(const struct settings *settings, uint64_t chain_id, cons
         fprintf(file, "chain-id = %llu\nhub-address = %s\n", (unsigned long long)chain_id,
                 address_text(&address, hub_text));
     }
+    if (settings->contract_block != 0)
+        fprintf(file, "contract-block = %llu\n", (unsigned long long)settings->contract_block);
     if (settings->towers != NULL)
         fprintf(file, "towers = %s\n", settings->towers);
     if (settings->max_unsecured != NULL)
@@ -76,8 +58,9 @@ static int make_key(const struct settings *settings, const char *import, bool li
         return command_fail(settings, RILL_EXIT_KEY, "there is a wallet in %s already; nothing was changed",
                             settings->home);
     if (import != NULL) {
-        if (!import_key(settings, import, &key))
-            return RILL_EXIT_KEY;
+        int code = command_secret_file(settings, import, &key);
+        if (code != RILL_EXIT_OK)
+            return code;
     } else {
         key = secret_key_random();
     }

@@ -6,124 +6,10 @@
 #include "base/ensure.h"
 #include "ledger/erc20.h"
 #include "ledger/quantity.h"
-#include "wallet/command.h"
-#include "wallet/shell.h"
+#include "wallet/base_units.h"
+#include "wallet/sending.h"
 
 #define EMBEDDED_FACTORY_TEXT "0x52696c6c00000000000000000000000000000002"
-
-/* ---- numbers of base units ---- */
-
-/* 10^exponent, 0 if it does not fit. */
-static unsigned_wide power_of_ten(unsigned exponent)
-{
-    unsigned_wide value = 1;
-    for (unsigned i = 0; i < exponent; i++)
-        if (__builtin_mul_overflow(value, (unsigned_wide)10, &value))
-            return 0;
-    return value;
-}
-
-/* "12.5" with so many decimals. Returns false on anything else, or if it does not fit 128 bits. */
-static bool parse_base_units(const char *text, unsigned decimals, unsigned_wide *out)
-{
-    unsigned_wide value = 0;
-    unsigned after = 0;
-    bool point = false, any = false;
-    for (; *text != '\0'; text++) {
-        if (*text == '.' && !point && any) {
-            point = true;
-            continue;
-        }
-        if (*text < '0' || *text > '9' || (point && after == decimals) ||
-            __builtin_mul_overflow(value, (unsigned_wide)10, &value) ||
-            __builtin_add_overflow(value, (unsigned_wide)(unsigned)(*text - '0'), &value))
-            return false;
-        any = true;
-        after += point;
-    }
-    unsigned_wide scale = power_of_ten(decimals - after);
-    return any && scale != 0 && !__builtin_mul_overflow(value, scale, out);
-}
-
-static void format_base_units(unsigned_wide value, unsigned decimals, char out[96])
-{
-    char digits[64];
-    size_t count = 0, length = 0;
-    do {
-        digits[count++] = (char)('0' + (int)(value % 10));
-        value /= 10;
-    } while (value > 0 || count <= decimals);
-    size_t first = 0;
-    while (first < decimals && digits[first] == '0')
-        first++;
-    for (size_t i = count; i > first || i > decimals; i--) {
-        if (i == decimals)
-            out[length++] = '.';
-        out[length++] = digits[i - 1];
-    }
-    out[length] = '\0';
-}
-
-/* ---- sending and reading ---- */
-
-static int send_call(struct session *session, const struct address *to, unsigned_wide value,
-                     const struct buffer *data, const char *what, struct ledger_receipt *receipt)
-{
-    struct ledger *client = rill_ledger_client(session->ledger);
-    enum ledger_error error =
-        ledger_send_wait(client, &session->key, to, value, data->data, data->length, receipt);
-    if (error == LEDGER_OK && receipt->success)
-        return RILL_EXIT_OK;
-    enum contract_error reverted = receipt->reverted;
-    if (error == LEDGER_OK || error == LEDGER_REVERTED)
-        return command_fail(session->settings, RILL_EXIT_FAILED, "%s: the ledger refuses it (%s)", what,
-                            contract_error_name(reverted));
-    return command_fail(session->settings,
-                        error == LEDGER_UNREACHABLE ? RILL_EXIT_UNREACHABLE : RILL_EXIT_FAILED, "%s: %s %s",
-                        what, ledger_error_text(error),
-                        error == LEDGER_REFUSED ? ledger_last_error(client) : "");
-}
-
-static int send_contract(struct session *session, const struct contract_call *call, unsigned_wide value,
-                         const char *what)
-{
-    struct buffer data = {0};
-    struct ledger_receipt receipt = {.success = false};
-    contract_encode_call(&data, call);
-    int code = send_call(session, NULL, value, &data, what, &receipt);
-    buffer_free(&data);
-    return code;
-}
-
-/* The wallet's key, --key-file's, or one of 64 digits in a file (as a development ledger prints them). */
-static int open_for_sending(struct session *session, const struct settings *settings, const char *secret_file)
-{
-    int code = session_open(session, settings, SESSION_LEDGER, false);
-    if (code != RILL_EXIT_OK)
-        return code;
-    if (secret_file == NULL) {
-        code = command_key(settings, &session->key);
-    } else {
-        char text[80] = "";
-        FILE *file = fopen(secret_file, "re");
-        bool read = file != NULL && fgets(text, sizeof(text), file) != NULL;
-        if (file != NULL)
-            fclose(file);
-        text[strcspn(text, "\r\n ")] = '\0';
-        if (!read || !hex_decode(text, session->key.bytes, 32) || !secret_key_is_valid(&session->key))
-            code = command_fail(settings, RILL_EXIT_KEY,
-                                "%s does not hold a secret key of 64 hexadecimal digits", secret_file);
-        bytes_wipe(text, sizeof(text));
-    }
-    if (code == RILL_EXIT_OK) {
-        struct address self = secret_key_address(&session->key);
-        memcpy(session->address, self.bytes, sizeof(session->address));
-    }
-    return code;
-}
-
-static const char secret_help[] =
-    "File with a secret key of 64 hexadecimal digits, instead of the wallet's keystore.";
 
 /* ---- issue ---- */
 
@@ -170,6 +56,18 @@ static bool receipt_arrived(struct session *session)
     return ((struct json_wait *)session->context)->done;
 }
 
+/* An address without a contract takes any transaction, and nothing happens. */
+static bool has_contract(struct session *session, const struct address *factory, const struct buffer *data)
+{
+    struct buffer result = {0};
+    enum contract_error reverted;
+    enum ledger_error error = ledger_call_wait(rill_ledger_client(session->ledger), factory, data->data,
+                                               data->length, &result, &reverted);
+    bool says_nothing = error == LEDGER_OK && result.length == 0;
+    buffer_free(&result);
+    return !says_nothing;
+}
+
 static int create_token(struct session *session, const struct issue *issue, const char *symbol,
                         unsigned_wide supply, struct address *token)
 {
@@ -186,7 +84,13 @@ static int create_token(struct session *session, const struct issue *issue, cons
     struct buffer data = {0};
     struct ledger_receipt receipt = {.success = false};
     token_create_encode(&data, &creation);
-    int code = send_call(session, &factory, 0, &data, "creating the token", &receipt);
+    int code =
+        has_contract(session, &factory, &data)
+            ? sending_call(session, &factory, 0, &data, "creating the token", &receipt)
+            : command_fail(session->settings, RILL_EXIT_FAILED,
+                           "there is no token factory at %s: `rill ledger deploy factory` makes one, and "
+                           "--factory names it",
+                           issue->factory);
     buffer_free(&data);
     if (code != RILL_EXIT_OK)
         return code;
@@ -215,11 +119,11 @@ static int fund_pool(struct session *session, const struct address *token, struc
     struct buffer data = {0};
     struct ledger_receipt receipt = {.success = false};
     erc20_encode_approve(&data, &domain.contract, base_units);
-    int code = send_call(session, token, 0, &data, "approving the pool's deposit", &receipt);
+    int code = sending_call(session, token, 0, &data, "approving the pool's deposit", &receipt);
     buffer_free(&data);
     if (code != RILL_EXIT_OK)
         return code;
-    return send_contract(
+    return sending_contract(
         session,
         &(struct contract_call){.function = CONTRACT_DEPOSIT_POOL, .address = *token, .amount = units}, 0,
         "filling the pool");
@@ -231,19 +135,19 @@ static int issue_asset(struct session *session, const struct issue *issue, const
     unsigned_wide supply, pool_base = 0;
     struct address token = ADDRESS_ZERO;
     unsigned decimals = (unsigned)issue->decimals;
-    if (!parse_base_units(issue->supply, decimals, &supply) || supply == 0)
+    if (!base_units_parse(issue->supply, decimals, &supply) || supply == 0)
         return command_fail(settings, RILL_EXIT_USAGE,
                             "--supply '%s' is not an amount with at most %u decimals", issue->supply,
                             decimals);
     if (issue->pool != NULL &&
-        (!parse_base_units(issue->pool, decimals, &pool_base) || pool_base % issue->unit != 0 ||
+        (!base_units_parse(issue->pool, decimals, &pool_base) || pool_base % issue->unit != 0 ||
          pool_base / issue->unit >= AMOUNT_LIMIT || pool_base > supply))
         return command_fail(settings, RILL_EXIT_USAGE,
                             "--pool '%s' is no amount of at most the supply, in whole units", issue->pool);
     struct amount pool = amount_of((uint64_t)(pool_base / issue->unit));
     int code = create_token(session, issue, symbol, supply, &token);
     if (code == RILL_EXIT_OK && (issue->list || !amount_is_zero(pool)))
-        code = send_contract(
+        code = sending_contract(
             session,
             &(struct contract_call){.function = CONTRACT_LIST_ASSET, .address = token, .unit = issue->unit},
             0, "listing the asset (only the hub's own key may)");
@@ -289,7 +193,7 @@ int command_ledger_issue(int argc, char **argv)
                  "Put so much into the hub's pool; lists it too."},
                 {"factory", OPTION_TEXT, &issue.factory, EMBEDDED_FACTORY_TEXT, 0, 0, "ADDRESS",
                  "The token factory; the default is the embedded ledger's."},
-                {"secret-file", OPTION_TEXT, &issue.secret_file, NULL, 0, 0, "FILE", secret_help},
+                {"secret-file", OPTION_TEXT, &issue.secret_file, NULL, 0, 0, "FILE", sending_secret_help},
             },
         .row_count = 8,
         .words_min = 1,
@@ -299,7 +203,7 @@ int command_ledger_issue(int argc, char **argv)
     if (!command_read(&line, argc, argv, &code))
         return code;
     struct session session;
-    code = open_for_sending(&session, &line.settings, issue.secret_file);
+    code = sending_open(&session, &line.settings, issue.secret_file);
     if (code == RILL_EXIT_OK)
         code = issue_asset(&session, &issue, line.words[0]);
     session_close(&session);
@@ -308,74 +212,24 @@ int command_ledger_issue(int argc, char **argv)
 
 /* ---- balance ---- */
 
-struct coin_wait {
-    bool done, ok;
-    unsigned_wide value;
-};
-
-static void on_balance(void *context, enum ledger_error error, const char *text)
-{
-    struct coin_wait *wait = context;
-    json_t *value = error == LEDGER_OK ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-    wait->ok = quantity_wide(value, &wait->value);
-    json_decref(value);
-    wait->done = true;
-}
-
-static bool balance_arrived(struct session *session)
-{
-    return ((struct coin_wait *)session->context)->done;
-}
-
-static bool coin_balance(struct session *session, const struct address *of, unsigned_wide *out)
-{
-    char text[ADDRESS_TEXT_SIZE], params[ADDRESS_TEXT_SIZE + 24];
-    struct coin_wait *wait = xcalloc(1, sizeof(*wait));
-    snprintf(params, sizeof(params), "[\"%s\",\"latest\"]", address_text(of, text));
-    session->context = wait;
-    ledger_request(rill_ledger_client(session->ledger), "eth_getBalance", params, on_balance, wait);
-    if (!session_wait(session, balance_arrived, 15000, "the ledger"))
-        return false; /* the program ends; the answer may still write to it */
-    *out = wait->value;
-    bool ok = wait->ok;
-    free(wait);
-    return ok;
-}
-
-static bool token_balance(struct session *session, const uint8_t token[20], const struct address *of,
-                          unsigned_wide *out)
-{
-    struct address asset = rill_bytes_address(token);
-    struct buffer data = {0}, result = {0};
-    struct uint256 value;
-    enum contract_error reverted;
-    erc20_encode_balance_of(&data, of);
-    bool ok = ledger_call_wait(rill_ledger_client(session->ledger), &asset, data.data, data.length, &result,
-                               &reverted) == LEDGER_OK &&
-              erc20_decode_number(result.data, result.length, &value) && uint256_narrow(value, out);
-    buffer_free(&data);
-    buffer_free(&result);
-    return ok;
-}
-
 static int show_balances(struct session *session, const struct address *of)
 {
     const struct settings *settings = session->settings;
-    char amount[96], text[ADDRESS_TEXT_SIZE];
+    char amount[BASE_UNITS_TEXT_SIZE], text[ADDRESS_TEXT_SIZE];
     unsigned_wide value = 0;
-    if (!coin_balance(session, of, &value))
+    if (!sending_coin_balance(session, of, &value))
         return command_fail(settings, RILL_EXIT_UNREACHABLE, "the ledger does not say the balance");
     json_t *list = json_object();
-    format_base_units(value, 18, amount);
+    base_units_text(value, COIN_DECIMALS, amount);
     json_object_set_new(list, "coin", json_string(amount));
     if (!settings->json)
         printf("%s\n  %-10s %s\n", address_text(of, text), "coin", amount);
     for (size_t i = 0; i < session->asset_count; i++) {
         const struct asset_info *asset = &session->assets[i];
         struct address at = rill_bytes_address(asset->address);
-        if (address_is_zero(&at) || !token_balance(session, asset->address, of, &value))
+        if (address_is_zero(&at) || !sending_token_balance(session, &at, of, &value))
             continue;
-        format_base_units(value, asset->token_decimals, amount);
+        base_units_text(value, asset->token_decimals, amount);
         json_object_set_new(list, asset->symbol, json_string(amount));
         if (!settings->json)
             printf("  %-10s %s\n", asset->symbol, amount);
@@ -408,7 +262,7 @@ int command_ledger_balance(int argc, char **argv)
     if (line.word_count > 0) {
         code = session_open(&session, &line.settings, SESSION_LEDGER, false);
     } else {
-        code = open_for_sending(&session, &line.settings, NULL);
+        code = sending_open(&session, &line.settings, NULL);
         if (code == RILL_EXIT_OK)
             of = rill_bytes_address(session.address);
     }
@@ -434,14 +288,14 @@ static int send_money(struct session *session, const struct address *to, const c
             return RILL_EXIT_USAGE;
     }
     struct address token = asset != NULL ? rill_bytes_address(asset->address) : ADDRESS_ZERO;
-    unsigned decimals = asset != NULL ? asset->token_decimals : 18;
-    if (!parse_base_units(text, decimals, &value) || value == 0)
+    unsigned decimals = asset != NULL ? asset->token_decimals : COIN_DECIMALS;
+    if (!base_units_parse(text, decimals, &value) || value == 0)
         return command_fail(settings, RILL_EXIT_USAGE, "'%s' is not an amount with at most %u decimals", text,
                             decimals);
     bool coin = address_is_zero(&token);
     if (!coin)
         erc20_encode_transfer(&data, to, value);
-    int code = send_call(session, coin ? to : &token, coin ? value : 0, &data, "sending", &receipt);
+    int code = sending_call(session, coin ? to : &token, coin ? value : 0, &data, "sending", &receipt);
     buffer_free(&data);
     if (code != RILL_EXIT_OK)
         return code;
@@ -469,7 +323,7 @@ int command_ledger_send(int argc, char **argv)
             (const struct option_row[]){
                 {"asset", OPTION_TEXT, &asset, NULL, 0, 0, "ASSET",
                  "Symbol or address of a token; default coins."},
-                {"secret-file", OPTION_TEXT, &secret_file, NULL, 0, 0, "FILE", secret_help},
+                {"secret-file", OPTION_TEXT, &secret_file, NULL, 0, 0, "FILE", sending_secret_help},
             },
         .row_count = 2,
         .words_min = 2,
@@ -482,7 +336,7 @@ int command_ledger_send(int argc, char **argv)
     if (!hex_decode(line.words[0], to.bytes, 20))
         return command_fail(&line.settings, RILL_EXIT_USAGE, "'%s' is not an address", line.words[0]);
     struct session session;
-    code = open_for_sending(&session, &line.settings, secret_file);
+    code = sending_open(&session, &line.settings, secret_file);
     if (code == RILL_EXIT_OK)
         code = send_money(&session, &to, line.words[1], asset);
     session_close(&session);

@@ -26,7 +26,10 @@ static const struct {
     {"tower", "list", command_tower_list, "your watchtowers and their receipts"},
     {"hub", "status", command_hub_status, "how the hub on this machine is"},
     {"hub", "history", command_hub_history, "a client's past payments, from the hub on this machine"},
+    {"ledger", "deploy", command_ledger_deploy, "put the hub's contract on an EVM chain"},
     {"ledger", "issue", command_ledger_issue, "create an asset"},
+    {"ledger", "list", command_ledger_list, "let the hub deal in an asset"},
+    {"ledger", "pool", command_ledger_pool, "the hub's collateral: show, deposit, withdraw"},
     {"ledger", "balance", command_ledger_balance, "what an address holds on the ledger"},
     {"ledger", "send", command_ledger_send, "send coins or tokens on the ledger"},
 };

@@ -115,7 +115,8 @@ static int open_ledger(struct session *session, bool offline)
     const struct settings *settings = session->settings;
     struct rill_ledger_options options = {.url = settings->ledger,
                                           .confirmations = (uint32_t)settings->confirmations,
-                                          .chain_id = settings->chain_id};
+                                          .chain_id = settings->chain_id,
+                                          .from_block = settings->contract_block};
     int code = parse_address(settings, "contract", settings->contract, options.contract);
     if (code == RILL_EXIT_OK && settings->hub_address != NULL)
         code = parse_address(settings, "hub-address", settings->hub_address, options.hub);
@@ -240,6 +241,14 @@ static void watch_signals(struct session *session)
     signal(SIGPIPE, SIG_IGN);
 }
 
+void session_start(struct session *session, const struct settings *settings)
+{
+    session->settings = settings;
+    session->base = event_base_new();
+    ensure(session->base != NULL);
+    watch_signals(session);
+}
+
 int session_open(struct session *session, const struct settings *settings, unsigned needs, bool recover)
 {
     memset(session, 0, sizeof(*session));
@@ -251,9 +260,7 @@ int session_open(struct session *session, const struct settings *settings, unsig
         struct address self = secret_key_address(&session->key);
         memcpy(session->address, self.bytes, sizeof(session->address));
     }
-    session->base = event_base_new();
-    ensure(session->base != NULL);
-    watch_signals(session);
+    session_start(session, settings);
     int code = open_ledger(session, (needs & SESSION_OFFLINE) != 0);
     if (code == RILL_EXIT_OK && (needs & SESSION_WALLET) != 0)
         code = open_wallet(session, needs, recover);

@@ -394,6 +394,39 @@ static void test_the_size_is_bounded(void **state)
     free(text);
 }
 
+/* What the file says is read without the passphrase; a file that does not say it, or is none, is an error. */
+static void test_whose_key_it_is(void **state)
+{
+    (void)state;
+    struct address expected = secret_key_address(&key), address = ADDRESS_ZERO;
+    assert_int_equal(keystore_address(path, &address), KEYSTORE_MISSING);
+    assert_int_equal(keystore_create(path, "secret", &key, 4096), KEYSTORE_OK);
+    assert_int_equal(keystore_address(path, &address), KEYSTORE_OK);
+    assert_true(address_equal(&address, &expected));
+    unlink(path);
+    write_file(path, "{\"version\":3}", 13);
+    address = ADDRESS_ZERO;
+    assert_int_equal(keystore_address(path, &address), KEYSTORE_MALFORMED);
+    assert_true(address_is_zero(&address));
+    assert_int_equal(keystore_address(folder, &address), KEYSTORE_UNREADABLE);
+}
+
+/* Without a member that the format allows to be left out. */
+static void test_a_file_that_does_not_say_whose(void **state)
+{
+    (void)state;
+    struct secret_key back;
+    struct address address;
+    assert_int_equal(keystore_create(path, "secret", &key, 4096), KEYSTORE_OK);
+    json_t *json = json_load_file(path, 0, NULL);
+    assert_non_null(json);
+    assert_int_equal(json_object_del(json, "address"), 0);
+    assert_int_equal(json_dump_file(json, path, 0), 0);
+    json_decref(json);
+    assert_int_equal(keystore_load(path, "secret", &back), KEYSTORE_OK);
+    assert_int_equal(keystore_address(path, &address), KEYSTORE_MALFORMED);
+}
+
 static void test_errors_have_texts(void **state)
 {
     (void)state;
@@ -421,6 +454,8 @@ int main(void)
         cmocka_unit_test(test_a_tampered_text_is_as_a_wrong_passphrase),
         cmocka_unit_test(test_scrypt_costs_are_bounded),
         cmocka_unit_test_teardown(test_the_size_is_bounded, remove_file),
+        cmocka_unit_test_teardown(test_whose_key_it_is, remove_file),
+        cmocka_unit_test_teardown(test_a_file_that_does_not_say_whose, remove_file),
         cmocka_unit_test(test_errors_have_texts),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -201,10 +201,11 @@ static void expect_holds(struct world *world, const char *address, const char *a
 static void test_every_command_explains_itself(void **state)
 {
     static const char *const commands[][2] = {
-        {"init", NULL},     {"deposit", NULL},     {"open", NULL},    {"balance", NULL},  {"invoice", NULL},
-        {"pay", NULL},      {"listen", NULL},      {"history", NULL}, {"withdraw", NULL}, {"close", NULL},
-        {"dispute", NULL},  {"recover", NULL},     {"tower", "list"}, {"hub", "status"},  {"ledger", "issue"},
-        {"ledger", "send"}, {"ledger", "balance"},
+        {"init", NULL},        {"deposit", NULL},    {"open", NULL},      {"balance", NULL},
+        {"invoice", NULL},     {"pay", NULL},        {"listen", NULL},    {"history", NULL},
+        {"withdraw", NULL},    {"close", NULL},      {"dispute", NULL},   {"recover", NULL},
+        {"tower", "list"},     {"hub", "status"},    {"ledger", "issue"}, {"ledger", "send"},
+        {"ledger", "balance"}, {"ledger", "deploy"}, {"ledger", "list"},  {"ledger", "pool"},
     };
     struct world *world = *state;
     RUNS(world, 0, "--help");
@@ -229,7 +230,7 @@ static void test_every_command_explains_itself(void **state)
     RUNS(world, 0, "--version");
     assert_int_equal(strncmp(world->output, "rill ", 5), 0);
     RUNS(world, 2, "ledger");
-    expect_error(world, "issue balance send");
+    expect_error(world, "deploy issue list pool balance send");
     RUNS(world, 2, "dance");
     expect_error(world, "rill --help");
     RUNS(world, 2, "balance", "--jsn");

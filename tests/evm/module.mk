@@ -12,7 +12,7 @@ CONTRACTS     := ledger/contracts
 CONTRACT_TOOL := $(CONTRACTS)/node_modules/.package-lock.json
 EVM_SOURCES   := $(wildcard $(CONTRACTS)/*.sol tests/evm/contracts/*.sol) $(CONTRACTS)/compile.mjs
 
-.PHONY: contracts check-evm gas gas-page
+.PHONY: contracts contract-code check-contract-code check-evm gas gas-page
 contracts: build/contracts/RillHub.json ## compile the Solidity contract into build/contracts
 
 $(CONTRACT_TOOL): $(CONTRACTS)/package.json $(CONTRACTS)/package-lock.json
@@ -21,6 +21,12 @@ $(CONTRACT_TOOL): $(CONTRACTS)/package.json $(CONTRACTS)/package-lock.json
 
 build/contracts/RillHub.json: $(CONTRACT_TOOL) $(EVM_SOURCES)
 	node $(CONTRACTS)/compile.mjs tests/evm/contracts
+
+contract-code: contracts ## write the contract's code, as compiled, to where the C build takes it from
+	node $(CONTRACTS)/code.mjs
+
+check-contract-code: contracts ## hold the code that `rill ledger deploy` deploys against the Solidity sources
+	@node $(CONTRACTS)/code.mjs --check
 
 gas: contracts ## measure the contract's gas on anvil: a table, build/gas.json, and docs/gas.md compared
 	@node tests/evm/gas.mjs

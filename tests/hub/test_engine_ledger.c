@@ -166,6 +166,26 @@ static void test_a_wish_to_open_survives_a_failed_batch(void **state)
     assert_int_equal(world->engine->wish_count, 0); /* never again by itself */
 }
 
+/* Each asset has a plan of its own: that of the next one must not undo what the last one planned. */
+static void test_a_wish_to_open_beside_another_asset(void **state)
+{
+    struct world *world = *state;
+    size_t funds;
+    struct contract_event listed = {.type = EVENT_ASSET_LISTED, .confirmed = true, .address = {{9}}};
+    engine_event(world->engine, &listed);
+    world_head(world, 1);
+    assert_int_equal(world->engine->settings.terms.asset_count, 2);
+    world_connect(world, 3);
+    struct message request = {.type = MESSAGE_OPEN_REQUEST};
+    request.open_request.inbound = amount_of(2000);
+    size_t calls = world->calls;
+    world_message(world, 3, &request);
+    pass(world, 1000);
+    assert_int_equal(world->calls, calls + 1);
+    last_batch(world, &funds);
+    assert_int_equal(funds, 1);
+}
+
 static void test_what_was_signed_before_a_crash_is_settled_after_it(void **state)
 {
     struct world *world = *state;
@@ -423,6 +443,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_batch_that_fails_is_tried_again_soon),
         TEST(test_a_wish_to_open_survives_a_failed_batch),
+        TEST(test_a_wish_to_open_beside_another_asset),
         TEST(test_what_was_signed_before_a_crash_is_settled_after_it),
         TEST(test_no_close_while_a_fund_may_be_under_way),
         TEST(test_the_next_plan_waits_for_the_own_view),

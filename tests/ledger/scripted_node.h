@@ -57,7 +57,7 @@ struct node_transaction {
     struct address sender;
     uint64_t nonce, block; /* block: once mined */
     unsigned_wide fee, tip;
-    bool is_mined, fails;
+    bool is_mined, fails, creates;
 };
 
 struct node {
@@ -80,6 +80,7 @@ struct node {
     size_t pool_count;
     bool mines_at_once; /* each transaction makes a block */
     bool next_fails;    /* the next transaction will be mined as reverted */
+    json_t *created;    /* contractAddress in the receipts of those that create; NULL: none */
 
     /* the fault, for the next fault_count requests of fault_method (NULL: any) */
     enum fault fault;
@@ -318,6 +319,7 @@ static inline json_t *node_send_raw(struct node *node, const json_t *params)
     entry.nonce = transaction.nonce;
     entry.fee = transaction.max_fee_per_gas;
     entry.tip = transaction.max_priority_fee_per_gas;
+    entry.creates = transaction.creates;
     buffer_free(&raw);
     for (size_t i = 0; i < node->pool_count; i++)
         if (hash_equal(&node->pool[i].hash, &entry.hash))
@@ -348,10 +350,11 @@ static inline json_t *node_get_receipt(struct node *node, const json_t *params)
     for (size_t i = 0; i < node->pool_count && !node->receipts_hidden; i++) {
         struct node_transaction *found = &node->pool[i];
         if (found->is_mined && found->block <= node->height && hash_equal(&found->hash, &hash))
-            return json_pack("{s:o,s:o,s:o,s:o,s:o,s:O}", "transactionHash", hash_json(&hash), "blockNumber",
-                             quantity_of(found->block), "status", quantity_of(found->fails ? 0 : 1),
-                             "gasUsed", quantity_of(21000), "effectiveGasPrice",
-                             quantity_of(node->base_fee + 1), "logs", node->blocks[found->block].logs);
+            return json_pack(
+                "{s:O?,s:o,s:o,s:o,s:o,s:o,s:O}", "contractAddress", found->creates ? node->created : NULL,
+                "transactionHash", hash_json(&hash), "blockNumber", quantity_of(found->block), "status",
+                quantity_of(found->fails ? 0 : 1), "gasUsed", quantity_of(21000), "effectiveGasPrice",
+                quantity_of(node->base_fee + 1), "logs", node->blocks[found->block].logs);
     }
     return json_null();
 }
