@@ -177,6 +177,8 @@ bool demo_start_hub(struct demo *demo)
                                      lock,
                                      "--inbound-max",
                                      "1000000000000",
+                                     "--shards", /* one: the same figures on every machine */
+                                     "1",
                                      NULL};
     remove(port_file);
     return child_start(&demo->hubd, "rill-hubd", demo_path(demo, "hub.log", log), arguments, demo->why,

@@ -211,6 +211,8 @@ static void refused_remove(struct engine *engine, struct hub_channel *channel)
 void appoint_receipt(struct engine *engine, const struct message *message)
 {
     struct hub_channel *channel = engine_channel(engine, &message->receipt.channel);
+    if (channel == NULL && engine->settings.shards > 1)
+        return; /* another shard's: all hear what the one tower says */
     if (channel == NULL || !receipt_is_good(engine, channel, message)) {
         log_warn("the tower sent a receipt that is not good; ignored");
         return;
@@ -240,6 +242,8 @@ void appoint_refused(struct engine *engine, const struct message *message)
     const struct error_reference *about = &message->error.reference;
     struct hub_channel *channel =
         about->present && about->has_channel ? engine_channel(engine, &about->channel) : NULL;
+    if (channel == NULL && about->present && about->has_channel && engine->settings.shards > 1)
+        return;
     log_warn("the tower refused an appointment: %s", code_text(message->error.code));
     if (channel != NULL)
         refused(engine, channel);
