@@ -17,6 +17,7 @@ $(CONTRACT_TOOL): $(CONTRACTS)/package.json $(CONTRACTS)/package-lock.json
 build/contracts/RillHub.json: $(CONTRACT_TOOL) $(EVM_SOURCES)
 	node $(CONTRACTS)/compile.mjs tests/evm/contracts
 
-check-evm: bin/rill-ledgerd contracts ## the contract on a real EVM: hostile tokens and clients, then both ledgers side by side
+check-evm: bin/rill-ledgerd bin/rill-hubd bin/rill contracts ## the contract on a real EVM: hostile tokens and clients, a wallet in JavaScript, then both ledgers side by side
 	node --test tests/evm/hostile.mjs
+	node --test tests/evm/client_test.mjs
 	node tests/evm/differential.mjs --seed '$(EVM_SEED)' --calls $(EVM_CALLS)
