@@ -4,7 +4,7 @@
 EVM_CALLS ?= 20000
 EVM_SEED  ?= rill
 # node --test files: add yours here, or with EVM_TESTS += in another module.mk.
-EVM_TESTS += tests/evm/hostile.mjs
+EVM_TESTS += tests/evm/hostile.mjs tests/evm/client_test.mjs
 # Where the programs are: bin, or build/debug/bin (with sanitizers), as `make check` has it.
 EVM_PROGRAMS ?= bin
 
@@ -35,5 +35,5 @@ gas-page: contracts ## write what was measured into docs/gas.md
 	@node tests/evm/gas.mjs --write
 
 # Every part runs, whatever became of the one before; the last line sums up.
-check-evm: $(EVM_PROGRAMS)/rill-ledgerd contracts ## the contract on a real EVM: hostile tests, gas, both ledgers side by side
+check-evm: $(EVM_PROGRAMS)/rill-ledgerd $(EVM_PROGRAMS)/rill-hubd $(EVM_PROGRAMS)/rill contracts ## the contract on a real EVM: hostile tests, gas, both ledgers side by side
 	@RILL_BIN=$(EVM_PROGRAMS) tests/evm/check --seed '$(EVM_SEED)' --calls $(EVM_CALLS) $(EVM_TESTS)

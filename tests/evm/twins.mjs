@@ -24,6 +24,7 @@ const MEMORY_FOLDER = '/dev/shm';
 const ANSWER_LIMIT_MS = 120_000;
 const START_LIMIT_MS = 20_000;
 const MINED_LIMIT_MS = 20_000;
+const STOP_LIMIT_MS = 20_000;
 
 export const hexOf = (number) => '0x' + BigInt(number).toString(16);
 
@@ -50,7 +51,7 @@ function post(url, agent, body) {
 }
 
 /** One JSON-RPC endpoint. A refusal is an answer here: {result} or {error}. */
-class Node {
+export class Node {
   constructor(name, process_) {
     this.name = name;
     this.process = process_;
@@ -95,12 +96,17 @@ class Node {
     if (this.process.exitCode !== null || this.process.signalCode !== null) return;
     const gone = once(this.process, 'exit');
     this.process.kill('SIGTERM');
+    const impatience = setTimeout(() => {
+      console.error(`${this.name} did not stop at SIGTERM, and is killed`);
+      this.process.kill('SIGKILL');
+    }, STOP_LIMIT_MS);
     await gone;
+    clearTimeout(impatience);
   }
 }
 
 /** Waits for `look()` to give something; fails if the process ends first, or too much time passes. */
-async function started(node, look) {
+export async function started(node, look) {
   const end = Date.now() + START_LIMIT_MS;
   while (Date.now() < end && node.process.exitCode === null) {
     const found = look();
@@ -110,11 +116,11 @@ async function started(node, look) {
   throw new Error(`${node.name} did not start:\n${node.output}`);
 }
 
-async function startLedgerd(folder, options) {
+export async function startLedgerd(folder, options, more = []) {
   const portFile = join(folder, 'port');
   const flags = ['--folder', join(folder, 'ledger'), '--port', '0', '--port-file', portFile, '--dev',
     '--challenge-period', String(options.challengePeriod), '--bounty-bps', String(options.bountyBps),
-    '--base-fee', '0', '--chain-id', String(CHAIN_ID), '--log-level', 'warn'];
+    '--base-fee', '0', '--chain-id', String(CHAIN_ID), '--log-level', 'warn', ...more];
   const node = new Node('rill-ledgerd', spawn(resolve(project, process.env.RILL_BIN ?? 'bin', 'rill-ledgerd'), flags));
   const port = await started(node, () => existsSync(portFile) && readFileSync(portFile, 'utf8').trim());
   node.url = `http://127.0.0.1:${port}`;
