@@ -67,7 +67,7 @@ $(foreach p,$(PROGRAMS),$(eval $(call program,$(firstword $(subst :, ,$(p))),$(b
 AGAIN := @$(MAKE) --no-print-directory
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all setup programs debug-programs tests check demo check-layers check-style check-vectors check-clang \
+.PHONY: all setup programs debug-programs tests check demo bench check-layers check-style check-vectors check-clang \
         check-docs docs format clean help
 all: setup ## build the programs into bin/
 	$(AGAIN) $(PARALLEL) programs
@@ -79,6 +79,10 @@ check: setup ## every test; the last line is 'N passed, N failed'
 demo: setup ## a market day, end to end, with the real programs; figures in build/demo.json. LEDGER=evm: on an EVM chain
 	$(AGAIN) $(PARALLEL) programs $(if $(filter evm,$(LEDGER)),check-contract-code)
 	@bin/rill-demo --ledger $(or $(LEDGER),embedded)
+
+bench: setup ## every workload of rill-bench, short; figures and pages with plots in build/bench/
+	$(AGAIN) $(PARALLEL) programs
+	@scripts/bench
 
 setup: ## install what is missing (Debian packages)
 	@scripts/setup

@@ -1,403 +1,291 @@
-#include "bench/load.h"
+#include "bench/load_state.h"
 
-#include <event2/event.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
 
-#define SETUP_TIMEOUT_S 60
-#define DRAIN_TIMEOUT_S 30
+#define CONNECTING_MAX 64 /* handshakes at once: the hub takes only so many from strangers */
+#define POLL_MS        5
+#define LEDGER_POLL_MS 250
+#define LEAVE_MS       1200 /* links that were closed send their last bytes */
 
-struct flight {
-    uint8_t id[16];
-    uint64_t started_us;
-    uint64_t payee;
-};
-
-struct bench_client {
-    struct load *load;
-    struct rill_wallet *wallet;
-    struct flight *flights;
-    uint32_t flight_count;
-    bool asked, able;
-    uint64_t paid, fees, received, start;
-};
-
-struct load {
-    struct event_base *base;
-    struct load_settings settings;
-    struct bench_client *clients;
-    uint64_t random, started_us, ended_us, deadline_us;
-    uint32_t able, in_flight;
-    bool running, drawing, draining, gave_up;
-    uint32_t *latency_us;
-    uint64_t paid, failed, fees, latency_capacity;
-    struct event *watchdog, *progress;
-    char trouble[512];
-};
-
-/* xorshift64*: the workload's own sequence, so that a seed gives the same one everywhere. */
-static uint64_t draw(struct load *load)
+void load_fail(struct load *load, const char *format, ...)
 {
-    load->random ^= load->random >> 12;
-    load->random ^= load->random << 25;
-    load->random ^= load->random >> 27;
-    return load->random * 0x2545f4914f6cdd1dull;
-}
-
-static void finish(struct load *load, const char *trouble)
-{
-    if (trouble != NULL && load->trouble[0] == '\0')
-        snprintf(load->trouble, sizeof(load->trouble), "%s", trouble);
-    load->gave_up = load->gave_up || trouble != NULL;
+    if (load->failed || load->leaving)
+        return;
+    load->failed = true;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(load->share->trouble, sizeof(load->share->trouble), format, arguments);
+    va_end(arguments);
+    atomic_store(&load->share->state, LOAD_FAILED);
     event_base_loopbreak(load->base);
 }
 
-/* ---- paying ---- */
-
-static void pay_one(struct bench_client *client)
+static uint64_t no_registration(void *context, uint8_t kind, const struct hash *condition)
 {
-    struct load *load = client->load;
-    uint32_t self = (uint32_t)(client - load->clients);
-    uint32_t payee = (uint32_t)(draw(load) % (load->settings.clients - 1));
-    payee += payee >= self;
-    struct rill_wallet *to = load->clients[payee].wallet;
-    struct rill_request request = {.amount = load->settings.amount,
-                                   .mode = load->settings.locked ? RILL_LOCKED : RILL_DIRECT};
-    char text[RILL_INVOICE_TEXT_MAX];
-    int code = rill_invoice_create(to, load->settings.asset, load->settings.amount, 3600, "", text,
-                                   request.secret_hash);
-    rill_address(to, request.payee);
-    memcpy(request.asset, load->settings.asset, sizeof(request.asset));
-    struct flight *flight = &client->flights[client->flight_count];
-    if (code == 0) {
-        *flight = (struct flight){.started_us = clock_monotonic_us(), .payee = payee};
-        code = rill_pay(client->wallet, &request, flight->id);
-    }
-    if (code != 0) {
-        char line[400];
-        snprintf(line, sizeof(line), "a payment was refused: %.300s", rill_refusal(client->wallet));
-        finish(load, line);
+    (void)context;
+    (void)kind;
+    (void)condition;
+    return 0;
+}
+
+struct channel_view load_view(const struct load *load)
+{
+    return (struct channel_view){.domain = &load->domain,
+                                 .now = load->head.confirmed_time,
+                                 .reveal_margin_s = load->terms.reveal_margin_s,
+                                 .peer = load->settings.hub,
+                                 .registered_at = no_registration};
+}
+
+/* ---- turns ---- */
+
+void load_touch(struct player *player)
+{
+    struct load *load = player->load;
+    if (player->touched)
         return;
-    }
-    client->flight_count++;
-    load->in_flight++;
+    player->touched = true;
+    player->next_touched = load->touched;
+    if (load->touched == NULL)
+        event_active(load->turn, EV_TIMEOUT, 0);
+    load->touched = player;
 }
 
-static void keep_paying(struct bench_client *client)
-{
-    struct load *load = client->load;
-    if (clock_monotonic_us() >= load->ended_us)
-        load->drawing = false;
-    while (load->drawing && !load->gave_up && client->flight_count < load->settings.window)
-        pay_one(client);
-    if (!load->drawing && load->in_flight == 0)
-        finish(load, NULL);
-}
-
-static bool land(struct bench_client *client, const struct rill_payment *payment)
-{
-    struct load *load = client->load;
-    for (uint32_t i = 0; i < client->flight_count; i++) {
-        struct flight *flight = &client->flights[i];
-        if (memcmp(flight->id, payment->id, sizeof(flight->id)) != 0)
-            continue;
-        if (load->paid < load->latency_capacity)
-            load->latency_us[load->paid] = (uint32_t)(clock_monotonic_us() - flight->started_us);
-        *flight = client->flights[--client->flight_count];
-        load->in_flight--;
-        return true;
-    }
-    return false;
-}
-
-static void on_paid(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
-{
-    struct bench_client *client = context;
-    struct load *load = client->load;
-    (void)wallet;
-    if (!land(client, payment)) {
-        finish(load, "a payment was reported twice");
-        return;
-    }
-    load->paid++;
-    load->fees += payment->fee;
-    client->paid += payment->amount;
-    client->fees += payment->fee;
-    keep_paying(client);
-}
-
-static void on_failed(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
-{
-    struct bench_client *client = context;
-    (void)wallet;
-    (void)land(client, payment);
-    if (client->load->failed++ == 0)
-        log_warn("a payment failed with %s: %s", rill_code_name(payment->code),
-                 rill_code_text(payment->code));
-    keep_paying(client);
-}
-
-static void on_received(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
-{
-    struct bench_client *client = context;
-    (void)wallet;
-    client->received += payment->amount;
-}
-
-/* ---- setting up ---- */
-
-static void look_at_room(struct bench_client *client)
-{
-    struct load *load = client->load;
-    struct rill_balance balance;
-    if (client->able || load->running || !rill_balance_of(client->wallet, load->settings.asset, &balance) ||
-        !balance.synced)
-        return;
-    if (balance.inbound >= load->settings.inbound && balance.available > 0) {
-        client->able = true;
-        client->start = balance.balance;
-        if (++load->able == load->settings.clients)
-            finish(load, NULL);
-    } else if (!client->asked && balance.inbound < load->settings.inbound) {
-        client->asked = true;
-        if (rill_open_request(client->wallet, load->settings.asset, load->settings.inbound) != 0)
-            finish(load, rill_refusal(client->wallet));
-    }
-}
-
-static void on_ready(void *context, struct rill_wallet *wallet)
-{
-    (void)wallet;
-    look_at_room(context);
-}
-
-static void on_funds(void *context, struct rill_wallet *wallet, const uint8_t asset[20])
-{
-    (void)wallet;
-    (void)asset;
-    look_at_room(context);
-}
-
-static void on_trouble(void *context, struct rill_wallet *wallet, const char *text)
-{
-    struct bench_client *client = context;
-    (void)wallet;
-    snprintf(client->load->trouble, sizeof(client->load->trouble), "%s", text);
-}
-
-static void on_offline(void *context, struct rill_wallet *wallet, const char *reason)
-{
-    struct bench_client *client = context;
-    (void)wallet;
-    if (client->load->running)
-        finish(client->load, reason);
-}
-
-static void on_watchdog(evutil_socket_t descriptor, short what, void *context)
+static void on_turn(evutil_socket_t descriptor, short what, void *context)
 {
     (void)descriptor;
     (void)what;
     struct load *load = context;
-    char line[512];
-    if (load->running && !load->draining) {
-        load->drawing = false; /* the time is over; the last ones come in */
-        load->draining = true;
-        const struct timeval drain = {DRAIN_TIMEOUT_S, 0};
-        event_add(load->watchdog, &drain);
-        if (load->in_flight == 0)
-            finish(load, NULL);
-        return;
+    while (load->touched != NULL && !load->failed) {
+        struct player *player = load->touched;
+        load->touched = player->next_touched;
+        player->touched = false;
+        player_turn(player);
     }
-    if (load->running)
-        snprintf(line, sizeof(line), "%u payments are still under way after %d s", load->in_flight,
-                 DRAIN_TIMEOUT_S);
-    else
-        snprintf(line, sizeof(line), "only %u of %u clients got ready in %d s (%.300s)", load->able,
-                 load->settings.clients, SETUP_TIMEOUT_S, load->trouble);
-    load->trouble[0] = '\0';
-    finish(load, line);
 }
 
-static void on_progress(evutil_socket_t descriptor, short what, void *context)
+static void on_arrival(evutil_socket_t descriptor, short what, void *context)
 {
     (void)descriptor;
     (void)what;
-    const struct load *load = context;
-    if (!isatty(STDERR_FILENO))
-        return;
-    if (load->running)
-        fprintf(stderr, "\r%6.1f s  %10llu payments ",
-                (double)(clock_monotonic_us() - load->started_us) / 1e6, (unsigned long long)load->paid);
+    plan_arrival(context);
+}
+
+/* ---- coming online ---- */
+
+static void connect_some(struct load *load)
+{
+    while (load->connecting < CONNECTING_MAX && load->next_to_connect < load->settings.player_count) {
+        load->connecting++;
+        player_connect(&load->players[load->next_to_connect++]);
+    }
+}
+
+void load_player_online(struct player *player)
+{
+    struct load *load = player->load;
+    player->stage = PLAYER_ONLINE;
+    load->connecting--;
+    atomic_store(&load->share->online, ++load->online);
+    if (load->online == load->settings.player_count)
+        atomic_store(&load->share->state, LOAD_AT_REST);
     else
-        fprintf(stderr, "\r%u of %u clients ready ", load->able, load->settings.clients);
+        connect_some(load);
 }
 
-static bool open_clients(struct load *load, struct rill_ledger *ledger, const uint8_t *keys, char *message,
-                         size_t message_size)
+/* ---- the ledger ---- */
+
+static void on_event(void *context, const struct contract_event *event)
 {
-    static const struct rill_callbacks callbacks = {.ready = on_ready,
-                                                    .offline = on_offline,
-                                                    .paid = on_paid,
-                                                    .failed = on_failed,
-                                                    .received = on_received,
-                                                    .funds = on_funds,
-                                                    .trouble = on_trouble};
-    for (uint32_t i = 0; i < load->settings.clients; i++) {
-        struct bench_client *client = &load->clients[i];
-        struct rill_options options = {.ledger = ledger,
-                                       .hub_host = load->settings.hub_host,
-                                       .hub_port = load->settings.hub_port,
-                                       .max_unsecured = RILL_UNLIMITED,
-                                       .max_unsecured_per_payee = RILL_UNLIMITED,
-                                       .agent = "rill-bench"};
-        memcpy(options.key, keys + 32 * (size_t)i, 32);
-        client->load = load;
-        client->flights = xcalloc(load->settings.window, sizeof(struct flight));
-        client->wallet = rill_open(load->base, &options, &callbacks, client, message, message_size);
-        if (client->wallet == NULL)
-            return false;
-    }
-    return true;
+    struct load *load = context;
+    struct player *player;
+    if (!event->confirmed || event->type != EVENT_FUNDED)
+        return;
+    HASH_FIND(hh, load->by_channel, &event->channel, sizeof(event->channel), player);
+    if (player == NULL)
+        return;
+    struct channel_funds funds = player->channel->funds;
+    load->funded += funds.stage == STAGE_NONE;
+    funds.stage = STAGE_OPEN;
+    ensure(amount_add(funds.total, event->client_amount, &funds.total) &&
+           amount_add(funds.total, event->hub_amount, &funds.total));
+    funds.base += (int64_t)event->client_amount.units;
+    player->deposit += event->client_amount.units;
+    channel_set_funds(player->channel, &funds);
 }
 
-struct load *load_open(struct event_base *base, struct rill_ledger *ledger,
-                       const struct load_settings *settings, const uint8_t *keys, char *message,
-                       size_t message_size)
+static void on_head(void *context, const struct ledger_head *head)
 {
-    struct load *load = xcalloc(1, sizeof(*load));
-    load->base = base;
-    load->settings = *settings;
-    load->random = settings->seed * 2 + 1;
-    load->clients = xcalloc(settings->clients, sizeof(*load->clients));
-    load->latency_capacity = 1u << 24;
-    load->latency_us = xcalloc(load->latency_capacity, sizeof(*load->latency_us));
-    load->watchdog = event_new(base, -1, 0, on_watchdog, load);
-    load->progress = event_new(base, -1, EV_PERSIST, on_progress, load);
-    const struct timeval limit = {SETUP_TIMEOUT_S, 0}, often = {0, 500000};
-    event_add(load->watchdog, &limit);
-    event_add(load->progress, &often);
-    if (!open_clients(load, ledger, keys, message, message_size)) {
-        load_close(load);
-        return NULL;
-    }
-    event_base_dispatch(base);
-    event_del(load->watchdog);
-    if (load->gave_up) {
-        snprintf(message, message_size, "%s", load->trouble);
-        load_close(load);
-        return NULL;
-    }
-    return load;
+    struct load *load = context;
+    load->head = *head;
+    uint32_t awaited = load->settings.channels ? load->settings.player_count : 0;
+    if (load->funded < awaited || load->domain.chain_id != 0)
+        return;
+    load->domain = domain_make(ledger_chain_id(load->ledger), &load->settings.contract);
+    connect_some(load);
 }
 
-static int by_value(const void *a, const void *b)
+static void on_too_deep(void *context, uint64_t block)
 {
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-    return (left > right) - (left < right);
+    load_fail(context, "the ledger was reorganised below block %llu", (unsigned long long)block);
 }
+
+/* ---- rounds ---- */
 
 static bool is_at_rest(const struct load *load)
 {
-    struct rill_balance balance;
-    for (uint32_t i = 0; i < load->settings.clients; i++)
-        if (!rill_is_idle(load->clients[i].wallet) ||
-            !rill_balance_of(load->clients[i].wallet, load->settings.asset, &balance) || balance.locked > 0 ||
-            balance.incoming > 0)
-            return false;
-    return true;
-}
-
-/* Receipts are in; the last unlocks and acknowledgements may still be on their way. */
-static bool come_to_rest(struct load *load)
-{
-    const struct timeval moment = {0, 20000};
-    for (unsigned turn = 0; turn < DRAIN_TIMEOUT_S * 50; turn++) {
-        if (is_at_rest(load))
-            return true;
-        event_base_loopexit(load->base, &moment);
-        event_base_dispatch(load->base);
-    }
-    return false;
-}
-
-bool load_run(struct load *load, struct load_figures *out, char *message, size_t message_size)
-{
-    const struct timeval limit = {(time_t)load->settings.seconds, 0};
-    load->running = load->drawing = true;
-    load->started_us = clock_monotonic_us();
-    load->ended_us = load->started_us + load->settings.seconds * 1000000;
-    event_add(load->watchdog, &limit);
-    for (uint32_t i = 0; i < load->settings.clients && !load->gave_up; i++)
-        keep_paying(&load->clients[i]);
-    if (!load->gave_up)
-        event_base_dispatch(load->base);
-    event_del(load->watchdog);
-    event_del(load->progress);
-    uint64_t last_us = clock_monotonic_us();
-    load->running = false;
-    if (!load->gave_up && !come_to_rest(load))
-        finish(load, "some updates were not acknowledged, or some locks not unlocked, in time");
-    if (load->gave_up) {
-        snprintf(message, message_size, "%s", load->trouble);
+    if (load->drawing || load->open_flights > 0 || load->touched != NULL)
         return false;
-    }
-    uint64_t count = load->paid < load->latency_capacity ? load->paid : load->latency_capacity;
-    qsort(load->latency_us, count, sizeof(*load->latency_us), by_value);
-    *out = (struct load_figures){.seconds = (double)(last_us - load->started_us) / 1e6,
-                                 .payments = load->paid,
-                                 .failed = load->failed,
-                                 .fees_units = load->fees};
-    if (count > 0) {
-        out->p50_us = load->latency_us[count / 2];
-        out->p99_us = load->latency_us[count * 99 / 100];
-        out->max_us = load->latency_us[count - 1];
+    for (uint32_t i = 0; i < load->settings.player_count; i++) {
+        const struct channel *channel = load->players[i].channel;
+        if (channel != NULL && channel->acknowledged != channel->streams[SIDE_CLIENT].proof.nonce)
+            return false;
     }
     return true;
 }
 
-bool load_check(const struct load *load, uint64_t *balances, char *message, size_t message_size)
+static void count_money(struct load *load)
 {
-    uint64_t start = 0, end = 0, paid = 0, received = 0;
-    for (uint32_t i = 0; i < load->settings.clients; i++) {
-        const struct bench_client *client = &load->clients[i];
-        struct rill_balance balance = {0};
-        if (!rill_balance_of(client->wallet, load->settings.asset, &balance) ||
-            balance.balance != client->start - client->paid - client->fees + client->received) {
-            snprintf(message, message_size, "client %u has %llu units, its payments say %llu", i,
-                     (unsigned long long)balance.balance,
-                     (unsigned long long)(client->start - client->paid - client->fees + client->received));
-            return false;
+    struct load_money money = {0};
+    for (uint32_t i = 0; i < load->settings.player_count; i++) {
+        const struct player *player = &load->players[i];
+        if (player->channel == NULL)
+            continue;
+        wide balance = channel_balance(player->channel, SIDE_CLIENT);
+        wide expected = (wide)player->deposit - player->paid - player->fees + player->received;
+        if (balance != expected) {
+            load_fail(load, "client %u has %lld units by its proofs and %lld by its payments", i,
+                      (long long)balance, (long long)expected);
+            return;
         }
-        start += client->start;
-        end += balance.balance;
-        paid += client->paid;
-        received += client->received;
+        money.balance += balance;
+        money.expected += expected;
+        money.paid += player->paid;
+        money.fees += player->fees;
+        money.received += player->received;
+        money.total += player->channel->funds.total.units;
     }
-    *balances = end;
-    if (paid != received || start != end + load->fees) {
-        snprintf(message, message_size, "paid %llu, received %llu; before %llu, after %llu and fees %llu",
-                 (unsigned long long)paid, (unsigned long long)received, (unsigned long long)start,
-                 (unsigned long long)end, (unsigned long long)load->fees);
-        return false;
-    }
-    return true;
+    load->share->money = money;
 }
 
-void load_close(struct load *load)
+static void on_poll(evutil_socket_t descriptor, short what, void *context)
 {
-    for (uint32_t i = 0; i < load->settings.clients; i++) {
-        rill_close_handle(load->clients[i].wallet);
-        free(load->clients[i].flights);
+    (void)descriptor;
+    (void)what;
+    struct load *load = context;
+    struct load_share *share = load->share;
+    uint32_t phase = atomic_load(&share->phase), round = atomic_load(&share->round);
+    if (phase == LOAD_LEAVE) {
+        event_base_loopbreak(load->base);
+    } else if (load->online == load->settings.player_count && round != load->round) {
+        load->round = round;
+        load->plan = share->plan;
+        atomic_store(&share->state, LOAD_PAYING);
+        plan_begin(load);
+    } else if (load->round != atomic_load(&share->round_done)) {
+        if (phase == LOAD_DRAIN)
+            load->drawing = false;
+        if (is_at_rest(load)) {
+            count_money(load);
+            if (load->failed)
+                return;
+            atomic_store(&share->state, LOAD_AT_REST);
+            atomic_store(&share->round_done, load->round);
+        }
     }
-    event_free(load->watchdog);
-    event_free(load->progress);
-    free(load->clients);
-    free(load->latency_us);
-    free(load);
+}
+
+/* ---- the process ---- */
+
+static void make_players(struct load *load)
+{
+    const struct load_settings *settings = &load->settings;
+    load->players = xcalloc(settings->player_count, sizeof(*load->players));
+    for (uint32_t i = 0; i < settings->player_count; i++) {
+        struct player *player = &load->players[i];
+        player->load = load;
+        player->who = &settings->players[i];
+        player->address = secret_key_address(&player->who->key);
+        if (!settings->channels)
+            continue;
+        player->channel = channel_new(&player->who->channel, SIDE_CLIENT, 0);
+        HASH_ADD_KEYPTR(hh, load->by_channel, &player->channel->id, sizeof(player->channel->id), player);
+    }
+}
+
+static void leave(struct load *load)
+{
+    load->leaving = true;
+    for (uint32_t i = 0; i < load->settings.player_count; i++)
+        if (load->players[i].link != NULL)
+            link_close(load->players[i].link);
+    event_del(load->poll);
+    ledger_free(load->ledger);
+    const struct timeval moment = {LEAVE_MS / 1000, LEAVE_MS % 1000 * 1000};
+    event_base_loopexit(load->base, &moment);
+    event_base_dispatch(load->base);
+}
+
+static void run(const struct load_settings *settings, struct load_share *share)
+{
+    static struct load load; /* ends with the process */
+    load.settings = *settings;
+    load.share = share;
+    struct event_config *config = event_config_new();
+    ensure(config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) == 0 &&
+           event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0);
+    load.base = event_base_new_with_config(config);
+    event_config_free(config);
+    ensure(load.base != NULL);
+    load.turn = event_new(load.base, -1, 0, on_turn, &load);
+    load.arrival = event_new(load.base, -1, 0, on_arrival, &load);
+    load.poll = event_new(load.base, -1, EV_PERSIST, on_poll, &load);
+    const struct timeval often = {0, POLL_MS * 1000};
+    event_add(load.poll, &often);
+    load.decoder = decoder_new();
+    load.pending = xcalloc(OPERATIONS_MAX, sizeof(*load.pending));
+    load.revealed = xcalloc(OUTCOMES_PER_MESSAGE_MAX, sizeof(*load.revealed));
+    flights_init(&load);
+    make_players(&load);
+    const struct ledger_options options = {.url = settings->ledger_url,
+                                           .contract = settings->contract,
+                                           .confirmations = 1,
+                                           .poll_ms = LEDGER_POLL_MS};
+    load.ledger = ledger_new(load.base, &options);
+    static const struct ledger_follow callbacks = {on_event, on_head, on_too_deep};
+    ledger_follow(load.ledger, settings->ledger_block, &callbacks, &load);
+    event_base_dispatch(load.base);
+    leave(&load);
+}
+
+struct load_share *load_share_new(void)
+{
+    struct load_share *share =
+        mmap(NULL, sizeof(struct load_share), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ensure(share != MAP_FAILED);
+    return share;
+}
+
+pid_t load_start(const struct load_settings *settings, struct load_share *share)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid < 0 ? 0 : pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGINT, SIG_IGN); /* a person at the terminal means the bench, which ends this one */
+    signal(SIGTERM, SIG_DFL);
+    run(settings, share);
+    _exit(0);
 }

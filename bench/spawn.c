@@ -112,13 +112,14 @@ void child_kill(struct child *child)
     reap(child);
 }
 
-uint64_t child_cpu_us(const struct child *child)
+void child_cpu_split(const struct child *child, uint64_t *user_us, uint64_t *system_us)
 {
     char path[64], text[1024];
+    *user_us = *system_us = 0;
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)child->pid);
     FILE *file = fopen(path, "r");
     if (file == NULL)
-        return 0;
+        return;
     size_t length = fread(text, 1, sizeof(text) - 1, file);
     fclose(file);
     text[length] = '\0';
@@ -127,8 +128,17 @@ uint64_t child_cpu_us(const struct child *child)
     unsigned long long user = 0, system = 0;
     if (at == NULL ||
         sscanf(at + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
-        return 0;
-    return (user + system) * (1000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+        return;
+    uint64_t tick_us = 1000000u / (uint64_t)sysconf(_SC_CLK_TCK);
+    *user_us = user * tick_us;
+    *system_us = system * tick_us;
+}
+
+uint64_t child_cpu_us(const struct child *child)
+{
+    uint64_t user_us, system_us;
+    child_cpu_split(child, &user_us, &system_us);
+    return user_us + system_us;
 }
 
 uint64_t child_rss_kib(const struct child *child)

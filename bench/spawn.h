@@ -29,6 +29,7 @@ int child_stop(struct child *child, uint32_t timeout_ms);
 void child_kill(struct child *child);
 /* User and system time so far, microseconds; 0 if it is gone. */
 uint64_t child_cpu_us(const struct child *child);
+void child_cpu_split(const struct child *child, uint64_t *user_us, uint64_t *system_us);
 /* Resident memory, KiB. */
 uint64_t child_rss_kib(const struct child *child);
 /* Removes a folder and everything in it. */

@@ -231,6 +231,35 @@ static void test_batching_and_window(void **state)
     world_free(world);
 }
 
+/* More than one update can carry: the first ones are full, in the order that was asked for, and none waits for another's
+ * acknowledgement. */
+static void test_more_than_an_update_holds(void **state)
+{
+    enum { PAYMENTS = 1500, FULL = 601 }; /* 601 payments without memo fill 64 KiB */
+    (void)state;
+    struct world *world = world_ready(0);
+    world->deaf = true;
+    struct payment_id last;
+    for (uint32_t i = 0; i < PAYMENTS; i++) {
+        struct payment_request request = {.id = world_new_id(world),
+                                          .payee = world->payee,
+                                          .asset = world->key.asset,
+                                          .amount = {1},
+                                          .secret_hash = keccak256(&i, sizeof(i)),
+                                          .mode = PAYMENT_DIRECT};
+        last = request.id;
+        assert_int_equal(wallet_pay(world->core, &request), CODE_OK);
+    }
+    world_run(world);
+    assert_int_equal(world->judgement.verdict, VERDICT_ACCEPTED);
+    assert_int_equal(world->counts[MESSAGE_UPDATE], 3);
+    assert_int_equal(world->operation_count, PAYMENTS - 2 * FULL);
+    assert_true(payment_id_equal(&world->operations[world->operation_count - 1].id, &last));
+    assert_int_equal(channel_own(wallet_channel_by_id(world->core, &world->id)->channel)->proof.nonce, 3);
+    assert_int_equal(world_channel(world).unsecured.units, PAYMENTS * 3);
+    world_free(world);
+}
+
 /* ---- in ---- */
 
 static struct invoice make_invoice(struct world *world, uint64_t amount)
@@ -422,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_max_unsecured),
         cmocka_unit_test(test_refused_requests),
         cmocka_unit_test(test_batching_and_window),
+        cmocka_unit_test(test_more_than_an_update_holds),
         cmocka_unit_test(test_receive_direct),
         cmocka_unit_test(test_receive_locked),
         cmocka_unit_test(test_wrong_payments_are_sent_back),
