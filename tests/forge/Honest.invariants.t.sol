@@ -55,7 +55,7 @@ contract HonestInvariants is Driver {
 
     /// The moves above, at random from one seed: each kind of end, answer and attack is known to have happened.
     function test_everyMoveIsMade() external {
-        _drive(1, 4000);
+        _drive(1, 9000);
         _whoIsHonestLosesNothing();
         string[25] memory names = [
             "pay",

@@ -58,12 +58,30 @@ contract HonestHandler is HonestWorld {
         Channel storage c = _pick(random, OPEN);
         if (!_isOpen(c) || random.chance(40)) return;
         uint256 cheat = 1 - c.honest;
-        uint256 shown = random.below(_lastNonce(c, c.honest) + 1);
+        uint256 shown = _oldProof(c, c.honest, random);
         int256 limit = _ownBase(c, cheat) + int256(uint256(c.streams[c.honest].versions[shown].transferred));
         bytes memory call = _closeCall(c, cheat, _lie(c, random, limit), shown);
         (bool success,) = _try(_party(c, cheat).who, 0, call);
         vm.assertTrue(success || limit < 0, "a claim within the limit is taken");
         if (success) count["cheat's close"]++;
+    }
+
+    /// Any proof of the honest stream, or greedily the one that brings the most if every lock of it pays: then the cheat
+    /// sees to it that they do.
+    function _oldProof(Channel storage c, uint256 side, Random memory random) internal returns (uint256 nonce) {
+        Stream storage stream = c.streams[side];
+        uint256 last = _lastNonce(c, side);
+        if (random.chance(40)) return random.below(last + 1);
+        uint256 most = 0;
+        for (uint256 i = last; i > 0; i--) {
+            uint256 brings = stream.versions[i].transferred + _sum(stream, stream.versions[i].pending);
+            if (brings > most) (most, nonce) = (brings, i);
+        }
+        uint256 pending = stream.versions[nonce].pending;
+        for (uint256 i = 0; pending >> i != 0; i++) {
+            bool isLive = pending >> i & 1 == 1 && stream.locks[i].expiry >= block.timestamp;
+            if (isLive) _registerConditionOf(stream.locks[i]);
+        }
     }
 
     /// An old claim, or numbers made up, with the locks of an old proof or of none.
@@ -91,7 +109,7 @@ contract HonestHandler is HonestWorld {
         if (!_isClosing(c)) return;
         bool byHonest = rill.closing(c.key).byHub == (c.honest == 1);
         uint256 closer = byHonest ? c.honest : 1 - c.honest;
-        uint256 nonce = random.below(_lastNonce(c, closer) + 1);
+        uint256 nonce = byHonest ? _oldProof(c, closer, random) : random.below(_lastNonce(c, closer) + 1);
         if (nonce == 0 || (!byHonest && c.watch == Watch.Nobody)) return;
         IRillHub.Proof memory proof = _proofAt(c, closer, nonce);
         Signature memory by = _signProof(_party(c, closer), c.key, proof);

@@ -148,7 +148,7 @@ abstract contract HonestWorld is Fixture {
         uint256 index = stream.locks.length;
         if (!_isOpen(c) || _available(c, side) == 0 || index >= LOCKS_MAX) return;
         uint64 amount = _part(_available(c, side), random);
-        uint64 expiry = uint64(block.timestamp + random.below(2 * PERIOD));
+        uint64 expiry = uint64(block.timestamp + random.below(4 * PERIOD));
         bytes32 secret = bytes32(1 + random.below(SECRETS) + SECRETS * salt);
         stream.locks.push(IRillHub.Lock(uint64(index + 1), amount, expiry, 0, Protocol.conditionOf(secret)));
         Version memory next = _newest(c, side);
