@@ -146,7 +146,7 @@ contract HonestHandler is HonestWorld {
         if (_isClosing(c) && c.watch != Watch.Nobody && random.chance(30)) _answer(c);
     }
 
-    /// Time moves, but never past a last chance of somebody who watches.
+    /// Time moves, and whoever watches takes each last chance on the way.
     function pass(uint256 seed) external {
         _passTo(block.timestamp + 1 + seed % (PERIOD / 2));
         count["pass"]++;
@@ -180,7 +180,7 @@ contract HonestHandler is HonestWorld {
             if (!_isClosing(c)) continue;
             uint256[4] memory chances = _chances(c);
             for (uint256 i = 0; i < 4; i++) {
-                if (chances[i] <= block.timestamp || chances[i] >= time) continue;
+                if (chances[i] <= block.timestamp || chances[i] > time) continue;
                 if (next == 0 || chances[i] < next) next = chances[i];
             }
         }
