@@ -45,24 +45,33 @@ static bool same_claim(const struct claim *a, const struct claim *b)
            a->locked.units == b->locked.units && hash_equal(&a->locks_root, &b->locks_root);
 }
 
-/* What the client's stream pays by our proof, with the locks whose witness is known. */
+/* Our locks stand in it too: they can be unlocked after it as well. */
+static bool keeps_locks(const struct claim *stands, const struct claim *ours)
+{
+    return hash_equal(&stands->locks_root, &ours->locks_root) && stands->locked.units >= ours->locked.units;
+}
+
+/* What the client's stream may pay by our proof: with the locks whose witness is known, and with those that outlive the
+ * time to challenge, since their witness could be registered when it is too late to bring them back. */
 static unsigned_wide due_by_ours(const struct engine *engine, const struct hub_channel *channel)
 {
     const struct stream *ours = channel_peer(channel->channel);
+    uint64_t deadline = channel->dispute->deadline;
     unsigned_wide due = ours->proof.transferred.units;
     const struct pending_lock *pending = lock_set_next(ours->locks, 0);
     for (; pending != NULL; pending = lock_set_next(ours->locks, pending->lock.id)) {
         const struct payment *payment =
             payments_find(&engine->payments, &channel->channel->id, &pending->payment);
         bool known = payment != NULL && payment->witness != NULL && payment->payer_lock == pending->lock.id;
-        if (known || engine_registration(engine, pending->lock.kind, &pending->lock.condition) != NULL)
+        if (known || pending->lock.expiry >= deadline ||
+            engine_registration(engine, pending->lock.kind, &pending->lock.condition) != NULL)
             due += pending->lock.amount.units;
     }
     return due;
 }
 
-/* Section 7, last paragraph: what stands is at most as new as ours and differs, or is "newer" but pays us
- * less than ours with the locks whose witness is known. */
+/* Section 7, last paragraph: what stands is at most as new as ours and differs, or is "newer" but pays us less than
+ * ours may. */
 static bool must_challenge(const struct engine *engine, const struct hub_channel *channel,
                            const struct claim *stands)
 {
@@ -72,6 +81,8 @@ static bool must_challenge(const struct engine *engine, const struct hub_channel
         return false;
     if (stands->nonce <= ours.nonce)
         return !same_claim(stands, &ours);
+    if (keeps_locks(stands, &ours))
+        return stands->transferred.units < ours.transferred.units;
     return stands->transferred.units < due_by_ours(engine, channel);
 }
 

@@ -112,7 +112,8 @@ static uint64_t close_time(const struct closing *closing, uint64_t challenge_per
     return time > UINT64_MAX ? UINT64_MAX : (uint64_t)time;
 }
 
-/* Locks of the hub's stream that can still be claimed: their secret is known, or registered in time. */
+/* Locks of the hub's stream that may still pay: their secret is known, or registered in time, or could be registered
+ * when it is too late to bring them back by a challenge. */
 static struct amount claimable(const struct wallet_core *core, const struct wallet_channel *own)
 {
     struct amount sum = amount_of(0);
@@ -123,10 +124,19 @@ static struct amount claimable(const struct wallet_core *core, const struct wall
             wallet_ledger_registration(core, lock->lock.kind, &lock->lock.condition);
         const struct payment_in *payment = wallet_payment_in_find(core, &own->id, &lock->payment);
         bool known = payment != NULL && payment->counter != 0 && core->head.time <= lock->lock.expiry;
-        if (met != NULL ? met->time <= lock->lock.expiry : known)
+        bool outlives =
+            core->head.time <= lock->lock.expiry && lock->lock.expiry >= own->watch.closing.deadline;
+        if (met != NULL ? met->time <= lock->lock.expiry : known || outlives)
             ensure(amount_add(sum, lock->lock.amount, &sum));
     }
     return sum;
+}
+
+/* Our locks stand in it too: they can be unlocked after it as well. */
+static bool keeps_locks(const struct claim *stands, const struct balance_proof *mine)
+{
+    return hash_equal(&stands->locks_root, &mine->locks_root) &&
+           amount_compare(stands->locked, mine->locked) >= 0;
 }
 
 /* Section 7's rule: whether what stands for the hub's stream calls for our own proof of it. */
@@ -144,8 +154,10 @@ static bool must_challenge(const struct wallet_core *core, const struct wallet_c
                 hash_equal(&stands->locks_root, &mine->locks_root);
     if (same)
         return false;
-    if (stands->nonce > mine->nonce &&
-        (wide)stands->transferred.units >= (wide)mine->transferred.units + (wide)claimable(core, own).units)
+    wide worth = (wide)mine->transferred.units;
+    if (!keeps_locks(stands, mine))
+        worth += (wide)claimable(core, own).units;
+    if (stands->nonce > mine->nonce && (wide)stands->transferred.units >= worth)
         return false;
     return core->head.time <
            close_time(closing, core->options.challenge_period_s, closing->challenged ? 2 : 0);

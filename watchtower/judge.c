@@ -38,6 +38,13 @@ static bool stands_as_held(const struct claim *stands, const struct balance_proo
            hash_equal(&stands->locks_root, &held->locks_root);
 }
 
+/* The locks that are held stand in it too: they can be unlocked after it as well. */
+static bool keeps_locks(const struct claim *stands, const struct balance_proof *held)
+{
+    return hash_equal(&stands->locks_root, &held->locks_root) &&
+           amount_compare(stands->locked, held->locked) >= 0;
+}
+
 /* A tower can be of use: the counterparty closed, a proof is held, and the user has not taken over. */
 static bool may_challenge(const struct closing *closing, enum side user, const struct balance_proof *held)
 {
@@ -66,7 +73,9 @@ enum duty judge_challenge(const struct closing *closing, enum side user, const s
     } else {
         /* This tower may lag behind an honest closer; the same money under a higher nonce is not worth the
          * gas. */
-        wide worth = (wide)held->transferred.units + (wide)claimable.units;
+        wide worth = (wide)held->transferred.units;
+        if (!keeps_locks(stands, held))
+            worth += (wide)claimable.units;
         wanted = (wide)stands->transferred.units < worth && !stands_as_held(stands, held);
     }
     if (!wanted)
@@ -86,9 +95,10 @@ enum duty judge_void(const struct closing *closing, enum side user, uint64_t min
     return now < void_deadline(closing, challenge_period) ? DUTY_DUE : DUTY_TOO_LATE;
 }
 
-bool lock_is_claimable(const struct lock *lock, bool witness_known, uint64_t registered_at, uint64_t now)
+bool lock_may_pay(const struct lock *lock, bool witness_known, uint64_t registered_at, uint64_t deadline,
+                  uint64_t now)
 {
     if (registered_at != 0)
         return registered_at <= lock->expiry;
-    return witness_known && now <= lock->expiry;
+    return now <= lock->expiry && (witness_known || lock->expiry >= deadline);
 }

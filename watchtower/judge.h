@@ -35,7 +35,7 @@ uint64_t finish_time(const struct closing *closing, uint64_t challenge_period);
 bool challenge_needs_witnesses(const struct closing *closing, enum side user,
                                const struct balance_proof *held);
 /* Section 7's last paragraph, for the user of this side who left `held` (the counterparty's proof; nonce 0:
- * none). claimable: the sum of the held locks whose witness is known, or registered in time. now: time of the
+ * none). claimable: the sum of the held locks that may pay (lock_may_pay). now: time of the
  * newest block. */
 enum duty judge_challenge(const struct closing *closing, enum side user, const struct balance_proof *held,
                           struct amount claimable, uint64_t challenge_period, uint64_t now);
@@ -43,7 +43,10 @@ enum duty judge_challenge(const struct closing *closing, enum side user, const s
 enum duty judge_void(const struct closing *closing, enum side user, uint64_t min_nonce,
                      uint64_t challenge_period, uint64_t now);
 
-/* What a lock of the counterparty's stream calls for. registered_at: 0 if its condition has not been met. */
-bool lock_is_claimable(const struct lock *lock, bool witness_known, uint64_t registered_at, uint64_t now);
+/* May this lock of the counterparty's stream still pay? registered_at: 0 if its condition has not been met. A lock that
+ * outlives the time to challenge counts also while nobody knows its witness: it could be registered when it is too late
+ * to bring the lock back. */
+bool lock_may_pay(const struct lock *lock, bool witness_known, uint64_t registered_at, uint64_t deadline,
+                  uint64_t now);
 
 #endif

@@ -21,7 +21,7 @@
 #include "ledger/contract_code.h"
 #include "ledger/embedded/accounts.h"
 #include "ledger/quantity.h"
-#include "tests/support/anvil.h"
+#include "tests/support/anvil_node.h"
 #include "wallet/command.h"
 
 #define WORDS_MAX 32
@@ -66,7 +66,7 @@ static void open_place(struct place *place, const char *const *flags)
 
 static void close_place(struct place *place)
 {
-    anvil_stop(&place->anvil);
+    anvil_end(&place->anvil, SIGTERM);
     folder_remove(place->folder);
 }
 

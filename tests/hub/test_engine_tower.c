@@ -167,6 +167,47 @@ static void test_a_tower_that_challenged_with_less_is_overridden(void **state)
     assert_int_equal(calls_of(world, ENGINE_CALL_CHALLENGE), 1);
 }
 
+/* The payer hides a lock behind a made-up nonce. Nobody knows its witness: that is no reason to let it go if it could
+ * be registered when the time to challenge is over (the lock lives 3,600 s). */
+static size_t challenges_with_a_lock_hidden(struct world *world, uint64_t deadline_in, bool keeps_lock)
+{
+    const struct balance_proof *proof = &channel_peer(hub_side(world, 0)->channel)->proof;
+    struct contract_event close = close_event(world, 0);
+    close.deadline = world->now + deadline_in;
+    close.of_client_claim = (struct claim){proof->nonce + 1000, proof->transferred, amount_of(0), HASH_ZERO};
+    if (keeps_lock) {
+        close.of_client_claim.locked = proof->locked;
+        close.of_client_claim.locks_root = proof->locks_root;
+    }
+    engine_event(world->engine, &close);
+    world_settle_down(world);
+    return calls_of(world, ENGINE_CALL_CHALLENGE);
+}
+
+static void test_a_long_lock_hidden_behind_a_nonce_is_brought_back(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 1000, 1, true);
+    world_settle_down(world);
+    assert_int_equal(challenges_with_a_lock_hidden(world, 800, false), 1);
+}
+
+static void test_a_short_lock_hidden_behind_a_nonce_is_not(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 1000, 1, true);
+    world_settle_down(world);
+    assert_int_equal(challenges_with_a_lock_hidden(world, 4000, false), 0);
+}
+
+static void test_a_lock_that_stands_is_no_reason_to_challenge(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 1000, 1, true);
+    world_settle_down(world);
+    assert_int_equal(challenges_with_a_lock_hidden(world, 800, true), 0);
+}
+
 static void test_old_locks_of_the_hubs_stream_are_voided(void **state)
 {
     struct world *world = *state;
@@ -373,6 +414,9 @@ int main(void)
         TEST(test_an_answer_lost_in_a_crash_is_given_again, open_world),
         TEST(test_a_failed_challenge_is_tried_again_a_refused_one_is_not, open_world),
         TEST(test_a_tower_that_challenged_with_less_is_overridden, open_world),
+        TEST(test_a_long_lock_hidden_behind_a_nonce_is_brought_back, open_world),
+        TEST(test_a_short_lock_hidden_behind_a_nonce_is_not, open_world),
+        TEST(test_a_lock_that_stands_is_no_reason_to_challenge, open_world),
         TEST(test_old_locks_of_the_hubs_stream_are_voided, open_world),
         TEST(test_a_close_is_finished_after_its_window, open_world),
         TEST(test_a_revocation_waits_for_the_receipt, open_with_tower),

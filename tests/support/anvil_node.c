@@ -9,11 +9,13 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -23,27 +25,51 @@
 #define PROGRAM    "ledger/contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 #define ARTIFACT   "build/contracts/RillHub.json"
 #define START_MS   60000
+#define LOOK_MS    10
+#define FLAGS_MAX  32
 #define ANSWER_S   60
 #define BOUNTY_BPS 100
 #define DEPLOYER   9 /* of anvil's accounts */
 
+static unsigned port_in(const char *log)
+{
+    char line[256];
+    unsigned port = 0;
+    FILE *file = fopen(log, "re");
+    while (file != NULL && port == 0 && fgets(line, sizeof line, file) != NULL)
+        if (strchr(line, '\n') != NULL && sscanf(line, "Listening on 127.0.0.1:%u", &port) != 1)
+            port = 0;
+    if (file != NULL)
+        fclose(file);
+    return port;
+}
+
 void anvil_start(struct anvil *anvil, const char *const *flags)
 {
-    const char *argv[32] = {PROGRAM, "--port", "0"};
-    char line[128];
-    size_t count = 3;
+    char log[96];
+    if (access(PROGRAM, X_OK) != 0 || access(ARTIFACT, R_OK) != 0)
+        fail_msg("anvil (%s) or the contract (%s) is missing: run make contracts", PROGRAM, ARTIFACT);
+    folder_make(anvil->folder, sizeof anvil->folder);
+    snprintf(log, sizeof log, "%s/anvil.log", anvil->folder);
+    /* It prints a line for each call: into a file, since a pipe that nobody reads stops it once it is full. */
+    const char *argv[FLAGS_MAX] = {
+        "/bin/sh", "-c", "log=$1; shift; exec \"$@\" >\"$log\"", "anvil", log, PROGRAM, "--port", "0"};
+    size_t count = 8;
     for (; flags != NULL && *flags != NULL; flags++) {
         ensure(count + 1 < ARRAY_LENGTH(argv));
         argv[count++] = *flags;
     }
-    if (access(PROGRAM, X_OK) != 0 || access(ARTIFACT, R_OK) != 0)
-        fail_msg("anvil (%s) or the contract (%s) is missing: run make contracts", PROGRAM, ARTIFACT);
-    if (!process_start(&anvil->process, argv, ""))
+    if (!process_start(&anvil->process, argv, log))
         fail_msg("%s cannot be started", PROGRAM);
     unsigned port = 0;
-    if (!process_line(&anvil->process, "Listening on 127.0.0.1:", line, sizeof line, START_MS) ||
-        sscanf(line, "Listening on 127.0.0.1:%u", &port) != 1)
-        fail_msg("anvil never said where it listens");
+    for (int waited_ms = 0; waited_ms < START_MS && port == 0; waited_ms += LOOK_MS) {
+        if (waitpid(anvil->process.pid, NULL, WNOHANG) != 0)
+            break;
+        poll(NULL, 0, LOOK_MS);
+        port = port_in(log);
+    }
+    if (port == 0)
+        fail_msg("anvil never said where it listens: see %s", log);
     anvil->port = (uint16_t)port;
     snprintf(anvil->url, sizeof anvil->url, "http://127.0.0.1:%u", port);
 }
@@ -51,6 +77,7 @@ void anvil_start(struct anvil *anvil, const char *const *flags)
 void anvil_end(struct anvil *anvil, int signal_number)
 {
     (void)process_end(&anvil->process, signal_number);
+    folder_remove(anvil->folder);
 }
 
 /* ---- asking ---- */

@@ -11,6 +11,7 @@
 
 struct anvil {
     struct process process;
+    char folder[64]; /* its log */
     uint16_t port;
     char url[64];
 };

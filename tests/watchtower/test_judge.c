@@ -153,15 +153,33 @@ static void test_void_of_the_closers_own_stream_needs_a_challenge(void **state)
     assert_int_equal(judge_void(&closing, SIDE_CLIENT, 6, PERIOD, NOW), DUTY_DUE);
 }
 
-static void test_claimable(void **state)
+static void test_which_locks_may_pay(void **state)
 {
     (void)state;
+    uint64_t deadline = NOW + 10;
     struct lock lock = lock_of(1, 5, NOW);
-    assert_true(lock_is_claimable(&lock, true, 0, NOW));
-    assert_false(lock_is_claimable(&lock, true, 0, NOW + 1));
-    assert_false(lock_is_claimable(&lock, false, 0, NOW));
-    assert_true(lock_is_claimable(&lock, false, NOW, NOW + 50));
-    assert_false(lock_is_claimable(&lock, true, NOW + 1, NOW + 50));
+    assert_true(lock_may_pay(&lock, true, 0, deadline, NOW));
+    assert_false(lock_may_pay(&lock, true, 0, deadline, NOW + 1));
+    assert_false(lock_may_pay(&lock, false, 0, deadline, NOW));
+    assert_true(lock_may_pay(&lock, false, NOW, deadline, NOW + 50));
+    assert_false(lock_may_pay(&lock, true, NOW + 1, deadline, NOW + 50));
+    /* It outlives the time to challenge: nobody knows its witness yet, and somebody may show it then. */
+    lock.expiry = deadline - 1;
+    assert_false(lock_may_pay(&lock, false, 0, deadline, NOW));
+    lock.expiry = deadline;
+    assert_true(lock_may_pay(&lock, false, 0, deadline, NOW));
+    assert_false(lock_may_pay(&lock, false, 0, deadline, deadline + 1));
+}
+
+/* A genuine newer proof that keeps the locks and pays more is better than ours, however the locks end. */
+static void test_locks_that_stand_are_no_reason(void **state)
+{
+    (void)state;
+    struct balance_proof held = held_proof(7, 90, 20, 1);
+    struct closing more = closed_by_client(9, 95, 20, 1), hollow = closed_by_client(9, 95, 0, 1);
+    assert_int_equal(judge_at(&more, &held, 20, NOW), DUTY_NONE);
+    assert_int_equal(judge_at(&hollow, &held, 20, NOW),
+                     DUTY_DUE); /* the root stands, and nothing is held for it */
 }
 
 static void test_windows_round_down(void **state)
@@ -189,7 +207,8 @@ int main(void)
         cmocka_unit_test(test_nothing_to_challenge),
         cmocka_unit_test(test_void_old_locks_shown),
         cmocka_unit_test(test_void_of_the_closers_own_stream_needs_a_challenge),
-        cmocka_unit_test(test_claimable),
+        cmocka_unit_test(test_which_locks_may_pay),
+        cmocka_unit_test(test_locks_that_stand_are_no_reason),
         cmocka_unit_test(test_windows_round_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
