@@ -523,8 +523,8 @@ static void test_past_payments_can_be_looked_up(void **state)
     struct world *world = *state;
     struct hub_stage *stage = world->stage;
     hub_start(stage, NULL);
-    struct wire_client *payer = client_with_money(stage, "payer three"),
-                       *payee = client_with_money(stage, "payee three");
+    struct wire_client *payer = client_with_money(stage, "payer of the past"),
+                       *payee = client_with_money(stage, "payee of the past");
     wire_connect(payer);
     wire_connect(payee);
     assert_true(holds_in_time(stage, has_room, payer) && holds_in_time(stage, has_room, payee));

@@ -271,7 +271,8 @@ static void refused_before_anything_is_sent(void **state)
             place.rich);
     REFUSED(&place, 4, "rill init", "ledger", "deploy");
     REFUSED(&place, 1, "no coins", "ledger", "deploy", "--secret-file", place.poor);
-    REFUSED(&place, 3, "not on chain 1", "ledger", "deploy", "--secret-file", place.rich, "--chain-id", "1");
+    REFUSED(&place, 3, "expected chain id 1, found chain id 31337", "ledger", "deploy", "--secret-file",
+            place.rich, "--chain-id", "1");
     REFUSED(&place, 3, "cannot be reached", "ledger", "deploy", "--secret-file", place.rich, "--ledger",
             "http://127.0.0.1:1");
     assert_int_equal(sent_count(&place), 0);

@@ -130,7 +130,7 @@ static void test_hub_without_choice_challenges_as_its_tower(void **state)
 static void test_hidden_locks_with_a_known_witness(void **state)
 {
     struct world *world = *state;
-    struct lock locks[2] = {lock_of(1, 30, START + 90000), lock_of(2, 12, START + 90000)};
+    struct lock locks[2] = {lock_of(1, 30, START + PERIOD / 2), lock_of(2, 12, START + PERIOD / 2)};
     struct balance_proof held = proof_of(7, 90, locks, 2), claim = proof_of(9, 90, NULL, 0);
     struct witness witness = secret_of(2);
     world_appoint(world, SIDE_HUB, &held, locks, 2, NULL);
@@ -143,7 +143,7 @@ static void test_hidden_locks_with_a_known_witness(void **state)
 static void test_hidden_locks_with_a_registered_witness(void **state)
 {
     struct world *world = *state;
-    struct lock lock = lock_of(1, 30, START + 90000);
+    struct lock lock = lock_of(1, 30, START + PERIOD / 2);
     struct balance_proof held = proof_of(7, 90, &lock, 1), claim = proof_of(9, 90, NULL, 0);
     world_appoint(world, SIDE_HUB, &held, &lock, 1, NULL);
     world_close(world, false, &claim, &NO_PROOF);
@@ -153,6 +153,17 @@ static void test_hidden_locks_with_a_registered_witness(void **state)
         .type = EVENT_CONDITION_MET, .kind = LOCK_SECRET, .condition = lock.condition};
     tower_event(world->tower, &met);
     world_settle(world);
+    (void)world_take(world, CONTRACT_CHALLENGE);
+}
+
+/* Its witness could be registered when nobody can challenge any more. */
+static void test_hidden_locks_that_outlive_the_deadline(void **state)
+{
+    struct world *world = *state;
+    struct lock lock = lock_of(1, 30, START + 90000);
+    struct balance_proof held = proof_of(7, 90, &lock, 1), claim = proof_of(9, 90, NULL, 0);
+    world_appoint(world, SIDE_HUB, &held, &lock, 1, NULL);
+    world_close(world, false, &claim, &NO_PROOF);
     (void)world_take(world, CONTRACT_CHALLENGE);
 }
 
@@ -618,6 +629,7 @@ int main(void)
         TEST(test_hub_without_choice_challenges_as_its_tower),
         TEST(test_hidden_locks_with_a_known_witness),
         TEST(test_hidden_locks_with_a_registered_witness),
+        TEST(test_hidden_locks_that_outlive_the_deadline),
         TEST(test_another_towers_lower_challenge_is_answered),
         TEST(test_appointed_when_it_is_closing_already),
         TEST(test_too_late_is_said),
