@@ -11,7 +11,7 @@ import { Wallet } from './client.mjs';
 import {
   CHAIN_ID, CONTRACT, FACTORY, Node, artifact, ethers, project, startAnvil, startLedgerd, started,
 } from './twins.mjs';
-import { domainOf } from './wire.mjs';
+import { domainOf, openSession } from './wire.mjs';
 import { wallets as accounts } from './world.mjs';
 
 const programs = resolve(project, process.env.RILL_BIN ?? 'bin');
@@ -134,7 +134,7 @@ export class Stage {
     this.hubd = this.start('rill-hubd', 'rill-hubd', ['--data', join(this.folder, 'hub-data'),
       '--listen', '127.0.0.1:0', '--http', '127.0.0.1:0', '--port-file', portFile,
       '--key-file', join(this.home.hub, 'key.json'), '--ledger', this.ledger.url, '--contract', this.address,
-      '--confirmations', '1', '--poll-ms', '50', '--settle-interval-s', '1']);
+      '--confirmations', '1', '--poll-ms', '50', '--settle-interval-s', '1', '--shards', '2']);
     const ports = await started(this.hubd, () => existsSync(portFile) && readFileSync(portFile, 'utf8').trim());
     [this.port] = ports.split(' ').map(Number);
   }
@@ -172,9 +172,20 @@ export class Stage {
     return { next, type: (line) => running.process.stdin.write(`${line}\n`), stop: () => running.stop() };
   }
 
+  /** The port of the shard that serves this account: where REDIRECT leads. */
+  async shardOf(index) {
+    const { socket } = await openSession({
+      host: '127.0.0.1', port: this.port, client: accounts[index].address.toLowerCase(), signer: this.account(index),
+      domain: this.domain, hub: this.hub.address.toLowerCase(),
+    });
+    const { remotePort } = socket;
+    socket.destroy();
+    return remotePort;
+  }
+
   /** A wallet of client.mjs, behind a cable of its own; `more` may say otherwise what its options are. */
   async client(index, more = {}) {
-    const cable = await new Cable(this.port).listen();
+    const cable = await new Cable(await this.shardOf(index)).listen();
     this.stopped.push(() => cable.close());
     const wallet = new Wallet({
       signer: this.account(index), provider: this.provider, domain: this.domain, hub: this.hub.address,
