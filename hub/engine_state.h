@@ -249,7 +249,7 @@ void forward_forget_held(struct engine *engine, struct hub_channel *channel);
 /* The open channel of the asset that a payment to this client goes into, the one with the most room; NULL: none. */
 struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
                                   const struct address *asset);
-/* A row for the payment, in no state yet; then off towards its payee. */
+/* A row for the payment, in no state yet (NULL: one of its ids was used before); then off towards its payee. */
 struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
                               const struct operation *operation);
 void forward_go(struct engine *engine, struct payment *payment, struct text memo);

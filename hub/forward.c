@@ -119,6 +119,8 @@ struct payment *forward_begin(struct engine *engine, const struct leg *payer, co
                               const struct operation *operation)
 {
     struct payment *payment = payments_add(&engine->payments, payer, payee);
+    if (payment == NULL)
+        return NULL;
     if (operation->type == OPERATION_LOCK)
         payments_lock(&engine->payments, payment, operation->kind, &operation->condition);
     payment->condition = operation->condition;
@@ -143,21 +145,21 @@ void forward_go(struct engine *engine, struct payment *payment, struct text memo
 
 static void book_payment(struct engine *engine, struct hub_channel *payer, const struct operation *operation)
 {
-    const struct payment *before = payments_find(&engine->payments, &payer->channel->id, &operation->id);
     struct hub_channel *payee = NULL;
     bool elsewhere = is_elsewhere(engine, &operation->peer);
     enum code code = judge_payment(engine, payer, operation, elsewhere, &payee);
     struct leg payer_leg = {payer->channel->id, operation->id};
     struct leg payee_leg = {payee == NULL ? HASH_ZERO : payee->channel->id,
                             payment_id_of_payee(&payer->channel->id, &operation->id)};
-    if (before != NULL || payments_find_payee(&engine->payments, &payee_leg.channel, &payee_leg.id) != NULL) {
+    struct payment *payment = forward_begin(engine, &payer_leg, &payee_leg, operation);
+    if (payment == NULL) {
+        const struct payment *before = payments_find(&engine->payments, &payer->channel->id, &operation->id);
         if (!bounce(engine, payer, operation, CODE_DUPLICATE))
             log_error("a repeated payment cannot be refunded: the stream's total has reached its limit");
         if (before != NULL)
             outcome_repeat(engine, payer, before);
         return;
     }
-    struct payment *payment = forward_begin(engine, &payer_leg, &payee_leg, operation);
     if (code != CODE_OK) {
         refuse_payment(engine, payer, payment, operation, code);
         return;

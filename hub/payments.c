@@ -115,13 +115,21 @@ static void condition_remove(struct payments *payments, struct payment *payment)
 
 struct payment *payments_add(struct payments *payments, const struct leg *payer, const struct leg *payee)
 {
-    ensure(payments_find(payments, &payer->channel, &payer->id) == NULL);
-    ensure(payments_find_payee(payments, &payee->channel, &payee->id) == NULL);
-    struct payment *payment = xcalloc(1, sizeof(*payment));
+    struct payment *payment;
+    unsigned payer_hash, payee_hash; /* each is computed once: this is every payment's way */
+    HASH_VALUE(payer, sizeof(*payer), payer_hash);
+    HASH_FIND_BYHASHVALUE(hh, payments->by_payer, payer, sizeof(*payer), payer_hash, payment);
+    if (payment != NULL)
+        return NULL;
+    HASH_VALUE(payee, sizeof(*payee), payee_hash);
+    HASH_FIND_BYHASHVALUE(hh_payee, payments->by_payee, payee, sizeof(*payee), payee_hash, payment);
+    if (payment != NULL)
+        return NULL;
+    payment = xcalloc(1, sizeof(*payment));
     payment->payer = *payer;
     payment->payee = *payee;
-    HASH_ADD(hh, payments->by_payer, payer, sizeof(payment->payer), payment);
-    HASH_ADD(hh_payee, payments->by_payee, payee, sizeof(payment->payee), payment);
+    HASH_ADD_BYHASHVALUE(hh, payments->by_payer, payer, sizeof(payment->payer), payer_hash, payment);
+    HASH_ADD_BYHASHVALUE(hh_payee, payments->by_payee, payee, sizeof(payment->payee), payee_hash, payment);
     return payment;
 }
 
@@ -344,9 +352,9 @@ bool payment_read(struct payments *payments, const struct record *record)
     if (!reader.ok)
         return false;
     if (payment == NULL) {
-        if (payments_find_payee(payments, &payee.channel, &payee.id) != NULL)
-            return false;
         payment = payments_add(payments, &payer, &payee);
+        if (payment == NULL)
+            return false;
     } else if (memcmp(&payment->payee, &payee, sizeof(payee)) != 0) {
         return false;
     }

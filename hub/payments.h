@@ -94,7 +94,7 @@ struct payment *payments_find_payee(const struct payments *payments, const struc
 /* The first of the locked payments on a condition, the others by next_alike; NULL if there is none. */
 struct payment *payments_on_condition(const struct payments *payments, uint8_t kind,
                                       const struct hash *condition);
-/* A new one with its legs; everything else zero. Neither leg may be in the table. */
+/* A new one with its legs; everything else zero. NULL if either leg is in the table already. */
 struct payment *payments_add(struct payments *payments, const struct leg *payer, const struct leg *payee);
 /* Makes it a locked one on this condition. Once. */
 void payments_lock(struct payments *payments, struct payment *payment, uint8_t kind,

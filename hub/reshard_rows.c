@@ -2,9 +2,12 @@
 
 #include <string.h>
 
+#include "base/ensure.h"
+
 static struct payment *copy_with(const struct payment *row, const struct leg *payee, struct payments *into)
 {
     struct payment *copy = payments_add(into, &row->payer, payee);
+    ensure(copy != NULL);
     if (row->is_locked)
         payments_lock(into, copy, row->kind, &row->condition);
     copy->condition = row->condition;

@@ -237,15 +237,13 @@ static bool payment_arrives(struct engine *engine, const struct arrival *arrival
     enum code code = judge_arrival(engine, channel, is_locked);
     if (channel != NULL)
         payee.channel = channel->channel->id;
-    /* The payer's shard knows no other payment of this id: a row here is one that it has forgotten sooner. */
-    if (payments_find(&engine->payments, &arrival->payer.channel, &arrival->payer.id) != NULL ||
-        payments_find_payee(&engine->payments, &payee.channel, &payee.id) != NULL)
-        code = CODE_DUPLICATE;
-    if (code != CODE_OK) {
-        answer_refused(engine, arrival, is_locked, code);
+    struct payment *payment =
+        code == CODE_OK ? forward_begin(engine, &arrival->payer, &payee, &operation) : NULL;
+    if (payment == NULL) {
+        /* The payer's shard knows no other payment of this id: a row here is one that it has forgotten sooner. */
+        answer_refused(engine, arrival, is_locked, code == CODE_OK ? CODE_DUPLICATE : code);
         return true;
     }
-    struct payment *payment = forward_begin(engine, &arrival->payer, &payee, &operation);
     payment->role = HALF_OF_PAYEE;
     payment->other_shard = (uint16_t)arrival->shard;
     forward_go(engine, payment, operation.memo);

@@ -106,6 +106,19 @@ static void fold_write(const struct local_journal *store, rocksdb_writebatch_t *
     rocksdb_writebatch_clear(write);
 }
 
+/* Tables that hold nothing but batches up to here go at once: the deletions alone would leave them on the disk until
+ * RocksDB has a reason to merge them. Only below a mark that is durable, since this cannot be lost by a crash. */
+static void drop_tables(const struct local_journal *store, uint64_t to)
+{
+    uint8_t first[SEQUENCE_KEY_BYTES] = {0}, last[SEQUENCE_KEY_BYTES];
+    char *error = NULL;
+    store_be64(last, to);
+    rocksdb_delete_file_in_range_cf(store->database, store->families[FAMILY_JOURNAL], (const char *)first,
+                                    sizeof first, (const char *)last, sizeof last, &error);
+    if (error != NULL)
+        store_fatal(store, "cannot delete folded batches", error);
+}
+
 static void fold_tables(struct fold *fold)
 {
     struct local_journal *store = fold->store;
@@ -116,6 +129,7 @@ static void fold_tables(struct fold *fold)
         store_table_write(fold->archive);
     store_header_mark_checkpoint(store, write, fold->from, fold->to);
     fold_write(store, write, store->synced);
+    drop_tables(store, fold->from);
     store_table_ingest(fold->checkpoint);
     if (fold->archive != NULL)
         store_table_ingest(fold->archive);

@@ -61,6 +61,7 @@ static rocksdb_options_t *options_make(const struct local_journal *store, enum f
     uint64_t buffer =
         family == FAMILY_HEADER ? MEBIBYTE : clamp(store->checkpoint_bytes / 2, MEBIBYTE, 32 * MEBIBYTE);
     rocksdb_options_set_write_buffer_size(options, (size_t)buffer);
+    rocksdb_options_set_target_file_size_base(options, buffer); /* folded batches go a table at a time */
     /* The header is rarely written, and would pin the whole WAL in place. */
     rocksdb_options_set_max_total_wal_size(options,
                                            clamp(2 * store->checkpoint_bytes, 8 * MEBIBYTE, 128 * MEBIBYTE));
