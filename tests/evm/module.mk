@@ -4,7 +4,7 @@
 EVM_CALLS ?= 20000
 EVM_SEED  ?= rill
 # node --test files: add yours here, or with EVM_TESTS += in another module.mk.
-EVM_TESTS += tests/evm/hostile.mjs tests/evm/client_test.mjs
+EVM_TESTS += tests/evm/hostile.mjs tests/evm/client_test.mjs tests/evm/small_client_test.mjs
 # Where the programs are: bin, or build/debug/bin (with sanitizers), as `make check` has it.
 EVM_PROGRAMS ?= bin
 
