@@ -1,14 +1,9 @@
 #include "hub/reshard.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <uthash.h>
 
 #include "base/ensure.h"
@@ -16,6 +11,7 @@
 #include "hub/engine_state.h"
 #include "hub/history.h"
 #include "hub/journals.h"
+#include "hub/reshard_exchange.h"
 #include "hub/reshard_rows.h"
 #include "store/store.h"
 
@@ -438,18 +434,11 @@ static bool write_history(struct writing *writing)
     return true;
 }
 
-static void new_path(const struct change *change, uint32_t shard, const char *ending, char *out, size_t size)
-{
-    char path[4000];
-    journals_path(change->data, shard, path, sizeof(path));
-    snprintf(out, size, "%s%s", path, ending);
-}
-
 /* Records of channels first, since others hang on them. */
 static bool write_new(struct change *change, uint32_t shard)
 {
     char path[4096];
-    new_path(change, shard, ".new", path, sizeof(path));
+    exchange_path(change->data, shard, ".new", path, sizeof(path));
     const struct store_options options = {
         .path = path,
         .application = "hub",
@@ -480,112 +469,7 @@ static bool write_new(struct change *change, uint32_t shard)
     return true;
 }
 
-/* ---- the exchange ---- */
-
-static void mark_path(const char *data, char *out, size_t size)
-{
-    snprintf(out, size, "%s/reshard", data);
-}
-
-static bool exists(const char *path)
-{
-    struct stat status;
-    return stat(path, &status) == 0;
-}
-
-bool reshard_is_half_done(const char *data)
-{
-    char path[4096];
-    mark_path(data, path, sizeof(path));
-    return exists(path);
-}
-
-static bool sync_folder(const char *path)
-{
-    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0)
-        return false;
-    bool synced = fsync(descriptor) == 0;
-    close(descriptor);
-    return synced;
-}
-
-static bool write_mark(const struct change *change)
-{
-    char path[4096];
-    mark_path(change->data, path, sizeof(path));
-    FILE *file = fopen(path, "w");
-    if (file == NULL)
-        return false;
-    bool written = fprintf(file, "%u %u\n", change->old_count, change->new_count) > 0 && fflush(file) == 0 &&
-                   fsync(fileno(file)) == 0;
-    return fclose(file) == 0 && written && sync_folder(change->data);
-}
-
-static bool move(struct change *change, uint32_t shard, const char *from_ending, const char *to_ending)
-{
-    char from[4096], to[4096];
-    new_path(change, shard, from_ending, from, sizeof(from));
-    new_path(change, shard, to_ending, to, sizeof(to));
-    if (exists(to) || !exists(from) || rename(from, to) == 0)
-        return true;
-    snprintf(change->message, change->message_size,
-             "%s cannot be renamed to %s: %s; mend it, then call again", from, to, strerror(errno));
-    return false;
-}
-
-/* From the mark on; again and again until it is whole. */
-static bool exchange(struct change *change)
-{
-    char mark[4096];
-    mark_path(change->data, mark, sizeof(mark));
-    for (uint32_t i = 0; i < change->old_count; i++)
-        if (!move(change, i, "", ".old"))
-            return false;
-    for (uint32_t i = 0; i < change->new_count; i++)
-        if (!move(change, i, ".new", ""))
-            return false;
-    if (!sync_folder(change->data) || unlink(mark) != 0 || !sync_folder(change->data))
-        return refuse(change, "the folder cannot be written: mend the disk, then call again");
-    log_info("now %u shards instead of %u. The old journals are kept as *.old: remove them once the new hub "
-             "runs, and "
-             "never start from them again",
-             change->new_count, change->old_count);
-    return true;
-}
-
-static bool finish_half_done(struct change *change)
-{
-    char path[4096];
-    mark_path(change->data, path, sizeof(path));
-    FILE *file = fopen(path, "r");
-    bool read = file != NULL && fscanf(file, "%u %u", &change->old_count, &change->new_count) == 2;
-    if (file != NULL)
-        fclose(file);
-    if (!read || change->old_count > SHARDS_MAX || change->new_count > SHARDS_MAX)
-        return refuse(change, "DATA/reshard cannot be read: restore the folder from a backup");
-    log_info("finishing the change from %u to %u shards that was cut short", change->old_count,
-             change->new_count);
-    return exchange(change);
-}
-
 /* ---- all of it ---- */
-
-static bool nothing_in_the_way(struct change *change)
-{
-    for (uint32_t i = 0; i < SHARDS_MAX; i++)
-        for (int old = 0; old < 2; old++) {
-            char path[4096];
-            new_path(change, i, old ? ".old" : ".new", path, sizeof(path));
-            if (!exists(path))
-                continue;
-            snprintf(change->message, change->message_size, "%s is in the way: %s, then call again", path,
-                     old ? "it is the journal from before an earlier change; remove it"
-                         : "an earlier call was cut short; remove it");
-            return false;
-        }
-    return true;
-}
 
 static bool may_change(struct change *change)
 {
@@ -607,9 +491,19 @@ static void close_old(struct change *change)
     }
 }
 
+static struct exchange exchange_of(const struct change *change)
+{
+    return (struct exchange){.data = change->data,
+                             .old_count = change->old_count,
+                             .new_count = change->new_count,
+                             .message = change->message,
+                             .message_size = change->message_size};
+}
+
 static bool change_all(struct change *change)
 {
-    if (!nothing_in_the_way(change) || !may_change(change))
+    const struct exchange exchange = exchange_of(change);
+    if (!exchange_is_clear(&exchange) || !may_change(change))
         return false;
     for (uint32_t i = 0; i < change->old_count; i++)
         if (!note_homes(change, &change->olds[i]))
@@ -622,11 +516,10 @@ static bool change_all(struct change *change)
     for (uint32_t i = 0; i < change->new_count; i++)
         if (!write_new(change, i))
             return false;
-    if (!write_mark(change))
-        return refuse(change,
-                      "the folder cannot be written: mend the disk, remove the *.new journals, call again");
+    if (!exchange_mark(&exchange))
+        return false;
     close_old(change);
-    return exchange(change);
+    return exchange_run(&exchange);
 }
 
 static void change_free(struct change *change)
@@ -661,8 +554,10 @@ bool reshard(const char *data, uint32_t shards, char *message, size_t message_si
 {
     struct change change = {
         .data = data, .message = message, .message_size = message_size, .new_count = shards};
-    if (reshard_is_half_done(data))
-        return finish_half_done(&change);
+    if (reshard_is_half_done(data)) {
+        struct exchange exchange = exchange_of(&change);
+        return exchange_finish(&exchange);
+    }
     change.old_count = journals_count(data);
     if (change.old_count == 0)
         return refuse(&change, "there is no journal in --data: name the hub's own folder");

@@ -56,13 +56,9 @@ static inline bool payee_is_funded(void *context)
     return client->closed || (client->in_step && client->channel->funds.total.units == PAYEE_OWN + ROOM);
 }
 
-/* Each test has a payer with money, and a payee that the hub gave room to receive. */
-static inline int pair_open(void **state)
+/* A payer with money, and a payee that the hub gave room to receive, of these names. */
+static inline void pair_begin(struct world *world)
 {
-    struct world *world = *state;
-    world->tests++;
-    snprintf(world->names[0], sizeof world->names[0], "payer %u", world->tests);
-    snprintf(world->names[1], sizeof world->names[1], "payee %u", world->tests);
     world->payer = wire_new(world->stage, world->names[0]);
     world->payee = wire_new(world->stage, world->names[1]);
     wire_deposit(world->payer, DEPOSIT);
@@ -77,6 +73,16 @@ static inline int pair_open(void **state)
     assert_true(holds_in_time(world->stage, payer_is_funded, world->payer));
     assert_true(holds_in_time(world->stage, payee_is_funded, world->payee));
     (void)block_time(world->stage);
+}
+
+/* Each test has a pair of its own. */
+static inline int pair_open(void **state)
+{
+    struct world *world = *state;
+    world->tests++;
+    snprintf(world->names[0], sizeof world->names[0], "payer %u", world->tests);
+    snprintf(world->names[1], sizeof world->names[1], "payee %u", world->tests);
+    pair_begin(world);
     return 0;
 }
 

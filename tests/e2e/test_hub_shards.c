@@ -47,19 +47,7 @@ static int shards_open(void **state)
     hub_start(world->stage, two_shards);
     name_in(1, "payer", 0, world->names[0]); /* not the shard whose door it knows */
     name_in(0, "payee", 0, world->names[1]);
-    world->payer = wire_new(world->stage, world->names[0]);
-    world->payee = wire_new(world->stage, world->names[1]);
-    wire_deposit(world->payer, DEPOSIT);
-    wire_deposit(world->payee, PAYEE_OWN);
-    struct fund fund = {world->payee->channel_key, amount_of(ROOM)};
-    ledger_call_as(
-        world->stage, &world->stage->hub,
-        &(struct contract_call){.function = CONTRACT_SETTLE_BATCH, .funds = &fund, .fund_count = 1}, 0);
-    mine(world->stage);
-    wire_connect(world->payer);
-    wire_connect(world->payee);
-    assert_true(holds_in_time(world->stage, payer_is_funded, world->payer));
-    assert_true(holds_in_time(world->stage, payee_is_funded, world->payee));
+    pair_begin(world);
     *state = world;
     return 0;
 }
@@ -67,8 +55,7 @@ static int shards_open(void **state)
 static int shards_close(void **state)
 {
     struct world *world = *state;
-    wire_free(world->payer);
-    wire_free(world->payee);
+    pair_close(state);
     hub_stop(world->stage);
     stage_close(world->stage);
     free(world);
