@@ -141,7 +141,9 @@ static struct stage *stage_make(void)
 {
     struct stage *stage = xcalloc(1, sizeof(*stage));
     stage->hub = stage_open((const char *const[]){"--idle-block-ms", "60", NULL});
-    hub_start(stage->hub, (const char *const[]){"--settle-interval-s", "1", "--min-lock", "1000", NULL});
+    /* One shard: a test starts the hub on its port again, and the port after it may be anybody's by then. */
+    hub_start(stage->hub,
+              (const char *const[]){"--settle-interval-s", "1", "--min-lock", "1000", "--shards", "1", NULL});
     struct rill_ledger_options options = {.url = stage->hub->url, .confirmations = 1, .poll_ms = 20};
     memcpy(options.contract, stage->hub->contract.bytes, sizeof(options.contract));
     stage->ledger = rill_ledger_new(stage->hub->base, &options);
@@ -255,7 +257,7 @@ static void test_hub_killed_meanwhile(void **state)
     snprintf(port, sizeof(port), "127.0.0.1:%u", stage->hub->hub_port);
     hub_kill(stage->hub);
     hub_start(stage->hub, (const char *const[]){"--settle-interval-s", "1", "--min-lock", "1000", "--listen",
-                                                port, NULL});
+                                                port, "--shards", "1", NULL});
     expect_soon(stage, first_paid_twice_in_the_end, stage, "not paid after the hub came back");
     expect_soon(stage, ready_again, &stage->parties[0], "not in step again");
 
