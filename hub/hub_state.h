@@ -57,7 +57,7 @@ struct shard {
     uint64_t next_handle;
     struct mail *waiting_first, *waiting_last; /* until their sequence is durable */
     uint64_t appended;
-    bool turn_pending, stopping;
+    bool turn_pending, stopping, is_broken;
     bool turn_given_back; /* to settle: told once the pools are */
 };
 

@@ -49,6 +49,10 @@ static void on_ready(void *context, struct link *link, const struct address *add
 {
     struct shard *shard = context;
     (void)welcome;
+    if (shard->is_broken) {
+        link_close(link);
+        return;
+    }
     struct peer *peer = xcalloc(1, sizeof(*peer));
     peer->handle = shard->next_handle++;
     peer->link = link;

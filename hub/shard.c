@@ -77,7 +77,7 @@ static void on_turn(evutil_socket_t descriptor, short what, void *context)
 
 void shard_turn_soon(struct shard *shard)
 {
-    if (shard->turn_pending || shard->engine == NULL)
+    if (shard->turn_pending || shard->engine == NULL || shard->is_broken)
         return;
     shard->turn_pending = true;
     event_active(shard->turn, EV_TIMEOUT, 0);
@@ -273,7 +273,7 @@ static void on_end(evutil_socket_t descriptor, short what, void *context)
     (void)descriptor;
     (void)what;
     struct shard *shard = context;
-    if (shard->engine != NULL) {
+    if (shard->engine != NULL && !shard->is_broken) {
         journal_wait(shard->journal, engine_flush(shard->engine));
         release(shard);
     }
@@ -288,7 +288,7 @@ static void stop(struct shard *shard, bool at_once)
         return;
     }
     shard->stopping = true;
-    if (shard->engine != NULL) {
+    if (shard->engine != NULL && !shard->is_broken) {
         journal_wait(shard->journal, engine_flush(shard->engine));
         release(shard);
     }
@@ -347,15 +347,27 @@ static void take_pools(struct shard *shard, const struct mail *mail)
     }
 }
 
+/* What could not be read may have been applied in part: this shard writes nothing more, and the hub stops. */
+static void give_up(struct shard *shard)
+{
+    shard->is_broken = true;
+    shard->turn_pending = false;
+    event_del(shard->tick);
+}
+
 static void take_parcel(struct shard *shard, const struct mail *mail)
 {
-    if (mail->flag)
+    if (mail->flag) {
         engine_parcel_acknowledged(shard->engine, mail->shard, mail->number);
-    else if (!engine_parcel(shard->engine, mail->shard, mail->number, mail->bytes, mail->length))
-        shard_fail(shard,
-                   "shard %u cannot read parcel %" PRIu64 " of shard %u: the journals do not fit together: "
-                   "restore them from one backup",
-                   shard->index, mail->number, mail->shard);
+        return;
+    }
+    if (engine_parcel(shard->engine, mail->shard, mail->number, mail->bytes, mail->length))
+        return;
+    give_up(shard);
+    shard_fail(shard,
+               "shard %u cannot read parcel %" PRIu64
+               " of shard %u: the journals do not fit together: restore them from one backup",
+               shard->index, mail->number, mail->shard);
 }
 
 static void take_tower_message(struct shard *shard, struct mail *mail)
@@ -415,6 +427,8 @@ static void on_mail(void *context, struct mail *mail)
         stop(shard, mail->flag);
     else if (mail->type == MAIL_QUESTION)
         answer_question(shard, mail->question);
+    else if (shard->is_broken)
+        ; /* it writes nothing more; the hub is about to stop */
     else if (shard->stopping && (mail->type != MAIL_PARCEL || shard->engine == NULL))
         ; /* what comes now is not needed any more, or comes again; what shards owe each other still arrives */
     else if (mail->type == MAIL_BEGIN)
