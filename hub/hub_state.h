@@ -106,8 +106,6 @@ void shard_start(struct shard *shard);
 void shard_free(struct shard *shard);
 /* After every input: the turn ends soon, together with whatever else has come. */
 void shard_turn_soon(struct shard *shard);
-/* Leaves once what has been journaled so far is durable. */
-void shard_post_durable(struct shard *shard, uint64_t sequence, struct mailbox *to, struct mail *mail);
 void shard_fail(struct shard *shard, const char *format, ...) PRINTF_LIKE(2, 3);
 struct shard_figures shard_figures_now(struct shard *shard);
 void shard_figures_add(struct shard_figures *sum, const struct shard_figures *one);

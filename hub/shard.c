@@ -27,7 +27,7 @@ void shard_fail(struct shard *shard, const char *format, ...)
 
 /* ---- what waits for the disk ---- */
 
-void shard_post_durable(struct shard *shard, uint64_t sequence, struct mailbox *to, struct mail *mail)
+static void post_durable(struct shard *shard, uint64_t sequence, struct mailbox *to, struct mail *mail)
 {
     mail->sequence = sequence;
     mail->to = to;
@@ -165,7 +165,7 @@ static void effect_call(void *context, uint64_t sequence, enum engine_call call,
     struct mail *mail = mail_new(MAIL_CALL, shard->index, data, length);
     mail->call.call = call;
     mail->call.reference = reference;
-    shard_post_durable(shard, sequence, shard->hub->mailbox, mail);
+    post_durable(shard, sequence, shard->hub->mailbox, mail);
 }
 
 static void effect_disconnect(void *context, uint64_t peer, enum code code)
@@ -180,7 +180,7 @@ static void effect_parcel(void *context, uint64_t sequence, uint32_t to, uint64_
     struct mail *mail = mail_new(MAIL_PARCEL, shard->index, bytes, length);
     mail->number = number;
     mail->flag = bytes == NULL;
-    shard_post_durable(shard, sequence, shard->hub->shards[to].mailbox, mail);
+    post_durable(shard, sequence, shard->hub->shards[to].mailbox, mail);
 }
 
 static void effect_settle_turn(void *context, bool wanted)
@@ -370,13 +370,6 @@ static void take_parcel(struct shard *shard, const struct mail *mail)
                shard->index, mail->number, mail->shard);
 }
 
-static void take_tower_message(struct shard *shard, struct mail *mail)
-{
-    mail->message.error.text =
-        mail->message.type == MESSAGE_ERROR ? (struct text){"", 0} : mail->message.error.text;
-    engine_message(shard->engine, ENGINE_PEER_TOWER, &mail->message);
-}
-
 /* Mail for the engine: before it has been read back, only parcels could come, and none is sent before FOLLOW. */
 static void take_input(struct shard *shard, struct mail *mail)
 {
@@ -399,7 +392,7 @@ static void take_input(struct shard *shard, struct mail *mail)
         engine_tower(shard->engine, mail->flag);
         break;
     case MAIL_TOWER_MESSAGE:
-        take_tower_message(shard, mail);
+        engine_message(shard->engine, ENGINE_PEER_TOWER, &mail->message);
         break;
     case MAIL_POOLS:
         take_pools(shard, mail);

@@ -30,6 +30,9 @@ static void on_message(void *context, struct link *link, const struct message *m
     for (uint32_t i = 0; i < hub->shard_count; i++) {
         struct mail *mail = mail_new(MAIL_TOWER_MESSAGE, 0, NULL, 0);
         mail->message = *message;
+        if (message->type == MESSAGE_ERROR)
+            mail->message.error.text =
+                (struct text){"", 0}; /* it lives in the frame, which does not travel */
         mailbox_post(hub->shards[i].mailbox, mail);
     }
 }
