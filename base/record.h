@@ -7,8 +7,9 @@
  *
  * Types and keys belong to whoever writes the journal (hub, wallet, tower, embedded ledger); each has a table
  * of them, and a number, once used on disk, is never given another meaning. Types from RECORD_ARCHIVE_FIRST up
- * are the archive's: what is over and only to be looked up. They are written once and never gone; their keys
- * begin with whose it is and when: owner (RECORD_OWNER_BYTES) | time u64, seconds.
+ * are the archive's: what is over and only to be looked up. They are never gone; their keys begin with whose it is
+ * and when: owner (RECORD_OWNER_BYTES) | time u64, seconds | the rest. With RECORD_FINDABLE added to its type a
+ * record can also be found by the rest alone, which then must be its own: the type is the same without.
  */
 #ifndef RILL_BASE_RECORD_H
 #define RILL_BASE_RECORD_H
@@ -18,6 +19,7 @@
 #define RECORD_KEY_MAX         255
 #define RECORD_HEADER_BYTES    6
 #define RECORD_ARCHIVE_FIRST   240
+#define RECORD_FINDABLE        8
 #define RECORD_OWNER_BYTES     20 /* an address */
 #define RECORD_ARCHIVE_KEY_MIN (RECORD_OWNER_BYTES + 8)
 

@@ -204,12 +204,8 @@ void client_message_resume(struct engine *engine, struct client *client, const s
         resend_revocation(engine, channel);
     }
     channel->resumed = true;
-    for (size_t i = 0; i < message->resume.count; i++) {
-        const struct payment *payment =
-            payments_find(&engine->payments, &channel->channel->id, &message->resume.ids[i]);
-        if (payment != NULL)
-            outcome_repeat(engine, channel, payment);
-    }
+    for (size_t i = 0; i < message->resume.count; i++)
+        recall_outcome(engine, channel, &message->resume.ids[i]);
     engine_touch(engine, channel); /* direct payments may have waited for this client */
     due_wake(engine, client);
 }

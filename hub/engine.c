@@ -24,6 +24,7 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
         .registered_at = registered_at,
         .context = engine,
     };
+    engine->payments.seed = settings->seed;
     if (engine->settings.shards == 0)
         engine->settings.shards = 1;
     ensure(engine->settings.shards <= SHARDS_MAX && engine->settings.shard < engine->settings.shards);
@@ -303,6 +304,11 @@ static void finish_channel(struct engine *engine, struct hub_channel *channel)
     }
 }
 
+void engine_durable(struct engine *engine, uint64_t sequence)
+{
+    payments_left(&engine->payments, sequence);
+}
+
 uint64_t engine_flush(struct engine *engine)
 {
     /* Draining one channel may make something due to another, seen or not: walk the growing list until none
@@ -324,6 +330,7 @@ uint64_t engine_flush(struct engine *engine)
         ensure(sequence > engine->sequence);
         engine->sequence = sequence;
         buffer_clear(&engine->batch);
+        engine_written(engine);
     }
     for (size_t i = 0; i < engine->frame_count; i++)
         engine->effects.send(engine->effects.context, engine->sequence, engine->frame_marks[i].peer,
@@ -450,7 +457,7 @@ struct engine_figures engine_figures(const struct engine *engine)
 {
     struct engine_figures figures = engine->figures;
     figures.clients_online = HASH_CNT(hh_peer, engine->by_peer);
-    figures.payments_kept = HASH_COUNT(engine->payments.by_payer);
+    figures.payments_kept = payments_under_way(&engine->payments);
     figures.block_confirmed = engine->head.confirmed_number;
     return figures;
 }
@@ -490,9 +497,7 @@ void engine_check(const struct engine *engine)
         wide hub = channel_balance(channel->channel, SIDE_HUB);
         ensure(client + hub == (wide)channel->channel->funds.total.units);
     }
-    const struct payment *payment, *next_payment;
-    HASH_ITER(hh, engine->payments.by_payer, payment, next_payment)
-    {
+    size_t at = 0;
+    for (const struct payment *payment; (payment = payments_each(&engine->payments, &at)) != NULL;)
         check_payment(engine, payment);
-    }
 }

@@ -23,6 +23,7 @@
 #include "channel/channel.h"
 #include "ledger/client.h"
 #include "ledger/contract.h"
+#include "store/journal.h"
 #include "wire/message.h"
 
 struct engine;
@@ -40,7 +41,7 @@ struct engine_settings {
     uint64_t tower_silence_s;   /* after which a silent tower is dismissed (section 4) */
     uint64_t settle_interval_s; /* a batch is planned this often; 0: only when asked to */
     uint64_t settle_collect_ms; /* how long clients have to sign */
-    bool keeps_history;         /* payments that leave the state go to the journal's archive */
+    uint64_t seed;              /* of hash tables: a number that peers do not know */
     uint16_t idle_bps; /* rebalancing: hub funds above this share of what a channel passed on are idle */
 };
 
@@ -59,6 +60,10 @@ enum engine_call {
 struct engine_effects {
     /* Appends a batch; returns its sequence. */
     uint64_t (*journal)(void *context, const uint8_t *batch, size_t length);
+    /* Shows a record of the journal's archive (store/journal.h, journal_find), of everything appended so far. NULL:
+     * nothing that is over is remembered. */
+    bool (*find)(void *context, uint8_t type, const void *rest, size_t rest_length, journal_visit *visit,
+                 void *visit_context);
     /* A frame that may leave once `sequence` is durable. */
     void (*send)(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length);
     /* A transaction to the contract, once `sequence` is durable; answered by engine_call_done with the same
@@ -122,6 +127,8 @@ bool engine_parcel(struct engine *engine, uint32_t shard, uint64_t number, const
                    size_t length) MUST_USE;
 void engine_parcel_acknowledged(struct engine *engine, uint32_t shard, uint64_t number);
 
+/* Everything up to `sequence` is durable. */
+void engine_durable(struct engine *engine, uint64_t sequence);
 /* Ends a turn. Returns the sequence of the last batch written. */
 uint64_t engine_flush(struct engine *engine);
 /* When engine_time wants to be called next at the latest, ms; UINT64_MAX: no need. */

@@ -72,21 +72,25 @@ static void write_channels(struct engine *engine)
     engine->dirty_count = 0;
 }
 
-/* What either side may look up once the payment has left the state. Of a payment between shards each has its own
- * side's, and does not know the other. */
+/* What either side may look up once the payment has left the state (hub/history.h). */
 static void archive_payment(struct engine *engine, const struct payment *payment)
 {
     const struct hub_channel *payer = engine_channel(engine, &payment->payer.channel);
     const struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
     ensure((payer == NULL) == (payment->role == HALF_OF_PAYEE));
+    const struct hub_channel *own = payer != NULL ? payer : payee;
     struct history_item item = {
-        .owner = payer != NULL ? payer->client->address : ADDRESS_ZERO,
-        .peer = payee != NULL ? payee->client->address : ADDRESS_ZERO,
-        .asset = payer != NULL ? payer->channel->key.asset : payee->channel->key.asset,
-        .id = payment->payer.id,
+        .owner = own->client->address,
+        .peer = payer != NULL && payee != NULL ? payee->client->address : ADDRESS_ZERO,
+        .asset = own->channel->key.asset,
+        .payer = payment->payer,
+        .payee = payment->payee,
+        .received = payer == NULL,
         .is_locked = payment->is_locked,
         .state = payment->state,
         .kind = payment->kind,
+        .role = payment->role,
+        .other_shard = payment->other_shard,
         .time = payment->booked,
         .amount = payment->amount,
         .fee = payment->fee,
@@ -96,31 +100,36 @@ static void archive_payment(struct engine *engine, const struct payment *payment
     };
     if (payment->witness != NULL)
         item.witness = *payment->witness;
-    if (payer != NULL)
-        history_write(&item, &engine->archive);
-    if (payee == NULL)
-        return;
-    item.peer = item.owner;
-    item.owner = payee->client->address;
-    item.id = payment->payee.id;
-    item.received = true;
     history_write(&item, &engine->archive);
+    if (payer == NULL || payee == NULL)
+        return;
+    item.owner = payee->client->address;
+    item.received = item.leads = true;
+    history_write(&item, &engine->archive);
+}
+
+/* Its end is written: nothing but the archive will know of it. */
+static void write_end(struct engine *engine, struct payment *payment)
+{
+    if (payment->stored)
+        payment_write_gone(payment, RECORD_PAYMENT, &engine->batch);
+    archive_payment(engine, payment);
 }
 
 static void write_payments(struct engine *engine)
 {
     struct payments *payments = &engine->payments;
+    engine->ended_count = 0;
     for (size_t i = 0; i < payments->dirty_count; i++) {
         struct payment *payment = payments->dirty[i];
         payment->dirty = false;
-        if (payment->retired && payment->due == DUE_NOTHING) {
-            record_gone(&engine->batch, RECORD_PAYMENT, &payment->payer, sizeof(payment->payer));
-            if (engine->settings.keeps_history)
-                archive_payment(engine, payment);
-            payments_remove(payments, payment);
-        } else {
-            payment_write(payment, RECORD_PAYMENT, &engine->batch);
+        if (payment_is_over(engine, payment)) {
+            write_end(engine, payment);
+            payments->dirty[engine->ended_count++] = payment; /* for engine_written */
+            continue;
         }
+        payment_write(payment, RECORD_PAYMENT, &engine->batch);
+        payment->stored = true;
     }
     payments->dirty_count = 0;
 }
@@ -262,6 +271,13 @@ void engine_write(struct engine *engine)
     transfer_write(engine);
     buffer_append(&engine->batch, engine->archive.data, engine->archive.length);
     engine->archive.length = 0;
+}
+
+void engine_written(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->ended_count; i++)
+        payments_leave(&engine->payments, engine->payments.dirty[i], engine->sequence);
+    engine->ended_count = 0;
 }
 
 /* ---- reading ---- */
@@ -538,9 +554,8 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
             channel->channel->reserve_bps = asset->reserve_bps;
         engine->figures.channels_open += channel->channel->funds.stage == STAGE_OPEN;
     }
-    struct payment *payment, *next;
-    HASH_ITER(hh, engine->payments.by_payer, payment, next)
-    {
+    size_t at = 0;
+    for (struct payment *payment; (payment = payments_each(&engine->payments, &at)) != NULL;) {
         if (!requeue(engine, payment)) {
             snprintf(message, message_size, "a payment in the journal names a channel that is not there");
             return false;

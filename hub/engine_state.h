@@ -14,7 +14,7 @@
 /* Record types of the hub's journal beside the channels' 1-3 (channel/channel.h). On disk: do not renumber.
  */
 enum hub_record {
-    RECORD_PAYMENT = 16,      /* key: payer's channel, id */
+    RECORD_PAYMENT = 16,      /* key: id on the payee's leg */
     RECORD_CURSOR = 17,       /* key: empty; block, time */
     RECORD_REGISTRATION = 18, /* key: kind, condition; time, witness */
     RECORD_ROOT = 19,         /* key: empty; the journal root so far, volume since the last batch */
@@ -26,7 +26,7 @@ enum hub_record {
     RECORD_DISPUTE = 25,      /* key: channel id; a close that the ledger shows, confirmed */
     RECORD_PARCEL = 26, /* key: shard u16, number u64; transfers to it, not acknowledged (hub/transfer.h) */
     RECORD_SHARD_PAIR = 27 /* key: shard u16; the numbers of the last parcels to it and from it */
-                           /* 240, in the archive: RECORD_HISTORY of hub/history.h */
+                           /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h */
 };
 
 struct hub_channel;
@@ -146,6 +146,7 @@ struct engine {
     struct shard_pair *pairs; /* one per shard; the own one stays empty */
     struct payment **looked;  /* room for outcome_time */
     size_t looked_count, looked_capacity;
+    size_t ended_count;      /* of payments.dirty: whose end the batch in hand has */
     uint32_t register_round; /* rises when a registration failed */
     struct registration *registrations, *registrations_dirty;
     struct ledger_head head;
@@ -249,9 +250,10 @@ void forward_forget_held(struct engine *engine, struct hub_channel *channel);
 /* The open channel of the asset that a payment to this client goes into, the one with the most room; NULL: none. */
 struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
                                   const struct address *asset);
-/* A row for the payment, in no state yet (NULL: one of its ids was used before); then off towards its payee. */
+/* A row for the payment, in no state yet (NULL: its id was used before; it may arrive from another shard); then off
+ * towards its payee. */
 struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
-                              const struct operation *operation);
+                              const struct operation *operation, bool arrives);
 void forward_go(struct engine *engine, struct payment *payment, struct text memo);
 
 /* due.c */
@@ -268,6 +270,10 @@ enum code channel_add_operation(struct engine *engine, struct hub_channel *chann
                                 const struct operation *operation, struct pending_lock *touched) MUST_USE;
 
 /* outcomes.c */
+void emit_reveal(struct engine *engine, const struct hub_channel *payer, const struct payment_id *id,
+                 const struct witness *witness);
+void emit_fail(struct engine *engine, const struct hub_channel *payer, const struct payment_id *id,
+               uint64_t code);
 void outcome_reveal(struct engine *engine, struct hub_channel *channel, const struct message *message);
 void outcome_fail(struct engine *engine, struct hub_channel *channel, const struct message *message);
 void outcome_revoke(struct engine *engine, struct hub_channel *channel, const struct message *message);
@@ -275,7 +281,6 @@ void outcome_registered(struct engine *engine, const struct registration *regist
 void outcome_register_failed(struct engine *engine);
 void outcome_time(struct engine *engine);
 void outcome_unlocked(struct engine *engine, struct payment *payment, const struct witness *witness);
-void outcome_repeat(struct engine *engine, struct hub_channel *channel, const struct payment *payment);
 /* The payment's end, on the payer's side. */
 void payment_revealed(struct engine *engine, struct payment *payment, const struct witness *witness);
 void payment_fail(struct engine *engine, struct payment *payment, enum code code);
@@ -283,6 +288,20 @@ void payment_refund(struct engine *engine, struct payment *payment, enum code co
 /* Anybody's number as a code to pass on; INVOICE if it means nothing. */
 enum code outcome_code(uint64_t code);
 void payment_schedule(struct engine *engine, struct payment *payment);
+/* Nothing is due or hangs on it any more: it may go to the archive. */
+bool payment_is_over(const struct engine *engine, const struct payment *payment);
+
+/* recall.c */
+/* A repeated id, or an id in RESUME, gets the first outcome again. A refund is in the stream itself. */
+void recall_outcome(struct engine *engine, struct hub_channel *payer, const struct payment_id *id);
+/* Is one with this id on the payee's leg over? Asked by the payer's shard, or by the payee's (received). */
+bool recall_is_known(const struct engine *engine, const struct payment_id *payee_id, bool received);
+/* A direct payment that its payee may send back, under way again if it was over; NULL: there is none of this id and
+ * amount. */
+struct payment *recall_of_payee(struct engine *engine, const struct hub_channel *payee,
+                                const struct payment_id *id, struct amount amount);
+/* The payer's half of a direct payment that the other shard refunds, likewise. */
+struct payment *recall_half(struct engine *engine, const struct leg *payer);
 void outcome_revoke_due(struct engine *engine, struct hub_channel *channel);
 /* What another shard says of a payment whose other half is there. */
 void outcome_of_other_half(struct engine *engine, struct payment *payment, enum transfer_type type,
@@ -351,6 +370,8 @@ bool appoint_covers(const struct engine *engine, const struct hub_channel *chann
 /* engine_disk.c */
 /* The root's record where no batch is under way. */
 void engine_write_root(struct buffer *batch, const struct journal_root *root, uint64_t gross_units);
+/* The batch with engine_write's records has its sequence. */
+void engine_written(struct engine *engine);
 void engine_write(struct engine *engine);
 
 #endif

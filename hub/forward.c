@@ -116,11 +116,15 @@ static void refuse_payment(struct engine *engine, struct hub_channel *payer, str
 }
 
 struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
-                              const struct operation *operation)
+                              const struct operation *operation, bool arrives)
 {
     struct payment *payment = payments_add(&engine->payments, payer, payee);
     if (payment == NULL)
         return NULL;
+    if (recall_is_known(engine, &payee->id, arrives)) {
+        payments_remove(&engine->payments, payment);
+        return NULL;
+    }
     if (operation->type == OPERATION_LOCK)
         payments_lock(&engine->payments, payment, operation->kind, &operation->condition);
     payment->condition = operation->condition;
@@ -151,13 +155,11 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
     struct leg payer_leg = {payer->channel->id, operation->id};
     struct leg payee_leg = {payee == NULL ? HASH_ZERO : payee->channel->id,
                             payment_id_of_payee(&payer->channel->id, &operation->id)};
-    struct payment *payment = forward_begin(engine, &payer_leg, &payee_leg, operation);
+    struct payment *payment = forward_begin(engine, &payer_leg, &payee_leg, operation, false);
     if (payment == NULL) {
-        const struct payment *before = payments_find(&engine->payments, &payer->channel->id, &operation->id);
         if (!bounce(engine, payer, operation, CODE_DUPLICATE))
             log_error("a repeated payment cannot be refunded: the stream's total has reached its limit");
-        if (before != NULL)
-            outcome_repeat(engine, payer, before);
+        recall_outcome(engine, payer, &operation->id);
         return;
     }
     if (code != CODE_OK) {
@@ -176,9 +178,8 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
 /* A payee sends a direct payment back: the payer gets all of it, fee included (section 4, "Ids"). */
 static void book_refund(struct engine *engine, struct hub_channel *payee, const struct operation *operation)
 {
-    struct payment *payment = payments_find_payee(&engine->payments, &payee->channel->id, &operation->id);
-    if (payment == NULL || payment->is_locked || amount_compare(payment->amount, operation->amount) != 0 ||
-        (payment->state != PAYMENT_SIGNED && payment->state != PAYMENT_REVEALED))
+    struct payment *payment = recall_of_payee(engine, payee, &operation->id, operation->amount);
+    if (payment == NULL)
         return; /* its money has moved, and it means nothing more */
     payment_refund(engine, payment, outcome_code(operation->code));
 }
@@ -189,8 +190,10 @@ static void book_unlock(struct engine *engine, struct hub_channel *payer, const 
                         const struct operation *operation)
 {
     struct payment *payment = payments_find(&engine->payments, &payer->channel->id, &lock->payment);
-    if (payment != NULL && payment->is_locked && payment->payer_lock == lock->lock.id)
-        outcome_unlocked(engine, payment, operation->witness.length > 0 ? &operation->witness : NULL);
+    if (payment == NULL || !payment->is_locked || payment->payer_lock != lock->lock.id)
+        return; /* over, or an older lock of the same payment id */
+    outcome_unlocked(engine, payment, operation->witness.length > 0 ? &operation->witness : NULL);
+    payments_touch(&engine->payments, payment); /* with its payer's lock the last thing may have gone */
 }
 
 static void book(struct engine *engine, struct hub_channel *channel, const struct operation *operation,

@@ -1,23 +1,32 @@
 /* Payments that are over, in the journal's archive: one record for the payer, one for the payee, written in the
- * batch in which the payment leaves the engine's state. */
+ * batch in which the payment leaves the engine's state.
+ *
+ * The payer's says everything and can be found by the payment's id, so that a repeated id gets the first outcome
+ * and a payee can still send the money back. The payee's only leads to it. Of a payment between shards each shard
+ * has its side's, which says everything that this shard knows, and does not name the other side. */
 #ifndef RILL_HUB_HISTORY_H
 #define RILL_HUB_HISTORY_H
 
 #include "hub/payments.h"
 #include "store/journal.h"
 
-/* The archive's record type: key owner 20 | time u64 | payment id 16. On disk: do not renumber. */
+/* The archive's record type: key owner 20 | time u64 | id on the payee's leg 16 | side u8 (0 the payer's, 1 the
+ * payee's). On disk: do not renumber. */
 #define RECORD_HISTORY      240
-#define HISTORY_KEY_BYTES   (RECORD_OWNER_BYTES + 8 + sizeof(struct payment_id))
+#define HISTORY_REST_BYTES  (sizeof(struct payment_id) + 1)
+#define HISTORY_KEY_BYTES   (RECORD_ARCHIVE_KEY_MIN + HISTORY_REST_BYTES)
 #define HISTORY_LIMIT_MAX   1000
 #define HISTORY_LIMIT_USUAL 100
 
 /* One side's view of a payment. */
 struct history_item {
-    struct address owner, peer, asset; /* peer zero: the payee was not known */
-    struct payment_id id;              /* on this side */
-    bool received, is_locked;
-    uint8_t state, kind; /* enum payment_state, enum lock_kind */
+    struct address owner, peer, asset; /* peer zero: not known */
+    struct leg payer, payee;           /* a channel zero: not known */
+    bool received;                     /* the owner is the payee */
+    bool leads;                        /* to the payer's record: nothing else is in it but the key */
+    bool is_locked;
+    uint8_t state, kind, role; /* enum payment_state, enum lock_kind, enum payment_role */
+    uint16_t other_shard;
     uint64_t time;       /* block time when the hub booked it */
     struct amount amount, fee;
     uint64_t expiry, code;
@@ -27,6 +36,11 @@ struct history_item {
 
 void history_write(const struct history_item *item, struct buffer *batch);
 bool history_read(const struct record *record, struct history_item *out) MUST_USE;
+/* What follows owner and time in the key: by it a record that says everything is found (journal_find). */
+void history_rest(const struct payment_id *payee_id, bool received, uint8_t out[HISTORY_REST_BYTES]);
+/* The record's whole content, also if it only leads to the payer's (state 0 if that was dropped meanwhile). From
+ * any thread. False: damaged. */
+bool history_look(struct journal *journal, const struct record *record, struct history_item *out) MUST_USE;
 
 /* What GET /history asks for. */
 struct history_request {

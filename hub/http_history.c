@@ -163,6 +163,10 @@ void http_on_history(struct evhttp_request *request, void *context)
         reply_error(request, 400, wrong);
         return;
     }
+    if (hub->settings->history_days == 0) {
+        reply_error(request, 404, "this hub shows no past payments: --history-days says for how long");
+        return;
+    }
     if (!hub->serving || hub->stopping || hub->history_job != NULL) {
         reply_error(request, 503,
                     hub->history_job != NULL ? "another page is being read: ask again"

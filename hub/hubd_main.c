@@ -4,6 +4,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "crypto/hash.h"
 #include "crypto/key_file.h"
 #include "hub/hub.h"
 #include "hub/reshard.h"
@@ -142,7 +143,7 @@ static bool engine_settings_of(const struct flags *flags, struct engine_settings
     out->tower_silence_s = flags->tower_silence_s;
     out->settle_interval_s = flags->settle_interval_s;
     out->settle_collect_ms = flags->settle_collect_ms;
-    out->keeps_history = flags->history_days > 0;
+    random_bytes(&out->seed, sizeof(out->seed));
     out->idle_bps = (uint16_t)flags->idle_bps;
     if (terms->min_expiry_s <= 3 * terms->reveal_margin_s || terms->max_expiry_s < terms->min_expiry_s) {
         log_error(

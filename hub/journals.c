@@ -26,6 +26,13 @@ uint32_t journals_count(const char *data)
     return count;
 }
 
+/* Whatever the operator wants to look up: an id that comes again must be known until expiry + 24 h (section 4). */
+static uint32_t archive_days(const struct hub_settings *settings)
+{
+    uint64_t needed = (settings->engine.terms.max_expiry_s + OUTCOME_KEPT_S) / 86400 + 2;
+    return settings->history_days > needed ? settings->history_days : (uint32_t)needed;
+}
+
 struct journal *journals_open(const struct hub_settings *settings, uint32_t shard, char *message,
                               size_t message_size)
 {
@@ -37,7 +44,7 @@ struct journal *journals_open(const struct hub_settings *settings, uint32_t shar
         .application = "hub",
         .version = HUB_JOURNAL_VERSION,
         .checkpoint_bytes = settings->checkpoint_bytes,
-        .archive_days = settings->history_days,
+        .archive_days = archive_days(settings),
     };
     return store_open(&options, &journal, message, message_size) == STORE_OK ? journal : NULL;
 }

@@ -32,7 +32,7 @@ static bool awaits_unlock(const struct engine *engine, const struct payment *pay
            engine_registration(engine, payment->kind, &payment->condition) == NULL;
 }
 
-/* Every payment is in the table's heap exactly once, at the next time that matters to it. */
+/* Every payment under way is in the table's list of times, at the next time that matters to it. */
 void payment_schedule(struct engine *engine, struct payment *payment)
 {
     uint64_t now = engine->head.confirmed_time, time = payment->expiry + OUTCOME_KEPT_S;
@@ -54,11 +54,10 @@ enum code outcome_code(uint64_t code)
 
 /* ---- telling the payer ---- */
 
-static void emit_reveal(struct engine *engine, const struct hub_channel *payer, const struct payment *payment)
+void emit_reveal(struct engine *engine, const struct hub_channel *payer, const struct payment_id *id,
+                 const struct witness *witness)
 {
-    if (payment->witness == NULL || payer == NULL)
-        return; /* met on the ledger only: the payer sees the registration itself */
-    struct revealed item = {payment->payer.id, *payment->witness};
+    struct revealed item = {*id, *witness};
     struct message message = {.type = MESSAGE_REVEAL};
     message.reveal.channel = payer->channel->id;
     message.reveal.items = &item;
@@ -66,9 +65,10 @@ static void emit_reveal(struct engine *engine, const struct hub_channel *payer, 
     engine_emit(engine, payer->client->peer, &message);
 }
 
-static void emit_fail(struct engine *engine, const struct hub_channel *payer, const struct payment *payment)
+void emit_fail(struct engine *engine, const struct hub_channel *payer, const struct payment_id *id,
+               uint64_t code)
 {
-    struct failed item = {payment->payer.id, payment->code};
+    struct failed item = {*id, code};
     struct message message = {.type = MESSAGE_FAIL};
     message.fail.channel = payer->channel->id;
     message.fail.items = &item;
@@ -76,19 +76,10 @@ static void emit_fail(struct engine *engine, const struct hub_channel *payer, co
     engine_emit(engine, payer->client->peer, &message);
 }
 
-/* A repeated id, or an id in RESUME, gets the first outcome again. A refund is in the stream itself. */
-void outcome_repeat(struct engine *engine, struct hub_channel *channel, const struct payment *payment)
-{
-    if (payment->state == PAYMENT_REVEALED)
-        emit_reveal(engine, channel, payment);
-    else if (payment->state == PAYMENT_FAILED)
-        emit_fail(engine, channel, payment);
-}
-
 void payment_revealed(struct engine *engine, struct payment *payment, const struct witness *witness)
 {
     if (witness != NULL)
-        payment_set_witness(payment, witness);
+        payment_set_witness(&engine->payments, payment, witness);
     payment->state = PAYMENT_REVEALED;
     payments_touch(&engine->payments, payment);
     if (payment->role != HALF_OF_PAYER) { /* counted once, where it ends */
@@ -99,7 +90,8 @@ void payment_revealed(struct engine *engine, struct payment *payment, const stru
     }
     transfer_outcome(engine, payment, TRANSFER_REVEALED);
     struct hub_channel *payer = payer_of(engine, payment);
-    emit_reveal(engine, payer, payment);
+    if (payer != NULL && payment->witness != NULL) /* met on the ledger only: the payer sees that itself */
+        emit_reveal(engine, payer, &payment->payer.id, payment->witness);
     if (payment->is_locked && payer != NULL)
         appoint_mark(engine, payer); /* the tower should know the witness of the payer's lock */
 }
@@ -118,7 +110,7 @@ void payment_fail(struct engine *engine, struct payment *payment, enum code code
     engine->figures.payments_failed++;
     if (channel_mark_lock_failed(payer->channel, payment->payer_lock)) {
         engine_touch(engine, payer);
-        emit_fail(engine, payer, payment);
+        emit_fail(engine, payer, &payment->payer.id, payment->code);
     }
 }
 
@@ -383,7 +375,32 @@ static void expired(struct engine *engine, struct payment *payment)
     }
 }
 
-/* Kept long enough, and nothing hangs on it any more. */
+bool payment_is_over(const struct engine *engine, const struct payment *payment)
+{
+    if (payment->due != DUE_NOTHING)
+        return false;
+    if (payment->retired)
+        return true;
+    const struct hub_channel *payer = payer_of(engine, payment);
+    switch ((enum payment_state)payment->state) {
+    case PAYMENT_REVEALED: /* a payer that has not unlocked may have to be told by the ledger */
+        return !payment->is_locked || payer == NULL ||
+               lock_set_find(channel_peer(payer->channel)->locks, payment->payer_lock) == NULL;
+    case PAYMENT_FAILED:
+    case PAYMENT_REFUNDED:
+    case PAYMENT_LAPSED:
+        return true;
+    case PAYMENT_WAITING:
+    case PAYMENT_SIGNED: /* the secret may still come */
+    case PAYMENT_OFFERED:
+    case PAYMENT_FORWARDED:
+    case PAYMENT_CANCELLING:
+        break;
+    }
+    return false;
+}
+
+/* Nothing more is to be hoped for, whatever its state. */
 static bool may_go(const struct engine *engine, const struct payment *payment)
 {
     return payment->due == DUE_NOTHING && engine->head.confirmed_time >= payment->expiry + OUTCOME_KEPT_S;
@@ -425,10 +442,14 @@ void outcome_time(struct engine *engine)
     /* Only now: between the confirmed time and the newest each would come again at once. */
     for (size_t i = 0; i < engine->looked_count; i++) {
         payment = engine->looked[i];
-        if (may_go(engine, payment))
-            payments_retire(&engine->payments, payment);
-        else
+        if (payment->leaving != 0)
+            continue;
+        if (may_go(engine, payment)) {
+            payment->retired = true;
+            payments_touch(&engine->payments, payment);
+        } else {
             payment_schedule(engine, payment);
+        }
     }
     engine->looked_count = 0;
 }

@@ -5,60 +5,63 @@
 
 #include "base/ensure.h"
 
-#define PAYMENT_RECORD_VERSION 3
-
 _Static_assert(sizeof(struct leg) == 48, "a leg is a hash key: no padding");
 _Static_assert(sizeof(struct condition_key) == 33, "a condition is a hash key: no padding");
 
-static void payment_free(struct payment *payment)
+/* ---- found by ---- */
+
+static uint64_t id_hash(const struct payments *payments, const struct payment_id *id)
 {
-    free(payment->witness);
-    free(payment->memo);
-    free(payment);
+    return index_hash(payments->seed, id, sizeof(*id));
 }
 
-void payments_free(struct payments *payments)
+static uint64_t leg_hash(const struct payments *payments, const struct leg *leg)
 {
-    struct payment *payment, *next;
-    struct payment_condition *condition, *next_condition;
-    HASH_ITER(hh, payments->by_condition, condition, next_condition)
-    {
-        HASH_DELETE(hh, payments->by_condition, condition);
-        free(condition);
-    }
-    HASH_CLEAR(hh_payee, payments->by_payee);
-    HASH_ITER(hh, payments->by_payer, payment, next)
-    {
-        HASH_DELETE(hh, payments->by_payer, payment);
-        payment_free(payment);
-    }
-    free(payments->heap);
-    free(payments->heap_time);
-    free(payments->dirty);
-    *payments = (struct payments){0};
+    return index_hash(payments->seed, leg, sizeof(*leg));
 }
 
-static struct leg leg_of(const struct hash *channel, const struct payment_id *id)
+static uint64_t time_hash(const struct payments *payments, uint64_t time)
 {
-    return (struct leg){*channel, *id};
+    return index_hash(payments->seed, &time, sizeof(time));
 }
 
 struct payment *payments_find(const struct payments *payments, const struct hash *payer_channel,
                               const struct payment_id *id)
 {
-    struct leg leg = leg_of(payer_channel, id);
+    struct leg leg = {*payer_channel, *id};
     struct payment *payment;
-    HASH_FIND(hh, payments->by_payer, &leg, sizeof(leg), payment);
-    return payment;
+    for (struct index_walk walk = index_walk(&payments->by_payer, leg_hash(payments, &leg));
+         (payment = index_next(&payments->by_payer, &walk)) != NULL;)
+        if (memcmp(&payment->payer, &leg, sizeof(leg)) == 0)
+            return payment;
+    return NULL;
+}
+
+static struct payment *find_payee(const struct payments *payments, const struct payment_id *id, uint64_t hash)
+{
+    struct payment *payment;
+    for (struct index_walk walk = index_walk(&payments->by_id, hash);
+         (payment = index_next(&payments->by_id, &walk)) != NULL;)
+        if (payment_id_equal(&payment->payee.id, id))
+            return payment;
+    return NULL;
 }
 
 struct payment *payments_find_payee(const struct payments *payments, const struct hash *payee_channel,
                                     const struct payment_id *id)
 {
-    struct leg leg = leg_of(payee_channel, id);
-    struct payment *payment;
-    HASH_FIND(hh_payee, payments->by_payee, &leg, sizeof(leg), payment);
-    return payment;
+    struct payment *payment = find_payee(payments, id, id_hash(payments, id));
+    return payment != NULL && hash_equal(&payment->payee.channel, payee_channel) ? payment : NULL;
+}
+
+size_t payments_count(const struct payments *payments)
+{
+    return payments->by_id.count;
+}
+
+struct payment *payments_each(const struct payments *payments, size_t *at)
+{
+    return index_each(&payments->by_id, at);
 }
 
 static struct payment_condition *find_condition(const struct payments *payments, uint8_t kind,
@@ -113,47 +116,120 @@ static void condition_remove(struct payments *payments, struct payment *payment)
     free(alike);
 }
 
+/* ---- coming and going ---- */
+
 struct payment *payments_add(struct payments *payments, const struct leg *payer, const struct leg *payee)
 {
-    struct payment *payment;
-    unsigned payer_hash, payee_hash; /* each is computed once: this is every payment's way */
-    HASH_VALUE(payer, sizeof(*payer), payer_hash);
-    HASH_FIND_BYHASHVALUE(hh, payments->by_payer, payer, sizeof(*payer), payer_hash, payment);
-    if (payment != NULL)
+    uint64_t hash = id_hash(payments, &payee->id);
+    if (find_payee(payments, &payee->id, hash) != NULL)
         return NULL;
-    HASH_VALUE(payee, sizeof(*payee), payee_hash);
-    HASH_FIND_BYHASHVALUE(hh_payee, payments->by_payee, payee, sizeof(*payee), payee_hash, payment);
-    if (payment != NULL)
-        return NULL;
-    payment = xcalloc(1, sizeof(*payment));
+    payments->slab.item_size = sizeof(struct payment);
+    struct payment *payment = slab_take(&payments->slab);
     payment->payer = *payer;
     payment->payee = *payee;
-    HASH_ADD_BYHASHVALUE(hh, payments->by_payer, payer, sizeof(payment->payer), payer_hash, payment);
-    HASH_ADD_BYHASHVALUE(hh_payee, payments->by_payee, payee, sizeof(payment->payee), payee_hash, payment);
+    index_add(&payments->by_id, hash, payment);
+    index_add(&payments->by_payer, leg_hash(payments, payer), payment);
     return payment;
 }
 
 void payments_remove(struct payments *payments, struct payment *payment)
 {
-    ensure(!payment->queued && !payment->dirty && !payment->scheduled);
+    ensure(!payment->queued && !payment->dirty);
+    if (payment->moment != NULL)
+        payments_unschedule(payments, payment);
     if (payment->is_locked)
         condition_remove(payments, payment);
-    HASH_DELETE(hh, payments->by_payer, payment);
-    HASH_DELETE(hh_payee, payments->by_payee, payment);
-    payment_free(payment);
+    index_remove(&payments->by_id, id_hash(payments, &payment->payee.id), payment);
+    index_remove(&payments->by_payer, leg_hash(payments, &payment->payer), payment);
+    slab_give(&payments->witnesses, payment->witness);
+    free(payment->memo);
+    slab_give(&payments->slab, payment);
 }
 
-void payments_retire(struct payments *payments, struct payment *payment)
+static void leaving_grow(struct payments *payments)
 {
-    ensure(!payment->queued && !payment->scheduled);
-    payment->retired = true;
-    payments_touch(payments, payment);
+    size_t old = payments->leaving_capacity;
+    payments->leaving_capacity = old == 0 ? 256 : 2 * old;
+    payments->leaving =
+        xrealloc(payments->leaving, payments->leaving_capacity * sizeof(struct payment_leaving));
+    /* What had gone round the end now goes on behind it. */
+    for (size_t i = 0; i < payments->leaving_first; i++)
+        payments->leaving[old + i] = payments->leaving[i];
 }
 
-void payment_set_witness(struct payment *payment, const struct witness *witness)
+void payments_leave(struct payments *payments, struct payment *payment, uint64_t sequence)
 {
-    if (payment->witness == NULL)
-        payment->witness = xmalloc(sizeof(*payment->witness));
+    ensure(!payment->queued && payment->leaving == 0 && sequence > 0);
+    if (payment->moment != NULL)
+        payments_unschedule(payments, payment);
+    payment->leaving = sequence;
+    payment->stored = false;
+    payments->leaving_now++;
+    if (payments->leaving_count == payments->leaving_capacity)
+        leaving_grow(payments);
+    size_t at = (payments->leaving_first + payments->leaving_count) & (payments->leaving_capacity - 1);
+    payments->leaving[at] = (struct payment_leaving){payment, sequence};
+    payments->leaving_count++;
+}
+
+void payments_left(struct payments *payments, uint64_t durable)
+{
+    while (payments->leaving_count > 0) {
+        struct payment_leaving first = payments->leaving[payments->leaving_first];
+        if (first.sequence > durable)
+            return;
+        payments->leaving_first = (payments->leaving_first + 1) & (payments->leaving_capacity - 1);
+        payments->leaving_count--;
+        if (first.payment->leaving != first.sequence)
+            continue; /* under way again: it leaves by a later entry, if at all */
+        payments->leaving_now--;
+        payments_remove(payments, first.payment);
+    }
+}
+
+void payments_return(struct payments *payments, struct payment *payment)
+{
+    ensure(payment->leaving != 0);
+    payment->leaving = 0;
+    payment->retired = false;
+    payments->leaving_now--;
+}
+
+size_t payments_under_way(const struct payments *payments)
+{
+    return payments->by_id.count - payments->leaving_now;
+}
+
+void payments_free(struct payments *payments)
+{
+    size_t at = 0;
+    for (struct payment *payment; (payment = payments_each(payments, &at)) != NULL;)
+        free(payment->memo);
+    struct payment_condition *condition, *next_condition;
+    HASH_ITER(hh, payments->by_condition, condition, next_condition)
+    {
+        HASH_DELETE(hh, payments->by_condition, condition);
+        free(condition);
+    }
+    for (size_t i = 0; i < payments->heap_count; i++)
+        free(payments->heap[i]);
+    free(payments->heap);
+    index_free(&payments->moments);
+    index_free(&payments->by_id);
+    index_free(&payments->by_payer);
+    slab_free(&payments->slab);
+    slab_free(&payments->witnesses);
+    free(payments->dirty);
+    free(payments->leaving);
+    *payments = (struct payments){.seed = payments->seed};
+}
+
+void payment_set_witness(struct payments *payments, struct payment *payment, const struct witness *witness)
+{
+    if (payment->witness == NULL) {
+        payments->witnesses.item_size = sizeof(struct witness);
+        payment->witness = slab_take(&payments->witnesses);
+    }
     *payment->witness = *witness;
 }
 
@@ -181,80 +257,152 @@ void payments_touch(struct payments *payments, struct payment *payment)
     payments->dirty[payments->dirty_count++] = payment;
 }
 
-/* A binary heap: the parent of i is (i - 1) / 2. */
+/* ---- when to look at it ---- */
+
+/* A binary heap of the moments: the parent of i is (i - 1) / 2. */
 static void heap_swap(struct payments *payments, size_t a, size_t b)
 {
-    struct payment *payment = payments->heap[a];
-    uint64_t time = payments->heap_time[a];
+    struct payment_moment *moment = payments->heap[a];
     payments->heap[a] = payments->heap[b];
-    payments->heap_time[a] = payments->heap_time[b];
-    payments->heap[b] = payment;
-    payments->heap_time[b] = time;
+    payments->heap[b] = moment;
 }
 
-void payments_schedule(struct payments *payments, struct payment *payment, uint64_t time)
+static void heap_put(struct payments *payments, struct payment_moment *moment)
 {
-    ensure(!payment->scheduled);
-    payment->scheduled = true;
     if (payments->heap_count == payments->heap_capacity) {
         payments->heap_capacity = payments->heap_capacity == 0 ? 256 : 2 * payments->heap_capacity;
-        payments->heap = xrealloc(payments->heap, payments->heap_capacity * sizeof(struct payment *));
-        payments->heap_time = xrealloc(payments->heap_time, payments->heap_capacity * sizeof(uint64_t));
+        payments->heap = xrealloc(payments->heap, payments->heap_capacity * sizeof(struct payment_moment *));
     }
     size_t at = payments->heap_count++;
-    payments->heap[at] = payment;
-    payments->heap_time[at] = time;
-    while (at > 0 && payments->heap_time[(at - 1) / 2] > payments->heap_time[at]) {
+    payments->heap[at] = moment;
+    while (at > 0 && payments->heap[(at - 1) / 2]->time > payments->heap[at]->time) {
         heap_swap(payments, at, (at - 1) / 2);
         at = (at - 1) / 2;
     }
 }
 
-struct payment *payments_due(struct payments *payments, uint64_t now)
+static void heap_drop_first(struct payments *payments)
 {
-    if (payments->heap_count == 0 || payments->heap_time[0] > now)
-        return NULL;
-    struct payment *first = payments->heap[0];
-    first->scheduled = false;
-    heap_swap(payments, 0, --payments->heap_count);
+    index_remove(&payments->moments, time_hash(payments, payments->heap[0]->time), payments->heap[0]);
+    free(payments->heap[0]);
+    payments->heap[0] = payments->heap[--payments->heap_count];
     for (size_t at = 0;;) {
         size_t least = at;
         for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < payments->heap_count; child++)
-            if (payments->heap_time[child] < payments->heap_time[least])
+            if (payments->heap[child]->time < payments->heap[least]->time)
                 least = child;
         if (least == at)
-            return first;
+            return;
         heap_swap(payments, at, least);
         at = least;
     }
 }
 
+static struct payment_moment *moment_at(struct payments *payments, uint64_t time)
+{
+    uint64_t hash = time_hash(payments, time);
+    struct payment_moment *moment;
+    for (struct index_walk walk = index_walk(&payments->moments, hash);
+         (moment = index_next(&payments->moments, &walk)) != NULL;)
+        if (moment->time == time)
+            return moment;
+    moment = xcalloc(1, sizeof(*moment));
+    moment->time = time;
+    index_add(&payments->moments, hash, moment);
+    heap_put(payments, moment);
+    return moment;
+}
+
+void payments_schedule(struct payments *payments, struct payment *payment, uint64_t time)
+{
+    if (payment->moment != NULL)
+        payments_unschedule(payments, payment);
+    struct payment_moment *moment = moment_at(payments, time);
+    payment->moment = moment;
+    payment->previous_of_moment = moment->last;
+    if (moment->last == NULL)
+        moment->first = payment;
+    else
+        moment->last->next_of_moment = payment;
+    moment->last = payment;
+}
+
+/* A moment that is left empty goes when its time has come: there are no more of them than seconds. */
+void payments_unschedule(struct payments *payments, struct payment *payment)
+{
+    (void)payments;
+    struct payment_moment *moment = payment->moment;
+    ensure(moment != NULL);
+    if (payment->previous_of_moment == NULL)
+        moment->first = payment->next_of_moment;
+    else
+        payment->previous_of_moment->next_of_moment = payment->next_of_moment;
+    if (payment->next_of_moment == NULL)
+        moment->last = payment->previous_of_moment;
+    else
+        payment->next_of_moment->previous_of_moment = payment->previous_of_moment;
+    payment->moment = NULL;
+    payment->next_of_moment = payment->previous_of_moment = NULL;
+}
+
+struct payment *payments_due(struct payments *payments, uint64_t now)
+{
+    while (payments->heap_count > 0 && payments->heap[0]->time <= now) {
+        struct payment *first = payments->heap[0]->first;
+        if (first != NULL) {
+            payments_unschedule(payments, first);
+            return first;
+        }
+        heap_drop_first(payments);
+    }
+    return NULL;
+}
+
+/* ---- disk ---- */
+
+#define PAYMENT_RECORD_VERSION 4
+
+enum { FLAG_LOCKED = 1, FLAG_WITNESS = 2, FLAG_MEMO = 4, FLAGS_ALL = 7 };
+
 void payment_write(const struct payment *payment, uint8_t record_type, struct buffer *batch)
 {
-    size_t mark = record_begin(batch, record_type, &payment->payer, sizeof(payment->payer));
+    size_t mark = record_begin(batch, record_type, &payment->payee.id, sizeof(payment->payee.id));
     buffer_u8(batch, PAYMENT_RECORD_VERSION);
-    buffer_append(batch, &payment->payee, sizeof(payment->payee));
+    buffer_u8(batch, (uint8_t)((payment->is_locked ? FLAG_LOCKED : 0) |
+                               (payment->witness != NULL ? FLAG_WITNESS : 0) |
+                               (payment->memo_length > 0 ? FLAG_MEMO : 0)));
+    buffer_append(batch, &payment->payer, sizeof(payment->payer));
+    buffer_append(batch, &payment->payee.channel, sizeof(payment->payee.channel));
     buffer_u8(batch, payment->state);
     buffer_u8(batch, payment->due);
     buffer_u8(batch, payment->kind);
-    buffer_u8(batch, payment->is_locked);
     buffer_u8(batch, payment->role);
     buffer_u16(batch, payment->other_shard);
+    buffer_u8(batch, (uint8_t)payment->code);
     buffer_u64(batch, payment->amount.units);
     buffer_u64(batch, payment->fee.units);
     buffer_u64(batch, payment->expiry);
-    buffer_u64(batch, payment->payer_lock);
-    buffer_u64(batch, payment->payee_lock);
-    buffer_u64(batch, payment->cancel_nonce);
-    buffer_u64(batch, payment->code);
-    buffer_append(batch, payment->condition.bytes, sizeof(payment->condition.bytes));
-    buffer_u8(batch, payment->witness == NULL ? 0 : payment->witness->length);
-    if (payment->witness != NULL)
-        buffer_append(batch, payment->witness->bytes, payment->witness->length);
-    buffer_u16(batch, payment->memo_length);
-    buffer_append(batch, payment->memo, payment->memo_length);
     buffer_u32(batch, payment->booked);
+    buffer_append(batch, payment->condition.bytes, sizeof(payment->condition.bytes));
+    if (payment->is_locked) {
+        buffer_u64(batch, payment->payer_lock);
+        buffer_u64(batch, payment->payee_lock);
+        buffer_u64(batch, payment->cancel_nonce);
+    }
+    if (payment->witness != NULL) {
+        buffer_u8(batch, payment->witness->length);
+        buffer_append(batch, payment->witness->bytes, payment->witness->length);
+    }
+    if (payment->memo_length > 0) {
+        buffer_u16(batch, payment->memo_length);
+        buffer_append(batch, payment->memo, payment->memo_length);
+    }
     record_end(batch, mark);
+}
+
+void payment_write_gone(const struct payment *payment, uint8_t record_type, struct buffer *batch)
+{
+    record_gone(batch, record_type, &payment->payee.id, sizeof(payment->payee.id));
 }
 
 static bool is_possible(const struct payment *payment)
@@ -291,55 +439,62 @@ static bool read_condition(struct payments *payments, struct payment *payment, u
     return true;
 }
 
-static bool read_witness(struct payment *payment, struct reader *reader)
+static bool read_witness(struct payments *payments, struct payment *payment, struct reader *reader)
 {
     struct witness witness = {.length = reader_u8(reader)};
     if (witness.length > WITNESS_BYTES_MAX)
         return false;
     reader_copy(reader, witness.bytes, witness.length);
-    if (reader->ok && witness.length > 0)
-        payment_set_witness(payment, &witness);
+    if (reader->ok)
+        payment_set_witness(payments, payment, &witness);
     return reader->ok;
 }
 
-static bool read_fields(struct payments *payments, struct payment *payment, struct reader *reader)
+static bool read_memo(struct payment *payment, uint8_t flags, struct reader *reader)
+{
+    uint16_t length = (flags & FLAG_MEMO) != 0 ? reader_u16(reader) : 0;
+    const uint8_t *memo = reader_take(reader, length);
+    if (!reader->ok || length > MEMO_BYTES_MAX)
+        return false;
+    payment_set_memo(payment, (struct text){(const char *)memo, length});
+    return true;
+}
+
+static bool read_fields(struct payments *payments, struct payment *payment, uint8_t flags,
+                        struct reader *reader)
 {
     struct hash condition;
-    uint8_t state = reader_u8(reader), due = reader_u8(reader);
-    uint8_t kind = reader_u8(reader), is_locked = reader_u8(reader);
+    uint8_t state = reader_u8(reader), due = reader_u8(reader), kind = reader_u8(reader);
     payment->role = reader_u8(reader);
     payment->other_shard = reader_u16(reader);
+    payment->code = reader_u8(reader);
     payment->amount.units = reader_u64(reader);
     payment->fee.units = reader_u64(reader);
     payment->expiry = reader_u64(reader);
-    payment->payer_lock = reader_u64(reader);
-    payment->payee_lock = reader_u64(reader);
-    payment->cancel_nonce = reader_u64(reader);
-    payment->code = reader_u64(reader);
+    payment->booked = reader_u32(reader);
     reader_copy(reader, condition.bytes, sizeof(condition.bytes));
-    if (!reader->ok || state == 0 || kind > LOCK_ATTESTATION || is_locked > 1 ||
-        !read_condition(payments, payment, kind, is_locked != 0, &condition))
+    if (!reader->ok || state == 0 || kind > LOCK_ATTESTATION ||
+        !read_condition(payments, payment, kind, (flags & FLAG_LOCKED) != 0, &condition))
         return false;
     payment->state = state;
     payment->due = due;
-    if (!read_witness(payment, reader))
+    if (payment->is_locked) {
+        payment->payer_lock = reader_u64(reader);
+        payment->payee_lock = reader_u64(reader);
+        payment->cancel_nonce = reader_u64(reader);
+    }
+    if ((flags & FLAG_WITNESS) != 0 && !read_witness(payments, payment, reader))
         return false;
-    uint16_t memo_length = reader_u16(reader);
-    const uint8_t *memo = reader_take(reader, memo_length);
-    payment->booked = reader_u32(reader);
-    if (!reader_done(reader) || memo_length > MEMO_BYTES_MAX)
-        return false;
-    payment_set_memo(payment, (struct text){(const char *)memo, memo_length});
-    return is_possible(payment);
+    return read_memo(payment, flags, reader) && reader_done(reader) && is_possible(payment);
 }
 
 bool payment_read(struct payments *payments, const struct record *record)
 {
     struct leg payer, payee;
-    if (record->key_length != sizeof(payer))
+    if (record->key_length != sizeof(payee.id))
         return false;
-    memcpy(&payer, record->key, sizeof(payer));
-    struct payment *payment = payments_find(payments, &payer.channel, &payer.id);
+    memcpy(&payee.id, record->key, sizeof(payee.id));
+    struct payment *payment = find_payee(payments, &payee.id, id_hash(payments, &payee.id));
     if (record->gone) {
         if (payment != NULL)
             payments_remove(payments, payment);
@@ -348,15 +503,16 @@ bool payment_read(struct payments *payments, const struct record *record)
     struct reader reader = reader_of(record->value, record->value_length);
     if (reader_u8(&reader) != PAYMENT_RECORD_VERSION)
         return false;
-    reader_copy(&reader, &payee, sizeof(payee));
-    if (!reader.ok)
+    uint8_t flags = reader_u8(&reader);
+    reader_copy(&reader, &payer, sizeof(payer));
+    reader_copy(&reader, &payee.channel, sizeof(payee.channel));
+    if (!reader.ok || flags > FLAGS_ALL)
         return false;
-    if (payment == NULL) {
+    if (payment == NULL)
         payment = payments_add(payments, &payer, &payee);
-        if (payment == NULL)
-            return false;
-    } else if (memcmp(&payment->payee, &payee, sizeof(payee)) != 0) {
+    else if (memcmp(&payment->payee, &payee, sizeof(payee)) != 0 ||
+             memcmp(&payment->payer, &payer, sizeof(payer)) != 0)
         return false;
-    }
-    return read_fields(payments, payment, &reader);
+    payment->stored = true;
+    return read_fields(payments, payment, flags, &reader);
 }

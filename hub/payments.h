@@ -1,15 +1,22 @@
-/* The hub's table of payments: what each payer's operation became on the payee's side.
+/* The hub's table of payments under way: what each payer's operation became on the payee's side.
  *
- * Found by the payer's leg (payer's channel, id), by the payee's (payee's channel, derived id) and, if locked,
- * by its condition. Kept until expiry + 24 h, so that a repeated id gets the first outcome again.
+ * Found by its id on the payee's leg, which is derived from the payer's channel and id and so stands for both, by the
+ * payer's leg, and, if locked, by its condition. A payment that is over leaves for the journal's archive
+ * (hub/history.h), where a repeated id finds it.
+ *
+ *     added ──▶ under way ──over──▶ leaving: its end is in a batch ──that is durable──▶ removed
+ *                    ▲                  │
+ *                    └─ a payee's refund ┘ (or, once removed, from the archive)
  */
 #ifndef RILL_HUB_PAYMENTS_H
 #define RILL_HUB_PAYMENTS_H
 
 #include <uthash.h>
 
+#include "base/index.h"
 #include "base/payment.h"
 #include "base/record.h"
+#include "base/slab.h"
 
 /* See engine.h for what moves a payment from state to state. On disk: do not renumber. */
 enum payment_state {
@@ -43,27 +50,31 @@ struct leg {
 };
 
 struct payment {
-    struct leg payer, payee;
-    UT_hash_handle hh, hh_payee;
+    struct leg payer, payee; /* payee.id is derived from the payer's */
     uint8_t state, due, kind;
     uint8_t role;         /* enum payment_role */
     uint16_t other_shard; /* where the other half is */
     bool is_locked;
-    bool dirty;     /* in the list of what the next batch writes */
-    bool queued;    /* in a channel's due list */
-    bool scheduled; /* in the heap: exactly once, until payments_due takes it */
+    bool dirty;   /* in the list of what the next batch writes */
+    bool queued;  /* in a channel's due list */
+    bool stored;  /* the journal has a record of it that is not gone */
+    bool retired; /* kept long enough: over, whatever its state */
+    uint16_t memo_length;
     struct amount amount, fee;
-    uint64_t expiry, cancel_nonce, code;
-    uint64_t payer_lock, payee_lock; /* ids; the payer's is 0 once it has unlocked an offered one */
+    uint64_t expiry, code;
     struct hash condition;
     struct witness *witness; /* known when REVEALED; NULL: not, or only registered on the ledger */
-    uint16_t memo_length;
-    uint32_t booked;         /* block time in seconds, when the payer's operation was taken */
     char *memo;              /* until it is forwarded */
-    bool retired;            /* kept long enough: the next batch removes it */
+    uint32_t booked;         /* block time in seconds, when the payer's operation was taken */
     uint32_t register_round; /* the engine's, when its witness was last given to the ledger */
+    uint64_t payer_lock, payee_lock; /* ids; the payer's is 0 once it has unlocked an offered one */
+    uint64_t cancel_nonce;
+    uint64_t leaving; /* the batch that has its end; 0: under way */
     struct payment *next_due, *previous_due, *next_cancelling;
     struct payment *next_alike, *previous_alike; /* locked on the same condition */
+    /* When it must be looked at next: in the list of all of that time. NULL: it is in none. */
+    struct payment_moment *moment;
+    struct payment *next_of_moment, *previous_of_moment;
 };
 
 /* The locked payments on one condition: one witness meets them all. */
@@ -76,14 +87,31 @@ struct payment_condition {
     UT_hash_handle hh;
 };
 
+/* The payments that must be looked at at one time. */
+struct payment_moment {
+    uint64_t time; /* block time */
+    struct payment *first, *last;
+};
+
+struct payment_leaving {
+    struct payment *payment;
+    uint64_t sequence;
+};
+
+/* All zero: empty; seed: a number that peers do not know (base/index.h). */
 struct payments {
-    struct payment *by_payer, *by_payee;
+    uint64_t seed;
+    struct index by_id, by_payer; /* by_id: the payee's */
+    struct slab slab, witnesses;
     struct payment_condition *by_condition;
-    struct payment **heap; /* by heap_time: when the payment must be looked at next */
-    uint64_t *heap_time;
+    struct index moments;            /* by time */
+    struct payment_moment **heap;    /* the same, the earliest first */
     size_t heap_count, heap_capacity;
     struct payment **dirty;
     size_t dirty_count, dirty_capacity;
+    struct payment_leaving *leaving; /* a ring, oldest first */
+    size_t leaving_first, leaving_count, leaving_capacity;
+    size_t leaving_now; /* without those under way again */
 };
 
 void payments_free(struct payments *payments);
@@ -94,26 +122,35 @@ struct payment *payments_find_payee(const struct payments *payments, const struc
 /* The first of the locked payments on a condition, the others by next_alike; NULL if there is none. */
 struct payment *payments_on_condition(const struct payments *payments, uint8_t kind,
                                       const struct hash *condition);
-/* A new one with its legs; everything else zero. NULL if either leg is in the table already. */
+/* A new one with its legs; everything else zero. NULL if one of the payee's id is in the table already. */
 struct payment *payments_add(struct payments *payments, const struct leg *payer, const struct leg *payee);
 /* Makes it a locked one on this condition. Once. */
 void payments_lock(struct payments *payments, struct payment *payment, uint8_t kind,
                    const struct hash *condition);
-/* The next batch says that it is gone; then payments_remove. It must not be scheduled. */
-void payments_retire(struct payments *payments, struct payment *payment);
 void payments_remove(struct payments *payments, struct payment *payment);
-void payment_set_witness(struct payment *payment, const struct witness *witness);
+/* Its end is in batch `sequence`: it stays until payments_left says that this is durable, unless payments_return
+ * says before that it is under way again. */
+void payments_leave(struct payments *payments, struct payment *payment, uint64_t sequence);
+void payments_left(struct payments *payments, uint64_t durable);
+void payments_return(struct payments *payments, struct payment *payment);
+size_t payments_under_way(const struct payments *payments);
+/* How many are under way or leaving, and all of them, in no order (*at is 0 at first; NULL at the end). */
+size_t payments_count(const struct payments *payments);
+struct payment *payments_each(const struct payments *payments, size_t *at);
+void payment_set_witness(struct payments *payments, struct payment *payment, const struct witness *witness);
 void payment_set_memo(struct payment *payment, struct text memo);
-/* The next batch writes it. */
+/* The next batch writes it, or its end. */
 void payments_touch(struct payments *payments, struct payment *payment);
 
-/* Looks at it again at `time` (block time). */
+/* Looks at it at `time` (block time) and not before. */
 void payments_schedule(struct payments *payments, struct payment *payment, uint64_t time);
+void payments_unschedule(struct payments *payments, struct payment *payment);
 /* Takes one whose time is <= now; NULL: none is. */
 struct payment *payments_due(struct payments *payments, uint64_t now);
 
-/* Record type of the hub's journal, key: payer's channel, id. */
+/* A record of the hub's journal; key: the payee's id. */
 void payment_write(const struct payment *payment, uint8_t record_type, struct buffer *batch);
+void payment_write_gone(const struct payment *payment, uint8_t record_type, struct buffer *batch);
 /* Applies such a record: makes, changes or removes. */
 bool payment_read(struct payments *payments, const struct record *record) MUST_USE;
 

@@ -247,9 +247,8 @@ static const struct payment *other_half(const struct change *change, const struc
 
 static void join_payments(struct change *change, const struct old_shard *old)
 {
-    const struct payment *row, *next;
-    HASH_ITER(hh, old->payments.by_payer, row, next)
-    {
+    size_t at = 0;
+    for (const struct payment *row; (row = payments_each(&old->payments, &at)) != NULL;) {
         if (row->role == PAYMENT_WHOLE)
             (void)reshard_copy(row, &change->wholes);
         else if (row->role == HALF_OF_PAYEE)
@@ -261,9 +260,8 @@ static void join_payments(struct change *change, const struct old_shard *old)
 
 static void part_payments(struct change *change)
 {
-    const struct payment *whole, *next;
-    HASH_ITER(hh, change->wholes.by_payer, whole, next)
-    {
+    size_t place = 0;
+    for (const struct payment *whole; (whole = payments_each(&change->wholes, &place)) != NULL;) {
         const struct home *payer = home_of(change, &whole->payer.channel);
         const struct home *payee = home_of(change, &whole->payee.channel);
         uint32_t at = payer != NULL ? payer->shard : payee != NULL ? payee->shard : 0;
@@ -282,7 +280,9 @@ struct writing {
     uint32_t shard;
     struct journal *journal;
     struct buffer batch;
-    uint64_t sequence;
+    uint64_t sequence, pasts;
+    struct journal *past; /* the old one that is being read */
+    bool damaged;
 };
 
 static void write_out(struct writing *writing, bool whole)
@@ -392,9 +392,9 @@ static void write_pools(struct writing *writing)
 
 static void write_payments(struct writing *writing)
 {
-    const struct payment *row, *next;
-    HASH_ITER(hh, writing->change->news[writing->shard].by_payer, row, next)
-    {
+    size_t at = 0;
+    for (const struct payment *row;
+         (row = payments_each(&writing->change->news[writing->shard], &at)) != NULL;) {
         payment_write(row, RECORD_PAYMENT, &writing->batch);
         write_out(writing, false);
     }
@@ -408,12 +408,59 @@ static void begin_past(struct writing *writing)
         write_entry(writing, find(&writing->change->olds[0], RECORD_CURSOR, NULL, 0));
 }
 
+struct other_side {
+    struct history_item item;
+    bool good;
+};
+
+static bool take_other_side(void *context, const struct record *record)
+{
+    struct other_side *other = context;
+    other->good = history_read(record, &other->item) && !other->item.leads;
+    return true;
+}
+
+/* What the other shard has of a past payment between two. */
+static bool find_other_side(const struct change *change, const struct history_item *item,
+                            struct other_side *out)
+{
+    uint8_t rest[HISTORY_REST_BYTES];
+    history_rest(&item->payee.id, !item->received, rest);
+    return item->other_shard < change->old_count &&
+           journal_find(change->olds[item->other_shard].journal, RECORD_HISTORY, rest, sizeof(rest),
+                        take_other_side, out) &&
+           out->good;
+}
+
+/* One side of a past payment as the new number of shards has it. */
+static void past_moved(const struct change *change, uint32_t own, struct history_item *item)
+{
+    struct other_side other = {.good = false};
+    bool whole = item->role == PAYMENT_WHOLE;
+    if (whole ? address_is_zero(&item->peer) : !find_other_side(change, item, &other))
+        return; /* it has no other side, or one that is gone */
+    const struct address *peer = whole ? &item->peer : &other.item.owner;
+    uint32_t home = shard_of_client(peer, change->new_count);
+    if (home == own && !whole)
+        reshard_past_join(item, &other.item);
+    else if (home != own)
+        reshard_past_part(item, (uint16_t)home);
+}
+
 static bool write_past(void *context, const struct record *record)
 {
     struct writing *writing = context;
+    struct history_item item;
+    writing->damaged = !history_look(writing->past, record, &item);
+    if (writing->damaged)
+        return false;
+    if (item.state == 0)
+        return true;
+    writing->pasts++;
+    past_moved(writing->change, writing->shard, &item);
+    item.leads = item.received && item.role == PAYMENT_WHOLE;
     begin_past(writing);
-    record_put(&writing->batch, record->type, record->key, record->key_length, record->value,
-               record->value_length);
+    history_write(&item, &writing->batch);
     return true;
 }
 
@@ -426,7 +473,8 @@ static bool write_history(struct writing *writing)
             continue;
         struct archive_query query = {.type = RECORD_HISTORY, .until = UINT64_MAX};
         memcpy(query.owner, owner->client.bytes, sizeof(query.owner));
-        if (!journal_archive_read(writing->change->olds[owner->old].journal, &query, write_past, writing))
+        writing->past = writing->change->olds[owner->old].journal;
+        if (!journal_archive_read(writing->past, &query, write_past, writing) || writing->damaged)
             return refuse(writing->change,
                           "past payments cannot be read back: the disk is damaged; restore a backup");
     }
@@ -464,8 +512,8 @@ static bool write_new(struct change *change, uint32_t shard)
     buffer_free(&writing.batch);
     if (!whole)
         return false;
-    log_info("shard %u of %u: %u payments written", shard, change->new_count,
-             HASH_COUNT(change->news[shard].by_payer));
+    log_info("shard %u of %u: %zu payments under way and %" PRIu64 " past ones written", shard,
+             change->new_count, payments_count(&change->news[shard]), writing.pasts);
     return true;
 }
 
@@ -511,8 +559,8 @@ static bool change_all(struct change *change)
     for (uint32_t i = 0; i < change->old_count; i++)
         join_payments(change, &change->olds[i]);
     part_payments(change);
-    log_info("%u shards hold %u channels and %u payments", change->old_count, HASH_COUNT(change->homes),
-             HASH_COUNT(change->wholes.by_payer));
+    log_info("%u shards hold %u channels and %zu payments under way", change->old_count,
+             HASH_COUNT(change->homes), payments_count(&change->wholes));
     for (uint32_t i = 0; i < change->new_count; i++)
         if (!write_new(change, i))
             return false;

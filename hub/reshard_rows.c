@@ -24,7 +24,7 @@ static struct payment *copy_with(const struct payment *row, const struct leg *pa
     copy->payer_lock = row->payer_lock;
     copy->payee_lock = row->payee_lock;
     if (row->witness != NULL)
-        payment_set_witness(copy, row->witness);
+        payment_set_witness(into, copy, row->witness);
     payment_set_memo(copy, (struct text){row->memo, row->memo_length});
     return copy;
 }
@@ -52,7 +52,7 @@ void reshard_join(struct payments *into, const struct payment *payer_half, const
     if (payer_half->due != DUE_NOTHING)
         whole->due = payer_half->due;
     if (payer_half->witness != NULL && whole->witness == NULL)
-        payment_set_witness(whole, payer_half->witness);
+        payment_set_witness(into, whole, payer_half->witness);
 }
 
 static uint8_t payer_state(enum payment_state state)
@@ -90,4 +90,30 @@ void reshard_part(const struct payment *whole, struct payments *payers, uint16_t
     payee->other_shard = payer_shard;
     if (payee->due == DUE_REFUND)
         payee->due = DUE_NOTHING;
+}
+
+/* ---- past payments ---- */
+
+/* The payee's record of a whole payment only leads to the payer's (hub/history.h); who writes it sees to that. */
+void reshard_past_join(struct history_item *side, const struct history_item *other)
+{
+    side->role = PAYMENT_WHOLE;
+    side->other_shard = 0;
+    side->peer = other->owner;
+    if (side->received)
+        return;
+    side->payee = other->payee;
+    side->state = other->state; /* the payee's half knew how it ended */
+    side->code = other->code;
+    if (side->witness.length == 0)
+        side->witness = other->witness;
+}
+
+void reshard_past_part(struct history_item *side, uint16_t other_shard)
+{
+    side->role = side->received ? HALF_OF_PAYEE : HALF_OF_PAYER;
+    side->other_shard = other_shard;
+    side->peer = ADDRESS_ZERO;
+    if (!side->received)
+        side->payee.channel = HASH_ZERO;
 }

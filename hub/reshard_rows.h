@@ -3,7 +3,7 @@
 #ifndef RILL_HUB_RESHARD_ROWS_H
 #define RILL_HUB_RESHARD_ROWS_H
 
-#include "hub/payments.h"
+#include "hub/history.h"
 
 /* The whole of a payment from what the shards had of it: NULL where a half is gone (forgotten a little sooner than the
  * other, long after its end). `into` has the legs set and nothing else. */
@@ -13,5 +13,9 @@ void reshard_part(const struct payment *whole, struct payments *payers, uint16_t
                   struct payments *payees, uint16_t payee_shard);
 /* A copy of a row into another table. */
 struct payment *reshard_copy(const struct payment *row, struct payments *into);
+
+/* One side's past payment: whole again, since the other side comes to the same shard; or a half from now on. */
+void reshard_past_join(struct history_item *side, const struct history_item *other);
+void reshard_past_part(struct history_item *side, uint16_t other_shard);
 
 #endif

@@ -44,6 +44,7 @@ static void release(struct shard *shard)
 {
     uint64_t durable = journal_durable(shard->journal);
     outbox_release(shard->outbox, durable);
+    engine_durable(shard->engine, durable);
     while (shard->waiting_first != NULL && shard->waiting_first->sequence <= durable) {
         struct mail *mail = shard->waiting_first;
         shard->waiting_first = mail->next;
@@ -168,6 +169,13 @@ static void effect_call(void *context, uint64_t sequence, enum engine_call call,
     post_durable(shard, sequence, shard->hub->mailbox, mail);
 }
 
+static bool effect_find(void *context, uint8_t type, const void *rest, size_t rest_length, journal_visit *visit,
+                        void *visit_context)
+{
+    struct shard *shard = context;
+    return journal_find(shard->journal, type, rest, rest_length, visit, visit_context);
+}
+
 static void effect_disconnect(void *context, uint64_t peer, enum code code)
 {
     links_disconnect(context, peer, code);
@@ -220,6 +228,7 @@ static void begin(struct shard *shard)
 {
     char message[512];
     const struct engine_effects effects = {.journal = effect_journal,
+                                           .find = effect_find,
                                            .send = effect_send,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,

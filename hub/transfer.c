@@ -238,7 +238,7 @@ static bool payment_arrives(struct engine *engine, const struct arrival *arrival
     if (channel != NULL)
         payee.channel = channel->channel->id;
     struct payment *payment =
-        code == CODE_OK ? forward_begin(engine, &arrival->payer, &payee, &operation) : NULL;
+        code == CODE_OK ? forward_begin(engine, &arrival->payer, &payee, &operation, true) : NULL;
     if (payment == NULL) {
         /* The payer's shard knows no other payment of this id: a row here is one that it has forgotten sooner. */
         answer_refused(engine, arrival, is_locked, code == CODE_OK ? CODE_DUPLICATE : code);
@@ -259,7 +259,10 @@ static bool outcome_arrives(struct engine *engine, const struct arrival *arrival
     reader_copy(reader, witness.bytes, witness.length);
     if (!reader->ok)
         return false;
-    struct payment *payment = payments_find(&engine->payments, &arrival->payer.channel, &arrival->payer.id);
+    struct payment *payment =
+        arrival->type == TRANSFER_REFUNDED
+            ? recall_half(engine, &arrival->payer)
+            : payments_find(&engine->payments, &arrival->payer.channel, &arrival->payer.id);
     enum payment_role role = arrival->type == TRANSFER_UNLOCKED ? HALF_OF_PAYEE : HALF_OF_PAYER;
     if (payment == NULL || payment->role != role)
         return true; /* over, and forgotten here */

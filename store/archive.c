@@ -14,14 +14,7 @@
 #include "store/local.h"
 
 #define DAY_SECONDS     86400u
-#define DAY_BYTES       4
-#define ARCHIVE_KEY_MAX (DAY_BYTES + 1 + RECORD_KEY_MAX)
-#define SCOPE_BYTES     (DAY_BYTES + 1 + RECORD_OWNER_BYTES) /* day, type, owner */
-
-struct archive_key {
-    size_t length;
-    uint8_t bytes[ARCHIVE_KEY_MAX];
-};
+#define SCOPE_BYTES (ARCHIVE_DAY_BYTES + 1 + RECORD_OWNER_BYTES) /* day, type, owner */
 
 static uint32_t day_of(uint64_t time)
 {
@@ -29,12 +22,12 @@ static uint32_t day_of(uint64_t time)
 }
 
 /* key: owner, time, rest. */
-static struct archive_key key_make(uint8_t type, const uint8_t *key, size_t length)
+struct archive_key store_archive_key(uint8_t type, const uint8_t *key, size_t length)
 {
-    struct archive_key out = {.length = DAY_BYTES + 1 + length};
+    struct archive_key out = {.length = ARCHIVE_DAY_BYTES + 1 + length};
     store_be32(out.bytes, day_of(load_be64(key + RECORD_OWNER_BYTES)));
-    out.bytes[DAY_BYTES] = type;
-    memcpy(out.bytes + DAY_BYTES + 1, key, length);
+    out.bytes[ARCHIVE_DAY_BYTES] = (uint8_t)(type & ~RECORD_FINDABLE);
+    memcpy(out.bytes + ARCHIVE_DAY_BYTES + 1, key, length);
     return out;
 }
 
@@ -46,7 +39,7 @@ static int key_compare(const uint8_t *a, size_t a_length, const uint8_t *b, size
 
 void store_archive_add(struct table *table, uint64_t sequence, const struct record *record)
 {
-    struct archive_key key = key_make(record->type, record->key, record->key_length);
+    struct archive_key key = store_archive_key(record->type, record->key, record->key_length);
     store_table_add(table, sequence, key.bytes, key.length, record->value, record->value_length);
 }
 
@@ -55,6 +48,7 @@ void store_archive_add(struct table *table, uint64_t sequence, const struct reco
 /* What is in batches that are not folded yet. */
 struct recent {
     struct archive_key key;
+    size_t number; /* later ones are newer */
     const uint8_t *value;
     uint32_t value_length;
 };
@@ -74,17 +68,17 @@ static struct archive_key start_of(const struct archive_query *query)
 {
     uint8_t key[RECORD_ARCHIVE_KEY_MIN];
     if (query->after != NULL)
-        return key_make(query->type, query->after, query->after_length);
+        return store_archive_key(query->type, query->after, query->after_length);
     memcpy(key, query->owner, RECORD_OWNER_BYTES);
     store_be64(key + RECORD_OWNER_BYTES, query->since);
-    return key_make(query->type, key, sizeof key);
+    return store_archive_key(query->type, key, sizeof key);
 }
 
 static bool is_wanted(const struct reading *reading, const uint8_t *key, size_t length)
 {
     const struct archive_query *query = reading->query;
-    if (length < SCOPE_BYTES + 8 || key[DAY_BYTES] != query->type ||
-        memcmp(key + DAY_BYTES + 1, query->owner, RECORD_OWNER_BYTES) != 0)
+    if (length < SCOPE_BYTES + 8 || key[ARCHIVE_DAY_BYTES] != query->type ||
+        memcmp(key + ARCHIVE_DAY_BYTES + 1, query->owner, RECORD_OWNER_BYTES) != 0)
         return false;
     uint64_t time = load_be64(key + SCOPE_BYTES);
     int order = key_compare(key, length, reading->start.bytes, reading->start.length);
@@ -93,21 +87,25 @@ static bool is_wanted(const struct reading *reading, const uint8_t *key, size_t 
 
 static void add_recent(struct reading *reading, const struct record *record)
 {
-    struct archive_key key = key_make(record->type, record->key, record->key_length);
+    struct archive_key key = store_archive_key(record->type, record->key, record->key_length);
     if (!is_wanted(reading, key.bytes, key.length))
         return;
     if (reading->recent_count == reading->recent_capacity) {
         reading->recent_capacity = reading->recent_capacity == 0 ? 64 : 2 * reading->recent_capacity;
         reading->recent = xrealloc(reading->recent, reading->recent_capacity * sizeof *reading->recent);
     }
-    reading->recent[reading->recent_count++] = (struct recent){key, NULL, record->value_length};
+    reading->recent[reading->recent_count] =
+        (struct recent){key, reading->recent_count, NULL, record->value_length};
+    reading->recent_count++;
     buffer_append(&reading->values, record->value, record->value_length);
 }
 
+/* Of one key, the newest first. */
 static int compare_recent(const void *left, const void *right)
 {
     const struct recent *a = left, *b = right;
-    return key_compare(a->key.bytes, a->key.length, b->key.bytes, b->key.length);
+    int order = key_compare(a->key.bytes, a->key.length, b->key.bytes, b->key.length);
+    return order != 0 ? order : a->number < b->number ? 1 : a->number > b->number ? -1 : 0;
 }
 
 /* Only the ends of the batches are looked at, where the archive's records are. */
@@ -115,7 +113,7 @@ static void gather_recent(struct reading *reading)
 {
     for (; rocksdb_iter_valid(reading->batches); rocksdb_iter_next(reading->batches)) {
         struct stored stored;
-        ensure(store_stored_parse(reading->batches, &stored)); /* checked at open, or written since */
+        ensure(store_stored_at(reading->batches, &stored)); /* checked at open, or written since */
         for (struct record record; record_next(&stored.archive, &record);)
             add_recent(reading, &record);
     }
@@ -143,8 +141,8 @@ static const uint8_t *next_folded(struct reading *reading, size_t *length)
         if (day > day_of(query->until))
             return NULL;
         store_be32(scope, day);
-        scope[DAY_BYTES] = query->type;
-        memcpy(scope + DAY_BYTES + 1, query->owner, RECORD_OWNER_BYTES);
+        scope[ARCHIVE_DAY_BYTES] = query->type;
+        memcpy(scope + ARCHIVE_DAY_BYTES + 1, query->owner, RECORD_OWNER_BYTES);
         int order = memcmp(key, scope, sizeof scope);
         if (order == 0) { /* this owner's, but before the start or after the end */
             rocksdb_iter_next(reading->folded);
@@ -163,15 +161,31 @@ static const uint8_t *next_folded(struct reading *reading, size_t *length)
 static bool show(journal_visit *visit, void *context, const uint8_t *key, size_t length, const uint8_t *value,
                  size_t value_length)
 {
-    struct record record = {.type = key[DAY_BYTES],
-                            .key_length = (uint8_t)(length - DAY_BYTES - 1),
-                            .key = key + DAY_BYTES + 1,
+    struct record record = {.type = key[ARCHIVE_DAY_BYTES],
+                            .key_length = (uint8_t)(length - ARCHIVE_DAY_BYTES - 1),
+                            .key = key + ARCHIVE_DAY_BYTES + 1,
                             .value = value,
                             .value_length = (uint32_t)value_length};
     return visit(context, &record);
 }
 
-/* Both in one order. A record that is being folded may be in both: it is shown once. */
+static int compare_to_recent(const uint8_t *key, size_t length, const struct recent *recent)
+{
+    if (key == NULL || recent == NULL)
+        return key == NULL ? 1 : -1;
+    return key_compare(key, length, recent->key.bytes, recent->key.length);
+}
+
+/* Over all that say the same of an older time. */
+static void skip_recent(struct reading *reading, const struct recent *shown)
+{
+    while (reading->recent_at < reading->recent_count &&
+           compare_to_recent(shown->key.bytes, shown->key.length,
+                             &reading->recent[reading->recent_at]) == 0)
+        reading->recent_at++;
+}
+
+/* Both in one order. A record may be in both, folded since or written again: the one in the batches is as new. */
 static void merge(struct reading *reading, journal_visit *visit, void *context)
 {
     for (bool more = true; more;) {
@@ -181,18 +195,17 @@ static void merge(struct reading *reading, journal_visit *visit, void *context)
             reading->recent_at < reading->recent_count ? &reading->recent[reading->recent_at] : NULL;
         if (key == NULL && recent == NULL)
             return;
-        int order = key == NULL      ? 1
-                    : recent == NULL ? -1
-                                     : key_compare(key, length, recent->key.bytes, recent->key.length);
-        if (order <= 0) {
+        int order = compare_to_recent(key, length, recent);
+        if (order < 0) {
             const uint8_t *value = (const uint8_t *)rocksdb_iter_value(reading->folded, &value_length);
             more = show(visit, context, key, length, value, value_length);
-            rocksdb_iter_next(reading->folded);
         } else {
             more = show(visit, context, recent->key.bytes, recent->key.length, recent->value,
                         recent->value_length);
+            skip_recent(reading, recent);
         }
-        reading->recent_at += order >= 0;
+        if (order <= 0)
+            rocksdb_iter_next(reading->folded);
     }
 }
 
@@ -257,7 +270,7 @@ static bool edge_day(const struct local_journal *store, bool last, uint32_t *day
         rocksdb_iter_seek_to_first(iterator);
     size_t length = 0;
     const char *key = rocksdb_iter_valid(iterator) ? rocksdb_iter_key(iterator, &length) : NULL;
-    bool found = key != NULL && length >= DAY_BYTES;
+    bool found = key != NULL && length >= ARCHIVE_DAY_BYTES;
     if (found)
         *day = load_be32((const uint8_t *)key);
     rocksdb_iter_destroy(iterator);
@@ -274,7 +287,8 @@ void store_archive_prune(struct local_journal *store)
                                                       : 0;
     if (first >= keep_from)
         return;
-    uint8_t start[DAY_BYTES] = {0}, end[DAY_BYTES];
+    atomic_store(&store->archive_from, keep_from > UINT32_MAX ? UINT32_MAX : (uint32_t)keep_from);
+    uint8_t start[ARCHIVE_DAY_BYTES] = {0}, end[ARCHIVE_DAY_BYTES];
     store_be32(end, keep_from > UINT32_MAX ? UINT32_MAX : (uint32_t)keep_from);
     rocksdb_column_family_handle_t *archive = store->families[FAMILY_ARCHIVE];
     char *error = NULL;

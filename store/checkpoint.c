@@ -23,7 +23,8 @@
 struct fold {
     struct local_journal *store;
     uint64_t from, to; /* (from, to] */
-    struct table *checkpoint, *archive;
+    struct table *checkpoint, *archive, *index; /* the last two NULL: there is no archive */
+    bool can_end;                               /* early, because the journal closes */
     uint64_t folded_bytes;
 };
 
@@ -41,8 +42,10 @@ static void fold_batch(struct fold *fold, struct stored *stored)
     struct record record;
     while (record_next(&stored->live, &record))
         fold_record(fold, &record, stored->sequence);
-    while (fold->archive != NULL && record_next(&stored->archive, &record))
+    while (fold->archive != NULL && record_next(&stored->archive, &record)) {
         store_archive_add(fold->archive, stored->sequence, &record);
+        store_index_add(fold->index, stored->sequence, &record);
+    }
     if (!stored->live.ok || !stored->archive.ok)
         store_fatal(fold->store, "cannot fold", "a batch is damaged");
     fold->folded_bytes += stored->length;
@@ -63,7 +66,7 @@ static bool fold_batches(struct fold *fold)
     bool going_on = true;
     for (uint64_t sequence = fold->to; going_on && sequence > fold->from; sequence--) {
         struct stored stored;
-        if (!rocksdb_iter_valid(iterator) || !store_stored_parse(iterator, &stored) ||
+        if (!rocksdb_iter_valid(iterator) || !store_stored_at(iterator, &stored) ||
             stored.sequence != sequence) {
             read_check(fold->store, iterator);
             store_fatal(fold->store, "cannot read back", "a batch is missing");
@@ -71,7 +74,7 @@ static bool fold_batches(struct fold *fold)
         fold_batch(fold, &stored);
         if (sequence - 1 > fold->from)
             rocksdb_iter_prev(iterator);
-        going_on = !atomic_load(&fold->store->folding_ends);
+        going_on = !fold->can_end || !atomic_load(&fold->store->folding_ends);
     }
     read_check(fold->store, iterator);
     rocksdb_iter_destroy(iterator);
@@ -125,14 +128,14 @@ static void fold_tables(struct fold *fold)
     uint8_t first[SEQUENCE_KEY_BYTES], end[SEQUENCE_KEY_BYTES];
     rocksdb_writebatch_t *write = rocksdb_writebatch_create();
     store_table_write(fold->checkpoint);
-    if (fold->archive != NULL)
-        store_table_write(fold->archive);
+    store_table_write(fold->archive);
+    store_table_write(fold->index);
     store_header_mark_checkpoint(store, write, fold->from, fold->to);
     fold_write(store, write, store->synced);
     drop_tables(store, fold->from);
     store_table_ingest(fold->checkpoint);
-    if (fold->archive != NULL)
-        store_table_ingest(fold->archive);
+    store_table_ingest(fold->archive);
+    store_table_ingest(fold->index); /* after what it points to */
     /* Not synced: if a crash loses it, the folding is done again. It leaves the cache with the next commit. */
     store_be64(first, fold->from + 1);
     store_be64(end, fold->to + 1);
@@ -153,26 +156,37 @@ static void fold_note(const struct fold *fold)
     store->checkpoint_target = fold->to;
     store->figures.checkpoints++;
     pthread_mutex_unlock(&store->mutex);
+    store_recent_folded(store, fold->to);
 }
 
-bool store_checkpoint_fold(struct local_journal *store, uint64_t to)
+static bool fold_up_to(struct local_journal *store, uint64_t to, bool can_end)
 {
-    struct fold fold = {.store = store, .from = store->checkpoint, .to = to};
+    struct fold fold = {.store = store, .from = store->checkpoint, .to = to, .can_end = can_end};
     ensure(to > fold.from);
+    pthread_mutex_lock(&store->mutex);
+    store_recent_turn(store, store->appended);
+    pthread_mutex_unlock(&store->mutex);
     fold.checkpoint = store_table_new(store, FAMILY_CHECKPOINT);
-    if (store->archive_days > 0)
+    if (store->archive_days > 0) {
         fold.archive = store_table_new(store, FAMILY_ARCHIVE);
+        fold.index = store_table_new(store, FAMILY_INDEX);
+    }
     bool whole = fold_batches(&fold);
     if (whole) {
         fold_tables(&fold);
         fold_note(&fold);
     }
     store_table_free(fold.checkpoint);
-    if (fold.archive != NULL)
-        store_table_free(fold.archive);
+    store_table_free(fold.archive);
+    store_table_free(fold.index);
     if (whole)
         store_archive_prune(store);
     return whole;
+}
+
+void store_checkpoint_fold(struct local_journal *store, uint64_t to)
+{
+    ensure(fold_up_to(store, to, false));
 }
 
 void *store_folding_run(void *argument)
@@ -189,7 +203,7 @@ void *store_folding_run(void *argument)
         uint64_t from = store->checkpoint; /* only this thread changes it */
         pthread_mutex_unlock(&store->mutex);
         /* Cut short: folding_ends is set. */
-        (void)store_checkpoint_fold(store, fold_target(store, from));
+        (void)fold_up_to(store, fold_target(store, from), true);
         pthread_mutex_lock(&store->mutex);
     }
     pthread_mutex_unlock(&store->mutex);

@@ -43,6 +43,8 @@ struct journal_operations {
     void (*wait)(struct journal *journal, uint64_t sequence);
     bool (*archive_read)(struct journal *journal, const struct archive_query *query, journal_visit *visit,
                          void *context);
+    bool (*find)(struct journal *journal, uint8_t type, const uint8_t *rest, size_t rest_length,
+                 journal_visit *visit, void *context);
     void (*close)(struct journal *journal);
 };
 
@@ -87,6 +89,14 @@ static inline bool MUST_USE journal_archive_read(struct journal *journal, const 
                                                  journal_visit *visit, void *context)
 {
     return journal->operations->archive_read(journal, query, visit, context);
+}
+/* Shows the newest findable record (RECORD_FINDABLE) of the archive with this type and rest of the key, of all
+ * that was appended; returns whether there is one. From any thread, after recovery. Cheap where there is none. If its
+ * batch is not durable yet it waits for that. The type shown is the one without RECORD_FINDABLE. */
+static inline bool MUST_USE journal_find(struct journal *journal, uint8_t type, const void *rest,
+                                         size_t rest_length, journal_visit *visit, void *context)
+{
+    return journal->operations->find(journal, type, rest, rest_length, visit, context);
 }
 /* Makes everything durable, then closes and frees. NULL is allowed. */
 static inline void journal_close(struct journal *journal)

@@ -4,7 +4,7 @@
  * is folder.c      the folder: making, locking, judging it     database.c    RocksDB: options, opening, its
  * errors writer.c      append, the writer thread, durable          checkpoint.c  folding old batches
  *     recover.c     checking the journal at open, replay       table.c       records gathered into one table
- *     archive.c     the archive: its keys, reading, pruning
+ *     archive.c     the archive: its keys, reading, pruning    find.c        the archive's index
  *
  * Threads: the caller's, the writer and the folding one. The writer commits the batches; the folding thread
  * writes its mark and gives RocksDB finished tables. Whoever reads the archive does so on a thread of its own
@@ -17,13 +17,14 @@
 #include <rocksdb/c.h>
 #include <stdatomic.h>
 
+#include "base/index.h"
 #include "store/store.h"
 
 /* Column families, in the order in which they are opened. */
-enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, FAMILY_COUNT };
+enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, FAMILY_INDEX, FAMILY_COUNT };
 
 /* On disk: see docs/journal.md. The number of this layout; another one is refused. */
-#define STORE_FORMAT          2
+#define STORE_FORMAT          3
 #define BATCH_VERSION         2
 #define BATCH_PREFIX_BYTES    13 /* version u8, epoch u64, bytes before the archive's records u32 */
 #define SEQUENCE_KEY_BYTES    8
@@ -43,6 +44,14 @@ struct queue {
     uint64_t bytes;
 };
 
+/* Where the archive's findable records are that some batches hold: hash of type and rest → the batch's sequence.
+ * A folding lets go of those that cover nothing that is not folded. */
+struct recent_index {
+    struct index index;
+    uint64_t last; /* no batch after this one is in it */
+    struct recent_index *next;
+};
+
 struct local_journal {
     struct journal journal;
     char *path;
@@ -57,12 +66,17 @@ struct local_journal {
     rocksdb_column_family_handle_t *families[FAMILY_COUNT];
     rocksdb_options_t *options[FAMILY_COUNT];
     rocksdb_writeoptions_t *synced, *unsynced;
-    rocksdb_readoptions_t *scan;
+    rocksdb_readoptions_t *scan, *look;
+    rocksdb_compactionfilter_t *index_filter;
+    _Atomic uint32_t archive_from; /* the first day that the archive keeps, as of the last pruning */
 
     pthread_t writer, folding;
     bool threads_run;
     _Atomic uint64_t durable;  /* written by the writer under the mutex, read anywhere */
     _Atomic bool folding_ends; /* written under the mutex; a folding under way looks at it between batches */
+
+    pthread_mutex_t recent_mutex; /* never held while waiting for anything */
+    struct recent_index *recent;  /* the first is the one that grows */
 
     pthread_mutex_t mutex;
     pthread_cond_t writer_wake;  /* something queued, or the end */
@@ -124,23 +138,30 @@ void *store_writer_run(void *store);
 
 /* checkpoint.c */
 void *store_folding_run(void *store);
-/* Folds (checkpoint, to]. Returns false if the journal closes meanwhile. */
-bool store_checkpoint_fold(struct local_journal *store, uint64_t to);
+/* Folds (checkpoint, to]; not while the folding thread runs. */
+void store_checkpoint_fold(struct local_journal *store, uint64_t to);
 
 /* table.c */
 struct table;
 struct table *store_table_new(struct local_journal *store, enum family family);
-/* Copies one in. The first for a key stays, unless another one of the same batch comes after it. value NULL: it
+/* Copies one in. The first for a key counts, unless another one of the same batch comes after it. value NULL: it
  * says that the key is gone. */
 void store_table_add(struct table *table, uint64_t sequence, const uint8_t *key, size_t key_length,
                      const uint8_t *value, size_t value_length);
-/* Writes all as one table, in the order of the keys, synced. Nothing if there are none. */
+/* Writes all as one table, in the order of the keys, synced. Nothing if there are none. These three take NULL. */
 void store_table_write(struct table *table);
 /* RocksDB takes the table that was written into the family: whole or not at all, and durable. */
 void store_table_ingest(struct table *table);
 void store_table_free(struct table *table);
 
 /* archive.c */
+#define ARCHIVE_DAY_BYTES 4
+#define ARCHIVE_KEY_MAX   (ARCHIVE_DAY_BYTES + 1 + RECORD_KEY_MAX)
+struct archive_key {
+    size_t length;
+    uint8_t bytes[ARCHIVE_KEY_MAX]; /* day u32, type, then the record's */
+};
+struct archive_key store_archive_key(uint8_t type, const uint8_t *key, size_t length);
 /* Adds a record of the archive to a table of FAMILY_ARCHIVE. */
 void store_archive_add(struct table *table, uint64_t sequence, const struct record *record);
 /* Drops what is older than archive_days. */
@@ -148,6 +169,21 @@ void store_archive_prune(struct local_journal *store);
 void store_archive_figures(const struct local_journal *store, struct store_figures *out);
 bool store_archive_read(struct journal *journal, const struct archive_query *query, journal_visit *visit,
                         void *context);
+
+/* find.c */
+/* Adds a findable record to a table of FAMILY_INDEX; any other adds nothing. */
+void store_index_add(struct table *table, uint64_t sequence, const struct record *record);
+/* A batch was appended, or was there at open: its findable records can be found from now on. */
+void store_recent_add(struct local_journal *store, uint64_t sequence, const uint8_t *archive, size_t length);
+/* All batches up to here are folded. */
+void store_recent_folded(struct local_journal *store, uint64_t sequence);
+/* What is appended from now on goes into another index; so that the older ones can go once they are folded. */
+void store_recent_turn(struct local_journal *store, uint64_t appended);
+void store_recent_free(struct local_journal *store);
+/* RocksDB asks it for each row of the index that it merges: drops those older than the archive goes back. */
+rocksdb_compactionfilter_t *store_index_filter(struct local_journal *store);
+bool store_find(struct journal *journal, uint8_t type, const uint8_t *rest, size_t rest_length,
+                journal_visit *visit, void *context);
 
 /* recover.c */
 /* Checks every batch after the checkpoint, and sets appended, durable and journal_bytes. */
@@ -162,7 +198,10 @@ struct stored {
     size_t length; /* as stored */
     struct reader live, archive;
 };
-/* Where the iterator stands. Returns false if that is no batch. The records are not checked. */
-bool store_stored_parse(const rocksdb_iterator_t *iterator, struct stored *out) MUST_USE;
+/* Returns false if that is no batch. The records are not checked. */
+bool store_stored_parse(const uint8_t *key, size_t key_length, const uint8_t *value, size_t value_length,
+                        struct stored *out) MUST_USE;
+/* The same, where the iterator stands. */
+bool store_stored_at(const rocksdb_iterator_t *iterator, struct stored *out) MUST_USE;
 
 #endif

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "base/index.h"
 
 struct batch {
     size_t length;
@@ -19,6 +20,8 @@ struct memory_journal {
     uint64_t appended;
     uint64_t durable;
     bool recovered;
+    struct index index; /* of findable records → sequence, up to: */
+    uint64_t indexed;
     int wake_descriptor; /* made when first asked for: a simulator has thousands of journals */
 };
 
@@ -108,7 +111,7 @@ static int key_compare(const struct record *a, const uint8_t *key, size_t length
 
 static bool is_wanted(const struct archive_query *query, const struct record *record)
 {
-    if (!record_is_archive(record) || record->type != query->type ||
+    if (!record_is_archive(record) || (record->type & ~RECORD_FINDABLE) != query->type ||
         memcmp(record->key, query->owner, RECORD_OWNER_BYTES) != 0)
         return false;
     uint64_t time = load_be64(record->key + RECORD_OWNER_BYTES);
@@ -127,6 +130,7 @@ static bool archive_first(const struct memory_journal *memory, const struct arch
             if (!is_wanted(query, &record) || (found && key_compare(&record, out->key, out->key_length) > 0))
                 continue;
             *out = record;
+            out->type = query->type;
             found = true;
         }
     }
@@ -146,10 +150,69 @@ static bool memory_archive_read(struct journal *journal, const struct archive_qu
     return true;
 }
 
+static uint64_t rest_hash(uint8_t type, const uint8_t *rest, size_t length)
+{
+    return index_hash(type | RECORD_FINDABLE, rest, length);
+}
+
+/* Up to the newest batch. */
+static void index_batches(struct memory_journal *memory)
+{
+    for (; memory->indexed < memory->appended; memory->indexed++) {
+        const struct batch *batch = &memory->batches[memory->indexed];
+        struct reader reader = reader_of(batch->bytes, batch->length);
+        for (struct record record; record_next(&reader, &record);)
+            if (record_is_archive(&record) && (record.type & RECORD_FINDABLE) != 0)
+                index_add(&memory->index,
+                          rest_hash(record.type, record.key + RECORD_ARCHIVE_KEY_MIN,
+                                    (size_t)record.key_length - RECORD_ARCHIVE_KEY_MIN),
+                          (void *)(uintptr_t)(memory->indexed + 1));
+    }
+}
+
+static bool has_rest(const struct record *record, uint8_t type, const uint8_t *rest, size_t length)
+{
+    return record_is_archive(record) && record->type == (type | RECORD_FINDABLE) &&
+           record->key_length == RECORD_ARCHIVE_KEY_MIN + length &&
+           memcmp(record->key + RECORD_ARCHIVE_KEY_MIN, rest, length) == 0;
+}
+
+/* The newest one. */
+static bool memory_find(struct journal *journal, uint8_t type, const uint8_t *rest, size_t rest_length,
+                        journal_visit *visit, void *context)
+{
+    struct memory_journal *memory = memory_of(journal);
+    uint64_t hash = rest_hash(type, rest, rest_length), newest = 0;
+    struct record found = {0};
+    const void *item;
+    index_batches(memory);
+    for (struct index_walk walk = index_walk(&memory->index, hash);
+         (item = index_next(&memory->index, &walk)) != NULL;) {
+        uint64_t sequence = (uint64_t)(uintptr_t)item;
+        const struct batch *batch = &memory->batches[sequence - 1];
+        struct reader reader = reader_of(batch->bytes, batch->length);
+        for (struct record record; sequence >= newest && record_next(&reader, &record);) {
+            if (!has_rest(&record, type, rest, rest_length))
+                continue;
+            found = record;
+            newest = sequence;
+        }
+    }
+    if (newest == 0)
+        return false;
+    found.type = type;
+    (void)visit(context, &found);
+    return true;
+}
+
 static void batches_drop(struct memory_journal *memory, uint64_t keep)
 {
     while (memory->appended > keep)
         free(memory->batches[--memory->appended].bytes);
+    if (memory->indexed > keep) { /* built anew by the next look */
+        index_free(&memory->index);
+        memory->indexed = 0;
+    }
 }
 
 static void memory_close(struct journal *journal)
@@ -169,6 +232,7 @@ static const struct journal_operations memory_operations = {
     .wake_descriptor = memory_wake_descriptor,
     .wait = memory_wait,
     .archive_read = memory_archive_read,
+    .find = memory_find,
     .close = memory_close,
 };
 

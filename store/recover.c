@@ -17,11 +17,9 @@ bool store_batch_is_well_formed(const uint8_t *batch, size_t length, size_t *arc
     return *archive_at > 0 && reader.ok;
 }
 
-bool store_stored_parse(const rocksdb_iterator_t *iterator, struct stored *out)
+bool store_stored_parse(const uint8_t *key, size_t key_length, const uint8_t *value, size_t value_length,
+                        struct stored *out)
 {
-    size_t key_length = 0, value_length = 0;
-    const uint8_t *key = (const uint8_t *)rocksdb_iter_key(iterator, &key_length);
-    const char *value = rocksdb_iter_value(iterator, &value_length);
     if (key_length != SEQUENCE_KEY_BYTES)
         return false;
     struct reader reader = reader_of(value, value_length);
@@ -31,6 +29,14 @@ bool store_stored_parse(const rocksdb_iterator_t *iterator, struct stored *out)
     out->live = reader_of(reader_take(&reader, archive_at), archive_at);
     out->archive = reader;
     return reader.ok && version == BATCH_VERSION;
+}
+
+bool store_stored_at(const rocksdb_iterator_t *iterator, struct stored *out)
+{
+    size_t key_length = 0, value_length = 0;
+    const uint8_t *key = (const uint8_t *)rocksdb_iter_key(iterator, &key_length);
+    const uint8_t *value = (const uint8_t *)rocksdb_iter_value(iterator, &value_length);
+    return store_stored_parse(key, key_length, value, value_length, out);
 }
 
 static bool stored_is_well_formed(const struct stored *stored)
@@ -57,7 +63,7 @@ static enum store_error check_batches(struct local_journal *store, rocksdb_itera
     uint64_t last = store->checkpoint, epoch = 0;
     for (; rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
         struct stored stored;
-        if (!store_stored_parse(iterator, &stored) || !stored_is_well_formed(&stored))
+        if (!store_stored_at(iterator, &stored) || !stored_is_well_formed(&stored))
             return refuse_damage(store, last + 1, "is malformed", refusal);
         if (stored.sequence != last + 1)
             return refuse_damage(store, last + 1, "is missing", refusal);
@@ -65,6 +71,7 @@ static enum store_error check_batches(struct local_journal *store, rocksdb_itera
             return refuse_damage(store, stored.sequence, "has an epoch out of order", refusal);
         last = stored.sequence;
         epoch = stored.epoch;
+        store_recent_add(store, last, stored.archive.at, stored.archive.left);
         store->journal_bytes += stored.length;
     }
     if (last < store->checkpoint_target)
@@ -130,7 +137,7 @@ static bool replay_journal(struct local_journal *store, journal_visit *visit, vo
     bool good = true;
     for (; good && rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
         struct stored stored;
-        ensure(store_stored_parse(iterator, &stored)); /* checked at open */
+        ensure(store_stored_at(iterator, &stored)); /* checked at open */
         for (struct record record; good && record_next(&stored.live, &record);)
             good = visit(context, &record);
     }

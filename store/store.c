@@ -65,6 +65,8 @@ static void local_close(struct journal *journal)
     pthread_cond_destroy(&store->writer_done);
     pthread_cond_destroy(&store->writer_wake);
     pthread_mutex_destroy(&store->mutex);
+    pthread_mutex_destroy(&store->recent_mutex);
+    store_recent_free(store);
     free(store->path);
     free(store);
 }
@@ -76,6 +78,7 @@ static const struct journal_operations local_operations = {
     .wake_descriptor = local_wake_descriptor,
     .wait = store_writer_wait,
     .archive_read = store_archive_read,
+    .find = store_find,
     .close = local_close,
 };
 
@@ -92,6 +95,7 @@ static struct local_journal *local_make(const struct store_options *options)
     store->archive_days = options->archive_days;
     store->queue.write = rocksdb_writebatch_create();
     ensure(pthread_mutex_init(&store->mutex, NULL) == 0 &&
+           pthread_mutex_init(&store->recent_mutex, NULL) == 0 &&
            pthread_cond_init(&store->writer_wake, NULL) == 0 &&
            pthread_cond_init(&store->writer_done, NULL) == 0 &&
            pthread_cond_init(&store->folding_wake, NULL) == 0);
@@ -126,7 +130,7 @@ static enum store_error local_open(struct local_journal *store, const struct sto
     /* A crash cut a folding short: finished now, so that the replay shows the state after whole batches only.
      */
     if (store->checkpoint_target > store->checkpoint)
-        ensure(store_checkpoint_fold(store, store->checkpoint_target));
+        store_checkpoint_fold(store, store->checkpoint_target);
     return STORE_OK;
 }
 

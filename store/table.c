@@ -4,7 +4,6 @@
  *
  *     add … add ──sort, write a file, sync──▶ written ──RocksDB takes the file as its own──▶ ingested
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +12,8 @@
 #include "base/ensure.h"
 #include "store/local.h"
 
-#define uthash_malloc(size)     xmalloc(size)
-#define uthash_free(area, size) free(area)
-#include <uthash.h>
-
 #define CHUNK_BYTES ((size_t)1 << 20)
+#define SEEN_KEYS   4096 /* a power of two */
 
 /* Memory that is given back all at once. */
 struct chunk {
@@ -27,10 +23,11 @@ struct chunk {
 };
 
 struct entry {
-    UT_hash_handle hh;
     uint64_t sequence;
-    const uint8_t *key, *value; /* value NULL: gone */
-    size_t key_length, value_length;
+    size_t number; /* of the table's entries */
+    uint32_t key_length, value_length;
+    bool gone;
+    uint8_t bytes[]; /* key, value */
 };
 
 /* What is sorted: the key's first bytes tell most apart. */
@@ -44,7 +41,11 @@ struct table {
     enum family family;
     char *path;
     struct chunk *chunks;
-    struct entry *entries;
+    struct place *places; /* in the order in which they came */
+    size_t count, capacity;
+    /* Keys that came lately: a channel that changes in every batch is copied once, not thousands of times. What
+     * slips through is seen when all are sorted. */
+    const struct entry *seen[SEEN_KEYS];
     bool written;
 };
 
@@ -62,14 +63,6 @@ static void *take(struct table *table, size_t size)
     return at;
 }
 
-static const uint8_t *take_copy(struct table *table, const uint8_t *bytes, size_t length)
-{
-    uint8_t *copy = take(table, length);
-    if (length > 0)
-        memcpy(copy, bytes, length);
-    return copy;
-}
-
 struct table *store_table_new(struct local_journal *store, enum family family)
 {
     struct table *table = xcalloc(1, sizeof *table);
@@ -81,49 +74,67 @@ struct table *store_table_new(struct local_journal *store, enum family family)
     return table;
 }
 
-void store_table_add(struct table *table, uint64_t sequence, const uint8_t *key, size_t key_length,
-                     const uint8_t *value, size_t value_length)
+static bool key_is(const struct entry *entry, const uint8_t *key, size_t key_length)
 {
-    struct entry *entry;
-    HASH_FIND(hh, table->entries, key, key_length, entry);
-    if (entry != NULL && entry->sequence != sequence)
-        return;
-    if (entry == NULL) {
-        entry = take(table, sizeof *entry);
-        *entry = (struct entry){
-            .sequence = sequence, .key = take_copy(table, key, key_length), .key_length = key_length};
-        HASH_ADD_KEYPTR(hh, table->entries, entry->key, key_length, entry);
-    }
-    entry->value = value == NULL ? NULL : take_copy(table, value, value_length);
-    entry->value_length = value_length;
+    return entry->key_length == key_length && memcmp(entry->bytes, key, key_length) == 0;
 }
 
-static uint64_t key_start(const struct entry *entry)
+static uint64_t key_start(const uint8_t *key, size_t key_length)
 {
     uint8_t start[8] = {0};
-    memcpy(start, entry->key, entry->key_length < sizeof start ? entry->key_length : sizeof start);
+    memcpy(start, key, key_length < sizeof start ? key_length : sizeof start);
     return load_be64(start);
 }
 
+static void add_place(struct table *table, uint64_t start, const struct entry *entry)
+{
+    if (table->count == table->capacity) {
+        table->capacity = table->capacity == 0 ? 1024 : 2 * table->capacity;
+        table->places = xrealloc(table->places, table->capacity * sizeof *table->places);
+    }
+    table->places[table->count++] = (struct place){start, entry};
+}
+
+void store_table_add(struct table *table, uint64_t sequence, const uint8_t *key, size_t key_length,
+                     const uint8_t *value, size_t value_length)
+{
+    const struct entry **seen = &table->seen[index_hash(0, key, key_length) & (SEEN_KEYS - 1)];
+    if (*seen != NULL && (*seen)->sequence != sequence && key_is(*seen, key, key_length))
+        return;
+    if (value == NULL)
+        value_length = 0;
+    struct entry *entry = take(table, sizeof *entry + key_length + value_length);
+    *entry = (struct entry){.sequence = sequence,
+                            .number = table->count,
+                            .key_length = (uint32_t)key_length,
+                            .value_length = (uint32_t)value_length,
+                            .gone = value == NULL};
+    memcpy(entry->bytes, key, key_length);
+    if (value_length > 0)
+        memcpy(entry->bytes + key_length, value, value_length);
+    add_place(table, key_start(key, key_length), entry);
+    *seen = entry;
+}
+
+static int compare_keys(const struct place *a, const struct place *b)
+{
+    if (a->start != b->start)
+        return a->start < b->start ? -1 : 1;
+    uint32_t left = a->entry->key_length, right = b->entry->key_length;
+    int order = memcmp(a->entry->bytes, b->entry->bytes, left < right ? left : right);
+    return order != 0 ? order : left < right ? -1 : left > right;
+}
+
+/* Of one key the newest first: that of the newest batch, and in a batch the last. */
 static int compare(const void *left, const void *right)
 {
     const struct place *a = left, *b = right;
-    if (a->start != b->start)
-        return a->start < b->start ? -1 : 1;
-    size_t least = a->entry->key_length < b->entry->key_length ? a->entry->key_length : b->entry->key_length;
-    int order = memcmp(a->entry->key, b->entry->key, least);
-    return order != 0 ? order : a->entry->key_length < b->entry->key_length ? -1 : 1;
-}
-
-/* Freed by the caller. */
-static struct place *sort(const struct table *table)
-{
-    size_t count = HASH_COUNT(table->entries), i = 0;
-    struct place *places = xmalloc(count * sizeof *places);
-    for (const struct entry *entry = table->entries; entry != NULL; entry = entry->hh.next)
-        places[i++] = (struct place){key_start(entry), entry};
-    qsort(places, count, sizeof *places, compare);
-    return places;
+    int order = compare_keys(a, b);
+    if (order != 0)
+        return order;
+    if (a->entry->sequence != b->entry->sequence)
+        return a->entry->sequence > b->entry->sequence ? -1 : 1;
+    return a->entry->number > b->entry->number ? -1 : 1; /* no two are one */
 }
 
 static void check(const struct table *table, char *error)
@@ -135,39 +146,39 @@ static void check(const struct table *table, char *error)
 static void put(const struct table *table, rocksdb_sstfilewriter_t *file, const struct entry *entry)
 {
     char *error = NULL;
-    if (entry->value == NULL)
-        rocksdb_sstfilewriter_delete(file, (const char *)entry->key, entry->key_length, &error);
+    const char *key = (const char *)entry->bytes;
+    if (entry->gone)
+        rocksdb_sstfilewriter_delete(file, key, entry->key_length, &error);
     else
-        rocksdb_sstfilewriter_put(file, (const char *)entry->key, entry->key_length,
-                                  (const char *)entry->value, entry->value_length, &error);
+        rocksdb_sstfilewriter_put(file, key, entry->key_length, key + entry->key_length, entry->value_length,
+                                  &error);
     check(table, error);
 }
 
 void store_table_write(struct table *table)
 {
-    size_t count = HASH_COUNT(table->entries);
-    if (count == 0)
+    if (table == NULL || table->count == 0)
         return;
-    struct place *places = sort(table);
+    qsort(table->places, table->count, sizeof *table->places, compare);
     rocksdb_envoptions_t *environment = rocksdb_envoptions_create();
     rocksdb_sstfilewriter_t *file =
         rocksdb_sstfilewriter_create(environment, table->store->options[table->family]);
     char *error = NULL;
     rocksdb_sstfilewriter_open(file, table->path, &error);
     check(table, error);
-    for (size_t i = 0; i < count; i++)
-        put(table, file, places[i].entry);
+    for (size_t i = 0; i < table->count; i++)
+        if (i == 0 || compare_keys(&table->places[i - 1], &table->places[i]) != 0)
+            put(table, file, table->places[i].entry);
     rocksdb_sstfilewriter_finish(file, &error); /* syncs */
     check(table, error);
     rocksdb_sstfilewriter_destroy(file);
     rocksdb_envoptions_destroy(environment);
-    free(places);
     table->written = true;
 }
 
 void store_table_ingest(struct table *table)
 {
-    if (!table->written)
+    if (table == NULL || !table->written)
         return;
     rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
     rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
@@ -182,9 +193,11 @@ void store_table_ingest(struct table *table)
 
 void store_table_free(struct table *table)
 {
+    if (table == NULL)
+        return;
     if (table->written)
         (void)unlink(table->path); /* never given to RocksDB: the journal closes */
-    HASH_CLEAR(hh, table->entries);
+    free(table->places);
     while (table->chunks != NULL) {
         struct chunk *chunk = table->chunks;
         table->chunks = chunk->next;

@@ -56,6 +56,7 @@ uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size
         pthread_cond_wait(&store->writer_done, &store->mutex);
     queue_put(store, batch, length, archive_at);
     uint64_t sequence = store->appended;
+    store_recent_add(store, sequence, batch + archive_at, length - archive_at);
     pthread_cond_signal(&store->writer_wake);
     pthread_mutex_unlock(&store->mutex);
     return sequence;

@@ -332,9 +332,17 @@ static inline void effect_disconnect(void *context, uint64_t peer, enum code cod
     fail_msg("the hub drops a client that broke no limit");
 }
 
+static inline bool effect_find(void *context, uint8_t type, const void *rest, size_t rest_length,
+                               journal_visit *visit, void *visit_context)
+{
+    struct shard *shard = context;
+    return journal_find(shard->journal, type, rest, rest_length, visit, visit_context);
+}
+
 static inline void start_engine(struct world *world, struct shard *shard)
 {
     const struct engine_effects effects = {.journal = effect_journal,
+                                           .find = effect_find,
                                            .send = effect_send,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,

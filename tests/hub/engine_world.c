@@ -20,6 +20,13 @@ static uint64_t effect_journal(void *context, const uint8_t *batch, size_t lengt
     return journal_append(world->journal, batch, length);
 }
 
+static bool effect_find(void *context, uint8_t type, const void *rest, size_t rest_length, journal_visit *visit,
+                        void *visit_context)
+{
+    struct world *world = context;
+    return journal_find(world->journal, type, rest, rest_length, visit, visit_context);
+}
+
 static void take_appointment(struct world *world, const uint8_t *frame, size_t length)
 {
     struct message message;
@@ -114,6 +121,7 @@ static struct engine_settings settings_of(const struct world *world)
 static void start_engine(struct world *world)
 {
     const struct engine_effects effects = {.journal = effect_journal,
+                                           .find = effect_find,
                                            .send = effect_send,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,
@@ -443,7 +451,9 @@ static void deliver(struct world *world)
 void world_settle_down(struct world *world)
 {
     for (unsigned turn = 0; turn < 64; turn++) {
-        memory_journal_sync(world->journal, engine_flush(world->engine));
+        uint64_t sequence = engine_flush(world->engine);
+        memory_journal_sync(world->journal, sequence);
+        engine_durable(world->engine, sequence);
         if (world->waiting.length == 0)
             break;
         deliver(world);

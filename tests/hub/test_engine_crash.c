@@ -304,10 +304,16 @@ static void release(struct world *world, bool all)
     give_turn(world);
 }
 
+static void sync_shard(struct shard *shard, uint64_t sequence)
+{
+    memory_journal_sync(shard->journal, sequence);
+    engine_durable(shard->engine, journal_durable(shard->journal));
+}
+
 static void flush_all(struct world *world)
 {
     for (unsigned i = 0; i < world->shard_count; i++)
-        memory_journal_sync(world->shards[i].journal, engine_flush(world->shards[i].engine));
+        sync_shard(&world->shards[i], engine_flush(world->shards[i].engine));
 }
 
 /* ---- the ledger's time ---- */
@@ -603,7 +609,7 @@ static void step(struct world *world)
         if (roll(world, 3) > 0)
             engine_flush(world->shards[i].engine);
         uint64_t durable = journal_durable(journal), appended = memory_journal_appended(journal);
-        memory_journal_sync(journal, durable + roll(world, appended - durable + 1));
+        sync_shard(&world->shards[i], durable + roll(world, appended - durable + 1));
     }
     release(world, false);
 }

@@ -1,5 +1,6 @@
-/* Payments that leave the engine's state are found in the archive, once for each side, and a crash at any moment
- * keeps each in exactly one of the two. Requests and pages of GET /history. */
+/* Payments that are over are found in the archive, once for each side, and a crash at any moment keeps each in exactly
+ * one of the two. From there a repeated id gets its outcome again, and a payee can send the money back. Requests and
+ * pages of GET /history. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "crypto/hash.h"
 #include "hub/engine_state.h"
 #include "hub/history.h"
 
@@ -15,31 +17,16 @@
 
 #define A_DAY 86400
 
-static void keep_history(struct engine_settings *settings)
-{
-    settings->keeps_history = true;
-}
-
-static int open_with(void **state, void (*change)(struct engine_settings *settings))
+static int open_world(void **state)
 {
     static struct world world;
-    world_open_with(&world, change);
+    world_open(&world);
     world_fund(&world, 0, 10000, 0);
     world_fund(&world, 1, 0, 5000);
     world_connect(&world, 0);
     world_connect(&world, 1);
     *state = &world;
     return 0;
-}
-
-static int open_world(void **state)
-{
-    return open_with(state, keep_history);
-}
-
-static int open_forgetful(void **state)
-{
-    return open_with(state, NULL);
 }
 
 static int close_world(void **state)
@@ -49,6 +36,7 @@ static int close_world(void **state)
 }
 
 struct listing {
+    struct journal *journal;
     struct history_item items[16];
     size_t count;
 };
@@ -57,17 +45,27 @@ static bool list(void *context, const struct record *record)
 {
     struct listing *listing = context;
     assert_true(listing->count < 16);
-    assert_true(history_read(record, &listing->items[listing->count++]));
+    assert_true(history_look(listing->journal, record, &listing->items[listing->count++]));
     return true;
 }
 
 static struct listing listing_of(struct world *world, unsigned client)
 {
-    struct listing listing = {.count = 0};
+    struct listing listing = {.journal = world->journal};
     struct archive_query query = {.type = RECORD_HISTORY, .until = UINT64_MAX};
     memcpy(query.owner, world->clients[client].address.bytes, sizeof(query.owner));
     assert_true(journal_archive_read(world->journal, &query, list, &listing));
     return listing;
+}
+
+static void pay_and_reveal(struct world *world, uint8_t id, uint64_t amount)
+{
+    size_t before = world->clients[1].received_count;
+    world_pay(world, 0, 1, amount, id, false);
+    world_settle_down(world);
+    assert_int_equal(world->clients[1].received_count, before + 1);
+    world_reveal(world, 1, id, &world->clients[1].received[before]);
+    world_settle_down(world);
 }
 
 static void test_both_sides_find_it(void **state)
@@ -77,10 +75,9 @@ static void test_both_sides_find_it(void **state)
     world_pay(world, 0, 1, 100, 1, false);
     world_settle_down(world);
     struct payment_id at_payee = world->clients[1].received[0];
+    assert_int_equal(listing_of(world, 0).count, 0); /* under way */
+    assert_int_equal(engine_figures(world->engine).payments_kept, 1);
     world_reveal(world, 1, 1, &at_payee);
-    world_settle_down(world);
-    assert_int_equal(listing_of(world, 0).count, 0); /* the engine still has it */
-    world_head(world, 2 * A_DAY + 10);
     world_settle_down(world);
     assert_int_equal(engine_figures(world->engine).payments_kept, 0);
     for (int crashed = 0; crashed < 2; crashed++) {
@@ -88,6 +85,8 @@ static void test_both_sides_find_it(void **state)
         assert_int_equal(payer.count, 1);
         assert_int_equal(payee.count, 1);
         const struct history_item *out = &payer.items[0], *in = &payee.items[0];
+        struct witness secret = world_secret(1);
+        struct hash condition = sha256(secret.bytes, secret.length);
         assert_false(out->received);
         assert_true(in->received);
         assert_int_equal(out->state, PAYMENT_REVEALED);
@@ -97,20 +96,33 @@ static void test_both_sides_find_it(void **state)
         assert_in_range(out->time, booked - 60, booked);
         assert_true(address_equal(&out->peer, &world->clients[1].address));
         assert_true(address_equal(&in->peer, &world->clients[0].address));
-        assert_true(payment_id_equal(&in->id, &at_payee));
-        struct witness secret = world_secret(1);
+        assert_true(payment_id_equal(&in->payee.id, &at_payee));
+        assert_true(hash_equal(&in->condition, &condition) && hash_equal(&out->condition, &condition));
         assert_int_equal(in->witness.length, secret.length);
         assert_memory_equal(in->witness.bytes, secret.bytes, secret.length);
         world_crash(world);
     }
 }
 
+/* A payee that never shows the secret has been paid all the same. */
+static void test_one_without_receipt_comes_after_a_day(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 100, 1, false);
+    world_settle_down(world);
+    world_head(world, 2 * A_DAY + 10);
+    world_settle_down(world);
+    assert_int_equal(engine_figures(world->engine).payments_kept, 0);
+    struct listing payer = listing_of(world, 0);
+    assert_int_equal(payer.count, 1);
+    assert_int_equal(payer.items[0].state, PAYMENT_SIGNED);
+    assert_int_equal(payer.items[0].witness.length, 0);
+}
+
 static void test_a_refused_one_is_the_payers(void **state)
 {
     struct world *world = *state;
     world_pay(world, 0, 3, 100, 1, false); /* client 3 has no channel */
-    world_settle_down(world);
-    world_head(world, 2 * A_DAY + 10);
     world_settle_down(world);
     struct listing payer = listing_of(world, 0);
     assert_int_equal(payer.count, 1);
@@ -119,7 +131,7 @@ static void test_a_refused_one_is_the_payers(void **state)
     assert_true(address_equal(&payer.items[0].peer, &ADDRESS_ZERO));
 }
 
-/* The batch that forgets it is lost, or it is not: never both, never neither. */
+/* The batch that has its end is lost, or it is not: never both, never neither. */
 static void test_a_crash_keeps_it_in_one_place(void **state)
 {
     struct world *world = *state;
@@ -139,22 +151,97 @@ static void test_a_crash_keeps_it_in_one_place(void **state)
     assert_int_equal(listing_of(world, 1).count, 3);
 }
 
-static void test_none_is_kept_without_days(void **state)
+/* Before its end is durable, after that, and after a restart. */
+static void test_a_repeated_id_gets_the_first_outcome(void **state)
+{
+    struct world *world = *state;
+    struct world_client *payer = &world->clients[0];
+    pay_and_reveal(world, 1, 100);
+    for (size_t again = 1; again <= 2; again++) {
+        world_pay(world, 0, 1, 100, 1, false);
+        world_settle_down(world);
+        assert_int_equal(payer->refunded_count, again);
+        assert_int_equal(payer->refund_code[again - 1], CODE_DUPLICATE);
+        assert_int_equal(payer->revealed_count, 1 + again);
+        assert_true(payment_id_equal(&payer->revealed[again], &payer->revealed[0]));
+        assert_int_equal(world->clients[1].received_count, 1);
+        world_crash(world);
+        world_connect(world, 0);
+        world_connect(world, 1);
+        world_settle_down(world);
+    }
+    assert_int_equal(listing_of(world, 0).count, 1);
+}
+
+static void send_back(struct world *world, const struct payment_id *id, uint64_t amount)
+{
+    struct operation back = {
+        .type = OPERATION_REFUND, .id = *id, .amount = {amount}, .code = CODE_INVOICE};
+    world_send(world, 1, &back, 1);
+    world_settle_down(world);
+}
+
+/* Also when it is over: once, and only the right amount by the right payee. */
+static void test_a_payee_sends_back_what_is_over(void **state)
+{
+    struct world *world = *state;
+    struct world_client *payer = &world->clients[0];
+    pay_and_reveal(world, 1, 100);
+    struct payment_id id = world->clients[1].received[0];
+    world_crash(world);
+    world_connect(world, 0);
+    world_connect(world, 1);
+    world_settle_down(world);
+    send_back(world, &id, 99);
+    assert_int_equal(payer->refunded_count, 0);
+    assert_int_equal(engine_figures(world->engine).payments_kept, 0); /* nothing was taken up for nothing */
+    send_back(world, &id, 1);
+    assert_int_equal(payer->refunded_count, 0);
+    pay_and_reveal(world, 2, 100);
+    pay_and_reveal(world, 3, 100);
+    send_back(world, &id, 100);
+    assert_int_equal(payer->refunded_count, 1);
+    assert_int_equal(payer->refund_code[0], CODE_INVOICE);
+    send_back(world, &id, 100); /* moves money and means nothing */
+    assert_int_equal(payer->refunded_count, 1);
+    assert_int_equal(engine_figures(world->engine).payments_kept, 0);
+    for (int crashed = 0; crashed < 2; crashed++) {
+        struct listing out = listing_of(world, 0), in = listing_of(world, 1);
+        size_t refunded = 0;
+        assert_int_equal(out.count, 3);
+        assert_int_equal(in.count, 3);
+        for (size_t i = 0; i < 3; i++) {
+            refunded += out.items[i].state == PAYMENT_REFUNDED;
+            assert_int_equal(in.items[i].state, out.items[i].state);
+        }
+        assert_int_equal(refunded, 1);
+        world_crash(world);
+    }
+}
+
+static void test_one_that_is_leaving_is_sent_back(void **state)
 {
     struct world *world = *state;
     world_pay(world, 0, 1, 100, 1, false);
     world_settle_down(world);
-    world_head(world, 2 * A_DAY + 10);
-    world_settle_down(world);
+    struct payment_id id = world->clients[1].received[0];
+    world_reveal(world, 1, 1, &id);
+    engine_flush(world->engine); /* its end is not durable */
     assert_int_equal(engine_figures(world->engine).payments_kept, 0);
-    assert_int_equal(listing_of(world, 0).count, 0);
+    send_back(world, &id, 100);
+    assert_int_equal(world->clients[0].refunded_count, 1);
+    assert_int_equal(listing_of(world, 0).count, 1);
+    assert_int_equal(listing_of(world, 0).items[0].state, PAYMENT_REFUNDED);
 }
 
 static void test_records_in_every_bad_form(void **state)
 {
     (void)state;
-    struct history_item item = {
-        .state = PAYMENT_REVEALED, .time = 5, .received = true, .witness = {.length = 32}};
+    struct history_item item = {.state = PAYMENT_REVEALED,
+                                .kind = LOCK_ATTESTATION,
+                                .time = 5,
+                                .received = true,
+                                .witness = {.length = 32}};
     struct history_item back;
     struct buffer batch = {0};
     history_write(&item, &batch);
@@ -172,6 +259,13 @@ static void test_records_in_every_bad_form(void **state)
     assert_false(history_read(&record, &back));
     record.key_length++;
     batch.data[RECORD_HEADER_BYTES + HISTORY_KEY_BYTES]++; /* another version */
+    assert_false(history_read(&record, &back));
+    buffer_clear(&batch);
+    item.leads = true;
+    history_write(&item, &batch);
+    reader = reader_of(batch.data, batch.length);
+    assert_true(record_next(&reader, &record) && history_read(&record, &back) && back.leads);
+    record.value_length--;
     assert_false(history_read(&record, &back));
     buffer_free(&batch);
 }
@@ -222,13 +316,10 @@ static void test_pages_go_on_where_the_last_ended(void **state)
 {
     struct world *world = *state;
     for (uint8_t id = 1; id <= 4; id++) {
-        world_pay(world, 0, 1, (uint64_t)id, id, false);
-        world_settle_down(world);
+        pay_and_reveal(world, id, id);
         world_head(world, 1);
         world_settle_down(world);
     }
-    world_head(world, 2 * A_DAY + 10);
-    world_settle_down(world);
     char address[ADDRESS_TEXT_SIZE], query[256];
     char cursor[128] = "";
     static const size_t sizes[] = {3, 1};
@@ -258,7 +349,10 @@ int main(void)
         TEST(test_both_sides_find_it),
         TEST(test_a_refused_one_is_the_payers),
         TEST(test_a_crash_keeps_it_in_one_place),
-        cmocka_unit_test_setup_teardown(test_none_is_kept_without_days, open_forgetful, close_world),
+        TEST(test_one_without_receipt_comes_after_a_day),
+        TEST(test_a_repeated_id_gets_the_first_outcome),
+        TEST(test_a_payee_sends_back_what_is_over),
+        TEST(test_one_that_is_leaving_is_sent_back),
         cmocka_unit_test(test_records_in_every_bad_form),
         cmocka_unit_test(test_requests),
         TEST(test_pages_go_on_where_the_last_ended),

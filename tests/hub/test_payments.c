@@ -1,4 +1,4 @@
-/* The hub's table of payments: lookups, the heap of times, retiring, and records in every good and bad form. */
+/* The hub's table of payments: lookups, when to look at them, leaving, and records in every good and bad form. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,10 +38,45 @@ static void test_found_by_either_leg(void **state)
     struct leg payer = leg_of(1, 1), payee = leg_of(2, 2);
     assert_ptr_equal(payments_find(&payments, &payer.channel, &payer.id), first);
     assert_ptr_equal(payments_find_payee(&payments, &payee.channel, &payee.id), second);
+    payee.channel.bytes[0]++; /* another's channel */
+    assert_null(payments_find_payee(&payments, &payee.channel, &payee.id));
+    payee.channel.bytes[0]--;
     assert_null(payments_find(&payments, &payee.channel, &payee.id));
     assert_null(payments_find_payee(&payments, &payer.channel, &payer.id));
+    assert_null(payments_add(&payments, &payer, &payee)); /* the second's id on the payee's leg */
     payments_remove(&payments, first);
     assert_null(payments_find(&payments, &payer.channel, &payer.id));
+    payments_free(&payments);
+}
+
+/* A payment stays until its end is durable, unless it comes back before; and then leaves by its own end. */
+static void test_payments_leave_when_their_end_is_durable(void **state)
+{
+    struct payments payments = {0};
+    (void)state;
+    for (uint64_t round = 1; round <= 3; round++) {
+        struct payment *all[100];
+        for (unsigned i = 0; i < 100; i++) {
+            all[i] = add(&payments, (uint8_t)i);
+            payments_schedule(&payments, all[i], i);
+            payments_leave(&payments, all[i], 1000 * round + i);
+            if (i >= 10)
+                payments_left(&payments, 1000 * round + i - 10); /* the ring goes round */
+        }
+        assert_int_equal(payments_under_way(&payments), 0);
+        payments_left(&payments, 1000 * round + 95);
+        assert_int_equal(payments_count(&payments), 4);
+        payments_return(&payments, all[97]);
+        payments_return(&payments, all[98]);
+        payments_leave(&payments, all[98], 1000 * round + 200);
+        assert_int_equal(payments_under_way(&payments), 1);
+        payments_left(&payments, 1000 * round + 199);
+        assert_int_equal(payments_count(&payments), 2);
+        payments_leave(&payments, all[97], 1000 * round + 201);
+        payments_left(&payments, 1000 * round + 201);
+        assert_int_equal(payments_count(&payments), 0);
+        assert_null(payments_due(&payments, UINT64_MAX));
+    }
     payments_free(&payments);
 }
 
@@ -57,18 +92,24 @@ static void test_the_earliest_comes_first(void **state)
         all[i]->expiry = random >> 24;
         payments_schedule(&payments, all[i], all[i]->expiry);
     }
+    for (unsigned i = 0; i < 200; i += 7)
+        payments_unschedule(&payments, all[i]);
+    for (unsigned i = 0; i < 200; i += 14)
+        payments_schedule(&payments, all[i], 255);
+    for (unsigned i = 0; i < 200; i += 14)
+        payments_schedule(&payments, all[i], all[i]->expiry); /* not before, and not then */
     uint64_t last = 0;
     unsigned count = 0;
     for (uint64_t now = 0; now < 256; now++) {
         struct payment *payment;
         while ((payment = payments_due(&payments, now)) != NULL) {
             assert_true(payment->expiry >= last && payment->expiry <= now);
-            assert_false(payment->scheduled);
+            assert_null(payment->moment);
             last = payment->expiry;
             count++;
         }
     }
-    assert_int_equal(count, 200);
+    assert_int_equal(count, 200 - 29 + 15);
     assert_null(payments_due(&payments, UINT64_MAX));
     payments_free(&payments);
 }
@@ -114,7 +155,7 @@ static struct payment *full_payment(struct payments *payments)
     payment->payee_lock = 12;
     payment->cancel_nonce = 13;
     payment->code = CODE_INVOICE;
-    payment_set_witness(payment, &witness);
+    payment_set_witness(payments, payment, &witness);
     payment_set_memo(payment, (struct text){"tea", 3});
     payment->booked = 77;
     return payment;
@@ -150,9 +191,9 @@ static void test_a_record_brings_everything_back(void **state)
     assert_memory_equal(again.data, batch.data, batch.length);
     assert_true(read_batch(&after, &batch)); /* the same once more changes nothing */
     buffer_clear(&batch);
-    record_gone(&batch, RECORD_TYPE, &payment->payer, sizeof(payment->payer));
+    payment_write_gone(payment, RECORD_TYPE, &batch);
     assert_true(read_batch(&after, &batch));
-    assert_int_equal(HASH_COUNT(after.by_payer), 0);
+    assert_int_equal(payments_count(&after), 0);
     assert_true(read_batch(&after, &batch)); /* gone is gone */
     buffer_free(&batch);
     buffer_free(&again);
@@ -166,7 +207,7 @@ static bool reads_with(size_t offset, uint8_t byte)
     struct payments before = {0}, after = {0};
     struct buffer batch = {0};
     payment_write(full_payment(&before), RECORD_TYPE, &batch);
-    size_t value = 6 + sizeof(struct leg); /* type, key length, value length, key */
+    size_t value = 6 + sizeof(struct payment_id); /* type, key length, value length, key */
     batch.data[value + offset] = byte;
     bool good = read_batch(&after, &batch);
     buffer_free(&batch);
@@ -177,19 +218,21 @@ static bool reads_with(size_t offset, uint8_t byte)
 
 static void test_malformed_records_are_refused(void **state)
 {
-    enum { VERSION = 0, STATE = 49, DUE = 50, KIND = 51, LOCKED = 52, ROLE = 53, AMOUNT = 56, FEE = 64 };
+    enum { VERSION = 0, FLAGS = 1, STATE = 82, DUE = 83, KIND = 84, ROLE = 85, AMOUNT = 89, FEE = 97 };
     (void)state;
-    assert_true(reads_with(VERSION, 3));
-    assert_false(reads_with(VERSION, 2));
-    assert_false(reads_with(VERSION, 4));
+    assert_true(reads_with(VERSION, 4));
+    assert_false(reads_with(VERSION, 3));
+    assert_false(reads_with(VERSION, 5));
     assert_false(reads_with(STATE, 0));
     assert_false(reads_with(STATE, PAYMENT_LAPSED + 1));
     assert_false(reads_with(STATE, PAYMENT_WAITING)); /* of a direct one */
     assert_false(reads_with(DUE, DUE_REFUND));        /* likewise */
     assert_false(reads_with(DUE, DUE_REFUND + 1));
     assert_false(reads_with(KIND, LOCK_ATTESTATION + 1));
-    assert_false(reads_with(LOCKED, 2));
-    assert_false(reads_with(LOCKED, 0));
+    assert_true(reads_with(FLAGS, 7));
+    assert_false(reads_with(FLAGS, 15));
+    assert_false(reads_with(FLAGS, 6)); /* not locked */
+    assert_false(reads_with(FLAGS, 3)); /* no memo, and bytes left over */
     assert_true(reads_with(ROLE, HALF_OF_PAYEE));
     assert_false(reads_with(ROLE, HALF_OF_PAYER)); /* which unlocks nothing */
     assert_false(reads_with(ROLE, HALF_OF_PAYEE + 1));
@@ -204,7 +247,7 @@ static void test_short_and_long_records_are_refused(void **state)
     (void)state;
     const struct payment *payment = full_payment(&before);
     payment_write(payment, RECORD_TYPE, &batch);
-    const size_t head = 6 + sizeof(struct leg);
+    const size_t head = 6 + sizeof(struct payment_id);
     for (size_t length = 0; length <= batch.length - head + 1; length++) {
         struct payments after = {0};
         uint8_t *value = calloc(1, length + 1); /* exactly as long, so that a sanitizer sees what is read */
@@ -212,8 +255,8 @@ static void test_short_and_long_records_are_refused(void **state)
         assert_non_null(value);
         memcpy(value, batch.data + head, length < whole ? length : whole);
         struct record record = {.type = RECORD_TYPE,
-                                .key_length = sizeof(struct leg),
-                                .key = (const uint8_t *)&payment->payer,
+                                .key_length = sizeof(struct payment_id),
+                                .key = payment->payee.id.bytes,
                                 .value = value,
                                 .value_length = (uint32_t)length};
         assert_int_equal(payment_read(&after, &record), length == whole);
@@ -248,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_found_by_either_leg),
+        cmocka_unit_test(test_payments_leave_when_their_end_is_durable),
         cmocka_unit_test(test_the_earliest_comes_first),
         cmocka_unit_test(test_alike_conditions_are_found_together),
         cmocka_unit_test(test_a_record_brings_everything_back),

@@ -86,7 +86,7 @@ static inline void fixture_archive_record(struct buffer *batch, uint64_t sequenc
     uint8_t key[RECORD_ARCHIVE_KEY_MIN + 8] = {FIXTURE_OWNER};
     store_be64(key + RECORD_OWNER_BYTES, FIXTURE_TIME(sequence));
     store_be64(key + RECORD_ARCHIVE_KEY_MIN, sequence * 0x9e3779b97f4a7c15u);
-    size_t mark = record_begin(batch, FIXTURE_ARCHIVE, key, sizeof key);
+    size_t mark = record_begin(batch, FIXTURE_ARCHIVE | RECORD_FINDABLE, key, sizeof key);
     buffer_u64(batch, sequence);
     record_end(batch, mark);
 }
@@ -217,7 +217,19 @@ static inline bool fixture_archive_visit(void *context, const struct record *rec
     return next;
 }
 
-/* The archive has the record of each batch up to `last`, once, in order, and nothing else. */
+/* The record of batch n is found, if there is to be one. */
+static inline void fixture_check_find(struct journal *journal, uint64_t sequence, bool there)
+{
+    uint8_t rest[8];
+    uint64_t before = sequence - 1;
+    store_be64(rest, sequence * 0x9e3779b97f4a7c15u);
+    bool found = journal_find(journal, FIXTURE_ARCHIVE, rest, sizeof rest, fixture_archive_visit, &before);
+    assert_int_equal(found, there);
+    assert_int_equal(before, there ? sequence : sequence - 1);
+}
+
+/* The archive has the record of each batch up to `last`, once, in order, and nothing else; some of them are looked
+ * for. */
 static inline void fixture_check_archive(struct journal *journal, uint64_t last)
 {
     const struct archive_query query = {
@@ -225,6 +237,9 @@ static inline void fixture_check_archive(struct journal *journal, uint64_t last)
     uint64_t seen = 0;
     assert_true(journal_archive_read(journal, &query, fixture_archive_visit, &seen));
     assert_int_equal(seen, last);
+    for (uint64_t sequence = last; sequence > 0; sequence -= (sequence + 30) / 31)
+        fixture_check_find(journal, sequence, true);
+    fixture_check_find(journal, last + 1, false);
 }
 
 /* Folding has no notice to wait for, as nobody but its figures needs to know. Fails after ten seconds. */

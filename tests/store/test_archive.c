@@ -204,6 +204,51 @@ static void without_days_nothing_is_kept(void **state)
     journal_close(journal);
 }
 
+static bool take_number(void *context, const struct record *record)
+{
+    memcpy(context, record->value, sizeof(uint64_t));
+    return true;
+}
+
+/* Written again under its key, a record is the new one, wherever the old one is. */
+static void the_newest_of_a_key_is_shown(void **state)
+{
+    struct journal *journal = open_small(*state, 100000);
+    uint8_t key[RECORD_ARCHIVE_KEY_MIN + 3] = {1};
+    const struct archive_query query = {.type = RECORD_ARCHIVE_FIRST, .owner = {1}, .until = UINT64_MAX};
+    memcpy(key + RECORD_ARCHIVE_KEY_MIN, "abc", 3);
+    store_be64(key + RECORD_OWNER_BYTES, 20000 * (uint64_t)DAY);
+    for (uint64_t number = 1; number <= 6; number++) {
+        struct buffer batch = {0};
+        record_put(&batch, 1, "state", 5, &number, sizeof number);
+        for (uint64_t written = number + 10; written >= number; written -= 10) {
+            record_put(&batch, RECORD_ARCHIVE_FIRST | RECORD_FINDABLE, key, sizeof key, &written, sizeof written);
+            if (written < 10)
+                break;
+        }
+        journal_append(journal, batch.data, batch.length);
+        buffer_free(&batch);
+        uint64_t found = 0;
+        assert_true(journal_find(journal, RECORD_ARCHIVE_FIRST, "abc", 3, take_number, &found));
+        assert_int_equal(found, number); /* the last of its batch */
+        static struct page page;
+        page = (struct page){.limit = ITEMS};
+        assert_true(journal_archive_read(journal, &query, page_visit, &page));
+        assert_int_equal(page.count, 1);
+        assert_int_equal(page.numbers[0], number);
+        assert_false(journal_find(journal, RECORD_ARCHIVE_FIRST, "abd", 3, take_number, &found));
+        assert_false(journal_find(journal, RECORD_ARCHIVE_FIRST, "ab", 2, take_number, &found));
+        assert_false(journal_find(journal, RECORD_ARCHIVE_FIRST + 1, "abc", 3, take_number, &found));
+        if (number % 2 == 0)
+            fold_all(journal);
+        if (number % 3 == 0) {
+            journal_close(journal);
+            journal = open_small(*state, 100000);
+        }
+    }
+    journal_close(journal);
+}
+
 struct reader_thread {
     struct journal *journal;
     _Atomic bool ends;
@@ -220,6 +265,8 @@ static void *read_all_the_time(void *context)
         uint64_t durable = journal_durable(reader->journal), seen = 0;
         ensure(journal_archive_read(reader->journal, &query, fixture_archive_visit, &seen));
         ensure(seen >= durable && seen < UINT64_MAX / 2);
+        if (durable > 0)
+            fixture_check_find(reader->journal, 1 + reader->reads % durable, true);
         reader->reads++;
     }
     return NULL;
@@ -249,6 +296,7 @@ int main(void)
         WITH_FOLDER(what_is_asked_for_is_found),
         WITH_FOLDER(old_days_are_dropped),
         WITH_FOLDER(without_days_nothing_is_kept),
+        WITH_FOLDER(the_newest_of_a_key_is_shown),
         WITH_FOLDER(readers_do_not_see_the_folding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

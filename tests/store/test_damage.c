@@ -43,13 +43,13 @@ enum raw_family { RAW_DEFAULT, RAW_JOURNAL, RAW_CHECKPOINT };
 static void raw_put(const char *path, enum raw_family family, const void *key, size_t key_length,
                     const struct buffer *value)
 {
-    static const char *const names[] = {"default", "journal", "checkpoint", "archive"};
+    static const char *const names[] = {"default", "journal", "checkpoint", "archive", "index"};
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_writeoptions_t *write = rocksdb_writeoptions_create();
-    rocksdb_column_family_handle_t *families[4];
-    const rocksdb_options_t *each[] = {options, options, options, options};
+    rocksdb_column_family_handle_t *families[5];
+    const rocksdb_options_t *each[] = {options, options, options, options, options};
     char *error = NULL;
-    rocksdb_t *database = rocksdb_open_column_families(options, path, 4, names, each, families, &error);
+    rocksdb_t *database = rocksdb_open_column_families(options, path, 5, names, each, families, &error);
     assert_null(error);
     if (value == NULL)
         rocksdb_delete_cf(database, write, families[family], key, key_length, &error);
@@ -57,7 +57,7 @@ static void raw_put(const char *path, enum raw_family family, const void *key, s
         rocksdb_put_cf(database, write, families[family], key, key_length, (const char *)value->data,
                        value->length, &error);
     assert_null(error);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         rocksdb_column_family_handle_destroy(families[i]);
     rocksdb_close(database);
     rocksdb_writeoptions_destroy(write);
@@ -161,11 +161,11 @@ static void another_format_is_refused(void **state)
 {
     struct buffer header = {0};
     buffer_append(&header, "RILLJRNL", 8);
-    buffer_u16(&header, 3);
+    buffer_u16(&header, 2);
     raw_put(*state, RAW_DEFAULT, "header", 6, &header);
     buffer_free(&header);
     struct store_options options = fixture_options(*state);
-    fixture_refused(&options, STORE_VERSION, "has format 3", "knows format 2");
+    fixture_refused(&options, STORE_VERSION, "has format 2", "knows format 3");
 }
 
 /* A database of another program, perhaps with a column family that only it knows. */

@@ -70,24 +70,24 @@ struct raw {
     rocksdb_t *database;
     rocksdb_options_t *options;
     rocksdb_writeoptions_t *write;
-    rocksdb_column_family_handle_t *families[4];
+    rocksdb_column_family_handle_t *families[5];
 };
 
 static void raw_open(struct raw *raw, const char *path)
 {
-    static const char *const names[] = {"default", "journal", "checkpoint", "archive"};
+    static const char *const names[] = {"default", "journal", "checkpoint", "archive", "index"};
     raw->options = rocksdb_options_create();
     raw->write = rocksdb_writeoptions_create();
-    const rocksdb_options_t *options[] = {raw->options, raw->options, raw->options, raw->options};
+    const rocksdb_options_t *options[] = {raw->options, raw->options, raw->options, raw->options, raw->options};
     char *error = NULL;
     raw->database =
-        rocksdb_open_column_families(raw->options, path, 4, names, options, raw->families, &error);
+        rocksdb_open_column_families(raw->options, path, 5, names, options, raw->families, &error);
     assert_null(error);
 }
 
 static void raw_close(struct raw *raw)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         rocksdb_column_family_handle_destroy(raw->families[i]);
     rocksdb_close(raw->database);
     rocksdb_writeoptions_destroy(raw->write);

@@ -1,0 +1,128 @@
+/* What is asked about payments that are over: they are in the journal's archive (hub/history.h), from where one
+ * that its payee sends back is taken up again. */
+#include "base/ensure.h"
+#include "crypto/lock.h"
+#include "hub/engine_state.h"
+#include "hub/history.h"
+
+struct recalled {
+    struct history_item item;
+    bool good;
+};
+
+static bool visit(void *context, const struct record *record)
+{
+    struct recalled *recalled = context;
+    recalled->good = history_read(record, &recalled->item) && !recalled->item.leads;
+    return true;
+}
+
+static bool recall(const struct engine *engine, const struct payment_id *payee_id, bool received,
+                   struct history_item *out)
+{
+    struct recalled recalled;
+    uint8_t rest[HISTORY_REST_BYTES];
+    if (engine->effects.find == NULL)
+        return false;
+    history_rest(payee_id, received, rest);
+    if (!engine->effects.find(engine->effects.context, RECORD_HISTORY, rest, sizeof(rest), visit, &recalled))
+        return false;
+    ensure(recalled.good); /* the engine wrote it, and the disk has its checksums */
+    *out = recalled.item;
+    return true;
+}
+
+bool recall_is_known(const struct engine *engine, const struct payment_id *payee_id, bool received)
+{
+    struct history_item item;
+    return recall(engine, payee_id, received, &item);
+}
+
+void recall_outcome(struct engine *engine, struct hub_channel *payer, const struct payment_id *id)
+{
+    const struct payment *payment = payments_find(&engine->payments, &payer->channel->id, id);
+    if (payment != NULL) {
+        if (payment->state == PAYMENT_REVEALED && payment->witness != NULL)
+            emit_reveal(engine, payer, id, payment->witness);
+        else if (payment->state == PAYMENT_FAILED)
+            emit_fail(engine, payer, id, payment->code);
+        return;
+    }
+    struct payment_id payee_id = payment_id_of_payee(&payer->channel->id, id);
+    struct history_item item;
+    if (!recall(engine, &payee_id, false, &item))
+        return;
+    if (item.state == PAYMENT_REVEALED && item.witness.length > 0)
+        emit_reveal(engine, payer, id, &item.witness);
+    else if (item.state == PAYMENT_FAILED)
+        emit_fail(engine, payer, id, item.code);
+}
+
+/* A row again, as it was when it left. */
+static struct payment *take_up(struct engine *engine, const struct history_item *item)
+{
+    struct payment *payment = payments_add(&engine->payments, &item->payer, &item->payee);
+    ensure(payment != NULL);
+    payment->state = item->state;
+    payment->kind = item->kind;
+    payment->role = item->role;
+    payment->other_shard = item->other_shard;
+    payment->amount = item->amount;
+    payment->fee = item->fee;
+    payment->expiry = item->expiry;
+    payment->code = item->code;
+    payment->condition = item->condition;
+    payment->booked = (uint32_t)item->time;
+    if (item->witness.length > 0)
+        payment_set_witness(&engine->payments, payment, &item->witness);
+    payment_schedule(engine, payment);
+    return payment;
+}
+
+/* It was about to leave: not any more. */
+static struct payment *stay(struct engine *engine, struct payment *payment)
+{
+    if (payment->leaving != 0) {
+        payments_return(&engine->payments, payment);
+        payment_schedule(engine, payment);
+    }
+    return payment;
+}
+
+static bool may_be_sent_back(bool is_locked, uint8_t state, struct amount amount, struct amount asked)
+{
+    return !is_locked && (state == PAYMENT_SIGNED || state == PAYMENT_REVEALED) &&
+           amount_compare(amount, asked) == 0;
+}
+
+struct payment *recall_of_payee(struct engine *engine, const struct hub_channel *payee,
+                                const struct payment_id *id, struct amount amount)
+{
+    struct payment *payment = payments_find_payee(&engine->payments, &payee->channel->id, id);
+    if (payment != NULL)
+        return may_be_sent_back(payment->is_locked, payment->state, payment->amount, amount)
+                   ? stay(engine, payment)
+                   : NULL;
+    struct history_item item;
+    if (!recall(engine, id, false, &item) && !recall(engine, id, true, &item))
+        return NULL;
+    if (item.role == HALF_OF_PAYER || !hash_equal(&item.payee.channel, &payee->channel->id) ||
+        !may_be_sent_back(item.is_locked, item.state, item.amount, amount))
+        return NULL;
+    if (item.role == PAYMENT_WHOLE && engine_channel(engine, &item.payer.channel) == NULL)
+        return NULL;
+    return take_up(engine, &item);
+}
+
+struct payment *recall_half(struct engine *engine, const struct leg *payer)
+{
+    struct payment *payment = payments_find(&engine->payments, &payer->channel, &payer->id);
+    if (payment != NULL)
+        return payment->state == PAYMENT_REFUNDED ? payment : stay(engine, payment);
+    struct payment_id payee_id = payment_id_of_payee(&payer->channel, &payer->id);
+    struct history_item item;
+    if (!recall(engine, &payee_id, false, &item) || item.role != HALF_OF_PAYER || item.is_locked ||
+        item.state == PAYMENT_REFUNDED || engine_channel(engine, &payer->channel) == NULL)
+        return NULL;
+    return take_up(engine, &item);
+}
