@@ -36,7 +36,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 COMMON   := -std=c11 -D_GNU_SOURCE -I. -Iinclude -g -MMD -MP $(WARNINGS) $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 RELEASE  := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 DEBUG    := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DRILL_DEBUG
-LIBS     := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lrocksdb -lpthread -lm
+LIBS     := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lrocksdb -llz4 -lpthread -lm
 HARDEN   := -pie -Wl,-z,relro,-z,now
 
 MAINS    := $(foreach p,$(PROGRAMS),$(lastword $(subst :, ,$(p))))

@@ -50,3 +50,15 @@ bool record_next(struct reader *batch, struct record *out)
     out->value = reader_take(batch, out->value_length);
     return batch->ok;
 }
+
+struct record record_at(const uint8_t *bytes)
+{
+    uint32_t value_length = load_be32(bytes + 2);
+    struct record record = {.type = bytes[0],
+                            .key_length = bytes[1],
+                            .gone = value_length == RECORD_GONE,
+                            .key = bytes + RECORD_HEADER_BYTES};
+    record.value = record.key + record.key_length;
+    record.value_length = record.gone ? 0 : value_length;
+    return record;
+}

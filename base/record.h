@@ -46,6 +46,8 @@ static inline bool record_is_archive(const struct record *record)
     return record->type >= RECORD_ARCHIVE_FIRST;
 }
 
+/* The record that lies here, whole. */
+struct record record_at(const uint8_t *bytes);
 /* Reads the next record. Returns false at the end or, with reader->ok false, at a malformed record. */
 bool record_next(struct reader *batch, struct record *out) MUST_USE;
 

@@ -203,9 +203,9 @@ static bool page_visit(void *context, const struct record *record)
         ",\"fee\":%" PRIu64 ",\"expiry\":%" PRIu64 ",\"code\":%" PRIu64,
         page->count == 0 ? "" : ",", item.time, item.received ? "in" : "out", state_text(&item),
         item.is_locked ? "true" : "false", item.amount.units, item.fee.units, item.expiry, item.code);
-    buffer_printf(page->out, ",\"id\":\"%s\"",
-                  payment_id_text(item.received ? &item.payee.id : &item.payer.id,
-                                  (char[PAYMENT_ID_TEXT_SIZE]){0}));
+    buffer_printf(
+        page->out, ",\"id\":\"%s\"",
+        payment_id_text(item.received ? &item.payee.id : &item.payer.id, (char[PAYMENT_ID_TEXT_SIZE]){0}));
     put_hex(page->out, "peer", item.peer.bytes, sizeof(item.peer.bytes));
     put_hex(page->out, "asset", item.asset.bytes, sizeof(item.asset.bytes));
     put_hex(page->out, "condition", item.condition.bytes, sizeof(item.condition.bytes));

@@ -27,7 +27,7 @@ struct history_item {
     bool is_locked;
     uint8_t state, kind, role; /* enum payment_state, enum lock_kind, enum payment_role */
     uint16_t other_shard;
-    uint64_t time;       /* block time when the hub booked it */
+    uint64_t time; /* block time when the hub booked it */
     struct amount amount, fee;
     uint64_t expiry, code;
     struct hash condition;

@@ -63,10 +63,10 @@ struct payment {
     struct amount amount, fee;
     uint64_t expiry, code;
     struct hash condition;
-    struct witness *witness; /* known when REVEALED; NULL: not, or only registered on the ledger */
-    char *memo;              /* until it is forwarded */
-    uint32_t booked;         /* block time in seconds, when the payer's operation was taken */
-    uint32_t register_round; /* the engine's, when its witness was last given to the ledger */
+    struct witness *witness;         /* known when REVEALED; NULL: not, or only registered on the ledger */
+    char *memo;                      /* until it is forwarded */
+    uint32_t booked;                 /* block time in seconds, when the payer's operation was taken */
+    uint32_t register_round;         /* the engine's, when its witness was last given to the ledger */
     uint64_t payer_lock, payee_lock; /* ids; the payer's is 0 once it has unlocked an offered one */
     uint64_t cancel_nonce;
     uint64_t leaving; /* the batch that has its end; 0: under way */
@@ -104,8 +104,8 @@ struct payments {
     struct index by_id, by_payer; /* by_id: the payee's */
     struct slab slab, witnesses;
     struct payment_condition *by_condition;
-    struct index moments;            /* by time */
-    struct payment_moment **heap;    /* the same, the earliest first */
+    struct index moments;         /* by time */
+    struct payment_moment **heap; /* the same, the earliest first */
     size_t heap_count, heap_capacity;
     struct payment **dirty;
     size_t dirty_count, dirty_capacity;

@@ -169,8 +169,8 @@ static void effect_call(void *context, uint64_t sequence, enum engine_call call,
     post_durable(shard, sequence, shard->hub->mailbox, mail);
 }
 
-static bool effect_find(void *context, uint8_t type, const void *rest, size_t rest_length, journal_visit *visit,
-                        void *visit_context)
+static bool effect_find(void *context, uint8_t type, const void *rest, size_t rest_length,
+                        journal_visit *visit, void *visit_context)
 {
     struct shard *shard = context;
     return journal_find(shard->journal, type, rest, rest_length, visit, visit_context);

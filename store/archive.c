@@ -13,8 +13,8 @@
 #include "base/log.h"
 #include "store/local.h"
 
-#define DAY_SECONDS     86400u
-#define SCOPE_BYTES (ARCHIVE_DAY_BYTES + 1 + RECORD_OWNER_BYTES) /* day, type, owner */
+#define DAY_SECONDS 86400u
+#define SCOPE_BYTES (DAY_BYTES + 1 + RECORD_OWNER_BYTES) /* day, type, owner */
 
 static uint32_t day_of(uint64_t time)
 {
@@ -22,12 +22,12 @@ static uint32_t day_of(uint64_t time)
 }
 
 /* key: owner, time, rest. */
-struct archive_key store_archive_key(uint8_t type, const uint8_t *key, size_t length)
+struct family_key store_archive_key(uint8_t type, const uint8_t *key, size_t length)
 {
-    struct archive_key out = {.length = ARCHIVE_DAY_BYTES + 1 + length};
+    struct family_key out = {.length = DAY_BYTES + 1 + length};
     store_be32(out.bytes, day_of(load_be64(key + RECORD_OWNER_BYTES)));
-    out.bytes[ARCHIVE_DAY_BYTES] = (uint8_t)(type & ~RECORD_FINDABLE);
-    memcpy(out.bytes + ARCHIVE_DAY_BYTES + 1, key, length);
+    out.bytes[DAY_BYTES] = (uint8_t)(type & ~RECORD_FINDABLE);
+    memcpy(out.bytes + DAY_BYTES + 1, key, length);
     return out;
 }
 
@@ -37,17 +37,11 @@ static int key_compare(const uint8_t *a, size_t a_length, const uint8_t *b, size
     return order != 0 ? order : a_length < b_length ? -1 : a_length > b_length;
 }
 
-void store_archive_add(struct table *table, uint64_t sequence, const struct record *record)
-{
-    struct archive_key key = store_archive_key(record->type, record->key, record->key_length);
-    store_table_add(table, sequence, key.bytes, key.length, record->value, record->value_length);
-}
-
 /* ---- reading ---- */
 
 /* What is in batches that are not folded yet. */
 struct recent {
-    struct archive_key key;
+    struct family_key key;
     size_t number; /* later ones are newer */
     const uint8_t *value;
     uint32_t value_length;
@@ -56,7 +50,7 @@ struct recent {
 struct reading {
     struct local_journal *store;
     const struct archive_query *query;
-    struct archive_key start; /* the first key that may come; if `after` is given, it does not itself */
+    struct family_key start; /* the first key that may come; if `after` is given, it does not itself */
     rocksdb_readoptions_t *options;
     rocksdb_iterator_t *folded, *batches;
     struct recent *recent; /* sorted */
@@ -64,7 +58,7 @@ struct reading {
     struct buffer values; /* of the recent ones, which point into it once all are there */
 };
 
-static struct archive_key start_of(const struct archive_query *query)
+static struct family_key start_of(const struct archive_query *query)
 {
     uint8_t key[RECORD_ARCHIVE_KEY_MIN];
     if (query->after != NULL)
@@ -77,8 +71,8 @@ static struct archive_key start_of(const struct archive_query *query)
 static bool is_wanted(const struct reading *reading, const uint8_t *key, size_t length)
 {
     const struct archive_query *query = reading->query;
-    if (length < SCOPE_BYTES + 8 || key[ARCHIVE_DAY_BYTES] != query->type ||
-        memcmp(key + ARCHIVE_DAY_BYTES + 1, query->owner, RECORD_OWNER_BYTES) != 0)
+    if (length < SCOPE_BYTES + 8 || key[DAY_BYTES] != query->type ||
+        memcmp(key + DAY_BYTES + 1, query->owner, RECORD_OWNER_BYTES) != 0)
         return false;
     uint64_t time = load_be64(key + SCOPE_BYTES);
     int order = key_compare(key, length, reading->start.bytes, reading->start.length);
@@ -87,7 +81,7 @@ static bool is_wanted(const struct reading *reading, const uint8_t *key, size_t 
 
 static void add_recent(struct reading *reading, const struct record *record)
 {
-    struct archive_key key = store_archive_key(record->type, record->key, record->key_length);
+    struct family_key key = store_archive_key(record->type, record->key, record->key_length);
     if (!is_wanted(reading, key.bytes, key.length))
         return;
     if (reading->recent_count == reading->recent_capacity) {
@@ -111,12 +105,14 @@ static int compare_recent(const void *left, const void *right)
 /* Only the ends of the batches are looked at, where the archive's records are. */
 static void gather_recent(struct reading *reading)
 {
+    struct buffer room = {0};
     for (; rocksdb_iter_valid(reading->batches); rocksdb_iter_next(reading->batches)) {
         struct stored stored;
-        ensure(store_stored_at(reading->batches, &stored)); /* checked at open, or written since */
+        ensure(store_stored_at(reading->batches, &room, &stored)); /* checked at open, or written since */
         for (struct record record; record_next(&stored.archive, &record);)
             add_recent(reading, &record);
     }
+    buffer_free(&room);
     const uint8_t *value = reading->values.data;
     for (size_t i = 0; i < reading->recent_count; i++) {
         reading->recent[i].value = value;
@@ -141,8 +137,8 @@ static const uint8_t *next_folded(struct reading *reading, size_t *length)
         if (day > day_of(query->until))
             return NULL;
         store_be32(scope, day);
-        scope[ARCHIVE_DAY_BYTES] = query->type;
-        memcpy(scope + ARCHIVE_DAY_BYTES + 1, query->owner, RECORD_OWNER_BYTES);
+        scope[DAY_BYTES] = query->type;
+        memcpy(scope + DAY_BYTES + 1, query->owner, RECORD_OWNER_BYTES);
         int order = memcmp(key, scope, sizeof scope);
         if (order == 0) { /* this owner's, but before the start or after the end */
             rocksdb_iter_next(reading->folded);
@@ -161,9 +157,9 @@ static const uint8_t *next_folded(struct reading *reading, size_t *length)
 static bool show(journal_visit *visit, void *context, const uint8_t *key, size_t length, const uint8_t *value,
                  size_t value_length)
 {
-    struct record record = {.type = key[ARCHIVE_DAY_BYTES],
-                            .key_length = (uint8_t)(length - ARCHIVE_DAY_BYTES - 1),
-                            .key = key + ARCHIVE_DAY_BYTES + 1,
+    struct record record = {.type = key[DAY_BYTES],
+                            .key_length = (uint8_t)(length - DAY_BYTES - 1),
+                            .key = key + DAY_BYTES + 1,
                             .value = value,
                             .value_length = (uint32_t)value_length};
     return visit(context, &record);
@@ -180,8 +176,7 @@ static int compare_to_recent(const uint8_t *key, size_t length, const struct rec
 static void skip_recent(struct reading *reading, const struct recent *shown)
 {
     while (reading->recent_at < reading->recent_count &&
-           compare_to_recent(shown->key.bytes, shown->key.length,
-                             &reading->recent[reading->recent_at]) == 0)
+           compare_to_recent(shown->key.bytes, shown->key.length, &reading->recent[reading->recent_at]) == 0)
         reading->recent_at++;
 }
 
@@ -270,7 +265,7 @@ static bool edge_day(const struct local_journal *store, bool last, uint32_t *day
         rocksdb_iter_seek_to_first(iterator);
     size_t length = 0;
     const char *key = rocksdb_iter_valid(iterator) ? rocksdb_iter_key(iterator, &length) : NULL;
-    bool found = key != NULL && length >= ARCHIVE_DAY_BYTES;
+    bool found = key != NULL && length >= DAY_BYTES;
     if (found)
         *day = load_be32((const uint8_t *)key);
     rocksdb_iter_destroy(iterator);
@@ -288,7 +283,7 @@ void store_archive_prune(struct local_journal *store)
     if (first >= keep_from)
         return;
     atomic_store(&store->archive_from, keep_from > UINT32_MAX ? UINT32_MAX : (uint32_t)keep_from);
-    uint8_t start[ARCHIVE_DAY_BYTES] = {0}, end[ARCHIVE_DAY_BYTES];
+    uint8_t start[DAY_BYTES] = {0}, end[DAY_BYTES];
     store_be32(end, keep_from > UINT32_MAX ? UINT32_MAX : (uint32_t)keep_from);
     rocksdb_column_family_handle_t *archive = store->families[FAMILY_ARCHIVE];
     char *error = NULL;

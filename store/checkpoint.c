@@ -13,6 +13,7 @@
  * folding would have given. All of it runs beside the writer: a commit may meet the two small writes here, and
  * RocksDB's note of a new table.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
@@ -20,35 +21,81 @@
 
 #define FOLD_BYTES_MIN ((uint64_t)1 << 20)
 
+/* A batch as it was read: the tables point into it until they are written. */
+struct kept {
+    struct kept *next;
+    struct buffer bytes;
+};
+
 struct fold {
     struct local_journal *store;
-    uint64_t from, to; /* (from, to] */
+    uint64_t from, to;                          /* (from, to] */
     struct table *checkpoint, *archive, *index; /* the last two NULL: there is no archive */
-    bool can_end;                               /* early, because the journal closes */
+    struct kept *kept;
+    bool can_end; /* early, because the journal closes */
     uint64_t folded_bytes;
 };
 
-static void fold_record(struct fold *fold, const struct record *record, uint64_t sequence)
+struct family_key store_family_key(enum family family, const struct record *record)
 {
-    uint8_t key[CHECKPOINT_KEY_MAX];
-    key[0] = record->type;
-    memcpy(key + 1, record->key, record->key_length);
-    store_table_add(fold->checkpoint, sequence, key, 1 + (size_t)record->key_length,
-                    record->gone ? NULL : record->value, record->value_length);
+    if (family == FAMILY_ARCHIVE)
+        return store_archive_key(record->type, record->key, record->key_length);
+    size_t skipped = family == FAMILY_INDEX ? RECORD_ARCHIVE_KEY_MIN : 0;
+    struct family_key key = {.length = 1 + record->key_length - skipped};
+    key.bytes[0] = family == FAMILY_INDEX ? (uint8_t)(record->type & ~RECORD_FINDABLE) : record->type;
+    memcpy(key.bytes + 1, record->key + skipped, key.length - 1);
+    return key;
 }
 
-static void fold_batch(struct fold *fold, struct stored *stored)
+/* Where it was read it will not stay. */
+static void keep(struct stored *stored, struct buffer *bytes)
+{
+    if (bytes->length > 0)
+        return; /* it was unpacked to there */
+    size_t live = stored->live.left;
+    buffer_append(bytes, stored->live.at, live + stored->archive.left);
+    stored->live = reader_of(bytes->data, live);
+    stored->archive = reader_of(bytes->data + live, bytes->length - live);
+}
+
+static void fold_batch(struct fold *fold, struct stored *stored, struct buffer *bytes)
 {
     struct record record;
+    keep(stored, bytes);
+    store_table_begin(fold->checkpoint);
+    store_table_begin(fold->archive);
+    store_table_begin(fold->index);
     while (record_next(&stored->live, &record))
-        fold_record(fold, &record, stored->sequence);
+        store_table_add(fold->checkpoint, &record);
     while (fold->archive != NULL && record_next(&stored->archive, &record)) {
-        store_archive_add(fold->archive, stored->sequence, &record);
-        store_index_add(fold->index, stored->sequence, &record);
+        store_table_add(fold->archive, &record);
+        if ((record.type & RECORD_FINDABLE) != 0)
+            store_table_add(fold->index, &record);
     }
     if (!stored->live.ok || !stored->archive.ok)
         store_fatal(fold->store, "cannot fold", "a batch is damaged");
     fold->folded_bytes += stored->length;
+}
+
+static struct buffer *fold_room(struct fold *fold)
+{
+    struct kept *kept = xcalloc(1, sizeof *kept);
+    kept->next = fold->kept;
+    fold->kept = kept;
+    return &kept->bytes;
+}
+
+static void fold_free(struct fold *fold)
+{
+    while (fold->kept != NULL) {
+        struct kept *kept = fold->kept;
+        fold->kept = kept->next;
+        buffer_free(&kept->bytes);
+        free(kept);
+    }
+    store_table_free(fold->checkpoint);
+    store_table_free(fold->archive);
+    store_table_free(fold->index);
 }
 
 static void read_check(const struct local_journal *store, rocksdb_iterator_t *iterator)
@@ -66,12 +113,13 @@ static bool fold_batches(struct fold *fold)
     bool going_on = true;
     for (uint64_t sequence = fold->to; going_on && sequence > fold->from; sequence--) {
         struct stored stored;
-        if (!rocksdb_iter_valid(iterator) || !store_stored_at(iterator, &stored) ||
+        struct buffer *room = fold_room(fold);
+        if (!rocksdb_iter_valid(iterator) || !store_stored_at(iterator, room, &stored) ||
             stored.sequence != sequence) {
             read_check(fold->store, iterator);
             store_fatal(fold->store, "cannot read back", "a batch is missing");
         }
-        fold_batch(fold, &stored);
+        fold_batch(fold, &stored, room);
         if (sequence - 1 > fold->from)
             rocksdb_iter_prev(iterator);
         going_on = !fold->can_end || !atomic_load(&fold->store->folding_ends);
@@ -90,8 +138,8 @@ static uint64_t fold_target(const struct local_journal *store, uint64_t from)
     rocksdb_iterator_t *iterator = store_database_iterate_from(store, from + 1);
     for (; to < durable && bytes < most && rocksdb_iter_valid(iterator); to++) {
         size_t length = 0;
-        (void)rocksdb_iter_value(iterator, &length);
-        bytes += length;
+        const uint8_t *value = (const uint8_t *)rocksdb_iter_value(iterator, &length);
+        bytes += store_stored_length(value, length);
         rocksdb_iter_next(iterator);
     }
     read_check(store, iterator);
@@ -176,9 +224,7 @@ static bool fold_up_to(struct local_journal *store, uint64_t to, bool can_end)
         fold_tables(&fold);
         fold_note(&fold);
     }
-    store_table_free(fold.checkpoint);
-    store_table_free(fold.archive);
-    store_table_free(fold.index);
+    fold_free(&fold);
     if (whole)
         store_archive_prune(store);
     return whole;

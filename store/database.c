@@ -6,11 +6,8 @@
 #include "store/local.h"
 
 static const char *const family_names[FAMILY_COUNT] = {
-    [FAMILY_HEADER] = "default",
-    [FAMILY_JOURNAL] = "journal",
-    [FAMILY_CHECKPOINT] = "checkpoint",
-    [FAMILY_ARCHIVE] = "archive",
-    [FAMILY_INDEX] = "index",
+    [FAMILY_HEADER] = "default",  [FAMILY_JOURNAL] = "journal", [FAMILY_CHECKPOINT] = "checkpoint",
+    [FAMILY_ARCHIVE] = "archive", [FAMILY_INDEX] = "index",
 };
 
 #define INFO_LOG_NOTHING 6 /* RocksDB's NUM_INFO_LOG_LEVELS */
@@ -72,7 +69,7 @@ static rocksdb_options_t *options_make(struct local_journal *store, enum family 
      * So what is replayed after a mere crash of the process, perhaps still only in the page cache, is durable
      * when open returns. */
     uint64_t buffer =
-        family == FAMILY_HEADER ? MEBIBYTE : clamp(store->checkpoint_bytes / 2, MEBIBYTE, 32 * MEBIBYTE);
+        family == FAMILY_HEADER ? MEBIBYTE : clamp(store->checkpoint_bytes, MEBIBYTE, 64 * MEBIBYTE);
     rocksdb_options_set_write_buffer_size(options, (size_t)buffer);
     rocksdb_options_set_target_file_size_base(options, buffer); /* folded batches go a table at a time */
     /* The header is rarely written, and would pin the whole WAL in place. */
@@ -93,6 +90,9 @@ static rocksdb_options_t *options_make(struct local_journal *store, enum family 
         set_merging(options, family);
     if (family == FAMILY_INDEX)
         set_index(store, options);
+    /* One owner's records of a day are much alike. */
+    if (family == FAMILY_ARCHIVE)
+        rocksdb_options_set_compression(options, rocksdb_lz4_compression);
     return options;
 }
 

@@ -12,17 +12,11 @@
 #include "base/ensure.h"
 #include "store/local.h"
 
-#define INDEX_KEY_MAX     (1 + RECORD_KEY_MAX)
 #define INDEX_VALUE_BYTES (RECORD_OWNER_BYTES + 8)
 
-struct index_key {
-    size_t length;
-    uint8_t bytes[INDEX_KEY_MAX];
-};
-
-static struct index_key index_key(uint8_t type, const uint8_t *rest, size_t length)
+static struct family_key index_key(uint8_t type, const uint8_t *rest, size_t length)
 {
-    struct index_key key = {.length = 1 + length};
+    struct family_key key = {.length = 1 + length};
     ensure(length <= RECORD_KEY_MAX);
     key.bytes[0] = (uint8_t)(type & ~RECORD_FINDABLE);
     if (length > 0)
@@ -35,24 +29,10 @@ static bool is_findable(const struct record *record)
     return (record->type & RECORD_FINDABLE) != 0;
 }
 
-static struct index_key key_of(const struct record *record)
-{
-    return index_key(record->type, record->key + RECORD_ARCHIVE_KEY_MIN,
-                     (size_t)record->key_length - RECORD_ARCHIVE_KEY_MIN);
-}
-
-void store_index_add(struct table *table, uint64_t sequence, const struct record *record)
-{
-    if (!is_findable(record))
-        return;
-    struct index_key key = key_of(record);
-    store_table_add(table, sequence, key.bytes, key.length, record->key, INDEX_VALUE_BYTES);
-}
-
 /* ---- batches that are not folded ---- */
 
 /* Rests are hashes or random: whoever could choose them could only make his own looks slow. */
-static uint64_t recent_hash(const struct index_key *key)
+static uint64_t recent_hash(const struct family_key *key)
 {
     return index_hash(0, key->bytes, key->length);
 }
@@ -74,7 +54,7 @@ void store_recent_add(struct local_journal *store, uint64_t sequence, const uint
     for (struct record record; record_next(&reader, &record);) {
         if (!is_findable(&record))
             continue;
-        struct index_key key = key_of(&record);
+        struct family_key key = store_family_key(FAMILY_INDEX, &record);
         index_add(&store->recent->index, recent_hash(&key), item_of(sequence));
     }
     pthread_mutex_unlock(&store->recent_mutex);
@@ -157,18 +137,19 @@ static const uint8_t *slice_bytes(const rocksdb_pinnableslice_t *slice, size_t *
 
 /* The last of the batch's records with this key. */
 static bool search_batch(const struct local_journal *store, const rocksdb_pinnableslice_t *slice,
-                         const uint8_t *sequence, const struct index_key *wanted, struct record *out)
+                         struct buffer *room, const uint8_t *sequence, const struct family_key *wanted,
+                         struct record *out)
 {
     struct stored stored;
     size_t length;
     const uint8_t *value = slice_bytes(slice, &length);
-    if (!store_stored_parse(sequence, SEQUENCE_KEY_BYTES, value, length, &stored))
+    if (!store_stored_parse(sequence, SEQUENCE_KEY_BYTES, value, length, room, &stored))
         store_fatal(store, "cannot read back", "a batch is damaged");
     bool found = false;
     for (struct record record; record_next(&stored.archive, &record);) {
         if (!is_findable(&record))
             continue;
-        struct index_key key = key_of(&record);
+        struct family_key key = store_family_key(FAMILY_INDEX, &record);
         if (key.length != wanted->length || memcmp(key.bytes, wanted->bytes, key.length) != 0)
             continue;
         *out = record;
@@ -178,7 +159,7 @@ static bool search_batch(const struct local_journal *store, const rocksdb_pinnab
     return found;
 }
 
-static bool find_recent(struct local_journal *store, const struct index_key *key, journal_visit *visit,
+static bool find_recent(struct local_journal *store, const struct family_key *key, journal_visit *visit,
                         void *context)
 {
     uint64_t hash = recent_hash(key), sequence = UINT64_MAX;
@@ -191,10 +172,12 @@ static bool find_recent(struct local_journal *store, const struct index_key *key
         rocksdb_pinnableslice_t *slice = get(store, FAMILY_JOURNAL, bytes, sizeof bytes);
         if (slice == NULL)
             continue; /* folded meanwhile */
-        struct record record;
-        found = search_batch(store, slice, bytes, key, &record);
+        struct record record = {0};
+        struct buffer room = {0};
+        found = search_batch(store, slice, &room, bytes, key, &record);
         if (found)
             (void)visit(context, &record);
+        buffer_free(&room);
         rocksdb_pinnableslice_destroy(slice);
     }
     return found;
@@ -202,7 +185,7 @@ static bool find_recent(struct local_journal *store, const struct index_key *key
 
 /* ---- folded ---- */
 
-static bool find_folded(struct local_journal *store, const struct index_key *key, journal_visit *visit,
+static bool find_folded(struct local_journal *store, const struct family_key *key, journal_visit *visit,
                         void *context)
 {
     rocksdb_pinnableslice_t *row = get(store, FAMILY_INDEX, key->bytes, key->length);
@@ -216,8 +199,7 @@ static bool find_folded(struct local_journal *store, const struct index_key *key
     memcpy(bytes, value, INDEX_VALUE_BYTES);
     memcpy(bytes + INDEX_VALUE_BYTES, key->bytes + 1, key->length - 1);
     rocksdb_pinnableslice_destroy(row);
-    struct archive_key where =
-        store_archive_key(key->bytes[0], bytes, INDEX_VALUE_BYTES + key->length - 1);
+    struct family_key where = store_archive_key(key->bytes[0], bytes, INDEX_VALUE_BYTES + key->length - 1);
     rocksdb_pinnableslice_t *slice = get(store, FAMILY_ARCHIVE, where.bytes, where.length);
     if (slice == NULL)
         return false; /* pruned, and its row not yet */
@@ -236,7 +218,7 @@ bool store_find(struct journal *journal, uint8_t type, const uint8_t *rest, size
                 journal_visit *visit, void *context)
 {
     struct local_journal *store = (struct local_journal *)journal;
-    struct index_key key = index_key(type, rest, rest_length);
+    struct family_key key = index_key(type, rest, rest_length);
     return find_recent(store, &key, visit, context) || find_folded(store, &key, visit, context);
 }
 

@@ -25,23 +25,26 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 
 /* On disk: see docs/journal.md. The number of this layout; another one is refused. */
 #define STORE_FORMAT          3
-#define BATCH_VERSION         2
-#define BATCH_PREFIX_BYTES    13 /* version u8, epoch u64, bytes before the archive's records u32 */
+#define BATCH_VERSION         3
+#define BATCH_PREFIX_BYTES    17 /* version u8, epoch u64, bytes before the archive's records u32, PACKED u32 */
+#define BATCH_PACKED_MIN      4096 /* smaller ones repeat too little of themselves to be worth packing */
 #define SEQUENCE_KEY_BYTES    8
 #define BATCH_BYTES_MAX       ((size_t)1 << 30) /* RocksDB takes less than 4 GiB in one write */
 #define CHECKPOINT_KEY_MAX    (1 + RECORD_KEY_MAX)
+#define DAY_BYTES             4
+#define FAMILY_KEY_MAX        (DAY_BYTES + 1 + RECORD_KEY_MAX)
 #define CHECKPOINT_MARK_BYTES 16
 #define TABLE_FILE            "rill.table" /* in the folder, while folding; then the family's number */
 
 #define CHECKPOINT_BYTES_DEFAULT ((uint64_t)64 << 20)
 #define QUEUE_BYTES_DEFAULT      ((uint64_t)16 << 20)
 
-/* Batches on their way to the disk, in the form in which RocksDB takes them. It keeps its memory when it is
- * emptied, so that an append allocates nothing once the largest turn has been seen. */
+/* Batches on their way to the disk, one after another: sequence u64, length u32, bytes before the archive's records
+ * u32, the batch. It keeps its memory when it is emptied, so that an append allocates nothing once the largest turn
+ * has been seen. */
 struct queue {
-    rocksdb_writebatch_t *write;
-    uint64_t batches;
-    uint64_t bytes;
+    struct buffer batches;
+    uint64_t count;
 };
 
 /* Where the archive's findable records are that some batches hold: hash of type and rest → the batch's sequence.
@@ -85,7 +88,7 @@ struct local_journal {
     struct queue queue;          /* appended, not yet taken by the writer */
     uint64_t appended;           /* highest sequence given out */
     uint64_t waiting_bytes;      /* appended, not yet durable */
-    uint64_t journal_bytes;      /* durable, not yet in the checkpoint */
+    uint64_t journal_bytes;      /* durable, not yet in the checkpoint; not packed */
     uint64_t checkpoint;         /* all up to this sequence is in the checkpoint */
     uint64_t checkpoint_target;  /* > checkpoint: a folding up to here is under way */
     bool recovered;
@@ -104,6 +107,14 @@ struct refusal {
 };
 enum store_error store_refuse(const struct refusal *refusal, enum store_error error, const char *format, ...)
     PRINTF_LIKE(3, 4);
+
+/* A key as a family has it on disk. */
+struct family_key {
+    size_t length;
+    uint8_t bytes[FAMILY_KEY_MAX];
+};
+/* checkpoint.c: a record's in one of the three families that folding fills. */
+struct family_key store_family_key(enum family family, const struct record *record);
 
 /* folder.c */
 enum store_error store_folder_make(const char *path, const struct refusal *refusal) MUST_USE;
@@ -144,10 +155,11 @@ void store_checkpoint_fold(struct local_journal *store, uint64_t to);
 /* table.c */
 struct table;
 struct table *store_table_new(struct local_journal *store, enum family family);
-/* Copies one in. The first for a key counts, unless another one of the same batch comes after it. value NULL: it
- * says that the key is gone. */
-void store_table_add(struct table *table, uint64_t sequence, const uint8_t *key, size_t key_length,
-                     const uint8_t *value, size_t value_length);
+/* Batches are taken newest first: here begins the next. */
+void store_table_begin(struct table *table);
+/* Takes one in, which must stay where it is, header and all. The first for a key counts, unless another one of the
+ * same batch comes after it. */
+void store_table_add(struct table *table, const struct record *record);
 /* Writes all as one table, in the order of the keys, synced. Nothing if there are none. These three take NULL. */
 void store_table_write(struct table *table);
 /* RocksDB takes the table that was written into the family: whole or not at all, and durable. */
@@ -155,15 +167,7 @@ void store_table_ingest(struct table *table);
 void store_table_free(struct table *table);
 
 /* archive.c */
-#define ARCHIVE_DAY_BYTES 4
-#define ARCHIVE_KEY_MAX   (ARCHIVE_DAY_BYTES + 1 + RECORD_KEY_MAX)
-struct archive_key {
-    size_t length;
-    uint8_t bytes[ARCHIVE_KEY_MAX]; /* day u32, type, then the record's */
-};
-struct archive_key store_archive_key(uint8_t type, const uint8_t *key, size_t length);
-/* Adds a record of the archive to a table of FAMILY_ARCHIVE. */
-void store_archive_add(struct table *table, uint64_t sequence, const struct record *record);
+struct family_key store_archive_key(uint8_t type, const uint8_t *key, size_t length);
 /* Drops what is older than archive_days. */
 void store_archive_prune(struct local_journal *store);
 void store_archive_figures(const struct local_journal *store, struct store_figures *out);
@@ -171,8 +175,6 @@ bool store_archive_read(struct journal *journal, const struct archive_query *que
                         void *context);
 
 /* find.c */
-/* Adds a findable record to a table of FAMILY_INDEX; any other adds nothing. */
-void store_index_add(struct table *table, uint64_t sequence, const struct record *record);
 /* A batch was appended, or was there at open: its findable records can be found from now on. */
 void store_recent_add(struct local_journal *store, uint64_t sequence, const uint8_t *archive, size_t length);
 /* All batches up to here are folded. */
@@ -195,13 +197,16 @@ bool store_batch_is_well_formed(const uint8_t *batch, size_t length, size_t *arc
 /* One batch as it lies on disk. */
 struct stored {
     uint64_t sequence, epoch;
-    size_t length; /* as stored */
+    size_t length; /* of prefix and batch, not packed */
     struct reader live, archive;
 };
-/* Returns false if that is no batch. The records are not checked. */
+/* The readers point into the value or, if it is packed, into `room`. Returns false if that is no batch. The records
+ * are not checked. */
 bool store_stored_parse(const uint8_t *key, size_t key_length, const uint8_t *value, size_t value_length,
-                        struct stored *out) MUST_USE;
+                        struct buffer *room, struct stored *out) MUST_USE;
 /* The same, where the iterator stands. */
-bool store_stored_at(const rocksdb_iterator_t *iterator, struct stored *out) MUST_USE;
+bool store_stored_at(const rocksdb_iterator_t *iterator, struct buffer *room, struct stored *out) MUST_USE;
+/* Only its length. */
+size_t store_stored_length(const uint8_t *value, size_t value_length);
 
 #endif

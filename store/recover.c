@@ -1,4 +1,6 @@
 /* What is on disk is checked whole at open, and replayed once to the journal's owner. */
+#include <lz4.h>
+
 #include "base/ensure.h"
 #include "base/log.h"
 #include "store/local.h"
@@ -17,26 +19,48 @@ bool store_batch_is_well_formed(const uint8_t *batch, size_t length, size_t *arc
     return *archive_at > 0 && reader.ok;
 }
 
+size_t store_stored_length(const uint8_t *value, size_t value_length)
+{
+    uint32_t whole = value_length < BATCH_PREFIX_BYTES ? 0 : load_be32(value + BATCH_PREFIX_BYTES - 4);
+    return whole == 0 ? value_length : BATCH_PREFIX_BYTES + (size_t)whole;
+}
+
+/* LZ4's format cannot say more than 255 times what it has. */
+static bool unpack(struct reader *packed, size_t whole, struct buffer *room)
+{
+    if (whole > BATCH_BYTES_MAX || whole / 255 > packed->left)
+        return false;
+    buffer_clear(room);
+    uint8_t *out = buffer_extend(room, whole);
+    int length = LZ4_decompress_safe((const char *)packed->at, (char *)out, (int)packed->left, (int)whole);
+    *packed = reader_of(room->data, whole);
+    return length >= 0 && (size_t)length == whole;
+}
+
 bool store_stored_parse(const uint8_t *key, size_t key_length, const uint8_t *value, size_t value_length,
-                        struct stored *out)
+                        struct buffer *room, struct stored *out)
 {
     if (key_length != SEQUENCE_KEY_BYTES)
         return false;
     struct reader reader = reader_of(value, value_length);
     uint8_t version = reader_u8(&reader);
-    *out = (struct stored){.sequence = load_be64(key), .epoch = reader_u64(&reader), .length = value_length};
-    size_t archive_at = reader_u32(&reader);
+    *out = (struct stored){.sequence = load_be64(key),
+                           .epoch = reader_u64(&reader),
+                           .length = store_stored_length(value, value_length)};
+    size_t archive_at = reader_u32(&reader), whole = reader_u32(&reader);
+    if (!reader.ok || version != BATCH_VERSION || (whole > 0 && !unpack(&reader, whole, room)))
+        return false;
     out->live = reader_of(reader_take(&reader, archive_at), archive_at);
     out->archive = reader;
-    return reader.ok && version == BATCH_VERSION;
+    return reader.ok;
 }
 
-bool store_stored_at(const rocksdb_iterator_t *iterator, struct stored *out)
+bool store_stored_at(const rocksdb_iterator_t *iterator, struct buffer *room, struct stored *out)
 {
     size_t key_length = 0, value_length = 0;
     const uint8_t *key = (const uint8_t *)rocksdb_iter_key(iterator, &key_length);
     const uint8_t *value = (const uint8_t *)rocksdb_iter_value(iterator, &value_length);
-    return store_stored_parse(key, key_length, value, value_length, out);
+    return store_stored_parse(key, key_length, value, value_length, room, out);
 }
 
 static bool stored_is_well_formed(const struct stored *stored)
@@ -58,12 +82,12 @@ static enum store_error refuse_damage(const struct local_journal *store, uint64_
 /* Sequences follow each other from the checkpoint on. Epochs never fall, and this opening's is above all of
  * them. */
 static enum store_error check_batches(struct local_journal *store, rocksdb_iterator_t *iterator,
-                                      const struct refusal *refusal)
+                                      struct buffer *room, const struct refusal *refusal)
 {
     uint64_t last = store->checkpoint, epoch = 0;
     for (; rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
         struct stored stored;
-        if (!store_stored_at(iterator, &stored) || !stored_is_well_formed(&stored))
+        if (!store_stored_at(iterator, room, &stored) || !stored_is_well_formed(&stored))
             return refuse_damage(store, last + 1, "is malformed", refusal);
         if (stored.sequence != last + 1)
             return refuse_damage(store, last + 1, "is missing", refusal);
@@ -84,7 +108,9 @@ static enum store_error check_batches(struct local_journal *store, rocksdb_itera
 enum store_error store_recover_check(struct local_journal *store, const struct refusal *refusal)
 {
     rocksdb_iterator_t *iterator = store_database_iterate_from(store, store->checkpoint + 1);
-    enum store_error result = check_batches(store, iterator, refusal);
+    struct buffer room = {0};
+    enum store_error result = check_batches(store, iterator, &room, refusal);
+    buffer_free(&room);
     char *error = NULL;
     rocksdb_iter_get_error(iterator, &error);
     rocksdb_iter_destroy(iterator);
@@ -135,12 +161,14 @@ static bool replay_journal(struct local_journal *store, journal_visit *visit, vo
 {
     rocksdb_iterator_t *iterator = store_database_iterate_from(store, store->checkpoint + 1);
     bool good = true;
+    struct buffer room = {0};
     for (; good && rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
         struct stored stored;
-        ensure(store_stored_at(iterator, &stored)); /* checked at open */
+        ensure(store_stored_at(iterator, &room, &stored)); /* checked at open */
         for (struct record record; good && record_next(&stored.live, &record);)
             good = visit(context, &record);
     }
+    buffer_free(&room);
     return pass_end(store, iterator, good);
 }
 

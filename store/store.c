@@ -47,7 +47,7 @@ static void threads_stop(struct local_journal *store)
     pthread_mutex_unlock(&store->mutex);
     pthread_join(store->folding, NULL);
     pthread_join(store->writer, NULL);
-    ensure(atomic_load(&store->durable) == store->appended && store->queue.batches == 0);
+    ensure(atomic_load(&store->durable) == store->appended && store->queue.count == 0);
 }
 
 static void local_close(struct journal *journal)
@@ -56,7 +56,7 @@ static void local_close(struct journal *journal)
     if (store->threads_run)
         threads_stop(store);
     store_database_close(store);
-    rocksdb_writebatch_destroy(store->queue.write);
+    buffer_free(&store->queue.batches);
     if (store->wake_descriptor >= 0)
         close(store->wake_descriptor);
     if (store->lock_descriptor >= 0)
@@ -93,7 +93,6 @@ static struct local_journal *local_make(const struct store_options *options)
         options->checkpoint_bytes == 0 ? CHECKPOINT_BYTES_DEFAULT : options->checkpoint_bytes;
     store->queue_bytes_max = options->queue_bytes_max == 0 ? QUEUE_BYTES_DEFAULT : options->queue_bytes_max;
     store->archive_days = options->archive_days;
-    store->queue.write = rocksdb_writebatch_create();
     ensure(pthread_mutex_init(&store->mutex, NULL) == 0 &&
            pthread_mutex_init(&store->recent_mutex, NULL) == 0 &&
            pthread_cond_init(&store->writer_wake, NULL) == 0 &&

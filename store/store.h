@@ -39,7 +39,7 @@ enum store_error store_open(const struct store_options *options, struct journal 
 /* Exit code of a process whose journal could not be written any more (the log's last line says why). */
 #define STORE_EXIT_FATAL 70
 
-/* Figures for /metrics and the bench, since open. */
+/* Figures for /metrics and the bench, since open; bytes: as they went to the disk. */
 struct store_figures {
     uint64_t batches, bytes, syncs, checkpoints, sync_us_total, sync_us_max;
     uint64_t unfolded_bytes;                 /* of batches that are not in the checkpoint yet */

@@ -12,56 +12,27 @@
 #include "base/ensure.h"
 #include "store/local.h"
 
-#define CHUNK_BYTES ((size_t)1 << 20)
-#define SEEN_KEYS   4096 /* a power of two */
+#define SEEN_KEYS 4096 /* a power of two */
 
-/* Memory that is given back all at once. */
-struct chunk {
-    struct chunk *next;
-    size_t used, size;
-    uint8_t bytes[];
-};
-
-struct entry {
-    uint64_t sequence;
-    size_t number; /* of the table's entries */
-    uint32_t key_length, value_length;
-    bool gone;
-    uint8_t bytes[]; /* key, value */
-};
-
-/* What is sorted: the key's first bytes tell most apart. */
+/* What is sorted: where the record lies, how old it is (less is newer), and a word of its key as the family has it. */
 struct place {
-    uint64_t start;
-    const struct entry *entry;
+    uint64_t word, age;
+    const uint8_t *record;
 };
 
 struct table {
     struct local_journal *store;
     enum family family;
     char *path;
-    struct chunk *chunks;
     struct place *places; /* in the order in which they came */
     size_t count, capacity;
-    /* Keys that came lately: a channel that changes in every batch is copied once, not thousands of times. What
-     * slips through is seen when all are sorted. */
-    const struct entry *seen[SEEN_KEYS];
+    uint64_t batches; /* begun: newest first */
+    uint32_t number;  /* of the records of the batch in hand */
+    /* Keys that came lately: a channel that changes in every batch is taken once, not thousands of times. What slips
+     * through is seen when all are sorted. */
+    struct place seen[SEEN_KEYS];
     bool written;
 };
-
-static void *take(struct table *table, size_t size)
-{
-    size = (size + 7) & ~(size_t)7;
-    if (table->chunks == NULL || table->chunks->size - table->chunks->used < size) {
-        size_t fresh = size > CHUNK_BYTES ? size : CHUNK_BYTES;
-        struct chunk *chunk = xmalloc(sizeof *chunk + fresh);
-        *chunk = (struct chunk){.next = table->chunks, .size = fresh};
-        table->chunks = chunk;
-    }
-    void *at = table->chunks->bytes + table->chunks->used;
-    table->chunks->used += size;
-    return at;
-}
 
 struct table *store_table_new(struct local_journal *store, enum family family)
 {
@@ -74,67 +45,99 @@ struct table *store_table_new(struct local_journal *store, enum family family)
     return table;
 }
 
-static bool key_is(const struct entry *entry, const uint8_t *key, size_t key_length)
+/* Eight bytes of a record's key in this family, from `depth` on; zeros behind its end. */
+static uint64_t word_of(const struct table *table, const struct record *record, size_t depth, size_t *length)
 {
-    return entry->key_length == key_length && memcmp(entry->bytes, key, key_length) == 0;
+    uint8_t word[8] = {0};
+    struct family_key key = store_family_key(table->family, record);
+    *length = key.length;
+    if (depth < key.length)
+        memcpy(word, key.bytes + depth, key.length - depth < sizeof word ? key.length - depth : sizeof word);
+    return load_be64(word);
 }
 
-static uint64_t key_start(const uint8_t *key, size_t key_length)
+static bool same_key(const uint8_t *a, const uint8_t *b)
 {
-    uint8_t start[8] = {0};
-    memcpy(start, key, key_length < sizeof start ? key_length : sizeof start);
-    return load_be64(start);
+    return a[0] == b[0] && a[1] == b[1] &&
+           memcmp(a + RECORD_HEADER_BYTES, b + RECORD_HEADER_BYTES, a[1]) == 0;
 }
 
-static void add_place(struct table *table, uint64_t start, const struct entry *entry)
+/* Has a newer batch the same key, as far as is remembered? Only the checkpoint's are written again and again. */
+static bool was_seen(struct table *table, const struct record *record, const struct place *place)
 {
+    if (table->family != FAMILY_CHECKPOINT)
+        return false;
+    struct place *seen =
+        &table->seen[index_hash(record->type, record->key, record->key_length) & (SEEN_KEYS - 1)];
+    if (seen->record != NULL && seen->age >> 32 != place->age >> 32 && same_key(seen->record, place->record))
+        return true;
+    *seen = *place;
+    return false;
+}
+
+void store_table_begin(struct table *table)
+{
+    if (table == NULL)
+        return;
+    table->batches++;
+    table->number = 0;
+}
+
+void store_table_add(struct table *table, const struct record *record)
+{
+    const uint8_t *at = record->key - RECORD_HEADER_BYTES;
+    /* In a batch the last one is the newest. */
+    size_t length;
+    struct place place = {.word = word_of(table, record, 0, &length),
+                          .age = table->batches << 32 | (UINT32_MAX - table->number++),
+                          .record = at};
+    if (was_seen(table, record, &place))
+        return;
     if (table->count == table->capacity) {
         table->capacity = table->capacity == 0 ? 1024 : 2 * table->capacity;
         table->places = xrealloc(table->places, table->capacity * sizeof *table->places);
     }
-    table->places[table->count++] = (struct place){start, entry};
+    table->places[table->count++] = place;
 }
 
-void store_table_add(struct table *table, uint64_t sequence, const uint8_t *key, size_t key_length,
-                     const uint8_t *value, size_t value_length)
-{
-    const struct entry **seen = &table->seen[index_hash(0, key, key_length) & (SEEN_KEYS - 1)];
-    if (*seen != NULL && (*seen)->sequence != sequence && key_is(*seen, key, key_length))
-        return;
-    if (value == NULL)
-        value_length = 0;
-    struct entry *entry = take(table, sizeof *entry + key_length + value_length);
-    *entry = (struct entry){.sequence = sequence,
-                            .number = table->count,
-                            .key_length = (uint32_t)key_length,
-                            .value_length = (uint32_t)value_length,
-                            .gone = value == NULL};
-    memcpy(entry->bytes, key, key_length);
-    if (value_length > 0)
-        memcpy(entry->bytes + key_length, value, value_length);
-    add_place(table, key_start(key, key_length), entry);
-    *seen = entry;
-}
-
-static int compare_keys(const struct place *a, const struct place *b)
-{
-    if (a->start != b->start)
-        return a->start < b->start ? -1 : 1;
-    uint32_t left = a->entry->key_length, right = b->entry->key_length;
-    int order = memcmp(a->entry->bytes, b->entry->bytes, left < right ? left : right);
-    return order != 0 ? order : left < right ? -1 : left > right;
-}
-
-/* Of one key the newest first: that of the newest batch, and in a batch the last. */
 static int compare(const void *left, const void *right)
 {
     const struct place *a = left, *b = right;
-    int order = compare_keys(a, b);
-    if (order != 0)
-        return order;
-    if (a->entry->sequence != b->entry->sequence)
-        return a->entry->sequence > b->entry->sequence ? -1 : 1;
-    return a->entry->number > b->entry->number ? -1 : 1; /* no two are one */
+    if (a->word != b->word)
+        return a->word < b->word ? -1 : 1;
+    return a->age < b->age ? -1 : a->age > b->age;
+}
+
+/* Keys that are alike but for their lengths. */
+static void sort_ends(struct table *table, struct place *places, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct record record = record_at(places[i].record);
+        places[i].word = store_family_key(table->family, &record).length;
+    }
+    qsort(places, count, sizeof *places, compare);
+}
+
+/* By key, and of one key the newest first. A word at a time: whole runs of keys begin alike (one day, one owner), and
+ * comparing such records where they lie, as often as a sort compares, would miss the cache each time. The words at
+ * `depth` are there already. */
+static void sort(struct table *table, struct place *places, size_t count, size_t depth)
+{
+    qsort(places, count, sizeof *places, compare);
+    for (size_t first = 0, end; first < count; first = end) {
+        for (end = first + 1; end < count && places[end].word == places[first].word; end++)
+            continue;
+        size_t length, longest = 0;
+        for (size_t i = first; end - first > 1 && i < end; i++) {
+            struct record record = record_at(places[i].record);
+            places[i].word = word_of(table, &record, depth + 8, &length);
+            longest = length > longest ? length : longest;
+        }
+        if (longest > depth + 8)
+            sort(table, places + first, end - first, depth + 8);
+        else if (longest > 0)
+            sort_ends(table, places + first, end - first);
+    }
 }
 
 static void check(const struct table *table, char *error)
@@ -143,32 +146,47 @@ static void check(const struct table *table, char *error)
         store_fatal(table->store, "cannot write a checkpoint", error);
 }
 
-static void put(const struct table *table, rocksdb_sstfilewriter_t *file, const struct entry *entry)
+static void put(const struct table *table, rocksdb_sstfilewriter_t *file, const struct family_key *key,
+                const struct record *record)
 {
     char *error = NULL;
-    const char *key = (const char *)entry->bytes;
-    if (entry->gone)
-        rocksdb_sstfilewriter_delete(file, key, entry->key_length, &error);
+    const char *bytes = (const char *)key->bytes;
+    if (record->gone)
+        rocksdb_sstfilewriter_delete(file, bytes, key->length, &error);
+    else if (table->family == FAMILY_INDEX) /* whose it is, and when */
+        rocksdb_sstfilewriter_put(file, bytes, key->length, (const char *)record->key, RECORD_ARCHIVE_KEY_MIN,
+                                  &error);
     else
-        rocksdb_sstfilewriter_put(file, key, entry->key_length, key + entry->key_length, entry->value_length,
+        rocksdb_sstfilewriter_put(file, bytes, key->length, (const char *)record->value, record->value_length,
                                   &error);
     check(table, error);
+}
+
+/* The first of each key. */
+static void put_all(const struct table *table, rocksdb_sstfilewriter_t *file)
+{
+    struct family_key keys[2];
+    for (size_t i = 0; i < table->count; i++) {
+        struct record record = record_at(table->places[i].record);
+        struct family_key *key = &keys[i % 2], *before = &keys[(i + 1) % 2];
+        *key = store_family_key(table->family, &record);
+        if (i == 0 || key->length != before->length || memcmp(key->bytes, before->bytes, key->length) != 0)
+            put(table, file, key, &record);
+    }
 }
 
 void store_table_write(struct table *table)
 {
     if (table == NULL || table->count == 0)
         return;
-    qsort(table->places, table->count, sizeof *table->places, compare);
+    sort(table, table->places, table->count, 0);
     rocksdb_envoptions_t *environment = rocksdb_envoptions_create();
     rocksdb_sstfilewriter_t *file =
         rocksdb_sstfilewriter_create(environment, table->store->options[table->family]);
     char *error = NULL;
     rocksdb_sstfilewriter_open(file, table->path, &error);
     check(table, error);
-    for (size_t i = 0; i < table->count; i++)
-        if (i == 0 || compare_keys(&table->places[i - 1], &table->places[i]) != 0)
-            put(table, file, table->places[i].entry);
+    put_all(table, file);
     rocksdb_sstfilewriter_finish(file, &error); /* syncs */
     check(table, error);
     rocksdb_sstfilewriter_destroy(file);
@@ -198,11 +216,6 @@ void store_table_free(struct table *table)
     if (table->written)
         (void)unlink(table->path); /* never given to RocksDB: the journal closes */
     free(table->places);
-    while (table->chunks != NULL) {
-        struct chunk *chunk = table->chunks;
-        table->chunks = chunk->next;
-        free(chunk);
-    }
     free(table->path);
     free(table);
 }

@@ -4,9 +4,10 @@
  *                                                                                   (wakes whoever waits)
  *
  * A turn takes everything that was queued since the last one. There are two queues: one gathers while the other
- * is written. A batch is copied once, from the caller's buffer into the queue.
+ * is packed and written, on the writer's thread.
  */
 #include <errno.h>
+#include <lz4.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,22 +26,18 @@ _Noreturn void store_fatal(const struct local_journal *store, const char *what, 
     _exit(STORE_EXIT_FATAL);
 }
 
+#define QUEUED_HEADER_BYTES 16
+
 /* Under the mutex. */
 static void queue_put(struct local_journal *store, const uint8_t *batch, size_t length, size_t archive_at)
 {
-    uint8_t key[SEQUENCE_KEY_BYTES], prefix[BATCH_PREFIX_BYTES];
-    const char *const keys[] = {(const char *)key};
-    const char *const values[] = {(const char *)prefix, (const char *)batch};
-    const size_t key_sizes[] = {sizeof key}, value_sizes[] = {sizeof prefix, length};
-    store_be64(key, ++store->appended);
-    prefix[0] = BATCH_VERSION;
-    store_be64(prefix + 1, store->epoch);
-    store_be32(prefix + 9, (uint32_t)archive_at);
-    rocksdb_writebatch_putv_cf(store->queue.write, store->families[FAMILY_JOURNAL], 1, keys, key_sizes, 2,
-                               values, value_sizes);
-    store->queue.batches++;
-    store->queue.bytes += sizeof prefix + length;
-    store->waiting_bytes += sizeof prefix + length;
+    struct queue *queue = &store->queue;
+    buffer_u64(&queue->batches, ++store->appended);
+    buffer_u32(&queue->batches, (uint32_t)length);
+    buffer_u32(&queue->batches, (uint32_t)archive_at);
+    buffer_append(&queue->batches, batch, length);
+    queue->count++;
+    store->waiting_bytes += BATCH_PREFIX_BYTES + length;
 }
 
 uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size_t length)
@@ -77,22 +74,79 @@ void store_writer_wait(struct journal *journal, uint64_t sequence)
     pthread_mutex_unlock(&store->mutex);
 }
 
-/* Swaps the queues: `turn`, which is empty, gathers from now on. Returns false when the journal closes and
+/* What one turn takes to the disk. */
+struct turn {
+    struct queue queue;
+    rocksdb_writebatch_t *write;
+    struct buffer packed;
+    uint64_t bytes, stored_bytes; /* not packed, and as they lie on disk */
+};
+
+/* Swaps the queues: the turn's, which is empty, gathers from now on. Returns false when the journal closes and
  * nothing is left to write. */
-static bool turn_take(struct local_journal *store, struct queue *turn)
+static bool turn_take(struct local_journal *store, struct turn *turn)
 {
     pthread_mutex_lock(&store->mutex);
-    while (store->queue.batches == 0 && !store->writer_ends)
+    while (store->queue.count == 0 && !store->writer_ends)
         pthread_cond_wait(&store->writer_wake, &store->mutex);
     struct queue taken = store->queue;
-    store->queue = *turn;
-    *turn = taken;
+    store->queue = turn->queue;
+    turn->queue = taken;
     pthread_mutex_unlock(&store->mutex);
-    return turn->batches > 0;
+    return turn->queue.count > 0;
+}
+
+/* The same channels, addresses and assets come again and again in a large batch: packed, it is a third. Returns
+ * where it lies from now on. */
+static const uint8_t *pack(struct turn *turn, const uint8_t *batch, size_t *length)
+{
+    if (*length < BATCH_PACKED_MIN)
+        return batch;
+    buffer_clear(&turn->packed);
+    size_t room = *length - *length / 8; /* else it is not worth unpacking */
+    uint8_t *out = buffer_extend(&turn->packed, room);
+    int packed = LZ4_compress_default((const char *)batch, (char *)out, (int)*length, (int)room);
+    if (packed <= 0)
+        return batch;
+    *length = (size_t)packed;
+    return out;
+}
+
+static void turn_add(const struct local_journal *store, struct turn *turn, uint64_t sequence,
+                     uint32_t archive_at, const uint8_t *batch, size_t length)
+{
+    uint8_t key[SEQUENCE_KEY_BYTES], prefix[BATCH_PREFIX_BYTES];
+    size_t stored = length;
+    const uint8_t *bytes = pack(turn, batch, &stored);
+    const char *const keys[] = {(const char *)key};
+    const char *const values[] = {(const char *)prefix, (const char *)bytes};
+    const size_t key_sizes[] = {sizeof key}, value_sizes[] = {sizeof prefix, stored};
+    store_be64(key, sequence);
+    prefix[0] = BATCH_VERSION;
+    store_be64(prefix + 1, store->epoch);
+    store_be32(prefix + 9, archive_at);
+    store_be32(prefix + 13, bytes == batch ? 0 : (uint32_t)length);
+    rocksdb_writebatch_putv_cf(turn->write, store->families[FAMILY_JOURNAL], 1, keys, key_sizes, 2, values,
+                               value_sizes);
+    turn->bytes += sizeof prefix + length;
+    turn->stored_bytes += sizeof prefix + stored;
+}
+
+static void turn_fill(const struct local_journal *store, struct turn *turn)
+{
+    struct reader reader = reader_of(turn->queue.batches.data, turn->queue.batches.length);
+    for (uint64_t i = 0; i < turn->queue.count; i++) {
+        uint64_t sequence = reader_u64(&reader);
+        uint32_t length = reader_u32(&reader), archive_at = reader_u32(&reader);
+        const uint8_t *batch = reader_take(&reader, length);
+        ensure(reader.ok);
+        turn_add(store, turn, sequence, archive_at, batch, length);
+    }
+    ensure(reader_done(&reader));
 }
 
 /* Returns how long the write and its fsync took. */
-static uint64_t turn_write(const struct local_journal *store, const struct queue *turn)
+static uint64_t turn_write(const struct local_journal *store, const struct turn *turn)
 {
     uint64_t start = clock_monotonic_us();
     char *error = NULL;
@@ -110,16 +164,16 @@ static void wake(const struct local_journal *store)
         continue;
 }
 
-static void turn_finish(struct local_journal *store, struct queue *turn, uint64_t write_us)
+static void turn_finish(struct local_journal *store, struct turn *turn, uint64_t write_us)
 {
     pthread_mutex_lock(&store->mutex);
-    uint64_t durable = atomic_load(&store->durable) + turn->batches;
+    uint64_t durable = atomic_load(&store->durable) + turn->queue.count;
     ensure(durable <= store->appended && turn->bytes <= store->waiting_bytes);
     atomic_store_explicit(&store->durable, durable, memory_order_release);
     store->waiting_bytes -= turn->bytes;
     store->journal_bytes += turn->bytes;
-    store->figures.batches += turn->batches;
-    store->figures.bytes += turn->bytes - turn->batches * BATCH_PREFIX_BYTES;
+    store->figures.batches += turn->queue.count;
+    store->figures.bytes += turn->stored_bytes;
     store->figures.syncs++;
     store->figures.sync_us_total += write_us;
     if (write_us > store->figures.sync_us_max)
@@ -130,15 +184,20 @@ static void turn_finish(struct local_journal *store, struct queue *turn, uint64_
     pthread_mutex_unlock(&store->mutex);
     wake(store);
     rocksdb_writebatch_clear(turn->write);
-    turn->batches = turn->bytes = 0;
+    buffer_clear(&turn->queue.batches);
+    turn->queue.count = turn->bytes = turn->stored_bytes = 0;
 }
 
 void *store_writer_run(void *argument)
 {
     struct local_journal *store = argument;
-    struct queue turn = {.write = rocksdb_writebatch_create()};
-    while (turn_take(store, &turn))
+    struct turn turn = {.write = rocksdb_writebatch_create()};
+    while (turn_take(store, &turn)) {
+        turn_fill(store, &turn);
         turn_finish(store, &turn, turn_write(store, &turn));
+    }
     rocksdb_writebatch_destroy(turn.write);
+    buffer_free(&turn.queue.batches);
+    buffer_free(&turn.packed);
     return NULL;
 }

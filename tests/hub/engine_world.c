@@ -20,8 +20,8 @@ static uint64_t effect_journal(void *context, const uint8_t *batch, size_t lengt
     return journal_append(world->journal, batch, length);
 }
 
-static bool effect_find(void *context, uint8_t type, const void *rest, size_t rest_length, journal_visit *visit,
-                        void *visit_context)
+static bool effect_find(void *context, uint8_t type, const void *rest, size_t rest_length,
+                        journal_visit *visit, void *visit_context)
 {
     struct world *world = context;
     return journal_find(world->journal, type, rest, rest_length, visit, visit_context);

@@ -175,8 +175,7 @@ static void test_a_repeated_id_gets_the_first_outcome(void **state)
 
 static void send_back(struct world *world, const struct payment_id *id, uint64_t amount)
 {
-    struct operation back = {
-        .type = OPERATION_REFUND, .id = *id, .amount = {amount}, .code = CODE_INVOICE};
+    struct operation back = {.type = OPERATION_REFUND, .id = *id, .amount = {amount}, .code = CODE_INVOICE};
     world_send(world, 1, &back, 1);
     world_settle_down(world);
 }

@@ -222,7 +222,8 @@ static void the_newest_of_a_key_is_shown(void **state)
         struct buffer batch = {0};
         record_put(&batch, 1, "state", 5, &number, sizeof number);
         for (uint64_t written = number + 10; written >= number; written -= 10) {
-            record_put(&batch, RECORD_ARCHIVE_FIRST | RECORD_FINDABLE, key, sizeof key, &written, sizeof written);
+            record_put(&batch, RECORD_ARCHIVE_FIRST | RECORD_FINDABLE, key, sizeof key, &written,
+                       sizeof written);
             if (written < 10)
                 break;
         }
@@ -293,10 +294,8 @@ static void readers_do_not_see_the_folding(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(what_is_asked_for_is_found),
-        WITH_FOLDER(old_days_are_dropped),
-        WITH_FOLDER(without_days_nothing_is_kept),
-        WITH_FOLDER(the_newest_of_a_key_is_shown),
+        WITH_FOLDER(what_is_asked_for_is_found),     WITH_FOLDER(old_days_are_dropped),
+        WITH_FOLDER(without_days_nothing_is_kept),   WITH_FOLDER(the_newest_of_a_key_is_shown),
         WITH_FOLDER(readers_do_not_see_the_folding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,18 +64,26 @@ static void raw_put(const char *path, enum raw_family family, const void *key, s
     rocksdb_options_destroy(options);
 }
 
-static void raw_put_batch(const char *path, uint64_t sequence, uint8_t version, uint64_t epoch,
-                          const char *records, size_t length)
+/* whole: what a packed batch says that it is; 0: it is not packed. */
+static void raw_put_packed(const char *path, uint64_t sequence, uint8_t version, uint64_t epoch,
+                           const char *records, size_t length, uint32_t whole)
 {
     uint8_t key[8];
     store_be64(key, sequence);
     struct buffer value = {0};
     buffer_u8(&value, version);
     buffer_u64(&value, epoch);
-    buffer_u32(&value, (uint32_t)length);
+    buffer_u32(&value, (uint32_t)(whole == 0 ? length : whole));
+    buffer_u32(&value, whole);
     buffer_append(&value, records, length);
     raw_put(path, RAW_JOURNAL, key, sizeof key, &value);
     buffer_free(&value);
+}
+
+static void raw_put_batch(const char *path, uint64_t sequence, uint8_t version, uint64_t epoch,
+                          const char *records, size_t length)
+{
+    raw_put_packed(path, sequence, version, epoch, records, length, 0);
 }
 
 static void raw_delete_batch(const char *path, uint64_t sequence)
@@ -104,31 +112,47 @@ static void a_missing_first_batch_is_damage(void **state)
 
 static void a_batch_of_another_version_is_damage(void **state)
 {
-    raw_put_batch(*state, BATCHES, 3, 1, GOOD_BATCH);
+    raw_put_batch(*state, BATCHES, 2, 1, GOOD_BATCH);
     struct store_options options = fixture_options(*state);
     fixture_refused(&options, STORE_CORRUPT, "batch 60 is malformed", *state);
 }
 
 static void a_half_record_is_damage(void **state)
 {
-    raw_put_batch(*state, 30, 2, 1, good_batch, sizeof good_batch - 2);
+    raw_put_batch(*state, 30, 3, 1, good_batch, sizeof good_batch - 2);
     struct store_options options = fixture_options(*state);
     fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
 }
 
 static void an_empty_batch_is_damage(void **state)
 {
-    raw_put_batch(*state, 30, 2, 1, "", 0);
+    raw_put_batch(*state, 30, 3, 1, "", 0);
     struct store_options options = fixture_options(*state);
     fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
+}
+
+/* LZ4: a token (literals, copied ones), then the literals. */
+static void a_batch_that_cannot_be_unpacked_is_damage(void **state)
+{
+    static const char packed[] = "\x80\x01\x01\x00\x00\x00\x01kv";
+    struct store_options options = fixture_options(*state);
+    static const uint32_t wholes[] = {7, 9, 0x7fffffff, 0xffffffff};
+    for (size_t i = 0; i < 4; i++) {
+        raw_put_packed(*state, 30, 3, 1, packed, sizeof packed - 1, wholes[i]);
+        fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
+    }
+    raw_put_packed(*state, 30, 3, 1, packed, sizeof packed - 2, 8);
+    fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
+    raw_put_packed(*state, 30, 3, 1, packed, sizeof packed - 1, 8);
+    journal_close(fixture_open(&options)); /* and this one is whole */
 }
 
 static void an_epoch_out_of_order_is_damage(void **state)
 {
     struct store_options options = fixture_options(*state);
-    raw_put_batch(*state, BATCHES + 1, 2, 9, GOOD_BATCH); /* of an opening that never was */
+    raw_put_batch(*state, BATCHES + 1, 3, 9, GOOD_BATCH); /* of an opening that never was */
     fixture_refused(&options, STORE_CORRUPT, "batch 61 has an epoch out of order", *state);
-    raw_put_batch(*state, BATCHES + 1, 2, 0, GOOD_BATCH);
+    raw_put_batch(*state, BATCHES + 1, 3, 0, GOOD_BATCH);
     fixture_refused(&options, STORE_CORRUPT, "batch 61 has an epoch out of order", *state);
 }
 
@@ -305,6 +329,7 @@ int main(void)
         WITH_JOURNAL(a_batch_of_another_version_is_damage),
         WITH_JOURNAL(a_half_record_is_damage),
         WITH_JOURNAL(an_empty_batch_is_damage),
+        WITH_JOURNAL(a_batch_that_cannot_be_unpacked_is_damage),
         WITH_JOURNAL(an_epoch_out_of_order_is_damage),
         WITH_JOURNAL(a_folding_without_its_batches_is_damage),
         WITH_JOURNAL(a_missing_mark_is_damage),

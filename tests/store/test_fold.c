@@ -78,7 +78,8 @@ static void raw_open(struct raw *raw, const char *path)
     static const char *const names[] = {"default", "journal", "checkpoint", "archive", "index"};
     raw->options = rocksdb_options_create();
     raw->write = rocksdb_writeoptions_create();
-    const rocksdb_options_t *options[] = {raw->options, raw->options, raw->options, raw->options, raw->options};
+    const rocksdb_options_t *options[] = {raw->options, raw->options, raw->options, raw->options,
+                                          raw->options};
     char *error = NULL;
     raw->database =
         rocksdb_open_column_families(raw->options, path, 5, names, options, raw->families, &error);
