@@ -429,9 +429,12 @@ static void test_hub_status(void **state)
     RUNS(world, 3, "hub", "status", "--http", "127.0.0.1:1");
     RUNS(world, 2, "hub", "status", "--http", "nowhere");
     json_t *past = JSON(world, "hub", "history", "--http", world->http, "--client", world->shop_address);
-    assert_true(json_is_array(json_object_get(past, "payments"))); /* the hub forgets a payment a day later */
+    assert_true(json_array_size(json_object_get(past, "payments")) >= 4);
     json_decref(past);
     RUNS(world, 0, "hub", "history", "--http", world->http, "--client", world->shop_address);
+    assert_non_null(strstr(world->output, "completed"));
+    RUNS(world, 0, "hub", "history", "--http", world->http, "--client",
+         "0x00000000000000000000000000000000000000aa");
     assert_non_null(strstr(world->output, "no past payments"));
     RUNS(world, 1, "hub", "history", "--http", world->http, "--client", world->shop_address, "--cursor",
          "00");

@@ -3,6 +3,7 @@
  * journals. */
 #include "tests/e2e/hub_pair.h"
 
+#include <jansson.h>
 #include <sys/stat.h>
 
 #include "hub/transfer.h"
@@ -271,6 +272,80 @@ static void test_payments_go_on_over_other_numbers_of_shards(void **state)
     receipt_comes(world, &last);
 }
 
+/* How many of the client's past payments are in each of two states, by what the hub says. */
+static void past_is(const struct world *world, const struct wire_client *client, unsigned completed,
+                    unsigned refunded)
+{
+    char path[128], address[ADDRESS_TEXT_SIZE];
+    snprintf(path, sizeof path, "/history?client=%s", address_text(&client->address, address));
+    char *text = http_ask(world->stage->http_port, "GET", path);
+    const char *body = strstr(text, "\r\n\r\n");
+    json_t *page = json_loads(body == NULL ? text : body, 0, NULL), *item;
+    assert_non_null(page);
+    unsigned seen[2] = {0};
+    size_t i;
+    json_array_foreach(json_object_get(page, "payments"), i, item)
+    {
+        const char *state = json_string_value(json_object_get(item, "state"));
+        seen[0] += strcmp(state, "completed") == 0;
+        seen[1] += strcmp(state, "refunded") == 0;
+    }
+    if (seen[0] != completed || seen[1] != refunded)
+        fail_msg("%u and %u expected in: %s", completed, refunded, text);
+    json_decref(page);
+    free(text);
+}
+
+static void both_past_are(struct world *world, unsigned completed, unsigned refunded)
+{
+    wire_settle_down(world->payer);
+    wire_settle_down(world->payee);
+    past_is(world, world->payer, completed, refunded);
+    past_is(world, world->payee, completed, refunded);
+}
+
+static void send_back(struct world *world, const struct operation *operation)
+{
+    struct operation back = {.type = OPERATION_REFUND,
+                             .id = payee_id(world, operation),
+                             .amount = operation->amount,
+                             .code = CODE_INVOICE};
+    wire_do(world->payee, &back, NULL);
+    (void)wire_operation(world->payer, OPERATION_REFUND, &operation->id);
+}
+
+static struct operation pay_whole(struct world *world, uint64_t units)
+{
+    struct operation operation = pay(world, units);
+    arrives(world, &operation);
+    receipt_comes(world, &operation);
+    return operation;
+}
+
+/* What is over goes along, can still be sent back, and its ids stay taken: 2 -> 1 -> 3 -> 2 shards. */
+static void test_past_payments_move_along(void **state)
+{
+    struct world *world = *state;
+    struct operation first = pay_whole(world, 91);
+    (void)pay_whole(world, 92);
+    both_past_are(world, 2, 0);
+    reshard_to(world, "1");
+    both_past_are(world, 2, 0);
+    send_back(world, &first);
+    struct operation third = pay_whole(world, 93);
+    both_past_are(world, 2, 1);
+    reshard_to(world, "3");
+    both_past_are(world, 2, 1);
+    struct operation again = third;
+    wire_do(world->payer, &again, NULL);
+    const struct seen *seen = wire_operation(world->payer, OPERATION_REFUND, &third.id);
+    assert_int_equal(seen->operation.code, CODE_DUPLICATE);
+    send_back(world, &third);
+    both_past_are(world, 1, 2);
+    reshard_to(world, "2");
+    both_past_are(world, 1, 2);
+}
+
 static void refuses_reshard(const struct world *world, const char *shards, const char *words)
 {
     char log[256];
@@ -318,6 +393,7 @@ int main(void)
         SHARDS_TEST(test_a_failed_lock),
         SHARDS_TEST(test_locks_to_one_who_is_away_fail),
         SHARDS_TEST(test_payments_go_on_over_other_numbers_of_shards),
+        SHARDS_TEST(test_past_payments_move_along),
         SHARDS_TEST(test_when_the_number_cannot_be_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
