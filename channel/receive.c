@@ -108,7 +108,8 @@ static void accept(struct channel *channel, const struct update *update, const s
     for (size_t i = 0; i < count; i++)
         if (operation_changes_locks(&operations[i]))
             mark_place(channel, side_other(channel->self), touched[i].lock.id);
-    channel->dirty = true;
+    channel->stream_dirty[side_other(channel->self)] = true;
+    mark_begun(channel, side_other(channel->self));
     channel_check(channel);
 }
 
