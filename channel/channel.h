@@ -201,7 +201,8 @@ enum verdict {
 struct judgement {
     enum verdict verdict;
     enum code code;
-    size_t operation; /* index of the one at fault, when a rule about operations was broken */
+    size_t operation;   /* index of the one at fault, when a rule about operations was broken */
+    struct hash digest; /* ACCEPTED: what the peer has signed */
 };
 /* Judges an update in section 5's order: (channel is the caller's), status, nonce, body, signature,
  * operations in order, transferred, locked, root, available. `operations` is the decoded body; body_ok false

@@ -241,12 +241,11 @@ uint64_t engine_next_timeout(const struct engine *engine)
     return next;
 }
 
-void engine_add_root(struct engine *engine, const struct hash *channel, const struct balance_proof *proof)
+void engine_add_root(struct engine *engine, const struct hash *digest)
 {
-    struct hash digest = digest_balance_proof(&engine->settings.domain, channel, proof);
-    journal_root_add(&engine->root, &digest);
+    journal_root_add(&engine->root, digest);
     if (engine->root_taken)
-        journal_root_add(&engine->root_since, &digest);
+        journal_root_add(&engine->root_since, digest);
     engine->root_dirty = true;
 }
 
@@ -260,7 +259,7 @@ static void seal(struct engine *engine, struct hub_channel *channel)
     const struct kept_update *kept =
         channel_seal(channel->channel, &engine->settings.domain, &engine->settings.key, engine->body.data,
                      engine->body.length);
-    engine_add_root(engine, &channel->channel->id, &kept->proof);
+    engine_add_root(engine, &kept->digest);
     engine->figures.updates_sent++;
     if (!channel->resumed)
         return;

@@ -217,7 +217,7 @@ bool engine_add_asset(struct engine *engine, const struct address *asset);
 struct hub_channel *engine_channel(const struct engine *engine, const struct hash *id);
 void engine_touch(struct engine *engine, struct hub_channel *channel);
 /* A proof was signed or accepted: the next batch's journal root has it. */
-void engine_add_root(struct engine *engine, const struct hash *channel, const struct balance_proof *proof);
+void engine_add_root(struct engine *engine, const struct hash *digest);
 /* Frames of the turn, in order; nothing is sent to an offline peer (0). */
 void engine_emit(struct engine *engine, uint64_t peer, const struct message *message);
 void engine_emit_error(struct engine *engine, uint64_t peer, enum code code, const char *text,
