@@ -64,6 +64,20 @@ static void end_turn(struct shard *shard)
     shard->turn_pending = false;
     engine_flush(shard->engine);
     release(shard);
+    const struct timeval wait = {0, ENGINE_ACKS_MS * 1000};
+    if (engine_acks_wait(shard->engine) && !event_pending(shard->acks, EV_TIMEOUT, NULL))
+        event_add(shard->acks, &wait);
+}
+
+static void on_acks(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    struct shard *shard = context;
+    if (shard->is_broken)
+        return;
+    engine_acks(shard->engine);
+    shard_turn_soon(shard);
 }
 
 static void on_turn(evutil_socket_t descriptor, short what, void *context)
@@ -230,6 +244,7 @@ static void begin(struct shard *shard)
     uint64_t before = clock_monotonic_us();
     settings.shards = shard->hub->shard_count;
     settings.shard = shard->index;
+    settings.acks_wait = true;
     struct engine *engine = engine_new(&settings, &effects);
     bytes_wipe(&settings.key, sizeof(settings.key));
     bool read = journal_recover(shard->journal, visit_record, engine);
@@ -462,7 +477,8 @@ void shard_init(struct shard *shard, struct hub *hub, uint32_t index)
     shard->turn = event_new(shard->base, -1, 0, on_turn, shard);
     shard->end = event_new(shard->base, -1, 0, on_end, shard);
     shard->tick = event_new(shard->base, -1, EV_PERSIST, on_tick, shard);
-    ensure(shard->turn != NULL && shard->end != NULL && shard->tick != NULL);
+    shard->acks = event_new(shard->base, -1, 0, on_acks, shard);
+    ensure(shard->turn != NULL && shard->end != NULL && shard->tick != NULL && shard->acks != NULL);
 }
 
 void shard_start(struct shard *shard)
@@ -481,7 +497,7 @@ void shard_free(struct shard *shard)
     outbox_free(shard->outbox);
     journal_close(shard->journal);
     mailbox_free(shard->mailbox);
-    struct event *const events[] = {shard->wake, shard->turn, shard->tick, shard->end};
+    struct event *const events[] = {shard->wake, shard->turn, shard->tick, shard->acks, shard->end};
     for (size_t i = 0; i < ARRAY_LENGTH(events); i++)
         if (events[i] != NULL)
             event_free(events[i]);
