@@ -198,16 +198,18 @@ static void write_place(const struct channel *channel, uint16_t side_and_place, 
         return;
     }
     size_t mark = record_begin(batch, RECORD_LOCK, key, sizeof(key));
+    bool names_peer = !address_is_zero(&pending->peer);
     buffer_u8(batch, LOCK_VERSION);
-    buffer_u64(batch, pending->lock.id);
-    buffer_u64(batch, pending->lock.amount.units);
-    buffer_u64(batch, pending->lock.expiry);
+    buffer_u8(batch, (uint8_t)((pending->failed ? LOCK_FAILED : 0) | (names_peer ? LOCK_PEER : 0)));
+    buffer_varint(batch, pending->lock.id);
+    buffer_varint(batch, pending->lock.amount.units);
+    buffer_varint(batch, pending->lock.expiry);
     buffer_u8(batch, pending->lock.kind);
     write_hash(batch, &pending->lock.condition);
     buffer_append(batch, pending->payment.bytes, sizeof(pending->payment.bytes));
-    buffer_append(batch, pending->peer.bytes, sizeof(pending->peer.bytes));
-    buffer_u64(batch, pending->fee.units);
-    buffer_u8(batch, pending->failed);
+    if (names_peer)
+        buffer_append(batch, pending->peer.bytes, sizeof(pending->peer.bytes));
+    buffer_varint(batch, pending->fee.units);
     record_end(batch, mark);
 }
 

@@ -3,7 +3,7 @@
 #ifndef RILL_CHANNEL_DISK_H
 #define RILL_CHANNEL_DISK_H
 
-enum { CHANNEL_VERSION = 2, LOCK_VERSION = 1, STREAM_VERSION = 1, KEPT_VERSION = 1 };
+enum { CHANNEL_VERSION = 2, LOCK_VERSION = 2, STREAM_VERSION = 1, KEPT_VERSION = 1 };
 enum {
     FLAG_STOPPED = 1,
     FLAG_TOLD_DIFFERS = 2, /* told follows; else it equals funds */
@@ -16,6 +16,11 @@ enum {
     STREAM_REVOCATION = 2, /* revoked nonce and signature follow */
     STREAM_ROOT = 4,       /* the proof's root is not zero: it follows the sums */
     STREAM_FLAGS_KNOWN = 7
+};
+enum {
+    LOCK_FAILED = 1, /* its receiver has said FAIL */
+    LOCK_PEER = 2,   /* the payee that its operation named follows */
+    LOCK_FLAGS_KNOWN = 3
 };
 enum { KEPT_ROOT = 1, KEPT_FLAGS_KNOWN = 1 };
 

@@ -236,16 +236,20 @@ static bool read_lock(struct channel *channel, const struct record *record)
     struct reader in = reader_of(record->value, record->value_length);
     struct pending_lock pending = {0};
     read_version(&in, LOCK_VERSION);
-    pending.lock.id = reader_u64(&in);
-    pending.lock.amount = read_amount(&in);
-    pending.lock.expiry = reader_u64(&in);
+    uint8_t flags = reader_u8(&in);
+    pending.failed = (flags & LOCK_FAILED) != 0;
+    pending.lock.id = reader_varint(&in);
+    pending.lock.amount = read_small_amount(&in);
+    pending.lock.expiry = reader_varint(&in);
     pending.lock.kind = reader_u8(&in);
     pending.lock.condition = read_hash(&in);
     reader_copy(&in, pending.payment.bytes, sizeof(pending.payment.bytes));
-    reader_copy(&in, pending.peer.bytes, sizeof(pending.peer.bytes));
-    pending.fee = read_amount(&in);
-    pending.failed = read_bool(&in);
-    if (!reader_done(&in) || pending.lock.kind > LOCK_ATTESTATION || pending.lock.id == 0 ||
+    if (flags & LOCK_PEER)
+        reader_copy(&in, pending.peer.bytes, sizeof(pending.peer.bytes));
+    pending.fee = read_small_amount(&in);
+    if (!reader_done(&in) || (flags & ~LOCK_FLAGS_KNOWN) != 0 ||
+        ((flags & LOCK_PEER) != 0) == address_is_zero(&pending.peer) ||
+        pending.lock.kind > LOCK_ATTESTATION || pending.lock.id == 0 ||
         pending.lock.id % LOCKS_PER_STREAM_MAX != place)
         return false;
     place_clear(stream, place);

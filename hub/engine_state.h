@@ -54,8 +54,8 @@ struct hub_channel {
     bool resumed;   /* the client has said RESUME on this link: new updates go out */
     bool dirty;     /* in the turn's list */
     bool funds_changed;
-    bool ack_due, ack_waits; /* acks.c: an ACK is owed; the channel is in the list of those that wait */
-    uint64_t ack_nonce;      /* of the last one */
+    bool ack_due, ack_waits;  /* acks.c: an ACK is owed; the channel is in the list of those that wait */
+    uint64_t ack_nonce;       /* of the last one */
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
     struct dispute *dispute;  /* NULL: nobody closes it */
     bool dispute_dirty;

@@ -13,7 +13,7 @@
 
 #define TICK_MS       50
 #define DRAIN_MS      300 /* at the end: the last frames leave */
-#define BATCHES_AHEAD 2   /* batches that may be on their way to the disk while the next one gathers */
+#define BATCHES_AHEAD 1   /* batches that may be on their way to the disk while the next one gathers */
 
 void shard_fail(struct shard *shard, const char *format, ...)
 {
@@ -55,8 +55,9 @@ static void release(struct shard *shard)
 
 /* ---- turns ---- */
 
-/* One batch per turn. While the disk is behind, inputs gather: whatever arrived during the last syncs makes
- * the next batch, and each channel is signed for once. */
+/* One batch per turn. While a batch is on its way to the disk, inputs are judged and booked and gather: whatever
+ * arrived meanwhile makes the next batch, and each channel is signed for once. A second batch ahead would only
+ * queue behind the first, and what comes after it would wait for both. */
 static void end_turn(struct shard *shard)
 {
     if (shard->appended - journal_durable(shard->journal) >= BATCHES_AHEAD)
