@@ -55,6 +55,13 @@ void buffer_u64(struct buffer *buffer, uint64_t value)
     store_be64(buffer_extend(buffer, 8), value);
 }
 
+void buffer_varint(struct buffer *buffer, uint64_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        buffer_u8(buffer, (uint8_t)(value | 0x80));
+    buffer_u8(buffer, (uint8_t)value);
+}
+
 void buffer_printf(struct buffer *buffer, const char *format, ...)
 {
     va_list arguments, again;
@@ -112,6 +119,22 @@ uint64_t reader_u64(struct reader *reader)
 {
     const uint8_t *at = reader_take(reader, 8);
     return at == NULL ? 0 : load_be64(at);
+}
+
+uint64_t reader_varint(struct reader *reader)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = reader_u8(reader);
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            bool fits = shift < 63 || byte <= 1;
+            reader->ok = reader->ok && fits && (byte > 0 || shift == 0);
+            return reader->ok ? value : 0;
+        }
+    }
+    reader->ok = false;
+    return 0;
 }
 
 bool reader_done(const struct reader *reader)

@@ -23,6 +23,7 @@ void buffer_u8(struct buffer *buffer, uint8_t value);
 void buffer_u16(struct buffer *buffer, uint16_t value);
 void buffer_u32(struct buffer *buffer, uint32_t value);
 void buffer_u64(struct buffer *buffer, uint64_t value);
+void buffer_varint(struct buffer *buffer, uint64_t value); /* 7 bits a byte, lowest first: small is short */
 void buffer_printf(struct buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3); /* no NUL is added */
 
 /* Reads big-endian values; after the first that does not fit, `ok` is false and every read gives zeros. */
@@ -43,6 +44,7 @@ uint8_t reader_u8(struct reader *reader);
 uint16_t reader_u16(struct reader *reader);
 uint32_t reader_u32(struct reader *reader);
 uint64_t reader_u64(struct reader *reader);
+uint64_t reader_varint(struct reader *reader); /* only the shortest form is good */
 /* All read, nothing left over, no read failed. */
 bool reader_done(const struct reader *reader);
 

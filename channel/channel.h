@@ -76,8 +76,10 @@ struct stream {
 struct kept_update {
     struct balance_proof proof;
     struct signature signature;
-    uint8_t *body;
+    struct hash digest;    /* what was signed; zero for one read back from a journal */
+    uint64_t last_lock_id; /* the stream's, with this update */
     size_t body_length;
+    uint8_t body[];
 };
 
 struct draft; /* the operations of the own stream's next update */
@@ -91,15 +93,17 @@ struct channel {
     struct channel_funds told;  /* client: by the hub (FUNDED, CHANNEL); hub: always equal to funds */
     bool stopped;               /* this side has submitted startClose: signs and accepts nothing more */
     struct stream streams[2];   /* by enum side */
-    uint64_t acknowledged;      /* the peer has own updates up to this nonce */
-    struct kept_update
-        *kept; /* [nonce % UNACKNOWLEDGED_MAX], acknowledged < nonce <= own nonce; NULL: none yet */
+    uint8_t begun;             /* 1 << enum side: that side has signed; a journal must then have its stream */
+    uint64_t acknowledged;     /* the peer has own updates up to this nonce */
+    struct kept_update **kept; /* acknowledged < nonce <= own nonce; kept.c; NULL: none */
+    uint8_t kept_capacity;
     struct settlement settlement;
     struct draft *draft; /* NULL: nothing waits for channel_seal */
     bool peer_key_known; /* saves a recovery per signature */
     struct public_key peer_key;
     /* what changed since channel_write */
-    bool dirty;
+    bool dirty;             /* funds, told, stopped, reserve, settlement, begun */
+    bool stream_dirty[2];   /* by enum side; of the own stream what no kept update says */
     uint16_t *dirty_places; /* side << 10 | place */
     size_t dirty_place_count, dirty_place_capacity;
     uint64_t written_nonce; /* kept updates up to this nonce have been written */
@@ -197,7 +201,8 @@ enum verdict {
 struct judgement {
     enum verdict verdict;
     enum code code;
-    size_t operation; /* index of the one at fault, when a rule about operations was broken */
+    size_t operation;   /* index of the one at fault, when a rule about operations was broken */
+    struct hash digest; /* ACCEPTED: what the peer has signed */
 };
 /* Judges an update in section 5's order: (channel is the caller's), status, nonce, body, signature,
  * operations in order, transferred, locked, root, available. `operations` is the decoded body; body_ok false
@@ -249,10 +254,13 @@ bool channel_settle_expire(struct channel *channel, uint64_t now);
 enum channel_record {
     RECORD_CHANNEL = 1, /* key: channel id */
     RECORD_LOCK = 2,    /* key: channel id, side u8, place u16 */
-    RECORD_KEPT = 3     /* key: channel id, nonce % 64 u8; stale (acknowledged) ones are ignored when read */
+                        /* 3: retired */
+    RECORD_STREAM = 4,  /* key: channel id, side u8 */
+    RECORD_KEPT = 5     /* key: channel id, nonce % 64 u8; acknowledged ones are ignored when read */
 };
 /* Appends the records of all that changed since the last call. The draft is not state: it must be sealed or
- * lost. */
+ * lost. That a client has acknowledged something is not worth a record of its own to a hub: it goes with the
+ * next update. */
 void channel_write(struct channel *channel, struct buffer *batch);
 /* Marks everything for the next channel_write. */
 void channel_write_all(struct channel *channel);

@@ -63,13 +63,20 @@ bool peer_signed(struct channel *channel, const struct channel_view *view, const
 /* What must hold whenever a public function returns, as far as it is cheap to look at. */
 void channel_check(const struct channel *channel);
 
+/* A side has signed. */
+void mark_begun(struct channel *channel, enum side side);
 void mark_place(struct channel *channel, enum side side, uint64_t lock_id);
 /* Forgets the draft's operations; the locks stay as they made them. */
 void draft_free(struct channel *channel);
 /* The lock of a place as the newest signed proof has it (the draft's changes undone); NULL if empty. */
 const struct pending_lock *signed_lock_at(const struct channel *channel, enum side side, unsigned place);
+/* Keeps a copy of an update and its body in place of what its slot on disk held before. */
+const struct kept_update *kept_put(struct channel *channel, const struct kept_update *update,
+                                   const uint8_t *body);
 /* Forgets kept updates up to a nonce that the peer has acknowledged. */
 void kept_forget(struct channel *channel, uint64_t nonce);
+/* Forgets what is not between what is acknowledged and the newest: what a journal still had. */
+void kept_trim(struct channel *channel);
 void kept_free(struct channel *channel); /* all of them */
 
 #endif

@@ -47,7 +47,7 @@ static struct judgement judge_envelope(struct channel *channel, const struct cha
     struct hash digest = digest_balance_proof(view->domain, &channel->id, &update->proof);
     if (!peer_signed(channel, view, &digest, &update->signature))
         return refused(CODE_SIGNATURE);
-    return (struct judgement){.verdict = VERDICT_ACCEPTED};
+    return (struct judgement){.verdict = VERDICT_ACCEPTED, .digest = digest};
 }
 
 /* Does the sender's available amount end at zero or above, or no lower than it was? */
@@ -108,7 +108,8 @@ static void accept(struct channel *channel, const struct update *update, const s
     for (size_t i = 0; i < count; i++)
         if (operation_changes_locks(&operations[i]))
             mark_place(channel, side_other(channel->self), touched[i].lock.id);
-    channel->dirty = true;
+    channel->stream_dirty[side_other(channel->self)] = true;
+    mark_begun(channel, side_other(channel->self));
     channel_check(channel);
 }
 
@@ -128,11 +129,12 @@ struct judgement channel_receive(struct channel *channel, const struct channel_v
         undo(peer, operations, i, touched);
         return (struct judgement){.verdict = VERDICT_REFUSED, .code = code, .operation = i};
     }
-    judgement = judge_result(channel, &update->proof, &progress);
-    if (judgement.verdict == VERDICT_ACCEPTED)
-        accept(channel, update, &progress, operations, count, touched);
-    else
+    struct judgement result = judge_result(channel, &update->proof, &progress);
+    if (result.verdict != VERDICT_ACCEPTED) {
         undo(peer, operations, count, touched);
+        return result;
+    }
+    accept(channel, update, &progress, operations, count, touched);
     return judgement;
 }
 

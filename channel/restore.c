@@ -123,7 +123,8 @@ enum code channel_restore_stream(struct channel *channel, const struct channel_v
     stream_clear(stream);
     *stream = built;
     mark_all_places(channel, side);
-    channel->dirty = true;
+    channel->stream_dirty[side] = true;
+    mark_begun(channel, side);
     channel_check(channel);
     return CODE_OK;
 }

@@ -17,7 +17,7 @@ struct signature channel_revoke(struct channel *channel, const struct domain *do
     peer->revocation = key_sign(key, &digest);
     peer->revoked_nonce = min_nonce;
     stream_free_drops(peer, min_nonce);
-    channel->dirty = true;
+    channel->stream_dirty[side_other(channel->self)] = true;
     channel_check(channel);
     return peer->revocation;
 }

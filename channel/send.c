@@ -211,63 +211,18 @@ const struct kept_update *channel_seal(struct channel *channel, const struct dom
     if (progress.drops)
         stream_add_drop(own, proof.nonce, progress.dropped);
     ensure(own->frozen.units == progress.frozen.units);
+    if (progress.drops)
+        channel->stream_dirty[channel->self] = true; /* the kept update's record does not tell of drops */
+    mark_begun(channel, channel->self);
     mark_draft_places(channel);
     draft_free(channel);
-
-    if (channel->kept == NULL)
-        channel->kept = xmalloc(UNACKNOWLEDGED_MAX * sizeof(*channel->kept));
-    struct kept_update *kept = &channel->kept[proof.nonce % UNACKNOWLEDGED_MAX];
-    *kept = (struct kept_update){proof, own->signature, xmalloc(body_length), body_length};
-    memcpy(kept->body, body, body_length);
-    channel->dirty = true;
+    const struct kept_update *kept = kept_put(
+        channel, &(struct kept_update){proof, own->signature, digest, own->last_lock_id, body_length}, body);
     channel_check(channel);
     return kept;
 }
 
 /* ---- what the peer says of it ---- */
-
-void kept_forget(struct channel *channel, uint64_t nonce)
-{
-    uint64_t newest = channel_own(channel)->proof.nonce;
-    for (uint64_t at = channel->acknowledged; at < nonce;)
-        free(channel->kept[++at % UNACKNOWLEDGED_MAX].body);
-    channel->acknowledged = nonce;
-    if (nonce == newest) {
-        free(channel->kept);
-        channel->kept = NULL;
-    }
-}
-
-void kept_free(struct channel *channel)
-{
-    if (!channel->recovering) {
-        kept_forget(channel, channel_own(channel)->proof.nonce);
-        return;
-    }
-    /* While records are read back any slot may be filled; an empty one has no body. */
-    for (size_t i = 0; channel->kept != NULL && i < UNACKNOWLEDGED_MAX; i++)
-        free(channel->kept[i].body);
-    free(channel->kept);
-    channel->kept = NULL;
-}
-
-enum code channel_acknowledged(struct channel *channel, uint64_t nonce)
-{
-    if (nonce > channel_own(channel)->proof.nonce)
-        return CODE_NONCE;
-    if (nonce <= channel->acknowledged)
-        return CODE_OK;
-    kept_forget(channel, nonce);
-    channel->dirty = true;
-    return CODE_OK;
-}
-
-const struct kept_update *channel_kept(const struct channel *channel, uint64_t nonce)
-{
-    if (nonce <= channel->acknowledged || nonce > channel->streams[channel->self].proof.nonce)
-        return NULL;
-    return &channel->kept[nonce % UNACKNOWLEDGED_MAX];
-}
 
 struct pending_lock *channel_fail_received(struct channel *channel, const struct payment_id *payment)
 {
@@ -303,7 +258,7 @@ enum code channel_revocation_received(struct channel *channel, const struct chan
         ensure(amount_subtract(channel->draft->progress.frozen, sum, &channel->draft->progress.frozen));
     own->revoked_nonce = min_nonce;
     own->revocation = *signature;
-    channel->dirty = true;
+    channel->stream_dirty[channel->self] = true;
     channel_check(channel);
     return CODE_OK;
 }

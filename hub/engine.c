@@ -78,6 +78,7 @@ void engine_free(struct engine *engine)
     free(engine->frame_marks);
     free(engine->call_marks);
     free(engine->dirty);
+    free(engine->acks);
     decoder_free(engine->decoder);
     free(engine->touched);
     free(engine->looked);
@@ -186,10 +187,23 @@ void engine_touch(struct engine *engine, struct hub_channel *channel)
     engine->dirty[engine->dirty_count++] = channel;
 }
 
+/* An outcome leaves now: an ACK that waits goes with it. */
+static void ack_rides(struct engine *engine, const struct message *message)
+{
+    const struct hash *id = message->type == MESSAGE_REVEAL ? &message->reveal.channel
+                            : message->type == MESSAGE_FAIL ? &message->fail.channel
+                                                            : NULL;
+    struct hub_channel *channel = id == NULL ? NULL : engine_channel(engine, id);
+    if (channel != NULL && channel->ack_waits)
+        ack_emit(engine, channel);
+}
+
 void engine_emit(struct engine *engine, uint64_t peer, const struct message *message)
 {
     if (peer == 0)
         return;
+    if (engine->ack_count > 0)
+        ack_rides(engine, message);
     if (engine->frame_count == engine->frame_capacity) {
         engine->frame_capacity = engine->frame_capacity == 0 ? 256 : 2 * engine->frame_capacity;
         engine->frame_marks =
@@ -242,12 +256,11 @@ uint64_t engine_next_timeout(const struct engine *engine)
     return next;
 }
 
-void engine_add_root(struct engine *engine, const struct hash *channel, const struct balance_proof *proof)
+void engine_add_root(struct engine *engine, const struct hash *digest)
 {
-    struct hash digest = digest_balance_proof(&engine->settings.domain, channel, proof);
-    journal_root_add(&engine->root, &digest);
+    journal_root_add(&engine->root, digest);
     if (engine->root_taken)
-        journal_root_add(&engine->root_since, &digest);
+        journal_root_add(&engine->root_since, digest);
     engine->root_dirty = true;
 }
 
@@ -261,7 +274,7 @@ static void seal(struct engine *engine, struct hub_channel *channel)
     const struct kept_update *kept =
         channel_seal(channel->channel, &engine->settings.domain, &engine->settings.key, engine->body.data,
                      engine->body.length);
-    engine_add_root(engine, &channel->channel->id, &kept->proof);
+    engine_add_root(engine, &kept->digest);
     engine->figures.updates_sent++;
     if (!channel->resumed)
         return;
@@ -288,20 +301,15 @@ static void finish_channel(struct engine *engine, struct hub_channel *channel)
 {
     if (channel->funds_changed && channel->announced)
         announce_funds(engine, channel);
-    if (channel_has_draft(channel->channel)) {
+    bool sealed = channel_has_draft(channel->channel);
+    if (sealed) {
         ensure(channel_can_seal(channel->channel));
         seal(engine, channel);
     }
     if (channel->funds_changed && channel->client->peer != 0 && channel->channel->funds.stage == STAGE_OPEN)
         client_announce(engine, channel);
     channel->funds_changed = false;
-    if (channel->ack_due) {
-        channel->ack_due = false;
-        struct message ack = {.type = MESSAGE_ACK};
-        ack.ack.channel = channel->channel->id;
-        ack.ack.nonce = channel_peer(channel->channel)->proof.nonce;
-        engine_emit(engine, channel->client->peer, &ack);
-    }
+    ack_finish(engine, channel, sealed);
 }
 
 void engine_durable(struct engine *engine, uint64_t sequence)
@@ -364,7 +372,10 @@ static struct error_reference about(uint64_t type, const struct hash *channel)
 static struct hub_channel *own_channel(struct engine *engine, struct client *client,
                                        const struct message *message, const struct hash *id)
 {
-    struct hub_channel *channel = engine_channel(engine, id);
+    /* Most clients have one channel, and it is at hand. */
+    struct hub_channel *channel = client->channels;
+    if (channel == NULL || !hash_equal(&channel->channel->id, id))
+        channel = engine_channel(engine, id);
     if (channel != NULL && channel->client == client)
         return channel;
     struct error_reference reference = about(message->type, id);
@@ -385,7 +396,8 @@ static void message_ack(struct engine *engine, struct hub_channel *channel, uint
         engine_emit_error(engine, channel->client->peer, CODE_NONCE, NULL, &reference);
         return;
     }
-    engine_touch(engine, channel);
+    if (channel->due_head != NULL || channel->held_head != NULL)
+        engine_touch(engine, channel); /* the window may have opened for it */
 }
 
 static void message_error(struct engine *engine, struct client *client, const struct message *message)

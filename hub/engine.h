@@ -42,6 +42,7 @@ struct engine_settings {
     uint64_t settle_interval_s; /* a batch is planned this often; 0: only when asked to */
     uint64_t settle_collect_ms; /* how long clients have to sign */
     uint64_t seed;              /* of hash tables: a number that peers do not know */
+    bool acks_wait;             /* up to 20 ms for other output; needs engine_acks to be called */
     uint16_t idle_bps; /* rebalancing: hub funds above this share of what a channel passed on are idle */
 };
 
@@ -99,6 +100,10 @@ uint64_t engine_cursor(const struct engine *engine);
 
 /* The machine's own time, for timeouts between messages; never for what the protocol judges. */
 void engine_time(struct engine *engine, uint64_t now_ms);
+/* To be called every ENGINE_ACKS_MS while ACKs wait, and then flushed. */
+#define ENGINE_ACKS_MS 10
+bool engine_acks_wait(const struct engine *engine);
+void engine_acks(struct engine *engine);
 /* A client has proven who it is on link `peer` (a fresh handle > ENGINE_PEER_TOWER). An older link of it is
  * replaced. */
 void engine_connected(struct engine *engine, uint64_t peer, const struct address *client);

@@ -486,6 +486,7 @@ bool engine_read(struct engine *engine, const struct record *record)
     switch (record->type) {
     case RECORD_CHANNEL:
     case RECORD_LOCK:
+    case RECORD_STREAM:
     case RECORD_KEPT:
         return read_channel(engine, record);
     case RECORD_PAYMENT:

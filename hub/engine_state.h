@@ -1,4 +1,4 @@
-/* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, outcomes.c,
+/* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, acks.c, outcomes.c,
  * ledger_view.c, dispute.c, settle.c, submit.c, report.c, appoint.c and engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
 #define RILL_HUB_ENGINE_STATE_H
@@ -54,7 +54,8 @@ struct hub_channel {
     bool resumed;   /* the client has said RESUME on this link: new updates go out */
     bool dirty;     /* in the turn's list */
     bool funds_changed;
-    bool ack_due;
+    bool ack_due, ack_waits;  /* acks.c: an ACK is owed; the channel is in the list of those that wait */
+    uint64_t ack_nonce;       /* of the last one */
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
     struct dispute *dispute;  /* NULL: nobody closes it */
     bool dispute_dirty;
@@ -168,6 +169,8 @@ struct engine {
     size_t call_count, call_capacity;
     struct hub_channel **dirty;
     size_t dirty_count, dirty_capacity;
+    struct hub_channel **acks; /* ACKs that wait; the first ack_old have waited half of their time */
+    size_t ack_count, ack_old, ack_capacity;
     bool cursor_dirty, root_dirty, assets_dirty;
     uint64_t sequence;
     struct decoder *decoder;       /* of bodies */
@@ -211,6 +214,12 @@ struct engine {
     struct engine_figures figures;
 };
 
+/* acks.c */
+/* The ACK that a channel owes, if any, goes into the turn's frames. */
+void ack_emit(struct engine *engine, struct hub_channel *channel);
+/* The turn is done with the channel: the ACK leaves, or begins to wait. */
+void ack_finish(struct engine *engine, struct hub_channel *channel, bool said_something);
+
 /* engine.c */
 const struct asset_terms *engine_terms(const struct engine *engine, const struct address *asset);
 /* The asset is listed: from now on it is served. */
@@ -218,7 +227,7 @@ bool engine_add_asset(struct engine *engine, const struct address *asset);
 struct hub_channel *engine_channel(const struct engine *engine, const struct hash *id);
 void engine_touch(struct engine *engine, struct hub_channel *channel);
 /* A proof was signed or accepted: the next batch's journal root has it. */
-void engine_add_root(struct engine *engine, const struct hash *channel, const struct balance_proof *proof);
+void engine_add_root(struct engine *engine, const struct hash *digest);
 /* Frames of the turn, in order; nothing is sent to an offline peer (0). */
 void engine_emit(struct engine *engine, uint64_t peer, const struct message *message);
 void engine_emit_error(struct engine *engine, uint64_t peer, enum code code, const char *text,

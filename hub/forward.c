@@ -218,11 +218,10 @@ static void book(struct engine *engine, struct hub_channel *channel, const struc
 
 /* ---- a client's update ---- */
 
-static void accepted(struct engine *engine, struct hub_channel *channel, const struct operation *operations,
-                     size_t count)
+static void accepted(struct engine *engine, struct hub_channel *channel, const struct hash *digest,
+                     const struct operation *operations, size_t count)
 {
-    const struct stream *stream = channel_peer(channel->channel);
-    engine_add_root(engine, &channel->channel->id, &stream->proof);
+    engine_add_root(engine, digest);
     engine->figures.updates_received++;
     channel->ack_due = true;
     engine_touch(engine, channel);
@@ -301,7 +300,7 @@ static bool judge(struct engine *engine, struct hub_channel *channel, const stru
         channel_receive(channel->channel, &view, update, operations, count, body_ok, engine->touched);
     switch (judgement.verdict) {
     case VERDICT_ACCEPTED:
-        accepted(engine, channel, operations, count);
+        accepted(engine, channel, &judgement.digest, operations, count);
         return true;
     case VERDICT_AGAIN:
         channel->ack_due = true;

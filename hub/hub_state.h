@@ -48,7 +48,7 @@ struct shard {
     struct shard_figures figures; /* as of the last tick, or question */
 
     /* its thread's own */
-    struct event *wake, *turn, *tick, *end;
+    struct event *wake, *turn, *tick, *acks, *end;
     struct journal *journal;
     struct engine *engine;
     struct outbox *outbox;

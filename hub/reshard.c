@@ -307,6 +307,7 @@ static bool belongs(const struct writing *writing, uint32_t old, const struct en
     switch (entry->key[0]) {
     case RECORD_CHANNEL:
     case RECORD_LOCK:
+    case RECORD_STREAM:
     case RECORD_KEPT:
     case RECORD_WANT:
     case RECORD_DISPUTE:

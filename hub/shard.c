@@ -13,7 +13,7 @@
 
 #define TICK_MS       50
 #define DRAIN_MS      300 /* at the end: the last frames leave */
-#define BATCHES_AHEAD 2   /* batches that may be on their way to the disk while the next one gathers */
+#define BATCHES_AHEAD 1   /* batches that may be on their way to the disk while the next one gathers */
 
 void shard_fail(struct shard *shard, const char *format, ...)
 {
@@ -56,8 +56,9 @@ static void release(struct shard *shard)
 
 /* ---- turns ---- */
 
-/* One batch per turn. While the disk is behind, inputs gather: whatever arrived during the last syncs makes
- * the next batch, and each channel is signed for once. */
+/* One batch per turn. While a batch is on its way to the disk, inputs are judged and booked and gather: whatever
+ * arrived meanwhile makes the next batch, and each channel is signed for once. A second batch ahead would only
+ * queue behind the first, and what comes after it would wait for both. */
 static void end_turn(struct shard *shard)
 {
     if (shard->appended - journal_durable(shard->journal) >= BATCHES_AHEAD)
@@ -65,6 +66,20 @@ static void end_turn(struct shard *shard)
     shard->turn_pending = false;
     engine_flush(shard->engine);
     release(shard);
+    const struct timeval wait = {0, ENGINE_ACKS_MS * 1000};
+    if (engine_acks_wait(shard->engine) && !event_pending(shard->acks, EV_TIMEOUT, NULL))
+        event_add(shard->acks, &wait);
+}
+
+static void on_acks(evutil_socket_t descriptor, short what, void *context)
+{
+    (void)descriptor;
+    (void)what;
+    struct shard *shard = context;
+    if (shard->is_broken)
+        return;
+    engine_acks(shard->engine);
+    shard_turn_soon(shard);
 }
 
 static void on_turn(evutil_socket_t descriptor, short what, void *context)
@@ -239,6 +254,7 @@ static void begin(struct shard *shard)
     uint64_t before = clock_monotonic_us();
     settings.shards = shard->hub->shard_count;
     settings.shard = shard->index;
+    settings.acks_wait = true;
     struct engine *engine = engine_new(&settings, &effects);
     bytes_wipe(&settings.key, sizeof(settings.key));
     bool read = journal_recover(shard->journal, visit_record, engine);
@@ -471,7 +487,8 @@ void shard_init(struct shard *shard, struct hub *hub, uint32_t index)
     shard->turn = event_new(shard->base, -1, 0, on_turn, shard);
     shard->end = event_new(shard->base, -1, 0, on_end, shard);
     shard->tick = event_new(shard->base, -1, EV_PERSIST, on_tick, shard);
-    ensure(shard->turn != NULL && shard->end != NULL && shard->tick != NULL);
+    shard->acks = event_new(shard->base, -1, 0, on_acks, shard);
+    ensure(shard->turn != NULL && shard->end != NULL && shard->tick != NULL && shard->acks != NULL);
 }
 
 void shard_start(struct shard *shard)
@@ -490,7 +507,7 @@ void shard_free(struct shard *shard)
     outbox_free(shard->outbox);
     journal_close(shard->journal);
     mailbox_free(shard->mailbox);
-    struct event *const events[] = {shard->wake, shard->turn, shard->tick, shard->end};
+    struct event *const events[] = {shard->wake, shard->turn, shard->tick, shard->acks, shard->end};
     for (size_t i = 0; i < ARRAY_LENGTH(events); i++)
         if (events[i] != NULL)
             event_free(events[i]);

@@ -25,7 +25,7 @@
 #define WALLET_WAITING_MAX     4096          /* payments asked for and not signed yet */
 #define WALLET_INVOICES_MAX    1000000       /* issued, not yet expired for a day */
 #define WALLET_HELD_BYTES_MAX  (1024 * 1024) /* updates kept until the own ledger view catches up */
-#define WALLET_JOURNAL_VERSION 1
+#define WALLET_JOURNAL_VERSION 2
 
 struct wallet_core;
 

@@ -120,6 +120,34 @@ static void test_a_reader_stops_at_the_end(void **state)
     assert_false(reader_done(&reader));
 }
 
+static void test_numbers_of_any_length(void **state)
+{
+    (void)state;
+    struct buffer buffer = {0};
+    for (unsigned bits = 0; bits <= 64; bits++) {
+        uint64_t value = bits == 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
+        buffer_clear(&buffer);
+        buffer_varint(&buffer, value);
+        assert_int_equal(buffer.length, bits == 0 ? 1 : (bits + 6) / 7);
+        struct reader reader = reader_of(buffer.data, buffer.length);
+        assert_true(reader_varint(&reader) == value && reader_done(&reader));
+        reader = reader_of(buffer.data, buffer.length - 1);
+        assert_int_equal(reader_varint(&reader), 0);
+        assert_false(reader.ok);
+    }
+    buffer_free(&buffer);
+    static const uint8_t longer[] = {0x81, 0x00}, zero[] = {0x80, 0x00},
+                         over[] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 2},
+                         endless[] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1};
+    const struct reader refused[] = {reader_of(longer, sizeof(longer)), reader_of(zero, sizeof(zero)),
+                                     reader_of(over, sizeof(over)), reader_of(endless, sizeof(endless))};
+    for (size_t i = 0; i < ARRAY_LENGTH(refused); i++) {
+        struct reader reader = refused[i];
+        assert_int_equal(reader_varint(&reader), 0);
+        assert_false(reader.ok);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +157,7 @@ int main(void)
         cmocka_unit_test(test_printf_adds_no_end),
         cmocka_unit_test(test_an_impossible_size_stops_the_process),
         cmocka_unit_test(test_a_reader_stops_at_the_end),
+        cmocka_unit_test(test_numbers_of_any_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

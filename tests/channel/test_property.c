@@ -415,16 +415,22 @@ static void reconnect(void)
     resend(SIDE_HUB);
 }
 
-/* The process dies; all that it goes on from is its journal. */
+/* The process dies; all that it goes on from is its journal. A hub's may lag in what the client has acknowledged:
+ * RESUME will say it again. */
 static void act_reload(enum side side)
 {
     channel_write(run->machines[side], &run->journals[side]);
     struct channel *again = pair_read_back(run->journals[side].data, run->journals[side].length);
-    expect(run, again != NULL);
-    struct buffer here = pair_snapshot(run->machines[side]), there = pair_snapshot(again);
+    struct channel *told = pair_read_back(run->journals[side].data, run->journals[side].length);
+    expect(run, again != NULL && told != NULL);
+    expect(run, side == SIDE_HUB || again->acknowledged == run->machines[side]->acknowledged);
+    expect(run, channel_acknowledged(told, run->machines[side]->acknowledged) == CODE_OK);
+    struct buffer here = pair_snapshot(run->machines[side]), there = pair_snapshot(told);
     assert_same_bytes(&here, &there);
+    channel_free(told);
     channel_free(run->machines[side]);
     run->machines[side] = again;
+    run->refs[side].acknowledged = again->acknowledged;
     run->refs[side].draft_count = 0;
     run->reloads++;
     reconnect();
@@ -473,6 +479,7 @@ static void act_lose_disk(void)
     channel_free(run->machines[SIDE_CLIENT]);
     run->machines[SIDE_CLIENT] = machine;
     buffer_clear(&run->journals[SIDE_CLIENT]);
+    channel_write(machine, &run->journals[SIDE_CLIENT]);
     run->losses++;
     reconnect();
     if (hub->settlement.phase == SETTLEMENT_SIGNED)

@@ -32,6 +32,8 @@ static size_t written(enum side side)
         if (at == (int)side)
             bytes = journals[at].length - before;
         struct channel *read = replay(&journals[at]);
+        if (at == H) /* what RESUME will tell it */
+            assert_int_equal(channel_acknowledged(read, pair.sides[at]->acknowledged), CODE_OK);
         struct buffer expected = {0}, got = {0};
         channel_write_all(pair.sides[at]);
         channel_write(pair.sides[at], &expected);
@@ -79,7 +81,7 @@ static void pass_written(enum side from, struct operation operation)
     assert_int_equal(receive(&pair, side_other(from), &sent).verdict, VERDICT_AGAIN);
     assert_int_equal(written(side_other(from)), 0);
     assert_int_equal(channel_acknowledged(pair.sides[from], sent.update.proof.nonce), CODE_OK);
-    assert_true(written(from) > 0);
+    assert_int_equal(written(from) > 0, from == C); /* a hub writes it with its next update */
     assert_int_equal(channel_acknowledged(pair.sides[from], sent.update.proof.nonce), CODE_OK);
     assert_int_equal(written(from), 0);
 }
@@ -186,8 +188,8 @@ static void test_a_kept_update_is_written_once(void **state)
         (void)seal(&pair, C);
         size_t bytes = written(C);
         channel_write(pair.sides[C], &journals[C]);
-        first = i == 0 ? bytes : first;
-        assert_int_equal(bytes, first);
+        first = i == 1 ? bytes : first; /* the very first makes the channel's record anew */
+        assert_true(i < 2 || bytes == first);
     }
 }
 
