@@ -54,9 +54,20 @@ static void set_index(struct local_journal *store, rocksdb_options_t *options)
     rocksdb_options_set_compaction_filter(options, store->index_filter);
 }
 
+/* RocksDB's own threads, of merging and flushing: as the folding one (checkpoint.c). */
+static void set_priorities(rocksdb_options_t *options)
+{
+    rocksdb_env_t *environment = rocksdb_create_default_env(); /* the process's one */
+    rocksdb_env_lower_thread_pool_cpu_priority(environment);
+    rocksdb_env_lower_high_priority_thread_pool_cpu_priority(environment);
+    rocksdb_options_set_env(options, environment);
+    rocksdb_env_destroy(environment); /* the handle only */
+}
+
 static rocksdb_options_t *options_make(struct local_journal *store, enum family family)
 {
     rocksdb_options_t *options = rocksdb_options_create();
+    set_priorities(options);
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_create_missing_column_families(options, 1);
     rocksdb_options_set_paranoid_checks(options, 1);
