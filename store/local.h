@@ -149,7 +149,7 @@ void *store_writer_run(void *store);
 
 /* checkpoint.c */
 void *store_folding_run(void *store);
-/* Folds (checkpoint, to]; not while the folding thread runs. */
+/* Folds (checkpoint, to], at open or close: not while the folding thread runs. */
 void store_checkpoint_fold(struct local_journal *store, uint64_t to);
 
 /* table.c */
