@@ -111,7 +111,7 @@ check-docs: debug-programs ## hold the documentation against the tree and the pr
 
 check-clang: ## compile everything with clang too, its warnings as errors (clang is not among setup's packages)
 	$(AGAIN) $(PARALLEL) CC=clang $(patsubst %.c,build/clang/%.o,$(SOURCES) $(wildcard $(MAINS)) \
-		$(TESTS:%=%.c) $(TEST_AID) $(SECTIONS))
+		$(TESTS:%=%.c) $(TEST_AID) $(SECTIONS) $(SIM_SOURCES))
 
 docs: programs ## write docs/settings.md from the programs' own tables
 	@scripts/write-settings bin >build/settings.md && mv build/settings.md docs/settings.md

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/planted.h"
 #include "crypto/hash.h"
 
 _Static_assert(sizeof(struct channel) <= 1024, "an idle channel is small, and has no other memory");
@@ -109,11 +110,11 @@ wide available_by(const struct channel *channel, enum side side, const struct ch
     struct progress peer = stream_progress(&channel->streams[side_other(channel->self)]);
     const struct progress *sender = side == channel->self ? own : &peer;
     wide available = balance_by(channel, side, funds, own->transferred);
-    available -= (wide)sender->locked.units + sender->frozen.units;
+    available -= (wide)sender->locked.units + (PLANTED(LOCK_FREED_EARLY) ? 0 : sender->frozen.units);
     available -= held_out(channel, side, funds).units;
     if (side == SIDE_CLIENT)
         available -= reserve_of(channel, funds->base).units;
-    return available;
+    return available + PLANTED(AVAILABLE_OFF_BY_ONE);
 }
 
 /* The smaller of what the ledger and the hub's word allow. The hub judges by a view no older than its word,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/planted.h"
 #include "channel/machine.h"
 #include "crypto/hash.h"
 
@@ -218,6 +219,8 @@ const struct kept_update *channel_seal(struct channel *channel, const struct dom
     draft_free(channel);
     const struct kept_update *kept = kept_put(
         channel, &(struct kept_update){proof, own->signature, digest, own->last_lock_id, body_length}, body);
+    if (PLANTED(NONCE_REUSED))
+        channel->written_nonce = proof.nonce; /* and so not in the journal */
     channel_check(channel);
     return kept;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/planted.h"
 #include "channel/machine.h"
 
 /* Nothing may be in motion when a channel is closed by agreement. */
@@ -162,8 +163,8 @@ void channel_settle_refused(struct channel *channel)
 bool channel_settle_expire(struct channel *channel, uint64_t now)
 {
     const struct settlement *settlement = &channel->settlement;
-    if (settlement->phase == SETTLEMENT_NONE || now <= settlement->deadline ||
-        channel->funds.seq >= settlement->seq)
+    bool is_alive = now <= settlement->deadline && !PLANTED(SETTLEMENT_FREED_EARLY);
+    if (settlement->phase == SETTLEMENT_NONE || is_alive || channel->funds.seq >= settlement->seq)
         return false;
     if (channel->self == SIDE_CLIENT && !settlement->said_dead)
         return false;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "base/planted.h"
 
 bool operation_changes_locks(const struct operation *operation)
 {
@@ -111,7 +112,8 @@ static enum code judge_expire(struct progress *progress, const struct channel_vi
 {
     if (registered_in_time(view, lock))
         return CODE_NOT_EXPIRED;
-    if (view->now > lock->expiry)
+    if (view->now > lock->expiry ||
+        (PLANTED(EXPIRY_EARLY) && view->now + view->reveal_margin_s > lock->expiry))
         return CODE_OK;
     if (!lenient || lock->expiry - view->now >= view->reveal_margin_s)
         return CODE_NOT_EXPIRED;
@@ -162,7 +164,8 @@ static enum code apply(struct stream *stream, struct progress *progress, const s
 {
     switch (operation->type) {
     case OPERATION_PAY:
-        return apply_payment(progress, operation->amount, operation->fee);
+        return apply_payment(progress, operation->amount,
+                             PLANTED(FEE_NOT_BOOKED) ? amount_of(0) : operation->fee);
     case OPERATION_REFUND:
         return apply_payment(progress, operation->amount, amount_of(0));
     case OPERATION_LOCK:

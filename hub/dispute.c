@@ -14,6 +14,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "hub/engine_state.h"
 
 #define FINISH_GRACE_S 60  /* the client and the tower may be about to do it */
@@ -77,7 +78,7 @@ static bool must_challenge(const struct engine *engine, const struct hub_channel
 {
     const struct balance_proof *proof = &channel_peer(channel->channel)->proof;
     struct claim ours = {proof->nonce, proof->transferred, proof->locked, proof->locks_root};
-    if (ours.nonce == 0)
+    if (ours.nonce == 0 || PLANTED(CLOSE_NOT_ANSWERED))
         return false;
     if (stands->nonce <= ours.nonce)
         return !same_claim(stands, &ours);
@@ -103,8 +104,8 @@ static bool must_void(const struct hub_channel *channel)
 {
     const struct dispute *dispute = channel->dispute;
     uint64_t revoked = channel_own(channel->channel)->revoked_nonce;
-    return dispute->of_hub.nonce < revoked && !amount_is_zero(dispute->of_hub.locked) &&
-           dispute->voided_nonce <= dispute->of_hub.nonce;
+    return !PLANTED(LOCKS_NOT_VOIDED) && dispute->of_hub.nonce < revoked &&
+           !amount_is_zero(dispute->of_hub.locked) && dispute->voided_nonce <= dispute->of_hub.nonce;
 }
 
 static void void_locks(struct engine *engine, struct hub_channel *channel)
@@ -135,19 +136,19 @@ static void answer(struct engine *engine, struct hub_channel *channel)
     }
 }
 
-/* The answer was not given: at the next head it is tried again, unless the contract itself refused it. */
-void dispute_call_failed(struct engine *engine, enum engine_call call, uint64_t reference,
-                         enum ledger_error error)
+/* The answer was not given: at the next head it is tried again, as long as what stands calls for it. Also if the
+ * contract refused it: a reorganisation may have taken the close away, or put it behind its answer, for a moment. */
+void dispute_call_failed(struct engine *engine, enum engine_call call, uint64_t reference)
 {
     for (struct dispute *at = engine->disputes; at != NULL; at = at->next) {
-        if (reference_of(at->channel) != reference || error == LEDGER_REVERTED)
+        if (reference_of(at->channel) != reference)
             continue;
         if (call == ENGINE_CALL_CHALLENGE)
             at->answered = false;
         else if (call == ENGINE_CALL_VOID_LOCKS)
             at->void_asked = false;
         else
-            at->finish_next = 0;
+            at->finish_next = engine->head.confirmed_time + FINISH_GRACE_S;
     }
 }
 

@@ -10,6 +10,7 @@
  */
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "hub/engine_state.h"
 
 static struct hub_channel *due_channel(const struct engine *engine, const struct payment *payment)
@@ -202,12 +203,28 @@ static struct hub_channel *refund_channel(struct hub_channel *payer)
     return NULL;
 }
 
+struct amount due_refunds(struct hub_channel *channel)
+{
+    struct amount sum = amount_of(0);
+    for (struct hub_channel *at = channel->client->channels; at != NULL; at = at->next_of_client) {
+        if (at->due_head == NULL || refund_channel(at) != channel)
+            continue;
+        for (const struct payment *payment = at->due_head; payment != NULL; payment = payment->next_due)
+            if (payment->due == DUE_REFUND &&
+                (!amount_add(sum, payment->amount, &sum) || !amount_add(sum, payment->fee, &sum)))
+                return amount_of(AMOUNT_LIMIT - 1);
+    }
+    return sum;
+}
+
 static bool drain_refund(struct engine *engine, struct hub_channel *channel, struct payment *payment)
 {
     struct hub_channel *to = refund_channel(channel);
     if (to == NULL || !channel_has_window(to))
         return false;
     enum code code = add_refund(engine, to, payment);
+    if (code == CODE_OK && PLANTED(REFUND_TWICE))
+        (void)!add_refund(engine, to, payment);
     if (code != CODE_OK) {
         /* No room in the draft, or in the channel, or (TRANSFERRED) in the stream for all time. */
         ensure(code == CODE_LIMIT || code == CODE_AVAILABLE || code == CODE_TRANSFERRED);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/planted.h"
 #include "hub/engine_state.h"
 #include "hub/history.h"
 
@@ -234,7 +235,7 @@ static void write_assets(struct engine *engine)
 
 static void write_cursor(struct engine *engine)
 {
-    if (!engine->cursor_dirty)
+    if (!engine->cursor_dirty || PLANTED(EVENTS_AGAIN))
         return;
     engine->cursor_dirty = false;
     size_t mark = record_begin(&engine->batch, RECORD_CURSOR, NULL, 0);

@@ -272,6 +272,8 @@ bool due_drain(struct engine *engine, struct hub_channel *channel);
 void payment_set_due(struct engine *engine, struct payment *payment, enum payment_due due);
 /* Something is open to the client again: what could not be given to it may be now. */
 void due_wake(struct engine *engine, const struct client *client);
+/* What is to be given back into this channel and waits for room, or its client. */
+struct amount due_refunds(struct hub_channel *channel);
 /* Another update may be signed. */
 bool channel_has_window(const struct hub_channel *channel);
 /* channel_add, but nothing more is signed once a close was seen. */
@@ -332,8 +334,7 @@ void dispute_head(struct engine *engine);
 struct dispute *dispute_open(struct engine *engine, struct hub_channel *channel);
 /* Closed, or never happened. */
 void dispute_over(struct engine *engine, struct hub_channel *channel);
-void dispute_call_failed(struct engine *engine, enum engine_call call, uint64_t reference,
-                         enum ledger_error error);
+void dispute_call_failed(struct engine *engine, enum engine_call call, uint64_t reference);
 
 /* settle.c */
 void settle_request(struct engine *engine, struct hub_channel *channel, struct amount amount, bool close);

@@ -3,6 +3,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "hub/engine_state.h"
 
 uint64_t engine_cursor(const struct engine *engine)
@@ -191,7 +192,7 @@ static void confirmed_event(struct engine *engine, const struct contract_event *
  * that nothing of it is counted; only the beginning of a dispute is acted on at once. */
 void engine_event(struct engine *engine, const struct contract_event *event)
 {
-    if (!event->confirmed) {
+    if (!event->confirmed && !(PLANTED(YOUNG_EVENT_COUNTS) && event->type == EVENT_FUNDED)) {
         if (is_dispute(event))
             dispute_event(engine, event);
         return;

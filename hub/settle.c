@@ -13,6 +13,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "hub/engine_state.h"
 
 #define REQUESTS_GATHER_MS 250 /* after an OPEN_REQUEST, so that many come into one batch */
@@ -187,11 +188,13 @@ static struct amount larger(struct amount a, struct amount b)
     return amount_compare(a, b) > 0 ? a : b;
 }
 
-/* A channel should have the room that its client asked for or was once given, and at least as much as came to
- * it since the last batch. */
-static struct amount target_of(const struct hub_channel *channel)
+/* A channel should have the room that its client asked for or was once given, at least as much as came to it since
+ * the last batch, and what must be given back to its client. */
+static struct amount target_of(struct hub_channel *channel)
 {
-    return larger(larger(channel->inbound_wanted, channel->room_floor), channel->passed_on);
+    struct amount asked = larger(channel->inbound_wanted, channel->room_floor);
+    struct amount owed = PLANTED(REFUND_WITHOUT_ROOM) ? amount_of(0) : due_refunds(channel);
+    return larger(larger(asked, channel->passed_on), owed);
 }
 
 static bool may_close(struct hub_channel *channel)

@@ -235,17 +235,18 @@ void engine_call_done(struct engine *engine, enum engine_call call, uint64_t ref
             not_settled(engine, error);
         return;
     }
-    if (error == LEDGER_OK)
+    if (error == LEDGER_OK && (receipt == NULL || receipt->success))
         return;
-    /* A challenge that another was faster with, a secret that is registered already: the ledger's state
-     * counts. */
-    log_info("transaction not needed or refused: %s", ledger_error_text(error));
+    /* A challenge that another was faster with, or that a reorganisation brought before the close that it answers:
+     * the ledger's state counts. */
+    log_info("transaction not needed or refused: %s",
+             ledger_error_text(error == LEDGER_OK ? LEDGER_REVERTED : error));
     if (call == ENGINE_CALL_REGISTER)
         outcome_register_failed(engine);
     else if (call == ENGINE_CALL_SET_TOWER)
         appoint_set_tower_failed(engine);
     else
-        dispute_call_failed(engine, call, reference, error);
+        dispute_call_failed(engine, call, reference);
 }
 
 /* Settlements whose deadline has passed on the ledger without them: dead, and said so. */

@@ -8,6 +8,7 @@
  * As with a tower, what is done rests on what is seen at that look and never on what was done before: a
  * restart, a missed block or a reorganisation needs no other path than the next look.
  */
+#include "base/planted.h"
 #include "wallet/core_state.h"
 
 #include <stdio.h>
@@ -36,7 +37,7 @@ enum code wallet_dispute(struct wallet_core *core, const struct hash *channel)
         return CODE_STATUS;
     own->dispute = true;
     own->book_dirty = true;
-    own->channel->stopped = true;
+    own->channel->stopped = !PLANTED(SIGNS_AFTER_CLOSE);
     own->channel->dirty = true;
     own->watch.active = true;
     own->watch.looked_head = 0;
@@ -255,14 +256,79 @@ static void act_open(struct wallet_core *core, struct wallet_channel *own)
 
 /* ---- after it is closed ---- */
 
+/* A lock of the own stream that is no longer pending, as its payment remembers it. */
+static bool lock_of_payment(const struct wallet_core *core, const struct wallet_channel *own,
+                            uint64_t lock_id, struct pending_lock *out)
+{
+    const struct payment_out *payment, *next;
+    HASH_ITER(hh, core->outs, payment, next)
+    {
+        if (payment->channel != own || payment->lock_id != lock_id)
+            continue;
+        *out = (struct pending_lock){.lock = {.id = lock_id,
+                                              .expiry = payment->expiry,
+                                              .kind = LOCK_SECRET,
+                                              .condition = payment->secret_hash},
+                                     .payment = payment->id,
+                                     .fee = payment->fee};
+        return amount_add(payment->amount, payment->fee, &out->lock.amount);
+    }
+    return false;
+}
+
+/* Takes back what one update did to the locks. */
+static bool undo_update(const struct wallet_core *core, const struct wallet_channel *own,
+                        const struct kept_update *kept, struct lock_set *locks)
+{
+    const struct operation *operations;
+    struct pending_lock lock;
+    size_t count;
+    if (!body_decode(core->decoder, kept->body, kept->body_length, &operations, &count))
+        return false;
+    while (count-- > 0) {
+        const struct operation *operation = &operations[count];
+        bool adds = operation->type == OPERATION_LOCK;
+        bool ends = operation->type == OPERATION_UNLOCK || operation->type == OPERATION_EXPIRE ||
+                    operation->type == OPERATION_CANCEL;
+        if (adds && !lock_set_remove(locks, operation->lock_id))
+            return false;
+        if (ends && (!lock_of_payment(core, own, operation->lock_id, &lock) || !lock_set_add(locks, &lock)))
+            return false;
+    }
+    return true;
+}
+
+/* The locks of the own stream as an older update of it left them: the hub may have answered a close with it when it had
+ * no newer one. NULL if that is not known any more. */
+static struct lock_set *own_locks_at(const struct wallet_core *core, const struct wallet_channel *own,
+                                     const struct claim *stood)
+{
+    const struct channel *channel = own->channel;
+    const struct stream *mine = &channel->streams[SIDE_CLIENT];
+    if (stood->nonce >= mine->proof.nonce || stood->nonce < channel->acknowledged)
+        return NULL;
+    struct lock_set *locks = lock_set_new();
+    bool good = true;
+    for (const struct pending_lock *lock = lock_set_next(mine->locks, 0); lock != NULL;
+         lock = lock_set_next(mine->locks, lock->lock.id))
+        good = lock_set_add(locks, lock) && good;
+    for (uint64_t nonce = mine->proof.nonce; good && nonce > stood->nonce; nonce--)
+        good = undo_update(core, own, channel_kept(channel, nonce), locks);
+    struct hash root = lock_set_root(locks);
+    if (good && hash_equal(&root, &stood->locks_root))
+        return locks;
+    lock_set_free(locks);
+    return NULL;
+}
+
 static bool submit_unlock(struct wallet_core *core, struct wallet_channel *own, enum side stream,
-                          const struct pending_lock *lock)
+                          struct lock_set *locks, const struct pending_lock *lock)
 {
     struct hash leaf = lock_leaf(&lock->lock), proof[LOCK_TREE_DEPTH];
     if (wallet_duty_done(core, DUTY_UNLOCK, &leaf))
         return false;
     size_t length = 0;
-    if (!lock_set_prove(own->channel->streams[stream].locks, lock->lock.id, proof, &length))
+    if (!lock_set_prove(locks, lock->lock.id, proof, &length))
         return false;
     struct contract_call call = {.function = CONTRACT_UNLOCK,
                                  .key = own->channel->key,
@@ -274,21 +340,10 @@ static bool submit_unlock(struct wallet_core *core, struct wallet_channel *own, 
     return true;
 }
 
-/* Returns whether a lock of this stream is still to be claimed, now or later. */
-static bool claim_locks(struct wallet_core *core, struct wallet_channel *own, enum side stream)
+/* Returns whether one of these locks of a stream is still to be claimed, now or later. */
+static bool claim_these(struct wallet_core *core, struct wallet_channel *own, enum side stream,
+                        struct lock_set *locks)
 {
-    struct close_watch *watch = &own->watch;
-    const struct claim *stood = stream == SIDE_CLIENT ? &watch->closing.of_client : &watch->closing.of_hub;
-    struct lock_set *locks = own->channel->streams[stream].locks;
-    if (amount_is_zero(stream == SIDE_CLIENT ? watch->held_client : watch->held_hub))
-        return false;
-    struct hash root = lock_set_root(locks);
-    if (!hash_equal(&root, &stood->locks_root)) {
-        if (!watch->told_mismatch)
-            wallet_trouble(core, own, "locks are held on the ledger that this wallet has no record of");
-        watch->told_mismatch = true;
-        return false;
-    }
     bool left = false;
     for (const struct pending_lock *lock = lock_set_next(locks, 0); lock != NULL;
          lock = lock_set_next(locks, lock->lock.id)) {
@@ -299,10 +354,33 @@ static bool claim_locks(struct wallet_core *core, struct wallet_channel *own, en
         const struct payment_in *payment = wallet_payment_in_find(core, &own->id, &lock->payment);
         bool registering = stream == SIDE_HUB && payment != NULL && payment->counter != 0 && !expired;
         if (stream == SIDE_HUB ? in_time : !in_time && expired)
-            left |= submit_unlock(core, own, stream, lock);
+            left |= submit_unlock(core, own, stream, locks, lock);
         else if (stream == SIDE_CLIENT ? !in_time && !expired : registering && !in_time)
             left = true;
     }
+    return left;
+}
+
+static bool claim_locks(struct wallet_core *core, struct wallet_channel *own, enum side stream)
+{
+    struct close_watch *watch = &own->watch;
+    const struct claim *stood = stream == SIDE_CLIENT ? &watch->closing.of_client : &watch->closing.of_hub;
+    struct lock_set *locks = own->channel->streams[stream].locks, *older = NULL;
+    if (amount_is_zero(stream == SIDE_CLIENT ? watch->held_client : watch->held_hub))
+        return false;
+    struct hash root = lock_set_root(locks);
+    if (!hash_equal(&root, &stood->locks_root) && stream == SIDE_CLIENT)
+        locks = older = own_locks_at(core, own, stood);
+    else if (!hash_equal(&root, &stood->locks_root))
+        locks = NULL;
+    if (locks == NULL) {
+        if (!watch->told_mismatch)
+            wallet_trouble(core, own, "locks are held on the ledger that this wallet has no record of");
+        watch->told_mismatch = true;
+        return false;
+    }
+    bool left = claim_these(core, own, stream, locks);
+    lock_set_free(older);
     return left;
 }
 

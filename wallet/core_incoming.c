@@ -1,4 +1,5 @@
 /* Payments in: judged against the invoices, answered with the secret, or sent back. */
+#include "base/planted.h"
 #include "wallet/core_state.h"
 
 #include <string.h>
@@ -294,7 +295,7 @@ void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own
 /* Not unlocked when the margin begins: the ledger is the place where the secret still counts. */
 void wallet_incoming_head(struct wallet_core *core)
 {
-    if (!core->head_moved)
+    if (!core->head_moved || PLANTED(SECRET_NOT_REGISTERED))
         return;
     uint64_t now = core->head.confirmed_time;
     struct wallet_channel *own, *next_own;

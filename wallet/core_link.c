@@ -376,13 +376,17 @@ static void funded(struct wallet_core *core, const struct message *message)
         wallet_error(core, CODE_CHANNEL, &reference);
         return;
     }
-    struct channel_funds told = own->channel->told;
+    /* It comes after a CHANNEL that has been shown and not been taken over yet: then that one is no longer true. */
+    struct channel_funds told = own->shown.active ? own->shown.funds : own->channel->told;
     told.total = message->funded.total;
     told.base = message->funded.base;
     told.seq = message->funded.seq;
     if (told.stage == STAGE_NONE)
         told.stage = STAGE_OPEN;
-    channel_set_told(own->channel, &told);
+    if (own->shown.active)
+        own->shown.funds = told;
+    else
+        channel_set_told(own->channel, &told);
     own->told_block = message->funded.block;
     own->held_retry = true;
     open_wish_granted(core, own);

@@ -1,4 +1,5 @@
 /* Payments out: what is asked for, what is at risk, and how each ends. */
+#include "base/planted.h"
 #include "wallet/core_state.h"
 
 #include <stdio.h>
@@ -558,7 +559,8 @@ static void look_at_open(struct wallet_core *core, struct wallet_channel *own)
     struct payment_out *payment, *next;
     DL_FOREACH_SAFE(own->open, payment, next)
     {
-        if (payment->state == OUT_LOCKED && now > payment->expiry && !registered_in_time(core, payment)) {
+        uint64_t ends = payment->expiry - (PLANTED(EXPIRY_EARLY) ? core->terms.reveal_margin_s : 0);
+        if (payment->state == OUT_LOCKED && now > ends && !registered_in_time(core, payment)) {
             payment->code = CODE_EXPIRED;
             wallet_payment_out_set(core, payment, OUT_DROPPING);
             tell_out(core, WALLET_NEWS_FAILED, payment);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/planted.h"
 #include "crypto/lock.h"
 
 /* ---- what must be known ---- */
@@ -213,7 +214,7 @@ static void decide_challenge(struct decision *decision, const struct appointment
         judge_challenge(closing, appointment->side, &appointment->proof,
                         claimable_of(tower, appointment, closing->deadline), period, tower_block_time(tower));
     decision->missed[ALARM_CHALLENGE] |= duty == DUTY_TOO_LATE;
-    if (duty != DUTY_DUE)
+    if (duty != DUTY_DUE || PLANTED(TOWER_LOOKS_AWAY))
         return;
     watch_deadline(decision, ALARM_CHALLENGE, challenge_deadline(closing, period), period / 4);
     struct contract_call call = {.function = CONTRACT_CHALLENGE,

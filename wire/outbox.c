@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/planted.h"
 
 /* A block is closed when it has this many bytes; it is reused when all of it has left. */
 #define BLOCK_BYTES (64 * 1024)
@@ -143,13 +144,13 @@ void outbox_release(struct outbox *outbox, uint64_t durable)
         const struct buffer *bytes = &outbox->first->bytes;
         struct entry entry;
         memcpy(&entry, bytes->data + outbox->read, sizeof entry);
-        if (entry.sequence > durable)
+        if (entry.sequence > durable && !PLANTED(RELEASE_EARLY))
             break;
         const uint8_t *frame = bytes->data + outbox->read + sizeof entry;
         outbox->read += sizeof entry + entry.length;
         outbox->waiting -= entry.length;
         /* Persist before you reveal: the one place from which signed bytes leave. */
-        ensure(entry.sequence <= durable && outbox->read <= bytes->length);
+        ensure((entry.sequence <= durable || PLANTED(RELEASE_EARLY)) && outbox->read <= bytes->length);
         outbox->deliver(outbox->context, entry.peer, frame, entry.length);
         if (outbox->read == bytes->length)
             drop_first(outbox);

@@ -437,6 +437,29 @@ static void test_an_event_counts_once_whenever_the_hub_dies(void **state)
     assert_int_equal(engine_channel(world->engine, &id)->channel->funds.total.units, 10700);
 }
 
+/* The hub's part of the payer's channel went on to a payee meanwhile: the next batch brings back what the refund needs,
+ * and not only as much as usually comes to this client. */
+static void test_a_batch_makes_room_for_a_refund(void **state)
+{
+    struct world *world = *state;
+    world_disconnect(world, 1);
+    world_pay(world, 0, 1, 1000, 1, false); /* it waits for its payee */
+    world_settle_down(world);
+    world_pay(world, 2, 0, 900, 2, false);
+    world_settle_down(world);
+    assert_int_equal(world->clients[0].received_count, 1);
+    world_head(world, 3601);
+    world_settle_down(world);
+    assert_int_equal(world->clients[0].refunded_count, 0); /* no room */
+    plan(world);
+    settled(world);
+    assert_int_equal(world->clients[0].refunded_count, 1);
+    assert_int_equal(world->clients[0].refund_code[0], CODE_EXPIRED);
+    ask_payout(world, 0, 0);
+    plan(world);
+    assert_true(world->clients[0].proposal.close); /* nothing is due any more: it can be closed */
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
@@ -456,6 +479,7 @@ int main(void)
         TEST(test_a_root_that_lands_after_a_crash_is_taken_once),
         TEST(test_old_reports_leave),
         TEST(test_an_event_counts_once_whenever_the_hub_dies),
+        TEST(test_a_batch_makes_room_for_a_refund),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -276,6 +276,45 @@ static void test_takes_its_locks(void **state)
     world_free(world);
 }
 
+/* The hub had not got the newest update yet, and showed the one before it: the locks of that one are this wallet's to take
+ * back. Since then one of them was cancelled and another was added. */
+static void test_takes_its_locks_by_an_older_proof(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct payment_id cancelled, kept;
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &cancelled), CODE_OK);
+    assert_int_equal(world_pay(world, 30000, 8, PAYMENT_LOCKED, &kept), CODE_OK);
+    struct closing closing = {.by_hub = true,
+                              .deadline = world->head.time + 3600,
+                              .of_client = claim_of(&world->machine->streams[SIDE_CLIENT].proof)};
+    world->deaf = true;
+    assert_true(channel_mark_failed(world->machine, &cancelled));
+    struct failed failed = {.id = cancelled, .code = CODE_INVOICE};
+    wallet_message(world->core, &(struct message){.type = MESSAGE_FAIL, .fail = {world->id, &failed, 1}});
+    world_run(world);
+    assert_int_equal(world_pay(world, 10000, 9, PAYMENT_LOCKED, NULL), CODE_OK);
+    assert_int_equal(world->machine->streams[SIDE_CLIENT].proof.nonce, closing.of_client.nonce + 2);
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_event(
+        world, (struct contract_event){.type = EVENT_FINISHED, .to_client = {49949}, .held_client = {50051}});
+    world_head(world, 1000);
+    size_t before = world->transaction_count;
+    answer_channel(world, CHANNEL_CLOSED);
+    answer_closing(world, &closing);
+    answer_held(world, 50051, 0);
+    assert_int_equal(world->transaction_count, before + 2);
+    for (size_t i = before; i < world->transaction_count; i++) {
+        const struct contract_call *call = &world->transactions[i].call;
+        assert_int_equal(call->function, CONTRACT_UNLOCK);
+        struct hash leaf = lock_leaf(&call->lock);
+        assert_true(call->flag);
+        assert_true(merkle_verify(&leaf, world->transactions[i].merkle, call->merkle_count,
+                                  &closing.of_client.locks_root));
+    }
+    world_free(world);
+}
+
 /* A payout that could not be delivered is fetched. */
 static void test_fetches_what_is_owed(void **state)
 {
@@ -327,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_leaves_true_claims_alone),
         cmocka_unit_test(test_voids_dropped_locks),
         cmocka_unit_test(test_takes_its_locks),
+        cmocka_unit_test(test_takes_its_locks_by_an_older_proof),
         cmocka_unit_test(test_fetches_what_is_owed),
         cmocka_unit_test(test_tries_again),
     };

@@ -323,6 +323,31 @@ static void test_held_until_the_ledger_shows_it(void **state)
     world_free(world);
 }
 
+/* The hub sees a deposit just after it has shown the channel: what came last is what it says, even if this wallet has
+ * not had the time yet to take over what came first. */
+static void test_funds_told_while_the_channel_is_shown(void **state)
+{
+    (void)state;
+    struct world *world = world_new_with(0);
+    world_fund(world, 1000, 100);
+    wallet_linked(world->core, &world->terms, 1);
+    world_show_channel(world);
+    struct channel_funds funds = world->machine->funds;
+    funds.total.units += 500;
+    funds.base += 500;
+    (void)channel_set_funds(world->machine, &funds);
+    wallet_message(world->core, &(struct message){.type = MESSAGE_FUNDED,
+                                                  .funded = {.channel = world->id,
+                                                             .total = funds.total,
+                                                             .base = funds.base,
+                                                             .block = world->head.number}});
+    world_event(world, (struct contract_event){.type = EVENT_FUNDED, .client_amount = {500}});
+    world_head(world, 5);
+    assert_int_equal(world_channel(world).total.units, 1600);
+    assert_int_equal(world_channel(world).available.units, 1500 - 15); /* less the reserve */
+    world_free(world);
+}
+
 /* The ledger's events come again after a restart: each counts once. */
 static void test_events_count_once(void **state)
 {
@@ -372,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_messages_out_of_order),
         cmocka_unit_test(test_terms_without_sense),
         cmocka_unit_test(test_held_until_the_ledger_shows_it),
+        cmocka_unit_test(test_funds_told_while_the_channel_is_shown),
         cmocka_unit_test(test_events_count_once),
         cmocka_unit_test(test_foreign_journal_is_refused),
     };
