@@ -555,8 +555,13 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
         if (channel->channel->funds.stage == STAGE_OPEN || channel->channel->funds.stage == STAGE_CLOSING)
             appoint_mark(engine, channel);
     }
+    const char *why = engine_contradiction(engine);
+    if (why != NULL) {
+        snprintf(message, message_size, "the journal contradicts itself (%s): the disk lost or changed data",
+                 why);
+        return false;
+    }
     settle_recovered(engine);
     engine->recovered = true;
-    engine_check(engine);
     return true;
 }
