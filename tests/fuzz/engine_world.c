@@ -11,6 +11,34 @@ struct waiting_head {
     uint64_t sequence, peer, length;
 };
 
+/* ---- secrets ---- */
+
+static const struct hash *conditions(void)
+{
+    static struct hash all[SECRETS];
+    for (uint64_t i = 0; i < SECRETS && hash_is_zero(&all[SECRETS - 1]); i++) {
+        struct witness secret = secret_of(i);
+        all[i] = condition_of_secret(secret.bytes);
+    }
+    return all;
+}
+
+struct hash condition_of(uint64_t number)
+{
+    return conditions()[number % SECRETS];
+}
+
+bool secret_number(const struct hash *condition, uint64_t *number)
+{
+    const struct hash *all = conditions();
+    for (uint64_t i = 0; i < SECRETS; i++) {
+        *number = i;
+        if (hash_equal(&all[i], condition))
+            return true;
+    }
+    return false;
+}
+
 /* ---- effects ---- */
 
 static uint64_t effect_journal(void *context, const uint8_t *batch, size_t length)

@@ -119,11 +119,10 @@ static inline struct witness secret_of(uint64_t number)
     return witness;
 }
 
-static inline struct hash condition_of(uint64_t number)
-{
-    struct witness secret = secret_of(number);
-    return condition_of_secret(secret.bytes);
-}
+/* Of secret number % SECRETS. */
+struct hash condition_of(uint64_t number);
+/* The secret of a condition; false if it is none of them. */
+bool secret_number(const struct hash *condition, uint64_t *number);
 
 static inline struct channel *hub_side(const struct world *world, const struct client_at *client)
 {
@@ -134,12 +133,8 @@ static inline struct channel *hub_side(const struct world *world, const struct c
 static inline uint64_t registered_at(void *context, uint8_t kind, const struct hash *condition)
 {
     const struct world *world = context;
-    for (uint64_t i = 0; i < SECRETS; i++) {
-        struct hash own = condition_of(i);
-        if (world->registered[i] != 0 && kind == LOCK_SECRET && hash_equal(&own, condition))
-            return world->registered[i];
-    }
-    return 0;
+    uint64_t number;
+    return kind == LOCK_SECRET && secret_number(condition, &number) ? world->registered[number] : 0;
 }
 
 static inline struct channel_view client_view(struct world *world)

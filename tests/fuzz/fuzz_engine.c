@@ -46,7 +46,7 @@ static void sign(struct world *world, struct client_at *client)
         world_send_kept(world, client, nonce);
 }
 
-static struct operation payment_of(struct world *world, const struct client_at *client)
+static struct operation payment_of(struct world *world, struct client_at *client)
 {
     uint64_t number = ++world->payments;
     unsigned how = take_u8(world), odd = take_below(world, 32);
@@ -55,9 +55,10 @@ static struct operation payment_of(struct world *world, const struct client_at *
                                   .amount = {10 + 40 * (uint64_t)take_u8(world)},
                                   .expiry = world->now + 310 + take_u8(world),
                                   .memo = {"tea", 3}};
-    (void)client;
-    if (odd == 1)
+    if (odd == 1) {
         number = 1 + take_below(world, (unsigned)number); /* an id, and a condition, used before */
+        client->hostile = true;
+    }
     if (odd == 2)
         operation.peer.bytes[0] ^= 1;
     if (odd == 3)
@@ -102,11 +103,9 @@ static void follow(struct world *world, struct client_at *client)
                                               : what % 3 == 1 ? OPERATION_CANCEL
                                                               : OPERATION_EXPIRE,
                                       .lock_id = lock->lock.id};
-        for (uint64_t i = 0; i < SECRETS; i++) {
-            struct hash condition = condition_of(i);
-            if (hash_equal(&condition, &lock->lock.condition))
-                operation.witness = secret_of(i);
-        }
+        uint64_t number;
+        if (secret_number(&lock->lock.condition, &number))
+            operation.witness = secret_of(number);
         if (channel_add(client->machine, &view, &operation, NULL) == CODE_OK)
             break;
     }
@@ -118,13 +117,10 @@ static void reveal(struct world *world, struct client_at *client, const struct r
 {
     struct revealed item = {.id = received->id};
     struct message message = {.type = MESSAGE_REVEAL};
-    for (uint64_t i = 0; i < SECRETS; i++) {
-        struct hash condition = condition_of(i);
-        if (hash_equal(&condition, &received->condition))
-            item.witness = secret_of(i);
-    }
-    if (item.witness.length == 0)
+    uint64_t number;
+    if (!secret_number(&received->condition, &number))
         return;
+    item.witness = secret_of(number);
     if (wrong) {
         client->hostile = true;
         item.witness.bytes[take_below(world, 32)] ^= 1;
@@ -222,7 +218,7 @@ static void answer_proposal(struct world *world, struct client_at *client)
 
 /* ---- hostile deeds ---- */
 
-static struct operation any_operation(struct world *world, const struct client_at *client)
+static struct operation any_operation(struct world *world, struct client_at *client)
 {
     struct operation operation = payment_of(world, client);
     unsigned how = take_u8(world);

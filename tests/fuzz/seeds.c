@@ -25,17 +25,11 @@ void seed_write(const char *fuzzer, const char *name, int first, const void *dat
 
 static void seeds_of_settings(void)
 {
-    static const char *const files[] = {"# all of them\ndata = some/folder # where\ncount=10\nany-number = "
-                                        "18446744073709551615\nflag = true\nformat=json",
-                                        "\n\n  count   =   1  \n",
-                                        "count = 0\n",
-                                        "counter = 3\n",
-                                        "flag = yes\n",
-                                        "nothing\n",
-                                        "count = 3\ncount = 4\n",
-                                        "format = tex\n",
-                                        "data = \n",
-                                        "data = a#b\r\n"};
+    static const char all[] = "# all of them\ndata = some/folder # where\ncount=10\n"
+                              "any-number = 18446744073709551615\nflag = true\nformat=json\n";
+    static const char *const files[] = {
+        all,         "\n\n  count   =   1  \n", "count = 0\n",    "counter = 3\n", "flag = yes\n",
+        "nothing\n", "count = 3\ncount = 4\n",  "format = tex\n", "data = \n",     "data = a#b\r\n"};
     static const char *const texts[] = {"127.0.0.1:9735",
                                         "[::1]:8545",
                                         "hub.example:0",
