@@ -1,6 +1,7 @@
 #include "tests/fuzz/engine_world.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/ensure.h"
@@ -355,7 +356,8 @@ static void take_channel(struct world *world, unsigned index, const struct messa
 
 static void note_received(struct client_at *client, const struct operation *operation)
 {
-    if (operation->type != OPERATION_PAY && operation->type != OPERATION_LOCK)
+    if ((operation->type != OPERATION_PAY && operation->type != OPERATION_LOCK) ||
+        operation->kind != LOCK_SECRET)
         return;
     client->received[client->received_count++ % RECEIVED_MAX] = (struct received){
         operation->id, operation->condition, operation->amount.units, operation->type == OPERATION_LOCK};
@@ -419,6 +421,20 @@ static void take_honestly(struct world *world, struct client_at *client, const s
         client->machine->settlement.said_dead = true;
 }
 
+/* Settlement may be refused for what happened meanwhile; nothing else that an honest client says. */
+static void take_error(const struct client_at *client, const struct message *message)
+{
+    const struct error_reference *about = &message->error.reference;
+    bool may_be =
+        about->present && (about->type == MESSAGE_SETTLE_REQUEST || about->type == MESSAGE_SETTLE_SIGN);
+    if (client->hostile || may_be)
+        return;
+    fprintf(stderr, "to an honest client: ERROR %s, %.*s, about %s %llu\n", code_name(message->error.code),
+            (int)message->error.text.length, message->error.text.data, message_name(about->type),
+            (unsigned long long)about->nonce);
+    ensure(may_be);
+}
+
 static void take(struct world *world, unsigned index, const struct message *message)
 {
     struct client_at *client = &world->clients[index];
@@ -434,10 +450,7 @@ static void take(struct world *world, unsigned index, const struct message *mess
         if (hash_equal(&message->funded.channel, &client->id))
             channel_set_told(client->machine, &told);
     } else if (message->type == MESSAGE_ERROR) {
-        /* Settlement may be refused for what happened meanwhile; nothing else that an honest client says. */
-        const struct error_reference *about = &message->error.reference;
-        ensure(client->hostile || (about->present && (about->type == MESSAGE_SETTLE_REQUEST ||
-                                                      about->type == MESSAGE_SETTLE_SIGN)));
+        take_error(client, message);
     } else if (!client->rogue) {
         take_honestly(world, client, message);
     }
