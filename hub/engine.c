@@ -484,10 +484,12 @@ static const char *payment_contradiction(const struct engine *engine, const stru
         return "a payment's amount and fee are more than an amount can be";
     if (payment->queued != (payment->due != DUE_NOTHING))
         return "a payment is due and not queued, or the other way round";
-    if (is_under_way(payment) &&
-        ((payment->role != HALF_OF_PAYEE && engine_channel(engine, &payment->payer.channel) == NULL) ||
-         (payment->role != HALF_OF_PAYER && engine_channel(engine, &payment->payee.channel) == NULL)))
-        return "a payment under way names a channel that is not there";
+    if ((payment->role == HALF_OF_PAYEE) != (engine_channel(engine, &payment->payer.channel) == NULL))
+        return "a payment names a payer's channel that is not there, or is another shard's";
+    bool needs_payee =
+        payment->role == HALF_OF_PAYEE || (payment->role == PAYMENT_WHOLE && is_under_way(payment));
+    if (needs_payee && engine_channel(engine, &payment->payee.channel) == NULL)
+        return "a payment under way names a payee's channel that is not there";
     bool waits = payment->state == PAYMENT_WAITING || payment->state == PAYMENT_OFFERED;
     if ((waits && payment->role != HALF_OF_PAYER) != (payment->due == DUE_PAY))
         return "a payment that waits for its payee is not due to it, or the other way round";

@@ -78,7 +78,7 @@ static void archive_payment(struct engine *engine, const struct payment *payment
 {
     const struct hub_channel *payer = engine_channel(engine, &payment->payer.channel);
     const struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
-    ensure((payer == NULL) == (payment->role == HALF_OF_PAYEE));
+    ensure((payer == NULL) == (payment->role == HALF_OF_PAYEE) && (payer != NULL || payee != NULL));
     struct history_item item = {
         .owner = payer != NULL ? payer->client->address : ADDRESS_ZERO,
         .peer = payee != NULL ? payee->client->address : ADDRESS_ZERO,
