@@ -33,6 +33,9 @@ endef
 
 # Timers end at once: there is no real time in a target.
 FUZZ_LINK_answers  := -Wl,--wrap=event_add
+# Bytes pass as they are: there is no TLS in a target.
+FUZZ_LINK_link     := $(foreach f,new set_fd set_read_ahead set_accept_state free do_handshake is_init_finished read write has_pending \
+                      get_error shutdown get_shutdown,-Wl,--wrap=SSL_$(f))
 # Costly parameters are refused before any work is done.
 FUZZ_LINK_keystore := -Wl,--wrap=EVP_PBE_scrypt -Wl,--wrap=PKCS5_PBKDF2_HMAC
 FUZZ_WITH_engine := tests/fuzz/engine_world.c

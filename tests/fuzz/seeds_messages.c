@@ -16,6 +16,7 @@ void seeds_of_messages(void)
         message_encode(&frame, &message);
         snprintf(name, sizeof(name), "%s-%zu", message_name(message.type), i % EACH);
         seed_write("message", name, -1, frame.data + 4, frame.length - 4);
+        seed_write("link", name, (int)(i % 16), frame.data, frame.length);
         if (message.type == MESSAGE_UPDATE) {
             snprintf(name, sizeof(name), "random-%zu", i % EACH);
             seed_write("body", name, (int)(i % 2), message.update.body, message.update.body_length);
