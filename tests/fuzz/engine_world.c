@@ -716,8 +716,11 @@ void world_check(struct world *world)
     for (unsigned i = 0; i < CLIENTS; i++) {
         struct channel *channel = hub_side(world, &world->clients[i]);
         total += world->ledger[i].total;
-        if (channel != NULL)
-            pending += channel->streams[SIDE_CLIENT].locked.units;
+        if (channel == NULL)
+            continue;
+        pending += channel->streams[SIDE_CLIENT].locked.units;
+        /* Nobody spends what is not there. */
+        ensure(channel_balance(channel, SIDE_CLIENT) >= 0 && channel_balance(channel, SIDE_HUB) >= 0);
     }
     ensure(engine_balances(world->engine, balances) == 1);
     ensure(balances[0].pool == (wide)world->pool);
