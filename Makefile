@@ -109,8 +109,8 @@ check-style: check-layers ## clang-format, layers, banned calls
 check-docs: debug-programs ## hold the documentation against the tree and the programs
 	@scripts/check-docs build/debug/bin
 
-check-clang: ## compile everything with clang too, its warnings as errors (clang is not among setup's packages)
-	$(AGAIN) $(PARALLEL) CC=clang $(patsubst %.c,build/clang/%.o,$(SOURCES) $(wildcard $(MAINS)) \
+check-clang: setup ## compile everything with clang too, its warnings as errors
+	$(AGAIN) $(PARALLEL) CC=clang-14 $(patsubst %.c,build/clang/%.o,$(SOURCES) $(wildcard $(MAINS)) \
 		$(TESTS:%=%.c) $(TEST_AID) $(SECTIONS) $(SIM_SOURCES))
 
 docs: programs ## write docs/settings.md from the programs' own tables

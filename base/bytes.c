@@ -135,7 +135,7 @@ bool hex_decode_any(const char *text, uint8_t *out, size_t capacity, size_t *len
         if (hex_digit(text[i]) < 0)
             return false;
     for (size_t i = 0; i < digits / 2; i++)
-        out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
+        out[i] = (uint8_t)((unsigned)hex_digit(text[2 * i]) << 4 | (unsigned)hex_digit(text[2 * i + 1]));
     *length = digits / 2;
     return true;
 }

@@ -1,6 +1,10 @@
 #include "base/endpoint.h"
 
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#include "base/ensure.h"
 
 bool endpoint_split(const char *text, char host[HOST_BYTES_MAX + 1], uint16_t *port)
 {
@@ -20,4 +24,16 @@ bool endpoint_split(const char *text, char host[HOST_BYTES_MAX + 1], uint16_t *p
     host[length] = '\0';
     *port = (uint16_t)value;
     return true;
+}
+
+uint16_t endpoint_bound_port(int socket)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {0};
+    socklen_t length = sizeof(address);
+    ensure(getsockname(socket, &address.any, &length) == 0);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }

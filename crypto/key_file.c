@@ -8,7 +8,7 @@
 static bool from_environment(const char *variable, char out[PASSPHRASE_BYTES_MAX], char *message,
                              size_t message_size)
 {
-    const char *value = getenv(variable);
+    char *value = getenv(variable);
     if (value == NULL) {
         snprintf(message, message_size, "no passphrase: give --passphrase-file FILE or set %s", variable);
         return false;
@@ -19,6 +19,8 @@ static bool from_environment(const char *variable, char out[PASSPHRASE_BYTES_MAX
         return false;
     }
     memcpy(out, value, strlen(value) + 1);
+    /* The text itself stays where the system put it, readable in /proc/PID/environ, whatever unsetenv does. */
+    bytes_wipe(value, strlen(value));
     unsetenv(variable);
     return true;
 }

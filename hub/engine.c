@@ -475,42 +475,75 @@ struct engine_figures engine_figures(const struct engine *engine)
     return figures;
 }
 
-/* The lock of a payment that stands, if its channel is one whose locks still change. */
-static void check_lock(const struct engine *engine, const struct hash *id, enum side side, uint64_t lock_id,
-                       struct amount amount)
+/* The lock of a payment that stands is there, if its channel is one whose locks still change. */
+static bool lock_stands(const struct engine *engine, const struct hash *id, enum side side, uint64_t lock_id,
+                        struct amount amount)
 {
     const struct hub_channel *channel = engine_channel(engine, id);
-    ensure(channel != NULL);
+    if (channel == NULL)
+        return false;
     if (channel->channel->funds.stage != STAGE_OPEN || lock_id == 0)
-        return;
-    const struct pending_lock *lock = lock_set_find(channel->channel->streams[side].locks, lock_id);
-    ensure(lock != NULL && lock->lock.amount.units == amount.units);
+        return true;
+    const struct lock_set *locks = channel->channel->streams[side].locks;
+    const struct pending_lock *lock = locks == NULL ? NULL : lock_set_find(locks, lock_id);
+    return lock != NULL && lock->lock.amount.units == amount.units;
 }
 
-static void check_payment(const struct engine *engine, const struct payment *payment)
+static bool is_under_way(const struct payment *payment)
+{
+    return payment->state == PAYMENT_WAITING || payment->state == PAYMENT_SIGNED ||
+           payment->state == PAYMENT_OFFERED || payment->state == PAYMENT_FORWARDED ||
+           payment->state == PAYMENT_CANCELLING;
+}
+
+/* NULL, or what does not fit. */
+static const char *payment_contradiction(const struct engine *engine, const struct payment *payment)
 {
     struct amount both;
-    ensure(amount_add(payment->amount, payment->fee, &both));
-    ensure(payment->queued == (payment->due != DUE_NOTHING));
+    if (!amount_add(payment->amount, payment->fee, &both))
+        return "a payment's amount and fee are more than an amount can be";
+    if (payment->queued != (payment->due != DUE_NOTHING))
+        return "a payment is due and not queued, or the other way round";
+    if ((payment->role == HALF_OF_PAYEE) != (engine_channel(engine, &payment->payer.channel) == NULL))
+        return "a payment names a payer's channel that is not there, or is another shard's";
+    bool needs_payee =
+        payment->role == HALF_OF_PAYEE || (payment->role == PAYMENT_WHOLE && is_under_way(payment));
+    if (needs_payee && engine_channel(engine, &payment->payee.channel) == NULL)
+        return "a payment under way names a payee's channel that is not there";
     bool waits = payment->state == PAYMENT_WAITING || payment->state == PAYMENT_OFFERED;
-    ensure((waits && payment->role != HALF_OF_PAYER) == (payment->due == DUE_PAY));
+    if ((waits && payment->role != HALF_OF_PAYER) != (payment->due == DUE_PAY))
+        return "a payment that waits for its payee is not due to it, or the other way round";
     bool stands = payment->state == PAYMENT_FORWARDED || payment->state == PAYMENT_CANCELLING;
-    if (stands && payment->role == PAYMENT_WHOLE)
-        check_lock(engine, &payment->payer.channel, SIDE_CLIENT, payment->payer_lock, both);
-    if (payment->state == PAYMENT_FORWARDED)
-        check_lock(engine, &payment->payee.channel, SIDE_HUB, payment->payee_lock, payment->amount);
+    if (stands && payment->role == PAYMENT_WHOLE &&
+        !lock_stands(engine, &payment->payer.channel, SIDE_CLIENT, payment->payer_lock, both))
+        return "a payment that stands has no such lock of its payer's";
+    if (payment->state == PAYMENT_FORWARDED &&
+        !lock_stands(engine, &payment->payee.channel, SIDE_HUB, payment->payee_lock, payment->amount))
+        return "a payment that was forwarded has no such lock to its payee";
+    return NULL;
 }
 
-void engine_check(const struct engine *engine)
+const char *engine_contradiction(const struct engine *engine)
 {
     const struct hub_channel *channel, *next;
     HASH_ITER(hh, engine->channels, channel, next)
     {
         wide client = channel_balance(channel->channel, SIDE_CLIENT);
         wide hub = channel_balance(channel->channel, SIDE_HUB);
-        ensure(client + hub == (wide)channel->channel->funds.total.units);
+        if (client + hub != (wide)channel->channel->funds.total.units)
+            return "a channel's balances are not its total";
     }
+    const char *why = NULL;
     size_t at = 0;
-    for (const struct payment *payment; (payment = payments_each(&engine->payments, &at)) != NULL;)
-        check_payment(engine, payment);
+    for (const struct payment *payment;
+         why == NULL && (payment = payments_each(&engine->payments, &at)) != NULL;)
+        why = payment_contradiction(engine, payment);
+    return why;
+}
+
+void engine_check(const struct engine *engine)
+{
+    const char *why = engine_contradiction(engine);
+    if (why != NULL)
+        ensure_failed(why, __FILE__, __LINE__);
 }

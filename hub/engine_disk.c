@@ -78,7 +78,7 @@ static void archive_payment(struct engine *engine, const struct payment *payment
 {
     const struct hub_channel *payer = engine_channel(engine, &payment->payer.channel);
     const struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
-    ensure((payer == NULL) == (payment->role == HALF_OF_PAYEE));
+    ensure((payer == NULL) == (payment->role == HALF_OF_PAYEE) && (payer != NULL || payee != NULL));
     const struct hub_channel *own = payer != NULL ? payer : payee;
     struct history_item item = {
         .owner = own->client->address,
@@ -572,8 +572,13 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
         if (channel->channel->funds.stage == STAGE_OPEN || channel->channel->funds.stage == STAGE_CLOSING)
             appoint_mark(engine, channel);
     }
+    const char *why = engine_contradiction(engine);
+    if (why != NULL) {
+        snprintf(message, message_size, "the journal contradicts itself (%s): the disk lost or changed data",
+                 why);
+        return false;
+    }
     settle_recovered(engine);
     engine->recovered = true;
-    engine_check(engine);
     return true;
 }

@@ -377,6 +377,8 @@ void appoint_set_tower_failed(struct engine *engine);
 /* The tower stands by everything up to the nonce, or counts no more. */
 bool appoint_covers(const struct engine *engine, const struct hub_channel *channel, uint64_t nonce);
 
+/* NULL, or what engine_check would stop at. */
+const char *engine_contradiction(const struct engine *engine);
 /* engine_disk.c */
 /* The root's record where no batch is under way. */
 void engine_write_root(struct buffer *batch, const struct journal_root *root, uint64_t gross_units);

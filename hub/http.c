@@ -6,13 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "hub/hub_state.h"
-
-#include <netinet/in.h>
 
 #define REQUEST_BYTES_MAX 4096
 
@@ -263,11 +260,7 @@ bool http_listen(struct hub *hub)
         hub_fail(hub, "%s:%u for --http cannot be had: is it in use? Choose another port", host, port);
         return false;
     }
-    struct sockaddr_storage address;
-    socklen_t length = sizeof(address);
-    ensure(getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&address, &length) == 0);
-    hub->http_port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                                         : ((struct sockaddr_in *)&address)->sin_port);
+    hub->http_port = endpoint_bound_port(evhttp_bound_socket_get_fd(bound));
     log_info("metrics on http://%s:%u/metrics", host, hub->http_port);
     return true;
 }

@@ -196,8 +196,10 @@ static void write_port_file(const struct hub *hub)
     char temporary[4096];
     snprintf(temporary, sizeof(temporary), "%s.new", hub->settings->port_file);
     FILE *file = fopen(temporary, "w");
-    if (file == NULL || fprintf(file, "%u %u\n", hub->shards[0].port, hub->http_port) < 0 ||
-        fclose(file) != 0 || rename(temporary, hub->settings->port_file) != 0)
+    bool written = file != NULL && fprintf(file, "%u %u\n", hub->shards[0].port, hub->http_port) > 0;
+    if (file != NULL)
+        written = fclose(file) == 0 && written;
+    if (!written || rename(temporary, hub->settings->port_file) != 0)
         log_warn("the port file %s could not be written", hub->settings->port_file);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "crypto/hash.h"
 #include "crypto/key_file.h"
 #include "hub/hub.h"
@@ -192,6 +193,7 @@ int main(int argc, char **argv)
     struct flags flags = {0};
     char message[512];
     enum log_level level;
+    process_keeps_secrets();
     if (argc > 1 && strcmp(argv[1], "reshard") == 0)
         return reshard_command(argc - 1, argv + 1);
     enum options_result result = read_flags(&flags, argc, argv);

@@ -5,7 +5,7 @@ define build
 build/$(1)/%.o: %.c
 	@mkdir -p $$(dir $$@)
 	@echo "  CC    $$@"
-	@$(CC) $(COMMON) $(2) -c $$< -o $$@
+	@$$(CC) $(COMMON) $(2) -c $$< -o $$@
 
 -include $(SOURCES:%.c=build/$(1)/%.d) $(MAINS:%.c=build/$(1)/%.d) $(TESTS:%=build/$(1)/%.d) $(TEST_AID:%.c=build/$(1)/%.d) $(SECTIONS:%.c=build/$(1)/%.d)
 endef

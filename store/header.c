@@ -162,7 +162,7 @@ enum store_error store_header_open(struct local_journal *store, const struct sto
     if (is_new) {
         result = check_new(store, refusal);
     } else {
-        struct header header;
+        struct header header = {0};
         result = header_parse(store, value, length, &header, refusal);
         rocksdb_free(value);
         if (result == STORE_OK)

@@ -184,24 +184,6 @@ json_t *json_units(uint64_t units)
 
 /* ---- keys ---- */
 
-static bool first_line_of(const char *path, char *out)
-{
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        fprintf(stderr, "rill: cannot read the passphrase file %s: %s\n", path, strerror(errno));
-        return false;
-    }
-    setvbuf(file, NULL, _IONBF, 0); /* no copy stays in a buffer */
-    bool good = fgets(out, PASSPHRASE_TEXT_MAX, file) != NULL;
-    fclose(file);
-    if (!good) {
-        fprintf(stderr, "rill: the passphrase file %s is empty\n", path);
-        return false;
-    }
-    out[strcspn(out, "\r\n")] = '\0';
-    return true;
-}
-
 static bool ask_hidden(const char *prompt, char *out)
 {
     struct termios before, hidden;
@@ -231,20 +213,21 @@ static bool ask_hidden(const char *prompt, char *out)
 
 bool command_passphrase(const struct settings *settings, bool confirm, char out[PASSPHRASE_TEXT_MAX])
 {
-    if (settings->passphrase_file != NULL)
-        return first_line_of(settings->passphrase_file, out);
-    const char *variable = getenv("RILL_PASSPHRASE");
-    if (variable != NULL) {
-        snprintf(out, PASSPHRASE_TEXT_MAX, "%s", variable);
-        unsetenv("RILL_PASSPHRASE");
-        return true;
+    char message[512];
+    if (settings->passphrase_file != NULL || getenv("RILL_PASSPHRASE") != NULL) {
+        bool read =
+            passphrase_read(settings->passphrase_file, "RILL_PASSPHRASE", out, message, sizeof(message));
+        if (!read)
+            fprintf(stderr, "rill: %s\n", message);
+        return read;
     }
     if (!ask_hidden("Passphrase of the wallet: ", out))
         return false;
     if (!confirm)
         return true;
     char again[PASSPHRASE_TEXT_MAX];
-    bool same = ask_hidden("Once more: ", again) && strcmp(again, out) == 0;
+    bool same = ask_hidden("Once more: ", again) && strlen(again) == strlen(out) &&
+                bytes_equal_constant_time(again, out, strlen(out));
     bytes_wipe(again, sizeof(again));
     if (!same)
         fprintf(stderr, "rill: the two passphrases differ\n");

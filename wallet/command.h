@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 #include "base/options.h"
-#include "crypto/key.h"
+#include "crypto/key_file.h"
 #include "ledger/client.h"
 #include "rill.h"
 
@@ -72,7 +72,7 @@ json_t *json_units(uint64_t units);
 /* ---- keys ---- */
 
 /* Passphrase by file, environment (RILL_PASSPHRASE) or prompt. confirm: asked for twice. Wipe it. */
-#define PASSPHRASE_TEXT_MAX 1024
+#define PASSPHRASE_TEXT_MAX PASSPHRASE_BYTES_MAX
 bool command_passphrase(const struct settings *settings, bool confirm,
                         char out[PASSPHRASE_TEXT_MAX]) MUST_USE;
 /* The wallet's key, or key_file's. Returns RILL_EXIT_OK, or an exit code after a line on stderr. Wipe the key. */

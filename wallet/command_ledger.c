@@ -135,6 +135,7 @@ static int issue_asset(struct session *session, const struct issue *issue, const
     unsigned_wide supply, pool_base = 0;
     struct address token = ADDRESS_ZERO;
     unsigned decimals = (unsigned)issue->decimals;
+    ensure(issue->unit > 0);
     if (!base_units_parse(issue->supply, decimals, &supply) || supply == 0)
         return command_fail(settings, RILL_EXIT_USAGE,
                             "--supply '%s' is not an amount with at most %u decimals", issue->supply,

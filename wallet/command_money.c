@@ -270,11 +270,12 @@ static int open_channel(struct session *session, const struct asset_info *asset,
     int code = session_ready(session);
     if (code != RILL_EXIT_OK)
         return code;
-    session->context = &wait;
     if (rill_open_request(session->wallet, asset->address, units) != 0)
         return command_fail(settings, RILL_EXIT_FAILED, "%s", rill_refusal(session->wallet));
+    session->context = &wait;
     bool done =
         session_wait(session, opened, settings->timeout_s * 1000 * 4, "the hub to fund it on the ledger");
+    session->context = NULL;
     if (session->outcome)
         return command_fail(settings, RILL_EXIT_FAILED, "the hub refuses: %s", session->text);
     bool any = rill_balance_of(session->wallet, asset->address, &balance) && balance.inbound > 0;

@@ -218,11 +218,12 @@ static int make_invoice(struct session *session, const struct asset_info *asset,
     char text[RILL_INVOICE_TEXT_MAX];
     if (rill_invoice_create(session->wallet, asset->address, units, lifetime_s, memo, text, secret_hash) != 0)
         return command_fail(session->settings, RILL_EXIT_FAILED, "%s", rill_refusal(session->wallet));
+    uint64_t expiry = rill_ledger_time(session->ledger) + lifetime_s;
     if (session->settings->json)
-        command_print_json(json_pack(
-            "{s:s, s:o, s:o, s:o, s:I}", "invoice", text, "asset", json_address(asset->address), "amount",
-            json_amount(session, asset->address, units), "secret_hash", json_hash(secret_hash), "expiry",
-            (json_int_t)(rill_ledger_time(session->ledger) + lifetime_s)));
+        command_print_json(json_pack("{s:s, s:o, s:o, s:o, s:I}", "invoice", text, "asset",
+                                     json_address(asset->address), "amount",
+                                     json_amount(session, asset->address, units), "secret_hash",
+                                     json_hash(secret_hash), "expiry", (json_int_t)expiry));
     else
         printf("%s\n", text);
     fflush(stdout);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "base/version.h"
 #include "wallet/command.h"
 
@@ -60,6 +61,7 @@ static bool is_help(const char *word)
 
 int main(int argc, char **argv)
 {
+    process_keeps_secrets();
     log_setup("rill", LOG_WARN, false);
     if (argc < 2) {
         print_help(stderr);

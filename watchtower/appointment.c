@@ -33,6 +33,7 @@ void appointment_schedule(struct appointment *appointment, uint64_t register_mar
     appointment->register_from = UINT64_MAX;
     for (size_t i = 0; i < appointment->lock_count; i++) {
         const struct held_lock *held = &appointment->locks[i];
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): appointment_replace frees the older one's locks, not these */
         if (held->witness.length == 0 || held->registered_at != 0 || held->lock.expiry < now)
             continue;
         uint64_t from = held->lock.expiry > register_margin_s ? held->lock.expiry - register_margin_s : 0;

@@ -4,11 +4,10 @@
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "base/endpoint.h"
 #include "base/ensure.h"
 
 static void put(struct evbuffer *out, const char *name, const char *type, const char *help, uint64_t value)
@@ -106,13 +105,6 @@ static void on_health(struct evhttp_request *request, void *context)
     evbuffer_free(out);
 }
 
-/* In network order. */
-static in_port_t port_of(const struct sockaddr_storage *address)
-{
-    return address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
-                                          : ((const struct sockaddr_in *)address)->sin_port;
-}
-
 bool metrics_listen(struct shell *shell, char *message, size_t message_size)
 {
     shell->http = evhttp_new(shell->base);
@@ -124,10 +116,7 @@ bool metrics_listen(struct shell *shell, char *message, size_t message_size)
                  shell->settings->http_host, shell->settings->http_port, strerror(errno));
         return false;
     }
-    struct sockaddr_storage address;
-    socklen_t length = sizeof address;
-    ensure(getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&address, &length) == 0);
-    shell->http_port = ntohs(port_of(&address));
+    shell->http_port = endpoint_bound_port(evhttp_bound_socket_get_fd(bound));
     evhttp_set_allowed_methods(shell->http, EVHTTP_REQ_GET);
     evhttp_set_max_headers_size(shell->http, 8192);
     evhttp_set_max_body_size(shell->http, 0);

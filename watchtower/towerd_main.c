@@ -4,6 +4,7 @@
 #include "base/endpoint.h"
 #include "base/ensure.h"
 #include "base/options.h"
+#include "base/process.h"
 #include "crypto/key_file.h"
 #include "watchtower/shell.h"
 
@@ -112,6 +113,7 @@ int main(int argc, char **argv)
     struct flags flags = {0};
     char host[HOST_BYTES_MAX + 1], http_host[HOST_BYTES_MAX + 1], message[512];
     struct shell_settings settings;
+    process_keeps_secrets();
     switch (read_flags(&flags, argc, argv)) {
     case OPTIONS_DONE:
         return 0;

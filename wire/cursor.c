@@ -62,6 +62,7 @@ static struct head read_head(struct cursor *cursor)
 {
     if (cursor->at == cursor->end)
         return head_none(cursor, "cut short");
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): at is NULL only where end is */
     uint8_t tag = *cursor->at++;
     if (tag <= 0x7f)
         return (struct head){HEAD_UINT, tag};

@@ -60,7 +60,7 @@ static void pack_key(struct buffer *out, const char *key, size_t length)
 {
     pack_text(out, (struct text){key, length});
 }
-#define PACK_KEY(out, key) pack_key(out, key, sizeof key - 1)
+#define PACK_KEY(out, key) pack_key(out, (key), sizeof(key) - 1)
 
 static void pack_terms(struct buffer *out, const struct terms *terms)
 {

@@ -14,6 +14,7 @@
 #include <event2/listener.h>
 #include <utlist.h>
 
+#include "base/endpoint.h"
 #include "base/ensure.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -85,16 +86,6 @@ static void on_accept_error(struct evconnlistener *listener, void *argument)
     event_add(server->listen_again, &delay);
 }
 
-static uint16_t bound_port(struct evconnlistener *listener)
-{
-    struct sockaddr_storage address;
-    socklen_t length = sizeof address;
-    ensure(getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&address, &length) == 0);
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-    return ntohs(((struct sockaddr_in *)&address)->sin_port);
-}
-
 static bool start_listening(struct link_server *server, const char *host, uint16_t port, char *message,
                             size_t size)
 {
@@ -117,7 +108,7 @@ static bool start_listening(struct link_server *server, const char *host, uint16
         return false;
     }
     evconnlistener_set_error_cb(server->listener, on_accept_error);
-    server->port = bound_port(server->listener);
+    server->port = endpoint_bound_port(evconnlistener_get_fd(server->listener));
     return true;
 }
 

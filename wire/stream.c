@@ -97,7 +97,8 @@ static uint8_t *room_for_record(struct stream *stream, struct buffer *spare)
     struct buffer *input = &stream->input;
     size_t left = input->length - stream->read;
     if (input->capacity < left + RECORD_BYTES_MAX && spare->capacity > input->capacity) {
-        buffer_append(spare, input->data + stream->read, left);
+        if (left > 0)
+            buffer_append(spare, input->data + stream->read, left);
         swap(input, spare);
         buffer_clear(spare);
     } else if (stream->read > 0) {

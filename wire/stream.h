@@ -52,7 +52,8 @@ enum stream_result stream_receive(struct stream *stream, struct buffer *spare);
 static inline const uint8_t *stream_input(const struct stream *stream, size_t *length)
 {
     *length = stream->input.length - stream->read;
-    return stream->input.data + stream->read;
+    return *length == 0 ? stream->input.data
+                        : stream->input.data + stream->read; /* an empty one has no memory */
 }
 static inline void stream_consume(struct stream *stream, size_t length)
 {

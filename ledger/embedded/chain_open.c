@@ -21,7 +21,7 @@ struct found_block {
 struct recovery {
     struct chain *chain;
     struct found_block *blocks;
-    bool has_parameters;
+    bool has_parameters, has_records;
 };
 
 static bool recover_block(struct recovery *recovery, const struct record *record)
@@ -56,13 +56,13 @@ static bool recover_parameters(struct recovery *recovery, const struct record *r
 static bool recover_record(void *context, const struct record *record)
 {
     struct recovery *recovery = context;
+    recovery->has_records = true;
     if (record->type == RECORD_BLOCK)
         return recover_block(recovery, record);
     if (record->gone)
         return false;
     if (record_is_state(record->type)) {
-        if (record->key_length > STATE_KEY_MAX || record->value_length == 0 ||
-            record->value_length > STATE_VALUE_MAX)
+        if (!record_is_sound(record))
             return false;
         state_restore(recovery->chain->state, record);
         return true;
@@ -197,7 +197,9 @@ static bool recover(struct chain *chain, const struct chain_options *options, ch
     const char *wrong = link_blocks(&recovery);
     if (!understood)
         wrong = "it has a record that this version does not know";
-    if (wrong == NULL && !recovery.has_parameters)
+    if (wrong == NULL && recovery.has_records && !recovery.has_parameters)
+        wrong = "what it began with is missing";
+    if (wrong == NULL && !recovery.has_records)
         return genesis(chain, options, message, size);
     if (wrong == NULL) {
         configure(chain);

@@ -103,6 +103,7 @@ static bool chain_options_make(const struct settings *settings, struct chain_opt
         return false;
     }
     if (settings->bounty_bps != NULL &&
+        /* NOLINTNEXTLINE(cert-err34-c): five digits cannot overflow */
         (sscanf(settings->bounty_bps, "%5u%c", &bounty_bps, &rest) != 1 || bounty_bps > BOUNTY_BPS_MAX)) {
         snprintf(message, size, "--bounty-bps: '%.80s' is not a number from 0 to %d", settings->bounty_bps,
                  BOUNTY_BPS_MAX);

@@ -101,6 +101,44 @@ _Static_assert(sizeof(struct triple_key) == 60 && sizeof(struct leaf_key) == 65 
                "keys have no padding");
 _Static_assert(sizeof(struct leaf_key) <= STATE_KEY_MAX, "the longest key fits");
 
+/* What the saves below write: bytes of key and value. */
+static const struct shape {
+    uint8_t type, key_length;
+    uint16_t value_length;
+} shapes[] = {
+    {RECORD_ACCOUNT, 20, 40}, {RECORD_TOKEN_BALANCE, 40, 32}, {RECORD_ALLOWANCE, 60, 32},
+    {RECORD_ASSET, 20, 88},   {RECORD_CHANNEL, 32, 41},       {RECORD_CLOSING, 32, 216},
+    {RECORD_HELD, 32, 36},    {RECORD_UNLOCKED, 65, 1},       {RECORD_OWED, 40, 16},
+    {RECORD_TOWER, 20, 1},    {RECORD_REGISTERED, 33, 8},     {RECORD_COUNTER, 1, 8},
+    {RECORD_COINS, 0, 64},
+};
+
+static bool text_is_sound(struct reader *reader)
+{
+    size_t length = reader_u8(reader);
+    const uint8_t *text = reader_take(reader, length);
+    return reader->ok && length <= TOKEN_TEXT_MAX && (length == 0 || memchr(text, '\0', length) == NULL);
+}
+
+static bool token_is_sound(const struct record *record)
+{
+    struct reader reader = reader_of(record->value, record->value_length);
+    (void)reader_take(&reader, 32 + 1); /* supply, decimals */
+    return record->key_length == sizeof(struct address) && text_is_sound(&reader) && text_is_sound(&reader) &&
+           reader_done(&reader);
+}
+
+bool record_is_sound(const struct record *record)
+{
+    if (record->type == RECORD_TOKEN)
+        return token_is_sound(record);
+    for (size_t i = 0; i < ARRAY_LENGTH(shapes); i++)
+        if (shapes[i].type == record->type)
+            return record->key_length == shapes[i].key_length &&
+                   record->value_length == shapes[i].value_length;
+    return false;
+}
+
 uint64_t counter_load(const struct state *state, enum counter which)
 {
     uint8_t key = (uint8_t)which;

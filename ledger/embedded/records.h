@@ -51,6 +51,8 @@ enum record_type {
 };
 /* True for the types that live in the state map, not in the chain. */
 bool record_is_state(uint8_t type);
+/* True if key and value of a state's record, read back from a disk, are what its save writes. */
+bool record_is_sound(const struct record *record);
 
 /* On disk: do not renumber. */
 enum counter { COUNTER_BATCHES = 1, COUNTER_TOKENS = 2 };
