@@ -192,7 +192,9 @@ void payments_return(struct payments *payments, struct payment *payment)
     ensure(payment->leaving != 0);
     payment->leaving = 0;
     payment->retired = false;
+    payment->stored = true; /* it is not, but its next end is then no batch of the archive's records only */
     payments->leaving_now--;
+    payments_schedule(payments, payment, 0); /* if it does not leave again: looked at with the next block */
 }
 
 size_t payments_under_way(const struct payments *payments)
@@ -249,6 +251,8 @@ void payments_touch(struct payments *payments, struct payment *payment)
 {
     if (payment->dirty)
         return;
+    if (payment->leaving != 0)
+        payments_return(payments, payment);
     payment->dirty = true;
     if (payments->dirty_count == payments->dirty_capacity) {
         payments->dirty_capacity = payments->dirty_capacity == 0 ? 256 : 2 * payments->dirty_capacity;

@@ -139,7 +139,8 @@ size_t payments_count(const struct payments *payments);
 struct payment *payments_each(const struct payments *payments, size_t *at);
 void payment_set_witness(struct payments *payments, struct payment *payment, const struct witness *witness);
 void payment_set_memo(struct payment *payment, struct text memo);
-/* The next batch writes it, or its end. */
+/* The next batch writes it, or its end. One that is leaving is under way again: peers can still touch what has ended
+ * until its end is durable. */
 void payments_touch(struct payments *payments, struct payment *payment);
 
 /* Looks at it at `time` (block time) and not before. */

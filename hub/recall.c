@@ -95,6 +95,14 @@ static bool may_be_sent_back(bool is_locked, uint8_t state, struct amount amount
            amount_compare(amount, asked) == 0;
 }
 
+/* A payee's half can outlive the payer's: pruned a day sooner, and then not there when the number of shards changed.
+ * Nobody is left to be told of it. */
+static bool has_other_half(const struct engine *engine, const struct history_item *item)
+{
+    return item->other_shard < engine->settings.shards && item->other_shard != engine->settings.shard &&
+           engine_channel(engine, &item->payer.channel) == NULL;
+}
+
 struct payment *recall_of_payee(struct engine *engine, const struct hub_channel *payee,
                                 const struct payment_id *id, struct amount amount)
 {
@@ -109,7 +117,8 @@ struct payment *recall_of_payee(struct engine *engine, const struct hub_channel 
     if (item.role == HALF_OF_PAYER || !hash_equal(&item.payee.channel, &payee->channel->id) ||
         !may_be_sent_back(item.is_locked, item.state, item.amount, amount))
         return NULL;
-    if (item.role == PAYMENT_WHOLE && engine_channel(engine, &item.payer.channel) == NULL)
+    if (item.role == PAYMENT_WHOLE ? engine_channel(engine, &item.payer.channel) == NULL
+                                   : !has_other_half(engine, &item))
         return NULL;
     return take_up(engine, &item);
 }

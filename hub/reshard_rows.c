@@ -114,6 +114,9 @@ void reshard_past_part(struct history_item *side, uint16_t other_shard)
     side->role = side->received ? HALF_OF_PAYEE : HALF_OF_PAYER;
     side->other_shard = other_shard;
     side->peer = ADDRESS_ZERO;
-    if (!side->received)
-        side->payee.channel = HASH_ZERO;
+    if (side->received)
+        return;
+    side->payee.channel = HASH_ZERO;
+    side->state =
+        payer_state((enum payment_state)side->state); /* else a late refund finds no half that waits */
 }

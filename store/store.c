@@ -86,8 +86,8 @@ static void local_close(struct journal *journal)
     pthread_cond_destroy(&store->writer_done);
     pthread_cond_destroy(&store->writer_wake);
     pthread_mutex_destroy(&store->mutex);
-    pthread_mutex_destroy(&store->recent_mutex);
     store_recent_free(store);
+    pthread_mutex_destroy(&store->recent_mutex);
     free(store->path);
     free(store);
 }

@@ -12,6 +12,7 @@
 #include "crypto/hash.h"
 #include "hub/engine_state.h"
 #include "hub/history.h"
+#include "hub/reshard_rows.h"
 
 #include "engine_world.c"
 
@@ -233,6 +234,77 @@ static void test_one_that_is_leaving_is_sent_back(void **state)
     assert_int_equal(listing_of(world, 0).items[0].state, PAYMENT_REFUNDED);
 }
 
+/* A lock that was failed stands until its payer cancels it: the payer may as well unlock it, and at once. */
+static void test_an_unlock_comes_while_it_is_leaving(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 3, 100, 1, true); /* client 3 has no channel: failed, and over */
+    engine_flush(world->engine);          /* its end is not durable */
+    assert_int_equal(engine_figures(world->engine).payments_kept, 0);
+    struct operation unlock = {.type = OPERATION_UNLOCK, .lock_id = 1, .witness = world_secret(1)};
+    world_send(world, 0, &unlock, 1);
+    (void)journal_durable(world->journal);
+    uint64_t sequence = memory_journal_appended(world->journal);
+    memory_journal_sync(world->journal, sequence);
+    engine_durable(world->engine, sequence);
+    engine_flush(world->engine);
+    assert_int_equal(engine_figures(world->engine).payments_kept, 0);
+}
+
+/* Its receipt comes in the very moment in which nobody hopes for it any more. */
+static void test_a_receipt_comes_while_it_is_leaving(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 100, 1, false);
+    world_settle_down(world);
+    struct payment_id id = world->clients[1].received[0];
+    world_head(world, 2 * A_DAY + 10);
+    engine_flush(world->engine);
+    assert_int_equal(engine_figures(world->engine).payments_kept, 0);
+    world_reveal(world, 1, 1, &id);
+    world_settle_down(world);
+    assert_int_equal(engine_figures(world->engine).payments_kept, 0);
+    assert_int_equal(listing_of(world, 0).count, 1);
+    assert_int_equal(listing_of(world, 0).items[0].state, PAYMENT_REVEALED);
+}
+
+/* As a change of the number of shards leaves it if the payer's half had been pruned. */
+static void test_half_without_another_is_not_sent_back(void **state)
+{
+    struct world *world = *state;
+    struct buffer batch = {0};
+    struct history_item half = {.owner = world->clients[1].address,
+                                .payer = {.channel = {{9}}, .id = world_id(9)},
+                                .payee = {world->clients[1].channel->id, world_id(7)},
+                                .received = true,
+                                .state = PAYMENT_REVEALED,
+                                .role = HALF_OF_PAYEE,
+                                .other_shard = 0,
+                                .time = world->now,
+                                .amount = {100}};
+    pay_and_reveal(world, 1, 500);
+    record_gone(&batch, RECORD_PAYMENT, &half.payee.id, sizeof(half.payee.id));
+    history_write(&half, &batch);
+    memory_journal_sync(world->journal, journal_append(world->journal, batch.data, batch.length));
+    buffer_free(&batch);
+    send_back(world, &half.payee.id, 100);
+    assert_int_equal(world->clients[0].refunded_count, 0);
+    assert_int_equal(engine_figures(world->engine).payments_kept, 0);
+}
+
+static void test_halves_of_a_past_payment_without_receipt(void **state)
+{
+    (void)state;
+    struct history_item payer = {.state = PAYMENT_SIGNED},
+                        payee = {.state = PAYMENT_SIGNED, .received = true};
+    reshard_past_part(&payer, 1);
+    reshard_past_part(&payee, 0);
+    assert_int_equal(payer.role, HALF_OF_PAYER);
+    assert_int_equal(payer.state, PAYMENT_WAITING); /* what a refund from the other shard ends */
+    assert_int_equal(payee.role, HALF_OF_PAYEE);
+    assert_int_equal(payee.state, PAYMENT_SIGNED);
+}
+
 static void test_records_in_every_bad_form(void **state)
 {
     (void)state;
@@ -352,6 +424,10 @@ int main(void)
         TEST(test_a_repeated_id_gets_the_first_outcome),
         TEST(test_a_payee_sends_back_what_is_over),
         TEST(test_one_that_is_leaving_is_sent_back),
+        TEST(test_an_unlock_comes_while_it_is_leaving),
+        TEST(test_a_receipt_comes_while_it_is_leaving),
+        TEST(test_half_without_another_is_not_sent_back),
+        cmocka_unit_test(test_halves_of_a_past_payment_without_receipt),
         cmocka_unit_test(test_records_in_every_bad_form),
         cmocka_unit_test(test_requests),
         TEST(test_pages_go_on_where_the_last_ended),
