@@ -1,6 +1,6 @@
 /* Finding one record of the archive by the rest of its key, whoever's it is and whenever it was.
  *
- *     in batches that are not folded yet:  hash ─▶ sequence (in memory) ─▶ the batch
+ *     in batches that are not folded yet:  in memory
  *     folded:                              FAMILY_INDEX: type u8 | rest ─▶ owner 20 | time u64 ─▶ FAMILY_ARCHIVE
  *
  * Most looks are for what is not there: is this id new? They cost a probe into each of the two or three indexes in
@@ -31,16 +31,47 @@ static bool is_findable(const struct record *record)
 
 /* ---- batches that are not folded ---- */
 
-/* Rests are hashes or random. Whoever grinds them can crowd a few slots until the next folding, no more. */
-static uint64_t recent_hash(const struct family_key *key)
+#define CHUNK_BYTES ((size_t)1 << 18)
+
+/* A findable record, as its batch has it. */
+struct recent_record {
+    uint64_t sequence;
+    size_t number; /* of its index: later ones are newer */
+    uint8_t bytes[];
+};
+
+struct recent_chunk {
+    struct recent_chunk *next;
+    size_t used, size;
+    uint64_t bytes[]; /* for its alignment */
+};
+
+/* The findable records of some batches. A folding lets go of those that cover nothing that is not folded. */
+struct recent_index {
+    struct index index;
+    struct recent_chunk *chunks;
+    uint64_t last; /* no batch after this one is in it */
+    struct recent_index *next;
+};
+
+/* Whoever chose rests that collide would make everybody's looks slow: the seed is a secret of this opening. */
+static uint64_t recent_hash(const struct local_journal *store, const struct family_key *key)
 {
-    return index_hash(0, key->bytes, key->length);
+    return index_hash(store->seed, key->bytes, key->length);
 }
 
-/* A sequence, as an index has it: never NULL. */
-static void *item_of(uint64_t sequence)
+static struct recent_record *recent_take(struct recent_index *recent, size_t length)
 {
-    return (void *)(uintptr_t)sequence;
+    size_t size = (sizeof(struct recent_record) + length + 7) & ~(size_t)7;
+    if (recent->chunks == NULL || recent->chunks->size - recent->chunks->used < size) {
+        size_t fresh = size > CHUNK_BYTES ? size : CHUNK_BYTES;
+        struct recent_chunk *chunk = xmalloc(sizeof *chunk + fresh);
+        *chunk = (struct recent_chunk){.next = recent->chunks, .size = fresh};
+        recent->chunks = chunk;
+    }
+    void *at = (uint8_t *)recent->chunks->bytes + recent->chunks->used;
+    recent->chunks->used += size;
+    return at;
 }
 
 void store_recent_add(struct local_journal *store, uint64_t sequence, const uint8_t *archive, size_t length)
@@ -54,8 +85,13 @@ void store_recent_add(struct local_journal *store, uint64_t sequence, const uint
     for (struct record record; record_next(&reader, &record);) {
         if (!is_findable(&record))
             continue;
+        size_t whole = RECORD_HEADER_BYTES + (size_t)record.key_length + record.value_length;
+        struct recent_record *copy = recent_take(store->recent, whole);
         struct family_key key = store_family_key(FAMILY_INDEX, &record);
-        index_add(&store->recent->index, recent_hash(&key), item_of(sequence));
+        copy->sequence = sequence;
+        copy->number = store->recent->index.count;
+        memcpy(copy->bytes, record.key - RECORD_HEADER_BYTES, whole);
+        index_add(&store->recent->index, recent_hash(store, &key), copy);
     }
     pthread_mutex_unlock(&store->recent_mutex);
 }
@@ -72,6 +108,17 @@ void store_recent_turn(struct local_journal *store, uint64_t appended)
     pthread_mutex_unlock(&store->recent_mutex);
 }
 
+static void recent_free(struct recent_index *recent)
+{
+    while (recent->chunks != NULL) {
+        struct recent_chunk *chunk = recent->chunks;
+        recent->chunks = chunk->next;
+        free(chunk);
+    }
+    index_free(&recent->index);
+    free(recent);
+}
+
 void store_recent_folded(struct local_journal *store, uint64_t sequence)
 {
     pthread_mutex_lock(&store->recent_mutex);
@@ -85,8 +132,7 @@ void store_recent_folded(struct local_journal *store, uint64_t sequence)
     pthread_mutex_unlock(&store->recent_mutex);
     while (gone != NULL) {
         struct recent_index *next = gone->next;
-        index_free(&gone->index);
-        free(gone);
+        recent_free(gone);
         gone = next;
     }
 }
@@ -95,29 +141,56 @@ void store_recent_free(struct local_journal *store)
 {
     store_recent_folded(store, UINT64_MAX);
     if (store->recent != NULL)
-        index_free(&store->recent->index);
-    free(store->recent);
+        recent_free(store->recent);
     store->recent = NULL;
 }
 
-/* The last batch before `below` that may have it; 0: none. */
-static uint64_t recent_sequence(struct local_journal *store, uint64_t hash, uint64_t below)
+static bool is_wanted(const struct recent_record *record, const struct family_key *key)
 {
-    uint64_t highest = 0;
+    size_t rest = (size_t)record->bytes[1] - RECORD_ARCHIVE_KEY_MIN;
+    return (uint8_t)(record->bytes[0] & ~RECORD_FINDABLE) == key->bytes[0] && rest + 1 == key->length &&
+           memcmp(record->bytes + RECORD_HEADER_BYTES + RECORD_ARCHIVE_KEY_MIN, key->bytes + 1, rest) == 0;
+}
+
+/* The newest, copied, since a folding may let go of it. Returns its sequence, 0 if there is none. */
+static uint64_t recent_copy(struct local_journal *store, const struct family_key *key, struct buffer *out)
+{
+    uint64_t hash = recent_hash(store, key);
+    const struct recent_record *newest = NULL, *record;
     pthread_mutex_lock(&store->recent_mutex);
-    for (const struct recent_index *recent = store->recent; recent != NULL && highest == 0;
-         recent = recent->next) {
-        const void *item;
+    for (const struct recent_index *recent = store->recent; recent != NULL && newest == NULL;
+         recent = recent->next)
         for (struct index_walk walk = index_walk(&recent->index, hash);
-             (item = index_next(&recent->index, &walk)) != NULL;) {
-            uint64_t sequence = (uint64_t)(uintptr_t)item;
-            if (sequence < below && sequence > highest)
-                highest = sequence;
-        }
+             (record = index_next(&recent->index, &walk)) != NULL;)
+            if (is_wanted(record, key) && (newest == NULL || record->number > newest->number))
+                newest = record;
+    uint64_t sequence = newest == NULL ? 0 : newest->sequence;
+    if (newest != NULL) {
+        struct record found = record_at(newest->bytes);
+        buffer_append(out, newest->bytes,
+                      RECORD_HEADER_BYTES + (size_t)found.key_length + found.value_length);
     }
     pthread_mutex_unlock(&store->recent_mutex);
-    return highest;
+    return sequence;
 }
+
+static bool find_recent(struct local_journal *store, const struct family_key *key, journal_visit *visit,
+                        void *context)
+{
+    struct buffer bytes = {0};
+    uint64_t sequence = recent_copy(store, key, &bytes);
+    if (sequence == 0)
+        return false;
+    if (store_writer_durable(&store->journal) < sequence)
+        store_writer_wait(&store->journal, sequence);
+    struct record record = record_at(bytes.data);
+    record.type &= (uint8_t)~RECORD_FINDABLE;
+    (void)visit(context, &record);
+    buffer_free(&bytes);
+    return true;
+}
+
+/* ---- folded ---- */
 
 static rocksdb_pinnableslice_t *get(const struct local_journal *store, enum family family, const uint8_t *key,
                                     size_t length)
@@ -134,57 +207,6 @@ static const uint8_t *slice_bytes(const rocksdb_pinnableslice_t *slice, size_t *
 {
     return (const uint8_t *)rocksdb_pinnableslice_value(slice, length);
 }
-
-/* The last of the batch's records with this key. */
-static bool search_batch(const struct local_journal *store, const rocksdb_pinnableslice_t *slice,
-                         struct buffer *room, const uint8_t *sequence, const struct family_key *wanted,
-                         struct record *out)
-{
-    struct stored stored;
-    size_t length;
-    const uint8_t *value = slice_bytes(slice, &length);
-    if (!store_stored_parse(sequence, SEQUENCE_KEY_BYTES, value, length, room, &stored))
-        store_fatal(store, "cannot read back", "a batch is damaged");
-    bool found = false;
-    for (struct record record; record_next(&stored.archive, &record);) {
-        if (!is_findable(&record))
-            continue;
-        size_t rest = (size_t)record.key_length - RECORD_ARCHIVE_KEY_MIN;
-        if ((uint8_t)(record.type & ~RECORD_FINDABLE) != wanted->bytes[0] || rest + 1 != wanted->length ||
-            memcmp(record.key + RECORD_ARCHIVE_KEY_MIN, wanted->bytes + 1, rest) != 0)
-            continue;
-        *out = record;
-        found = true;
-    }
-    out->type &= (uint8_t)~RECORD_FINDABLE;
-    return found;
-}
-
-static bool find_recent(struct local_journal *store, const struct family_key *key, journal_visit *visit,
-                        void *context)
-{
-    uint64_t hash = recent_hash(key), sequence = UINT64_MAX;
-    bool found = false;
-    while (!found && (sequence = recent_sequence(store, hash, sequence)) != 0) {
-        uint8_t bytes[SEQUENCE_KEY_BYTES];
-        store_be64(bytes, sequence);
-        if (store_writer_durable(&store->journal) < sequence)
-            store_writer_wait(&store->journal, sequence);
-        rocksdb_pinnableslice_t *slice = get(store, FAMILY_JOURNAL, bytes, sizeof bytes);
-        if (slice == NULL)
-            continue; /* folded meanwhile */
-        struct record record = {0};
-        struct buffer room = {0};
-        found = search_batch(store, slice, &room, bytes, key, &record);
-        if (found)
-            (void)visit(context, &record);
-        buffer_free(&room);
-        rocksdb_pinnableslice_destroy(slice);
-    }
-    return found;
-}
-
-/* ---- folded ---- */
 
 static bool find_folded(struct local_journal *store, const struct family_key *key, journal_visit *visit,
                         void *context)

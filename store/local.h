@@ -47,13 +47,7 @@ struct queue {
     uint64_t count;
 };
 
-/* Where the archive's findable records are that some batches hold: hash of type and rest → the batch's sequence.
- * A folding lets go of those that cover nothing that is not folded. */
-struct recent_index {
-    struct index index;
-    uint64_t last; /* no batch after this one is in it */
-    struct recent_index *next;
-};
+struct recent_index; /* find.c */
 
 struct local_journal {
     struct journal journal;
@@ -80,6 +74,7 @@ struct local_journal {
 
     pthread_mutex_t recent_mutex; /* never held while waiting for anything */
     struct recent_index *recent;  /* the first is the one that grows */
+    uint64_t seed;                /* of their hashes */
 
     pthread_mutex_t mutex;
     pthread_cond_t writer_wake;  /* something queued, or the end */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/ensure.h"
@@ -114,6 +115,7 @@ static struct local_journal *local_make(const struct store_options *options)
         options->checkpoint_bytes == 0 ? CHECKPOINT_BYTES_DEFAULT : options->checkpoint_bytes;
     store->queue_bytes_max = options->queue_bytes_max == 0 ? QUEUE_BYTES_DEFAULT : options->queue_bytes_max;
     store->archive_days = options->archive_days;
+    ensure(getrandom(&store->seed, sizeof store->seed, 0) == sizeof store->seed);
     ensure(pthread_mutex_init(&store->mutex, NULL) == 0 &&
            pthread_mutex_init(&store->recent_mutex, NULL) == 0 &&
            pthread_cond_init(&store->writer_wake, NULL) == 0 &&
