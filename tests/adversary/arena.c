@@ -48,6 +48,35 @@ static bool balances_add_up(void *context)
     return unaccounted(&wait->now) == wait->unaccounted;
 }
 
+struct block_wait {
+    struct arena *arena;
+    uint64_t block;
+};
+
+static bool hub_has_block(void *context)
+{
+    const struct block_wait *wait = context;
+    return hub_figure(wait->arena->stage, "block_confirmed") >= wait->block;
+}
+
+/* The hub has counted every block but the newest. */
+static void hub_catches_up(struct arena *arena)
+{
+    struct ledger_request_wait head = ledger_ask(arena->stage, "eth_blockNumber", "[]");
+    struct block_wait wait = {arena, strtoull(strchr(head.text, 'x') + 1, NULL, 16) - 1};
+    if (!holds_in_time(arena->stage, hub_has_block, &wait))
+        fail_with_log(arena->stage, "the hub's view of a new block");
+}
+
+/* With all that has happened on the ledger counted. */
+static struct balances balances_caught_up(struct arena *arena)
+{
+    mine(arena->stage);
+    mine(arena->stage);
+    hub_catches_up(arena);
+    return balances_now(arena);
+}
+
 static void come_back(struct wire_client *client)
 {
     if (client->link == NULL)
@@ -73,7 +102,7 @@ void arena_verify(struct arena *arena, const struct attack *attack)
     mine(arena->stage);
     struct balance_wait wait = {arena, unaccounted(&arena->before), {0}};
     if (attack->disputes)
-        wait.now = balances_now(arena);
+        wait.now = balances_caught_up(arena);
     else if (!holds_in_time(arena->stage, balances_add_up, &wait))
         fail_msg("%lld units of the contract's are nowhere", (long long)unaccounted(&wait.now));
     int64_t had = arena->before.pool + arena->before.hub, has = wait.now.pool + wait.now.hub;
@@ -104,7 +133,8 @@ void arena_clear(struct arena *arena, bool held)
     if (!held || !is_untouched(arena->world.payer, DEPOSIT) ||
         !is_untouched(arena->world.payee, PAYEE_OWN + ROOM))
         (void)pair_close((void **)&(void *){&arena->world});
-    arena->before = balances_now(arena);
+    if (!held)
+        arena->before = balances_caught_up(arena);
 }
 
 /* ---- the programs ---- */
@@ -338,24 +368,10 @@ struct closing ledger_closing(struct arena *arena, const struct channel_key *key
     return closing;
 }
 
-struct block_wait {
-    struct arena *arena;
-    uint64_t block;
-};
-
-static bool hub_has_block(void *context)
-{
-    const struct block_wait *wait = context;
-    return hub_figure(wait->arena->stage, "block_confirmed") >= wait->block;
-}
-
 void arena_time_passes(struct arena *arena, uint64_t seconds)
 {
     advance(arena->stage, seconds);
-    struct ledger_request_wait head = ledger_ask(arena->stage, "eth_blockNumber", "[]");
-    struct block_wait wait = {arena, strtoull(strchr(head.text, 'x') + 1, NULL, 16) - 1};
-    if (!holds_in_time(arena->stage, hub_has_block, &wait))
-        fail_with_log(arena->stage, "the hub's view of a new block");
+    hub_catches_up(arena);
 }
 
 void mine_until(struct arena *arena, bool (*holds)(void *context), void *context, const char *what)
