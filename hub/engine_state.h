@@ -208,6 +208,7 @@ struct engine {
     struct hub_channel *appoint_head, *appoint_tail, *refused;
 
     struct engine_figures figures;
+    uint64_t errors_said;
 };
 
 /* engine.c */
