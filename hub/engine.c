@@ -234,6 +234,8 @@ void engine_emit_call(struct engine *engine, enum engine_call call, uint64_t ref
 
 void engine_time(struct engine *engine, uint64_t now_ms)
 {
+    if (engine->now_ms == 0)
+        appoint_time_begins(engine, now_ms);
     engine->now_ms = now_ms;
     settle_timeouts(engine);
     appoint_time(engine);
