@@ -297,6 +297,7 @@ static void payer_turn(struct driver *driver)
         find_files(driver);
         if (rill_is_ready(driver->wallet))
             pay_more(driver);
+        say_why_not_done(driver);
     } else if (driver->under_way == 0 && rill_is_idle(driver->wallet)) {
         event_base_loopbreak(driver->base);
     } else {

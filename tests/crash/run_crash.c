@@ -288,13 +288,26 @@ static void look(struct run *run)
         fail_msg("the observer: %s", message);
 }
 
+static void not_done(const struct run *run, const char *what)
+{
+    for (int i = 0; i < WALLETS; i++) {
+        char log[200];
+        snprintf(log, sizeof log, "%s/%s.log", run->stage->folder, names[FIRST_WALLET + i]);
+        char *text = file_text(log);
+        size_t length = strlen(text);
+        print_error("%s\n", length > 3000 ? text + length - 3000 : text);
+        free(text);
+    }
+    fail_with_log(run->stage, what);
+}
+
 /* Payments go on: a receipt that was not there before. */
 static void await_progress(struct run *run)
 {
     uint64_t end_us = clock_monotonic_us() + PATIENCE_MS * 1000ull;
     while (receipts_now(run) == run->receipts) {
         if (clock_monotonic_us() > end_us)
-            fail_with_log(run->stage, "a payment after the kills");
+            not_done(run, "a payment after the kills");
         pass_time(run, 50);
         others_live(run);
     }
@@ -551,19 +564,6 @@ static void report(const struct run *run)
     fflush(stdout);
 }
 
-static void not_done(const struct run *run)
-{
-    for (int i = 0; i < WALLETS; i++) {
-        char log[200];
-        snprintf(log, sizeof log, "%s/%s.log", run->stage->folder, names[FIRST_WALLET + i]);
-        char *text = file_text(log);
-        size_t length = strlen(text);
-        print_error("%s\n", length > 3000 ? text + length - 3000 : text);
-        free(text);
-    }
-    fail_with_log(run->stage, "the end of all payments");
-}
-
 static void test_kills(void **state)
 {
     struct run *run = *state;
@@ -590,7 +590,7 @@ static void test_kills(void **state)
     write_file(stop, "");
     for (int i = 2; i < WALLETS; i++) {
         if (!ends_in_time(run, &run->wallets[i], QUIET_MS))
-            not_done(run);
+            not_done(run, "the end of all payments");
         assert_int_equal(process_end(&run->wallets[i], 0), 0);
     }
     everything_agrees(run);
