@@ -169,7 +169,7 @@ static void tower_start(struct arena *arena)
                                 "--http",
                                 "127.0.0.1:0",
                                 NULL};
-    unsigned port, http_port;
+    unsigned port = 0, http_port = 0;
     if (!process_start(&arena->towerd, argv, log) ||
         !process_line(&arena->towerd, "rill-towerd ready", line, sizeof line, PATIENCE_MS) ||
         sscanf(line, "rill-towerd ready: address %*s listen %*[^:]:%u http %*[^:]:%u", &port, &http_port) !=

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "crypto/hash.h"
 #include "crypto/key.h"
@@ -36,6 +37,7 @@
 #define WITHDRAW_TICKS 40
 #define WITHDRAWN      300
 #define SAY_TICKS      500
+#define EAGER_US       1500000
 
 static const uint8_t coin[20];
 
@@ -50,6 +52,10 @@ struct driver {
     long offsets[8];
     size_t file_count, turn;
     unsigned ticks;
+    struct rill_options options;
+    char **arguments;
+    char journal[256];
+    uint64_t ready_us; /* when it was last ready, or opened */
 };
 
 static const char *path_of(const struct driver *driver, const char *suffix, char out[256])
@@ -305,11 +311,41 @@ static void payer_turn(struct driver *driver)
     }
 }
 
+static void open_wallet(struct driver *driver)
+{
+    static const struct rill_callbacks callbacks = {
+        .paid = on_paid, .failed = on_failed, .received = on_received, .trouble = on_trouble};
+    char message[512];
+    driver->wallet = rill_open(driver->base, &driver->options, &callbacks, driver, message, sizeof message);
+    if (driver->wallet == NULL) {
+        fprintf(stderr, "%s: %s\n", driver->name, message);
+        exit(1);
+    }
+    driver->ready_us = clock_monotonic_us();
+    driver->tried_count = driver->received = 0;
+    rill_history(driver->wallet, count_history, driver);
+}
+
+/* A wallet whose hub goes again and again tries it less and less often, up to half a minute. Here whoever uses it has no
+ * such patience, and starts it anew. */
+static void stay_eager(struct driver *driver)
+{
+    uint64_t now_us = clock_monotonic_us();
+    if (rill_is_ready(driver->wallet))
+        driver->ready_us = now_us;
+    if (now_us - driver->ready_us < EAGER_US)
+        return;
+    rill_close_handle(driver->wallet);
+    (void)execv(driver->arguments[0], driver->arguments);
+    exit(1);
+}
+
 static void on_tick(evutil_socket_t descriptor, short events, void *context)
 {
     struct driver *driver = context;
     (void)descriptor;
     (void)events;
+    stay_eager(driver);
     if (strcmp(driver->role, "audit") == 0)
         audit(driver);
     else if (strcmp(driver->role, "payee") == 0)
@@ -337,16 +373,14 @@ static struct rill_options options_of(char **arguments, const struct secret_key 
 
 int main(int count, char **arguments)
 {
-    static const struct rill_callbacks callbacks = {
-        .paid = on_paid, .failed = on_failed, .received = on_received, .trouble = on_trouble};
     struct driver driver = {0};
-    char folder[256], message[512];
     struct secret_key key;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (count != 9) {
         fprintf(stderr, "usage: see the head of crash_wallet.c\n");
         return 2;
     }
+    driver.arguments = arguments;
     driver.role = arguments[1];
     driver.name = arguments[2];
     driver.folder = arguments[3];
@@ -361,15 +395,10 @@ int main(int count, char **arguments)
         fprintf(stderr, "%s: %s\n", driver.name, rill_ledger_trouble(ledger));
         return 3;
     }
-    struct rill_options options = options_of(arguments, &key, path_of(&driver, "", folder), ledger);
-    driver.wallet = rill_open(driver.base, &options, &callbacks, &driver, message, sizeof message);
-    if (driver.wallet == NULL) {
-        fprintf(stderr, "%s: %s\n", driver.name, message);
-        return 1;
-    }
+    driver.options = options_of(arguments, &key, path_of(&driver, "", driver.journal), ledger);
     char path[256];
     driver.invoices = lines_of(path_of(&driver, ".invoices", path));
-    rill_history(driver.wallet, count_history, &driver);
+    open_wallet(&driver);
     printf("started\n");
     fflush(stdout);
     const struct timeval tick = {0, TICK_MS * 1000};

@@ -7,6 +7,7 @@
 #include "tests/crash/observer.h"
 #include "tests/e2e/hub_fixture.h"
 #include "tests/faults/arm.h"
+#include "wire/message.h"
 
 #include <jansson.h>
 #include <sys/stat.h>
@@ -597,10 +598,81 @@ static void test_kills(void **state)
     report(run);
 }
 
+/* ---- the observer itself ---- */
+
+static void note(FILE *log, enum wire_record_kind kind, int64_t length, const void *bytes)
+{
+    struct wire_record record = {kind, 'h', 7, 1, length};
+    ensure(fwrite(&record, sizeof record, 1, log) == 1);
+    if (bytes != NULL)
+        ensure(fwrite(bytes, (size_t)length, 1, log) == 1);
+}
+
+/* An update with this nonce and sum: as it was noted before it left, and that all of it did, or that nobody knows. */
+static void note_update(FILE *log, uint64_t nonce, uint64_t units, bool known)
+{
+    struct message message = {.type = MESSAGE_UPDATE};
+    struct operation operation = {.type = OPERATION_CANCEL, .lock_id = 1};
+    struct buffer body = {0}, frame = {0};
+    body_encode(&body, &operation, 1);
+    message.update.proof = (struct balance_proof){.nonce = nonce, .transferred = amount_of(units)};
+    message.update.body = body.data;
+    message.update.body_length = body.length;
+    message_encode(&frame, &message);
+    note(log, WIRE_OFFERED, (int64_t)frame.length, frame.data);
+    if (known)
+        note(log, WIRE_TAKEN, (int64_t)frame.length, NULL);
+    buffer_free(&body);
+    buffer_free(&frame);
+}
+
+struct told {
+    uint64_t nonce, units;
+    bool known;   /* that it left */
+    bool restart; /* before it */
+};
+
+static void expect_judgement(const struct run *run, const struct told *told, size_t count, const char *words)
+{
+    char path[200], message[256];
+    snprintf(path, sizeof path, "%s/observed", run->stage->folder);
+    FILE *log = fopen(path, "w");
+    ensure(log != NULL);
+    for (size_t i = 0; i < count; i++) {
+        if (told[i].restart)
+            note(log, WIRE_PROCESS, 0, NULL);
+        note_update(log, told[i].nonce, told[i].units, told[i].known);
+    }
+    note(log, WIRE_PROCESS, 0, NULL);
+    fclose(log);
+    struct observer *observer = observer_new(path);
+    bool good = observer_read(observer, message, sizeof message);
+    observer_free(observer);
+    remove(path);
+    assert_int_equal(good, *words == '\0');
+    assert_non_null(strstr(message, words));
+}
+#define JUDGED(run, words, ...)                                                                              \
+    expect_judgement(run, (const struct told[]){__VA_ARGS__},                                                \
+                     sizeof((const struct told[]){__VA_ARGS__}) / sizeof(struct told), words)
+
+static void test_the_observer_sees_what_it_should(void **state)
+{
+    const struct run *run = *state;
+    JUDGED(run, "", {1, 5, true, false}, {2, 7, true, false}, {2, 7, true, true}, {3, 8, true, false});
+    JUDGED(run, "one number", {1, 5, true, false}, {1, 6, true, false});
+    JUDGED(run, "one number", {1, 5, true, false}, {1, 6, true, true});
+    JUDGED(run, "one number", {1, 5, false, false}, {1, 6, true, true}); /* it may have left */
+    JUDGED(run, "one number", {1, 5, true, false}, {1, 6, false, true});
+    JUDGED(run, "not the next", {1, 5, true, false}, {3, 6, true, false});
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kills)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_the_observer_sees_what_it_should),
+                                       cmocka_unit_test(test_kills)};
     int failed = cmocka_run_group_tests(tests, set_up, tear_down);
-    printf("%d passed, %d failed\n", failed == 0, failed != 0);
+    failed = failed < 0 ? (int)ARRAY_LENGTH(tests) : failed;
+    printf("%d passed, %d failed\n", (int)ARRAY_LENGTH(tests) - failed, failed);
     return failed != 0;
 }
