@@ -75,19 +75,6 @@ static void append_line(const struct driver *driver, const char *suffix, const c
 
 /* ---- payee ---- */
 
-static void make_invoices(struct driver *driver)
-{
-    char text[RILL_INVOICE_TEXT_MAX], line[RILL_INVOICE_TEXT_MAX + 64];
-    while (driver->invoices < driver->received + AHEAD) {
-        uint64_t amount = AMOUNT_BASE + driver->invoices % 100;
-        if (rill_invoice_create(driver->wallet, coin, amount, LIFETIME_S, "crash", text, NULL) != 0)
-            return;
-        snprintf(line, sizeof line, "%s\n", text);
-        append_line(driver, ".invoices", line);
-        driver->invoices++;
-    }
-}
-
 static size_t lines_of(const char *path)
 {
     FILE *file = fopen(path, "r");
@@ -98,6 +85,32 @@ static size_t lines_of(const char *path)
     if (file != NULL)
         fclose(file);
     return count;
+}
+
+/* Invoices that no payer will pay any more: a lock fails when its payee is away. */
+static size_t failures_of_payers(const struct driver *driver)
+{
+    size_t count = 0;
+    for (int i = 0; i < 2; i++) {
+        char path[256];
+        snprintf(path, sizeof path, "%.200s/payer%d.failures", driver->folder, i);
+        count += lines_of(path);
+    }
+    return count;
+}
+
+static void make_invoices(struct driver *driver)
+{
+    char text[RILL_INVOICE_TEXT_MAX], line[RILL_INVOICE_TEXT_MAX + 64];
+    size_t over = driver->received + failures_of_payers(driver);
+    while (driver->invoices < over + AHEAD) {
+        uint64_t amount = AMOUNT_BASE + driver->invoices % 100;
+        if (rill_invoice_create(driver->wallet, coin, amount, LIFETIME_S, "crash", text, NULL) != 0)
+            return;
+        snprintf(line, sizeof line, "%s\n", text);
+        append_line(driver, ".invoices", line);
+        driver->invoices++;
+    }
 }
 
 static void on_received(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
@@ -135,13 +148,18 @@ static void on_paid(void *context, struct rill_wallet *wallet, const struct rill
     append_line(driver, ".receipts", line);
 }
 
+static void note_failure(struct driver *driver, int code)
+{
+    char line[96];
+    snprintf(line, sizeof line, "%s\n", rill_code_name(code));
+    append_line(driver, ".failures", line);
+}
+
 static void on_failed(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
 {
     struct driver *driver = context;
-    char line[96];
     (void)wallet;
-    snprintf(line, sizeof line, "%s\n", rill_code_name(payment->code));
-    append_line(driver, ".failures", line);
+    note_failure(driver, payment->code);
 }
 
 static bool count_pending(void *context, const struct rill_payment *payment)
@@ -202,8 +220,10 @@ static void pay_more(struct driver *driver)
         struct rill_request request = {.invoice = line,
                                        .mode = invoice.secret_hash[0] & 1 ? RILL_LOCKED : RILL_DIRECT};
         int code = rill_pay(driver->wallet, &request, NULL);
-        if (code != 0)
-            continue; /* no money left, or too many: another time, another invoice */
+        if (code != 0) {
+            note_failure(driver, code);
+            continue;
+        }
         note_tried(driver, invoice.secret_hash);
         driver->under_way++;
     }

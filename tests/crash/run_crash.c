@@ -296,7 +296,7 @@ static void not_done(const struct run *run, const char *what)
         snprintf(log, sizeof log, "%s/%s.log", run->stage->folder, names[FIRST_WALLET + i]);
         char *text = file_text(log);
         size_t length = strlen(text);
-        print_error("%s\n", length > 3000 ? text + length - 3000 : text);
+        fprintf(stderr, "%s\n", length > 3000 ? text + length - 3000 : text);
         free(text);
     }
     fail_with_log(run->stage, what);
