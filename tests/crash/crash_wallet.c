@@ -28,7 +28,7 @@
 #include "rill.h"
 
 #define AHEAD          60 /* invoices that wait to be paid */
-#define WINDOW         12 /* payments under way */
+#define WINDOW         6  /* payments under way */
 #define HASHES_MAX     200000
 #define TICK_MS        20
 #define LIFETIME_S     7200
@@ -37,6 +37,7 @@
 #define WITHDRAW_TICKS 40
 #define WITHDRAWN      300
 #define SAY_TICKS      500
+#define RECOUNT_TICKS  5
 #define EAGER_US       1500000
 
 static const uint8_t coin[20];
@@ -51,7 +52,7 @@ struct driver {
     char files[8][256];        /* of a payer: the payees' files */
     long offsets[8];
     size_t file_count, turn;
-    unsigned ticks;
+    unsigned ticks, turns;
     struct rill_options options;
     char **arguments;
     char journal[256];
@@ -123,18 +124,25 @@ static void on_received(void *context, struct rill_wallet *wallet, const struct 
 
 /* ---- payer ---- */
 
+/* The place of a hash among those tried, or the free one where it belongs. */
+static size_t place_of(const struct driver *driver, const uint8_t hash[32])
+{
+    static const uint8_t none[32];
+    size_t at = load_be32(hash) % HASHES_MAX;
+    while (memcmp(driver->tried[at], none, 32) != 0 && memcmp(driver->tried[at], hash, 32) != 0)
+        at = (at + 1) % HASHES_MAX;
+    return at;
+}
+
 static bool was_tried(const struct driver *driver, const uint8_t hash[32])
 {
-    for (size_t i = driver->tried_count; i > 0; i--)
-        if (memcmp(driver->tried[i - 1], hash, 32) == 0)
-            return true;
-    return false;
+    return memcmp(driver->tried[place_of(driver, hash)], hash, 32) == 0;
 }
 
 static void note_tried(struct driver *driver, const uint8_t hash[32])
 {
-    ensure(driver->tried_count < HASHES_MAX);
-    memcpy(driver->tried[driver->tried_count++], hash, 32);
+    ensure(++driver->tried_count < HASHES_MAX / 2);
+    memcpy(driver->tried[place_of(driver, hash)], hash, 32);
 }
 
 static void on_paid(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
@@ -318,7 +326,8 @@ static void payee_turn(struct driver *driver)
 
 static void payer_turn(struct driver *driver)
 {
-    recount(driver);
+    if (driver->turns++ % RECOUNT_TICKS == 0 || is_stopping(driver))
+        recount(driver);
     if (!is_stopping(driver)) {
         find_files(driver);
         if (rill_is_ready(driver->wallet))
