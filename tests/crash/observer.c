@@ -275,16 +275,20 @@ bool observer_read(struct observer *observer, char *message, size_t size)
     observer->message = message;
     observer->size = size;
     message[0] = '\0';
-    while (!observer->broken) {
-        clearerr(observer->log);
-        if (fseek(observer->log, observer->offset, SEEK_SET) != 0 ||
-            fread(&record, sizeof record, 1, observer->log) != 1)
+    /* Up to what there is now: what is written meanwhile comes the next time, or this would never end. */
+    if (fseek(observer->log, 0, SEEK_END) != 0)
+        return true;
+    long end = ftell(observer->log);
+    clearerr(observer->log);
+    (void)fseek(observer->log, observer->offset, SEEK_SET);
+    while (!observer->broken && observer->offset < end) {
+        if (fread(&record, sizeof record, 1, observer->log) != 1)
             break;
         buffer_clear(&bytes);
         if (record.kind == WIRE_OFFERED && record.length > 0 &&
             fread(buffer_extend(&bytes, (size_t)record.length), (size_t)record.length, 1, observer->log) != 1)
             break;
-        observer->offset = ftell(observer->log);
+        observer->offset += (long)(sizeof record + bytes.length);
         saw_record(observer, &record, bytes.data);
     }
     buffer_free(&bytes);
