@@ -418,7 +418,8 @@ bool world_begin(struct world *world, const char *parent)
         world->folder[0] = '\0';
         return world_fail(world, "no folder can be made in %s: choose another with --folder", parent);
     }
-    program_folder(world->bin, sizeof(world->bin));
+    if (world->bin[0] == '\0')
+        program_folder(world->bin, sizeof(world->bin));
     if (!start_ledger(world))
         return false;
     const struct ledger_options options = {

@@ -15,7 +15,7 @@
 #define WORLD_UNIT_WEI 1000000000u /* one unit of the native coin */
 
 struct world {
-    char folder[256], bin[256], ledger_url[128];
+    char folder[256], bin[256] /* the programs'; "": where this one is */, ledger_url[128];
     char message[1024]; /* why something returned false */
     bool interrupted;   /* Ctrl-C: every wait ends */
     uint64_t shards;    /* 0: the hub's default */

@@ -334,6 +334,12 @@ static void look_at_refused(struct engine *engine, struct hub_channel *channel)
         dismiss_for(engine, channel);
 }
 
+void appoint_time_begins(struct engine *engine, uint64_t now_ms)
+{
+    if (engine->tower_silent_since_ms != 0)
+        engine->tower_silent_since_ms = now_ms == 0 ? 1 : now_ms;
+}
+
 void appoint_time(struct engine *engine)
 {
     uint64_t now = engine->now_ms;

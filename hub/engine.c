@@ -226,7 +226,13 @@ void engine_emit_error(struct engine *engine, uint64_t peer, enum code code, con
     message.error.text = (struct text){text, strlen(text)};
     if (reference != NULL)
         message.error.reference = *reference;
+    engine->errors_said++;
     engine_emit(engine, peer, &message);
+}
+
+uint64_t engine_errors_said(const struct engine *engine)
+{
+    return engine->errors_said;
 }
 
 void engine_emit_call(struct engine *engine, enum engine_call call, uint64_t reference,
@@ -244,6 +250,8 @@ void engine_emit_call(struct engine *engine, enum engine_call call, uint64_t ref
 
 void engine_time(struct engine *engine, uint64_t now_ms)
 {
+    if (engine->now_ms == 0)
+        appoint_time_begins(engine, now_ms);
     engine->now_ms = now_ms;
     settle_timeouts(engine);
     appoint_time(engine);

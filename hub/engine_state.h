@@ -212,6 +212,7 @@ struct engine {
     struct hub_channel *appoint_head, *appoint_tail, *refused;
 
     struct engine_figures figures;
+    uint64_t errors_said;
 };
 
 /* acks.c */
@@ -372,6 +373,8 @@ void appoint_flush(struct engine *engine);
 void appoint_receipt(struct engine *engine, const struct message *message);
 void appoint_refused(struct engine *engine, const struct message *message);
 void appoint_time(struct engine *engine);
+/* The first time that is told. What was waiting for the tower before, at recovery, waits from now on. */
+void appoint_time_begins(struct engine *engine, uint64_t now_ms);
 void appoint_tower_set(struct engine *engine, const struct address *tower, bool allowed);
 void appoint_set_tower_failed(struct engine *engine);
 /* The tower stands by everything up to the nonce, or counts no more. */

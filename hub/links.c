@@ -68,7 +68,11 @@ static void on_message(void *context, struct link *link, const struct message *m
     struct peer *peer = link_user(link);
     if (peer == NULL)
         return; /* it has been replaced */
-    engine_message(shard->engine, peer->handle, message);
+    /* A client may be dropped for what it says. */
+    uint64_t handle = peer->handle, errors = engine_errors_said(shard->engine);
+    engine_message(shard->engine, handle, message);
+    if (engine_errors_said(shard->engine) != errors && (peer = find(shard, handle)) != NULL)
+        link_charge(peer->link);
     shard_turn_soon(shard);
 }
 

@@ -62,7 +62,10 @@ static void on_message(void *context, struct link *link, const struct message *m
                   message->error.text.data);
         return;
     }
+    uint64_t refused = tower_figures(shell->tower).refused;
     tower_message(shell->tower, connection->number, &connection->user, message);
+    if (tower_figures(shell->tower).refused != refused)
+        link_charge(link);
     if (must_wait(shell) && !connection->paused) {
         connection->paused = true;
         link_pause(link, true);

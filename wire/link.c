@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define LINGER_MS           1000
+#define CHARGES_AT_ONCE     16
+#define CHARGE_US           10000
 #define OUTPUT_RESUME_BYTES (PEER_OUTPUT_BYTES_MAX / 2)
 #define OUTPUT_DROP_BYTES   (2 * (size_t)PEER_OUTPUT_BYTES_MAX)
 
@@ -86,6 +88,31 @@ void link_pause(struct link *link, bool pause)
     link->heard_us = clock_monotonic_us(); /* a silence of our own making does not count */
     if (!pause)
         link_wake(link);
+}
+
+static void arm_timer(struct link *link, uint64_t delay_us);
+
+/* Refusing a forged signature costs more than making one up: without this, one peer could keep all others from their
+ * turns. Whoever keeps to the rules never comes here. */
+void link_charge(struct link *link)
+{
+    if (link->stage != LINK_READY)
+        return;
+    uint64_t now_us = clock_monotonic_us();
+    if (link->charged_us < now_us)
+        link->charged_us = now_us;
+    link->charged_us += CHARGE_US;
+    if (link->resting || link->charged_us - now_us <= CHARGES_AT_ONCE * CHARGE_US)
+        return;
+    link->resting = true;
+    arm_timer(link, CHARGE_US);
+}
+
+static void rest_is_over(struct link *link, uint64_t now_us)
+{
+    link->resting = false;
+    link->heard_us = now_us; /* a silence of our own making does not count */
+    link_wake(link);
 }
 
 /* ---- output ---- */
@@ -369,6 +396,8 @@ static void on_timer(evutil_socket_t socket, short what, void *argument)
     struct link *link = argument;
     link_enter(link);
     uint64_t now_us = clock_monotonic_us();
+    if (link->stage == LINK_READY && link->resting)
+        rest_is_over(link, now_us);
     if (link->stage == LINK_READY)
         link->deadline_us = check_ready(link, now_us);
     else if (link->deadline_us <= now_us) {

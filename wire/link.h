@@ -117,6 +117,9 @@ void link_send_error(struct link *link, enum code code, const char *text, bool f
 void link_close(struct link *link);
 /* Stops, or goes on, reading from this peer: the owner's own back-pressure. */
 void link_pause(struct link *link, bool pause);
+/* The peer has made us work for nothing: what it sent was answered with ERROR. A few at once are free; then it is not
+ * read from until it has waited for each. A link charges its peer for PINGs by itself. */
+void link_charge(struct link *link);
 /* The owner's pointer. */
 void link_set_user(struct link *link, void *user);
 void *link_user(const struct link *link);

@@ -83,6 +83,7 @@ static void dispatch_ready(struct link *link, const struct message *message)
         struct message pong = *message;
         pong.type = MESSAGE_PONG;
         link_queue(link, &pong);
+        link_charge(link);
     } else if (message->type != MESSAGE_PONG) {
         link->callbacks.message(link->context, link, message);
     }
@@ -104,8 +105,8 @@ static void dispatch(struct link *link, const struct message *message)
 
 static bool may_process(const struct link *link)
 {
-    return link->stage >= LINK_WAIT_HELLO && link->stage <= LINK_READY && !link->paused && !link->choked &&
-           !(link->client != NULL && link->client->redirected);
+    return link->stage >= LINK_WAIT_HELLO && link->stage <= LINK_READY && !link->paused && !link->resting &&
+           !link->choked && !(link->client != NULL && link->client->redirected);
 }
 
 #define FRAME_HEAD_BYTES 4

@@ -103,6 +103,7 @@ struct link {
     enum link_stage stage;
     bool tower;
     bool paused;       /* by the owner */
+    bool resting;      /* by what it was charged for */
     bool choked;       /* by its own output: not read from until half has drained */
     bool reading;      /* the event loop watches for input */
     bool backlog;      /* whole frames wait for the link's next turn: nothing is received before that */
@@ -119,6 +120,7 @@ struct link {
     uint64_t deadline_us;   /* of the handshake, or of closing */
     uint64_t heard_us;      /* the last whole frame */
     uint64_t pinged_us;     /* the last PING */
+    uint64_t charged_us;    /* until then it has to wait for what it was charged, but for what is free */
     uint64_t queued_bytes;  /* since the beginning */
     uint64_t drained_bytes; /* as the timer last saw it, while choked */
     uint64_t drained_us;    /* when that had last grown */

@@ -41,7 +41,8 @@ bool link_wants_input(const struct link *link)
 {
     if (link->ended || link->stage == LINK_OVER || !link_is_attached(link))
         return false;
-    return link_is_closing(link) || link->stage == LINK_TLS || (!link->paused && !link->choked);
+    return link_is_closing(link) || link->stage == LINK_TLS ||
+           (!link->paused && !link->resting && !link->choked);
 }
 
 void link_watch_input(struct link *link)

@@ -81,6 +81,23 @@ static size_t calls_of(const struct world *world, enum engine_call call)
     return count;
 }
 
+/* ---- starting again ---- */
+
+/* A machine has been up for a while when the hub starts: the tower is not silent since then, but since now. */
+static void test_a_restart_does_not_dismiss_the_tower(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 1000, 1, false);
+    world_settle_down(world);
+    world_crash(world);
+    engine_time(world->engine, 100000000);
+    engine_time(world->engine, 100000000 + 2000);
+    assert_false(world->engine->tower_dismissed);
+    assert_int_equal(calls_of(world, ENGINE_CALL_SET_TOWER), 0);
+    engine_time(world->engine, 100000000 + 2000 + 1000 * world->engine->settings.tower_silence_s);
+    assert_true(world->engine->tower_dismissed);
+}
+
 /* ---- disputes ---- */
 
 static struct contract_event close_event(struct world *world, unsigned client)
@@ -433,6 +450,7 @@ int main(void)
 {
 #define TEST(name, open) cmocka_unit_test_setup_teardown(name, open, close_world)
     const struct CMUnitTest tests[] = {
+        TEST(test_a_restart_does_not_dismiss_the_tower, open_with_tower),
         TEST(test_an_answer_lost_in_a_crash_is_given_again, open_world),
         TEST(test_a_challenge_that_failed_is_tried_again, open_world),
         TEST(test_a_tower_that_challenged_with_less_is_overridden, open_world),

@@ -264,6 +264,43 @@ static void a_paused_peer_waits(void **state)
     part(world);
 }
 
+static void charge(struct owner *owner, struct link *link, const struct message *message)
+{
+    (void)owner;
+    (void)message;
+    link_charge(link);
+}
+
+/* Who makes us work for nothing has a few free, then waits for each; nothing of what it says is lost. */
+static void whoever_is_charged_waits(void **state)
+{
+    struct world *world = *state;
+    world->server_owner.on_message = charge;
+    both_ready(world);
+    uint64_t start_us = clock_monotonic_us();
+    for (uint64_t nonce = 1; nonce <= 40; nonce++)
+        send_ack(client_end(world), nonce);
+    RUN_UNTIL(world, world->server_owner.messages == 40);
+    assert_true(clock_monotonic_us() - start_us >= 23 * 10000);
+    assert_true(world->server_owner.in_order);
+    part(world);
+}
+
+/* A PING is for a link at rest: a flood of them is answered as slowly, and holds nobody else up. */
+static void pings_without_end_are_answered_slowly(void **state)
+{
+    struct world *world = *state;
+    both_ready(world);
+    struct message ping = {.type = MESSAGE_PING};
+    for (int i = 0; i < 1000; i++)
+        link_send(client_end(world), &ping);
+    send_ack(client_end(world), 1);
+    run_for(world, 200);
+    assert_int_equal(world->server_owner.messages, 0);
+    assert_true(link_input_bytes(server_end(world)) > 0);
+    assert_int_equal(world->server_owner.closed, 0);
+}
+
 static void pause_after_ten(struct owner *owner, struct link *link, const struct message *message)
 {
     (void)message;
@@ -472,6 +509,8 @@ int main(void)
         WORLD_TEST(twice_the_limit_drops_the_peer),
         WORLD_TEST(too_much_at_once_drops_the_peer_later),
         WORLD_TEST(a_paused_peer_waits),
+        WORLD_TEST(whoever_is_charged_waits),
+        WORLD_TEST(pings_without_end_are_answered_slowly),
         WORLD_TEST(pausing_in_the_middle_loses_nothing),
         WORLD_TEST(the_last_words_of_a_paused_peer_are_heard),
         WORLD_TEST(large_frames_and_pauses),
