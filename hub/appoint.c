@@ -172,9 +172,7 @@ void engine_tower(struct engine *engine, bool connected)
         close_appointment(engine, channel);
         appoint_mark(engine, channel);
     }
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (channel->channel->funds.stage != STAGE_CLOSED &&
             channel->receipt_nonce < channel_peer(channel->channel)->proof.nonce)
             appoint_mark(engine, channel);
@@ -254,9 +252,8 @@ void appoint_refused(struct engine *engine, const struct message *message)
 
 static void revoke_all(struct engine *engine)
 {
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    outcome_revoke_due(engine, channel);
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next)
+        outcome_revoke_due(engine, channel);
 }
 
 /* Asks the contract to forget the tower; appoint_tower_set goes on. */
@@ -306,9 +303,7 @@ void appoint_tower_set(struct engine *engine, const struct address *tower, bool 
     if (allowed)
         return;
     /* What it holds without a Choice gives it no authority any more. */
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         channel->receipt_nonce = 0;
         if (channel->channel->funds.stage != STAGE_CLOSED)
             appoint_mark(engine, channel);

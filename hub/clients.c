@@ -95,8 +95,7 @@ static bool is_shown(const struct hub_channel *channel)
 
 static void take_offline(struct engine *engine, struct client *client)
 {
-    HASH_DELETE(hh_peer, engine->by_peer, client);
-    client->peer = 0;
+    engine_set_peer(engine, client, 0);
     for (struct hub_channel *channel = client->channels; channel != NULL; channel = channel->next_of_client) {
         channel->announced = channel->resumed = false;
         channel->ack_due = false;
@@ -114,8 +113,7 @@ void engine_connected(struct engine *engine, uint64_t peer, const struct address
         take_offline(engine, client);
         engine->effects.disconnect(engine->effects.context, older, CODE_REPLACED);
     }
-    client->peer = peer;
-    HASH_ADD(hh_peer, engine->by_peer, peer, sizeof(client->peer), client);
+    engine_set_peer(engine, client, peer);
 
     struct message message = {.type = MESSAGE_WELCOME};
     message.welcome.terms = &engine->settings.terms;
@@ -130,11 +128,8 @@ void engine_connected(struct engine *engine, uint64_t peer, const struct address
 
 void client_forget_if_idle(struct engine *engine, struct client *client)
 {
-    if (client->peer != 0 || client->channels != NULL)
-        return;
-    HASH_DELETE(hh, engine->clients, client);
-    engine->figures.clients--;
-    free(client);
+    if (client->peer == 0 && client->channels == NULL)
+        engine_forget_client(engine, client);
 }
 
 void client_drop(struct engine *engine, struct client *client, enum code code)
@@ -148,8 +143,7 @@ void client_drop(struct engine *engine, struct client *client, enum code code)
 
 void engine_disconnected(struct engine *engine, uint64_t peer)
 {
-    struct client *client;
-    HASH_FIND(hh_peer, engine->by_peer, &peer, sizeof(peer), client);
+    struct client *client = engine_client_online(engine, peer);
     if (client == NULL)
         return; /* replaced by a newer link */
     take_offline(engine, client);

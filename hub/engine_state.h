@@ -5,6 +5,8 @@
 
 #include <uthash.h>
 
+#include "base/index.h"
+#include "base/slab.h"
 #include "hub/engine.h"
 #include "hub/payments.h"
 #include "hub/transfer.h"
@@ -35,7 +37,6 @@ struct client {
     struct address address;
     uint64_t peer; /* 0: offline */
     struct hub_channel *channels;
-    UT_hash_handle hh, hh_peer;
 };
 
 /* An update that the own ledger view cannot judge yet, or that waits for this side's window. */
@@ -49,10 +50,10 @@ struct hub_channel {
     struct channel *channel;
     struct client *client;
     struct hub_channel *next_of_client;
-    UT_hash_handle hh;
-    bool announced; /* the client knows of it on this link */
-    bool resumed;   /* the client has said RESUME on this link: new updates go out */
-    bool dirty;     /* in the turn's list */
+    struct hub_channel *next; /* of engine->channels */
+    bool announced;           /* the client knows of it on this link */
+    bool resumed;             /* the client has said RESUME on this link: new updates go out */
+    bool dirty;               /* in the turn's list */
     bool funds_changed;
     bool ack_due, ack_waits;  /* acks.c: an ACK is owed; the channel is in the list of those that wait */
     uint64_t ack_nonce;       /* of the last one */
@@ -141,8 +142,9 @@ struct engine {
     struct channel_view view;
     uint64_t now_ms;
 
-    struct client *clients, *by_peer;
-    struct hub_channel *channels;
+    struct slab client_slab, channel_slab;
+    struct index clients, clients_by_peer, channels_by_id; /* engine.c alone adds, finds and removes */
+    struct hub_channel *channels, *channels_tail;          /* in the order in which they came */
     struct payments payments;
     struct shard_pair *pairs; /* one per shard; the own one stays empty */
     struct payment **looked;  /* room for outcome_time */
@@ -240,7 +242,13 @@ struct registration *engine_registration(const struct engine *engine, uint8_t ki
 struct registration *engine_add_registration(struct engine *engine, uint8_t kind,
                                              const struct hash *condition);
 struct hub_channel *engine_add_channel(struct engine *engine, struct channel *channel);
+/* NULL if it is not known; engine_client makes it known. */
+struct client *engine_find_client(const struct engine *engine, const struct address *address);
 struct client *engine_client(struct engine *engine, const struct address *address);
+void engine_forget_client(struct engine *engine, struct client *client);
+/* NULL if nobody is online under that number. */
+struct client *engine_client_online(const struct engine *engine, uint64_t peer);
+void engine_set_peer(struct engine *engine, struct client *client, uint64_t peer); /* 0: offline */
 bool channel_is_usable(const struct hub_channel *channel);
 
 /* clients.c */

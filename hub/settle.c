@@ -285,13 +285,11 @@ struct asset_plan {
 
 static void describe_all(struct engine *engine, const struct address *asset, struct asset_plan *out)
 {
-    size_t channels_max = HASH_COUNT(engine->channels);
+    size_t channels_max = engine->channels_by_id.count;
     out->channels = xcalloc(channels_max + 1, sizeof(struct hub_channel *));
     out->wishes = xcalloc(engine->wish_count + 1, sizeof(struct open_wish *));
     out->plans = xcalloc(channels_max + engine->wish_count + 1, sizeof(*out->plans));
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (!address_equal(&channel->channel->key.asset, asset) ||
             channel->channel->funds.stage == STAGE_CLOSED)
             continue;
