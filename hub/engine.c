@@ -6,6 +6,8 @@
 #include "base/ensure.h"
 #include "crypto/hash.h"
 
+_Static_assert(sizeof(struct hub_channel) <= 176 && sizeof(struct client) <= 40, "an idle channel is small");
+
 static uint64_t registered_at(void *context, uint8_t kind, const struct hash *condition)
 {
     struct registration *found = engine_registration(context, kind, condition);
@@ -43,6 +45,7 @@ static void free_channel(struct engine *engine, struct hub_channel *channel)
 {
     forward_forget_held(engine, channel);
     free(channel->dispute);
+    free(channel->watch);
     channel_free(channel->channel);
 }
 

@@ -46,6 +46,18 @@ struct held_update {
     struct held_update *next;
 };
 
+/* What the watchtower was told of a channel, and has answered; hub/appoint.c's. */
+struct watch {
+    uint64_t appointed_nonce, receipt_nonce;
+    struct hash appointed_digest;
+    uint64_t appoint_sent_ms; /* not answered yet; 0: none is */
+    uint64_t refused_since_ms, refused_retry_ms;
+    struct hub_channel *next_appoint, *next_refused;
+    bool appoint_dirty;   /* queued, or to be once the one before it is answered */
+    bool tower_dismissed; /* for this channel */
+};
+
+/* A hub holds a million of these: what an idle channel does not need is behind a pointer. */
 struct hub_channel {
     struct channel *channel;
     struct client *client;
@@ -55,31 +67,24 @@ struct hub_channel {
     bool resumed;             /* the client has said RESUME on this link: new updates go out */
     bool dirty;               /* in the turn's list */
     bool funds_changed;
-    bool ack_due, ack_waits;  /* acks.c: an ACK is owed; the channel is in the list of those that wait */
+    bool ack_due, ack_waits; /* acks.c: an ACK is owed; the channel is in the list of those that wait */
+    bool close_wanted, want_dirty;
+    bool dispute_dirty;
+    uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
+    uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
+    uint32_t held_count;
     uint64_t ack_nonce;       /* of the last one */
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
     struct dispute *dispute;  /* NULL: nobody closes it */
-    bool dispute_dirty;
     struct payment *due_head, *due_tail;
-    uint32_t due_count, waiting; /* in that list; direct payments to this client among them */
-    struct payment *cancelling;  /* those whose REVOKE is awaited */
+    struct payment *cancelling; /* those whose REVOKE is awaited */
     struct held_update *held_head, *held_tail;
-    uint32_t held_count;
     /* settlement */
     struct amount payout_wanted, inbound_wanted, fund_planned;
     struct amount
         room_floor; /* what the hub once gave this client to receive with: kept up, never called idle */
-    bool close_wanted, want_dirty;
-    uint32_t answer_round;   /* the collection that waits for its signature: engine->settle_round + 1 */
     struct amount passed_on; /* to this client since the last batch: the demand for room */
-    /* watchtower */
-    uint64_t appointed_nonce, receipt_nonce;
-    struct hash appointed_digest;
-    uint64_t appoint_sent_ms; /* not answered yet; 0: none is */
-    uint64_t refused_since_ms, refused_retry_ms;
-    bool appoint_dirty;   /* queued, or to be once the one before it is answered */
-    bool tower_dismissed; /* for this channel */
-    struct hub_channel *next_appoint, *next_refused;
+    struct watch *watch;     /* NULL: no watchtower has been told of it */
 };
 
 /* A unilateral close that the ledger shows. */

@@ -67,8 +67,9 @@ void settle_skipped(struct engine *engine, const struct contract_event *event)
     engine->figures.settle_skipped++;
     log_warn("the ledger skipped %s of channel %s: reason %u", event->is_fund ? "a fund" : "an item",
              hash_text(&event->channel, (char[HASH_TEXT_SIZE]){0}), event->reason);
-    if (!event->is_fund && channel != NULL && channel->channel->settlement.phase == SETTLEMENT_SIGNED)
-        settle_say(engine, channel, channel->channel->settlement.seq, event->reason, event);
+    if (!event->is_fund && channel != NULL &&
+        channel_settlement(channel->channel)->phase == SETTLEMENT_SIGNED)
+        settle_say(engine, channel, channel_settlement(channel->channel)->seq, event->reason, event);
 }
 
 void settle_add_report(struct engine *engine, const struct batch_report *report)

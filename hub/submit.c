@@ -26,7 +26,7 @@ struct batch_call {
 
 static void add_item(const struct engine *engine, const struct hub_channel *channel, struct batch_call *batch)
 {
-    const struct settlement *settlement = &channel->channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel->channel);
     if (settlement->phase != SETTLEMENT_SIGNED || !channel_is_usable(channel) ||
         settlement->deadline < engine->head.time + DEADLINE_MARGIN_S)
         return;
@@ -82,7 +82,7 @@ static void gather_funds(struct engine *engine, const struct address *asset, str
         if (!address_equal(&channel->channel->key.asset, asset))
             continue;
         /* No Fund is sent while a signed close is alive (section 8). */
-        if (channel_is_usable(channel) && !channel->channel->settlement.close)
+        if (channel_is_usable(channel) && !channel_settlement(channel->channel)->close)
             add_fund(&channel->channel->key, channel->fund_planned, batch, &left);
         channel->fund_planned = amount_of(0);
     }
@@ -252,8 +252,8 @@ static void expire(struct engine *engine)
         return;
     engine->settle_expire_time = engine->head.confirmed_time + 1;
     for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
-        uint32_t seq = channel->channel->settlement.seq;
-        if (channel->channel->settlement.phase == SETTLEMENT_NONE ||
+        uint32_t seq = channel_settlement(channel->channel)->seq;
+        if (channel_settlement(channel->channel)->phase == SETTLEMENT_NONE ||
             !channel_settle_expire(channel->channel, engine->head.confirmed_time))
             continue;
         settle_say(engine, channel, seq, SETTLED_DEAD, NULL);
@@ -275,7 +275,7 @@ void settle_recovered(struct engine *engine)
 {
     engine->settle_unsure = engine->settle_again = engine->settle_in_flight;
     for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
-        if (channel->channel->settlement.phase == SETTLEMENT_SIGNED ||
+        if (channel_settlement(channel->channel)->phase == SETTLEMENT_SIGNED ||
             !amount_is_zero(channel->inbound_wanted))
             engine->settle_again = true;
     }
