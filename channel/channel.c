@@ -7,7 +7,7 @@
 #include "base/planted.h"
 #include "crypto/hash.h"
 
-_Static_assert(sizeof(struct channel) <= 1024, "an idle channel is small, and has no other memory");
+_Static_assert(sizeof(struct channel) <= 576, "an idle channel is small, and has no other memory");
 
 struct channel *channel_new(const struct channel_key *key, enum side self, uint16_t reserve_bps)
 {
@@ -23,7 +23,7 @@ struct channel *channel_new(const struct channel_key *key, enum side self, uint1
 void stream_clear(struct stream *stream)
 {
     lock_set_free(stream->locks);
-    free(stream->drops);
+    dropped_free(stream->dropped);
     memset(stream, 0, sizeof(*stream));
 }
 
@@ -35,6 +35,8 @@ void channel_free(struct channel *channel)
     draft_free(channel);
     stream_clear(&channel->streams[SIDE_CLIENT]);
     stream_clear(&channel->streams[SIDE_HUB]);
+    settlement_put(channel, NULL);
+    free(channel->peer_key);
     free(channel->dirty_places);
     free(channel);
 }
@@ -57,7 +59,7 @@ struct progress stream_progress(const struct stream *stream)
 {
     return (struct progress){.transferred = stream->proof.transferred,
                              .locked = stream->locked,
-                             .frozen = stream->frozen,
+                             .frozen = stream_dropped(stream)->frozen,
                              .last_lock_id = stream->last_lock_id};
 }
 
@@ -88,7 +90,7 @@ wide channel_balance(const struct channel *channel, enum side side)
 static struct amount held_out(const struct channel *channel, enum side side,
                               const struct channel_funds *funds)
 {
-    const struct settlement *settlement = &channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel);
     bool over = funds->seq >= settlement->seq || (funds == &channel->told && settlement->said_dead);
     if (settlement->phase == SETTLEMENT_NONE || over)
         return amount_of(0);
@@ -156,7 +158,8 @@ void channel_check(const struct channel *channel)
     ensure((peer->locks == NULL) == (lock_set_count(peer->locks) == 0));
     ensure(channel->acknowledged <= own->proof.nonce &&
            own->proof.nonce - channel->acknowledged <= UNACKNOWLEDGED_MAX);
-    ensure(own->revoked_nonce <= own->proof.nonce && peer->revoked_nonce <= peer->proof.nonce);
+    ensure(stream_dropped(own)->revoked_nonce <= own->proof.nonce &&
+           stream_dropped(peer)->revoked_nonce <= peer->proof.nonce);
 }
 
 /* ---- the ledger and the hub's word ---- */
@@ -170,11 +173,11 @@ static bool funds_equal(const struct channel_funds *a, const struct channel_fund
  * until then the hub may judge by what was before. A closed channel has none. */
 static void settlement_follow(struct channel *channel)
 {
-    struct settlement *settlement = &channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel);
     bool over = channel->funds.stage == STAGE_CLOSED ||
                 (channel->funds.seq >= settlement->seq && channel->told.seq >= settlement->seq);
     if (settlement->phase != SETTLEMENT_NONE && over)
-        memset(settlement, 0, sizeof(*settlement));
+        settlement_put(channel, NULL);
 }
 
 bool channel_set_funds(struct channel *channel, const struct channel_funds *funds)
@@ -182,7 +185,7 @@ bool channel_set_funds(struct channel *channel, const struct channel_funds *fund
     ensure(funds->total.units < AMOUNT_LIMIT && funds->stage <= STAGE_CLOSED);
     if (funds_equal(funds, &channel->funds))
         return false;
-    const struct settlement *settlement = &channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel);
     bool settled = settlement->phase == SETTLEMENT_SIGNED && channel->funds.seq < settlement->seq &&
                    funds->seq >= settlement->seq;
     channel->funds = *funds;
@@ -210,14 +213,14 @@ void channel_set_told(struct channel *channel, const struct channel_funds *told)
 bool peer_signed(struct channel *channel, const struct channel_view *view, const struct hash *digest,
                  const struct signature *signature)
 {
-    if (channel->peer_key_known)
-        return signature_verify(signature, digest, &channel->peer_key);
+    if (channel->peer_key != NULL)
+        return signature_verify(signature, digest, channel->peer_key);
     struct public_key key;
     if (signature_recover_key(signature, digest, &key)) {
         struct address signer = public_key_address(&key);
         if (address_equal(&signer, &view->peer)) {
-            channel->peer_key = key;
-            channel->peer_key_known = true;
+            channel->peer_key = xmalloc(sizeof(*channel->peer_key));
+            *channel->peer_key = key;
             return true;
         }
     }

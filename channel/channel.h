@@ -59,17 +59,22 @@ struct drop {
     struct amount amount;
 };
 
+struct dropped {
+    struct drop *drops; /* not revoked yet, oldest first */
+    size_t drop_count, drop_capacity;
+    struct amount frozen;   /* their sum */
+    uint64_t revoked_nonce; /* the newest REVOKE of the stream's receiver; 0: none */
+    struct signature revocation;
+};
+
 struct stream {
     struct balance_proof proof; /* the newest signed (own) or accepted (peer's) */
     struct signature signature;
     uint64_t last_lock_id;  /* the highest ever used, drafts included */
     struct lock_set *locks; /* pending, drafts included; NULL while there are none */
     struct amount locked;   /* their sum */
-    struct drop *drops;     /* not revoked yet, oldest first */
-    size_t drop_count, drop_capacity;
-    struct amount frozen;   /* their sum */
-    uint64_t revoked_nonce; /* the newest REVOKE of the stream's receiver; 0: none */
-    struct signature revocation;
+    struct dropped
+        *dropped; /* NULL: no lock was ever dropped, nothing revoked; read it with stream_dropped */
 };
 
 /* An update of the own stream that the peer has not acknowledged yet. */
@@ -84,31 +89,37 @@ struct kept_update {
 
 struct draft; /* the operations of the own stream's next update */
 
+/* A hub holds a million of these: what an idle channel does not need is behind a pointer. */
 struct channel {
     struct channel_key key;
     struct hash id;
     enum side self;
-    uint16_t reserve_bps;       /* the terms' */
-    struct channel_funds funds; /* by the own node, confirmed */
-    struct channel_funds told;  /* client: by the hub (FUNDED, CHANNEL); hub: always equal to funds */
-    bool stopped;               /* this side has submitted startClose: signs and accepts nothing more */
-    struct stream streams[2];   /* by enum side */
-    uint8_t begun;             /* 1 << enum side: that side has signed; a journal must then have its stream */
-    uint64_t acknowledged;     /* the peer has own updates up to this nonce */
-    struct kept_update **kept; /* acknowledged < nonce <= own nonce; kept.c; NULL: none */
-    uint8_t kept_capacity;
-    struct settlement settlement;
-    struct draft *draft; /* NULL: nothing waits for channel_seal */
-    bool peer_key_known; /* saves a recovery per signature */
-    struct public_key peer_key;
+    uint16_t reserve_bps; /* the terms' */
+    bool stopped;         /* this side has submitted startClose: signs and accepts nothing more */
+    uint8_t begun;        /* 1 << enum side: that side has signed; a journal must then have its stream */
+    struct channel_funds funds;    /* by the own node, confirmed */
+    struct channel_funds told;     /* client: by the hub (FUNDED, CHANNEL); hub: always equal to funds */
+    struct stream streams[2];      /* by enum side */
+    uint64_t acknowledged;         /* the peer has own updates up to this nonce */
+    struct kept_update **kept;     /* acknowledged < nonce <= own nonce; kept.c; NULL: none */
+    struct settlement *settlement; /* NULL: none is under way; read it with channel_settlement */
+    struct draft *draft;           /* NULL: nothing waits for channel_seal */
+    struct public_key *peer_key;   /* NULL: not known yet; saves a recovery per signature */
     /* what changed since channel_write */
+    uint16_t *dirty_places; /* side << 10 | place */
+    uint32_t dirty_place_count, dirty_place_capacity;
+    uint64_t written_nonce; /* kept updates up to this nonce have been written */
     bool dirty;             /* funds, told, stopped, reserve, settlement, begun */
     bool stream_dirty[2];   /* by enum side; of the own stream what no kept update says */
-    uint16_t *dirty_places; /* side << 10 | place */
-    size_t dirty_place_count, dirty_place_capacity;
-    uint64_t written_nonce; /* kept updates up to this nonce have been written */
     bool recovering;        /* being read back: channel_recovered has not said yet that it is whole */
+    uint8_t kept_capacity;
 };
+
+static inline const struct dropped *stream_dropped(const struct stream *stream)
+{
+    static const struct dropped nothing = {0};
+    return stream->dropped == NULL ? &nothing : stream->dropped;
+}
 
 /* What a judgement needs to know of the world. */
 struct channel_view {
@@ -124,6 +135,12 @@ struct channel_view {
 struct channel *channel_new(const struct channel_key *key, enum side self, uint16_t reserve_bps);
 void channel_free(struct channel *channel); /* NULL is allowed */
 
+/* Valid until the channel's next function that may end it; of phase NONE if none is under way. */
+static inline const struct settlement *channel_settlement(const struct channel *channel)
+{
+    static const struct settlement none = {0};
+    return channel->settlement == NULL ? &none : channel->settlement;
+}
 static inline struct stream *channel_own(struct channel *channel)
 {
     return &channel->streams[channel->self];
@@ -242,6 +259,9 @@ enum code channel_settle_sign(struct channel *channel, const struct channel_view
                               const struct settlement *proposal, struct amount wanted, bool wants_close,
                               uint64_t settle_window_s, const struct secret_key *key,
                               struct signature *out) MUST_USE;
+/* Client: a settlement that it has signed, and only the hub remembers: it binds all the same. None may be under
+ * way; the caller has checked the signature. */
+void channel_settle_adopt(struct channel *channel, const struct settlement *shown);
 /* Hub: the client refused (ERROR 60) what it had not signed, or an unsigned one's deadline has passed. */
 void channel_settle_refused(struct channel *channel);
 /* Frees a settlement that is dead: its deadline lies before the confirmed time and the ledger's seq has not

@@ -23,11 +23,11 @@ static int compare_places(const void *a, const void *b)
 
 static void sort_places(struct channel *channel)
 {
-    size_t kept = 0, count = channel->dirty_place_count;
+    uint32_t kept = 0, count = channel->dirty_place_count;
     if (count == 0)
         return;
     qsort(channel->dirty_places, count, sizeof(*channel->dirty_places), compare_places);
-    for (size_t i = 1; i < count; i++)
+    for (uint32_t i = 1; i < count; i++)
         if (channel->dirty_places[i] != channel->dirty_places[kept])
             channel->dirty_places[++kept] = channel->dirty_places[i];
     channel->dirty_place_count = kept + 1;
@@ -45,7 +45,7 @@ void mark_place(struct channel *channel, enum side side, uint64_t lock_id)
     if (channel->dirty_place_count >= 2 * PLACES_MAX)
         sort_places(channel); /* there are no more than PLACES_MAX different ones */
     if (channel->dirty_place_count == channel->dirty_place_capacity) {
-        size_t capacity = channel->dirty_place_capacity == 0 ? 8 : 2 * channel->dirty_place_capacity;
+        uint32_t capacity = channel->dirty_place_capacity == 0 ? 8 : 2 * channel->dirty_place_capacity;
         channel->dirty_places = xrealloc(channel->dirty_places, capacity * sizeof(*channel->dirty_places));
         channel->dirty_place_capacity = capacity;
     }
@@ -130,7 +130,7 @@ static void write_channel(const struct channel *channel, struct buffer *batch)
 {
     size_t mark = record_begin(batch, RECORD_CHANNEL, channel->id.bytes, sizeof(channel->id.bytes));
     bool told = !same_funds(&channel->funds, &channel->told);
-    bool settlement = channel->settlement.phase != SETTLEMENT_NONE;
+    bool settlement = channel->settlement != NULL;
     buffer_u8(batch, CHANNEL_VERSION);
     buffer_u8(batch, (uint8_t)channel->self);
     buffer_u8(batch, (uint8_t)((channel->stopped ? FLAG_STOPPED : 0) | (told ? FLAG_TOLD_DIFFERS : 0) |
@@ -143,27 +143,28 @@ static void write_channel(const struct channel *channel, struct buffer *batch)
     if (told)
         write_funds(batch, &channel->told);
     if (settlement)
-        write_settlement(batch, &channel->settlement);
+        write_settlement(batch, channel->settlement);
     record_end(batch, mark);
 }
 
-static void write_drops(const struct stream *stream, struct buffer *batch)
+static void write_drops(const struct dropped *dropped, struct buffer *batch)
 {
-    buffer_varint(batch, stream->drop_count);
-    for (size_t i = 0; i < stream->drop_count; i++) {
-        buffer_varint(batch, stream->drops[i].nonce);
-        buffer_varint(batch, stream->drops[i].amount.units);
+    buffer_varint(batch, dropped->drop_count);
+    for (size_t i = 0; i < dropped->drop_count; i++) {
+        buffer_varint(batch, dropped->drops[i].nonce);
+        buffer_varint(batch, dropped->drops[i].amount.units);
     }
 }
 
 static void write_stream(const struct channel *channel, enum side side, struct buffer *batch)
 {
     const struct stream *stream = &channel->streams[side];
+    const struct dropped *dropped = stream_dropped(stream);
     uint8_t key[STREAM_KEY_LENGTH], flags = 0;
     memcpy(key, channel->id.bytes, 32);
     key[32] = (uint8_t)side;
     flags |= stream->proof.nonce > 0 ? STREAM_PROOF : 0;
-    flags |= stream->revoked_nonce > 0 ? STREAM_REVOCATION : 0;
+    flags |= dropped->revoked_nonce > 0 ? STREAM_REVOCATION : 0;
     flags |= hash_is_zero(&stream->proof.locks_root) ? 0 : STREAM_ROOT;
     size_t mark = record_begin(batch, RECORD_STREAM, key, sizeof(key));
     buffer_u8(batch, STREAM_VERSION);
@@ -173,14 +174,14 @@ static void write_stream(const struct channel *channel, enum side side, struct b
         write_hash(batch, &stream->proof.body_hash);
         write_signature(batch, &stream->signature);
     }
-    if (stream->revoked_nonce > 0) {
-        buffer_varint(batch, stream->revoked_nonce);
-        write_signature(batch, &stream->revocation);
+    if (dropped->revoked_nonce > 0) {
+        buffer_varint(batch, dropped->revoked_nonce);
+        write_signature(batch, &dropped->revocation);
     }
     buffer_varint(batch, signed_last_lock_id(channel, side));
     if (side == channel->self)
         buffer_varint(batch, channel->acknowledged);
-    write_drops(stream, batch);
+    write_drops(dropped, batch);
     record_end(batch, mark);
 }
 

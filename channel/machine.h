@@ -45,11 +45,14 @@ void stream_undo(struct stream *stream, const struct operation *operation,
 /* By how much the sender's available amount is lower after than before. */
 wide progress_fall(const struct progress *before, const struct progress *after);
 bool operation_changes_locks(const struct operation *operation);
+/* The receiver has revoked up to a nonce; the drops up to it are the caller's to free. */
+void stream_set_revoked(struct stream *stream, uint64_t nonce, const struct signature *revocation);
 /* Records that update `nonce` dropped `amount`. */
 void stream_add_drop(struct stream *stream, uint64_t nonce, struct amount amount);
 /* Frees the drops up to min_nonce; returns their sum. */
 struct amount stream_free_drops(struct stream *stream, uint64_t min_nonce);
-void stream_clear(struct stream *stream); /* frees what it owns; zero after */
+void stream_clear(struct stream *stream);   /* frees what it owns; zero after */
+void dropped_free(struct dropped *dropped); /* NULL is allowed */
 
 /* The available amount of a side by one view of the ledger, with the own stream as `own` says. */
 wide available_by(const struct channel *channel, enum side side, const struct channel_funds *funds,
@@ -60,6 +63,8 @@ bool channel_accepts(const struct channel *channel); /* open, and not stopped by
 /* Is it the peer's? Learns the peer's key with its first good signature. */
 bool peer_signed(struct channel *channel, const struct channel_view *view, const struct hash *digest,
                  const struct signature *signature) MUST_USE;
+/* Takes the place of the one under way; NULL: none is any more. */
+void settlement_put(struct channel *channel, const struct settlement *settlement);
 /* What must hold whenever a public function returns, as far as it is cheap to look at. */
 void channel_check(const struct channel *channel);
 

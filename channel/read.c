@@ -100,8 +100,8 @@ static bool same_funds(const struct channel_funds *a, const struct channel_funds
     return a->total.units == b->total.units && a->base == b->base && a->seq == b->seq && a->stage == b->stage;
 }
 
-/* Everything of a RECORD_CHANNEL, as a channel without streams. */
-static void read_fields(struct reader *in, struct channel *out)
+/* Everything of a RECORD_CHANNEL, as a channel without streams, and its settlement. */
+static void read_fields(struct reader *in, struct channel *out, struct settlement *settlement)
 {
     read_version(in, CHANNEL_VERSION);
     uint8_t self = reader_u8(in), flags = reader_u8(in);
@@ -116,28 +116,29 @@ static void read_fields(struct reader *in, struct channel *out)
     out->funds = read_funds(in);
     out->told = (flags & FLAG_TOLD_DIFFERS) ? read_funds(in) : out->funds;
     if (flags & FLAG_SETTLEMENT)
-        out->settlement = read_settlement(in);
+        *settlement = read_settlement(in);
     if (!reader_done(in))
         in->ok = false;
 }
 
 /* A client neither proposes nor hears of proposals before it signs; a hub's word to itself is the ledger's.
  */
-static bool fits_its_side(const struct channel *channel)
+static bool fits_its_side(const struct channel *channel, const struct settlement *settlement)
 {
     if (channel->self == SIDE_HUB)
-        return same_funds(&channel->funds, &channel->told) && !channel->settlement.said_dead;
-    return channel->settlement.phase != SETTLEMENT_PROPOSED;
+        return same_funds(&channel->funds, &channel->told) && !settlement->said_dead;
+    return settlement->phase != SETTLEMENT_PROPOSED;
 }
 
 static bool read_channel(struct channel **channel, const struct record *record)
 {
     struct channel fields = {0};
+    struct settlement settlement = {0};
     struct reader in = reader_of(record->value, record->value_length);
-    read_fields(&in, &fields);
+    read_fields(&in, &fields, &settlement);
     struct hash id = channel_id(&fields.key);
-    if (!in.ok || memcmp(id.bytes, record->key, sizeof(id.bytes)) != 0 || !fits_its_side(&fields) ||
-        (*channel != NULL && (*channel)->self != fields.self))
+    if (!in.ok || memcmp(id.bytes, record->key, sizeof(id.bytes)) != 0 ||
+        !fits_its_side(&fields, &settlement) || (*channel != NULL && (*channel)->self != fields.self))
         return false;
     if (*channel == NULL)
         *channel = channel_new(&fields.key, fields.self, fields.reserve_bps);
@@ -147,7 +148,7 @@ static bool read_channel(struct channel **channel, const struct record *record)
     (*channel)->reserve_bps = fields.reserve_bps;
     (*channel)->funds = fields.funds;
     (*channel)->told = fields.told;
-    (*channel)->settlement = fields.settlement;
+    settlement_put(*channel, settlement.phase == SETTLEMENT_NONE ? NULL : &settlement);
     return true;
 }
 
@@ -155,12 +156,12 @@ static bool read_channel(struct channel **channel, const struct record *record)
 
 static void read_drops(struct reader *in, struct stream *stream)
 {
-    uint64_t last = stream->revoked_nonce;
+    uint64_t last = stream_dropped(stream)->revoked_nonce;
     for (uint64_t left = reader_varint(in); in->ok && left > 0; left--) {
         uint64_t nonce = reader_varint(in);
         struct amount amount = read_small_amount(in), sum;
         in->ok = in->ok && nonce > last && nonce <= stream->proof.nonce &&
-                 amount_add(stream->frozen, amount, &sum);
+                 amount_add(stream_dropped(stream)->frozen, amount, &sum);
         if (in->ok)
             stream_add_drop(stream, nonce, amount);
         last = nonce;
@@ -178,9 +179,10 @@ static void read_stream_fields(struct reader *in, struct stream *stream, bool is
         stream->signature = read_signature(in);
     }
     if (flags & STREAM_REVOCATION) {
-        stream->revoked_nonce = reader_varint(in);
-        stream->revocation = read_signature(in);
-        in->ok = in->ok && stream->revoked_nonce > 0 && stream->revoked_nonce <= stream->proof.nonce;
+        uint64_t nonce = reader_varint(in);
+        struct signature revocation = read_signature(in);
+        in->ok = in->ok && nonce > 0 && nonce <= stream->proof.nonce;
+        stream_set_revoked(stream, nonce, &revocation);
     }
     in->ok = in->ok && ((flags & STREAM_PROOF) || !(flags & STREAM_ROOT));
     stream->last_lock_id = reader_varint(in);
@@ -203,7 +205,7 @@ static bool read_stream(struct channel *channel, const struct record *record)
         return false;
     }
     fields.locks = stream->locks;
-    free(stream->drops);
+    dropped_free(stream->dropped);
     *stream = fields;
     if (side == channel->self)
         channel->acknowledged = acknowledged;

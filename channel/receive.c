@@ -80,7 +80,7 @@ static struct judgement judge_result(struct channel *channel, const struct balan
     }
     if (progress->held)
         return held(progress->held_code);
-    if (progress->drops && channel_peer(channel)->drop_count >= DROPS_MAX)
+    if (progress->drops && stream_dropped(channel_peer(channel))->drop_count >= DROPS_MAX)
         return held(CODE_LIMIT);
     return (struct judgement){.verdict = VERDICT_ACCEPTED};
 }
@@ -104,7 +104,7 @@ static void accept(struct channel *channel, const struct update *update, const s
     peer->locked = progress->locked;
     if (progress->drops)
         stream_add_drop(peer, update->proof.nonce, progress->dropped);
-    ensure(peer->frozen.units == progress->frozen.units);
+    ensure(stream_dropped(peer)->frozen.units == progress->frozen.units);
     for (size_t i = 0; i < count; i++)
         if (operation_changes_locks(&operations[i]))
             mark_place(channel, side_other(channel->self), touched[i].lock.id);

@@ -18,10 +18,11 @@ static bool are_signed(const struct channel *channel, const struct channel_view 
     struct hash digest = digest_balance_proof(view->domain, &channel->id, &shown->proof);
     if (!signature_is_by(&shown->signature, &digest, signer))
         return false;
-    if (shown->revoked_nonce == 0)
+    const struct dropped *dropped = stream_dropped(shown);
+    if (dropped->revoked_nonce == 0)
         return true;
-    digest = digest_revocation(view->domain, &channel->id, shown->revoked_nonce);
-    return signature_is_by(&shown->revocation, &digest, address_of(channel, view, side_other(side)));
+    digest = digest_revocation(view->domain, &channel->id, dropped->revoked_nonce);
+    return signature_is_by(&dropped->revocation, &digest, address_of(channel, view, side_other(side)));
 }
 
 /* Takes the locks into the stream. ROOT: two in one place, or not those the proof commits to. */
@@ -45,18 +46,18 @@ static enum code take_locks(struct stream *stream, const struct pending_lock *lo
 }
 
 /* Drops come unsigned: they must at least be in order and no newer than the proof. */
-static enum code take_drops(struct stream *stream, const struct stream *shown)
+static enum code take_drops(struct stream *stream, const struct dropped *shown)
 {
     uint64_t last = 0;
     for (size_t i = 0; i < shown->drop_count; i++) {
         const struct drop *drop = &shown->drops[i];
         struct amount sum;
-        if (drop->nonce <= last || drop->nonce > shown->proof.nonce)
+        if (drop->nonce <= last || drop->nonce > stream->proof.nonce)
             return CODE_NONCE;
         last = drop->nonce;
-        if (drop->nonce <= stream->revoked_nonce)
+        if (drop->nonce <= stream_dropped(stream)->revoked_nonce)
             continue;
-        if (!amount_add(stream->frozen, drop->amount, &sum))
+        if (!amount_add(stream_dropped(stream)->frozen, drop->amount, &sum))
             return CODE_LOCKED;
         stream_add_drop(stream, drop->nonce, drop->amount);
     }
@@ -66,14 +67,16 @@ static enum code take_drops(struct stream *stream, const struct stream *shown)
 static enum code stream_build(struct stream *stream, const struct stream *shown, const struct stream *old,
                               const struct pending_lock *locks, size_t lock_count)
 {
-    const struct stream *revoked = shown->revoked_nonce > old->revoked_nonce ? shown : old;
+    const struct dropped *revoked = stream_dropped(shown);
+    if (revoked->revoked_nonce < stream_dropped(old)->revoked_nonce)
+        revoked = stream_dropped(old);
     stream->proof = shown->proof;
     stream->signature = shown->signature;
     stream->last_lock_id = shown->last_lock_id;
-    stream->revoked_nonce = revoked->revoked_nonce;
-    stream->revocation = revoked->revocation;
+    if (revoked->revoked_nonce > 0)
+        stream_set_revoked(stream, revoked->revoked_nonce, &revoked->revocation);
     enum code code = take_locks(stream, locks, lock_count);
-    return code != CODE_OK ? code : take_drops(stream, shown);
+    return code != CODE_OK ? code : take_drops(stream, stream_dropped(shown));
 }
 
 /* A FAIL once said stays said; what is shown does not tell of it. */
@@ -101,7 +104,8 @@ enum code channel_restore_stream(struct channel *channel, const struct channel_v
 {
     ensure(channel->self == SIDE_CLIENT);
     struct stream *stream = &channel->streams[side];
-    if (shown->proof.nonce <= stream->proof.nonce || shown->revoked_nonce > shown->proof.nonce)
+    if (shown->proof.nonce <= stream->proof.nonce ||
+        stream_dropped(shown)->revoked_nonce > shown->proof.nonce)
         return CODE_NONCE;
     if (!are_signed(channel, view, side, signer, shown))
         return CODE_SIGNATURE;

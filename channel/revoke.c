@@ -4,20 +4,20 @@
 
 uint64_t channel_revocation_due(const struct channel *channel)
 {
-    const struct stream *peer = &channel->streams[side_other(channel->self)];
-    return peer->drop_count == 0 ? 0 : peer->drops[peer->drop_count - 1].nonce;
+    const struct dropped *dropped = stream_dropped(&channel->streams[side_other(channel->self)]);
+    return dropped->drop_count == 0 ? 0 : dropped->drops[dropped->drop_count - 1].nonce;
 }
 
 struct signature channel_revoke(struct channel *channel, const struct domain *domain,
                                 const struct secret_key *key, uint64_t min_nonce)
 {
     struct stream *peer = channel_peer(channel);
-    ensure(min_nonce > peer->revoked_nonce && min_nonce <= peer->proof.nonce);
+    ensure(min_nonce > stream_dropped(peer)->revoked_nonce && min_nonce <= peer->proof.nonce);
     struct hash digest = digest_revocation(domain, &channel->id, min_nonce);
-    peer->revocation = key_sign(key, &digest);
-    peer->revoked_nonce = min_nonce;
+    struct signature revocation = key_sign(key, &digest);
+    stream_set_revoked(peer, min_nonce, &revocation);
     stream_free_drops(peer, min_nonce);
     channel->stream_dirty[side_other(channel->self)] = true;
     channel_check(channel);
-    return peer->revocation;
+    return revocation;
 }

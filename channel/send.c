@@ -124,7 +124,7 @@ const struct pending_lock *signed_lock_at(const struct channel *channel, enum si
 static bool drops_are_full(const struct channel *channel, const struct operation *operation)
 {
     bool drops = operation->type == OPERATION_EXPIRE || operation->type == OPERATION_CANCEL;
-    return drops && channel->streams[channel->self].drop_count >= DROPS_MAX;
+    return drops && stream_dropped(&channel->streams[channel->self])->drop_count >= DROPS_MAX;
 }
 
 /* An operation may take the own available amount down to zero; what does not lower it is always allowed (a
@@ -211,7 +211,7 @@ const struct kept_update *channel_seal(struct channel *channel, const struct dom
     own->signature = key_sign(key, &digest);
     if (progress.drops)
         stream_add_drop(own, proof.nonce, progress.dropped);
-    ensure(own->frozen.units == progress.frozen.units);
+    ensure(stream_dropped(own)->frozen.units == progress.frozen.units);
     if (progress.drops)
         channel->stream_dirty[channel->self] = true; /* the kept update's record does not tell of drops */
     mark_begun(channel, channel->self);
@@ -247,7 +247,7 @@ enum code channel_revocation_received(struct channel *channel, const struct chan
     struct stream *own = channel_own(channel);
     if (freed != NULL)
         *freed = amount_of(0);
-    if (min_nonce <= own->revoked_nonce)
+    if (min_nonce <= stream_dropped(own)->revoked_nonce)
         return CODE_OK;
     if (min_nonce > own->proof.nonce)
         return CODE_NONCE;
@@ -259,8 +259,7 @@ enum code channel_revocation_received(struct channel *channel, const struct chan
         *freed = sum;
     if (channel->draft != NULL)
         ensure(amount_subtract(channel->draft->progress.frozen, sum, &channel->draft->progress.frozen));
-    own->revoked_nonce = min_nonce;
-    own->revocation = *signature;
+    stream_set_revoked(own, min_nonce, signature);
     channel->stream_dirty[channel->self] = true;
     channel_check(channel);
     return CODE_OK;

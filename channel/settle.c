@@ -7,7 +7,7 @@
  *             SIGNED ─channel_settle_expire─▶ NONE (dead: the deadline passed without it; a client waits for
  *             the hub's word too)
  */
-#include <string.h>
+#include <stdlib.h>
 
 #include "base/ensure.h"
 #include "base/planted.h"
@@ -18,7 +18,7 @@ static bool is_at_rest(const struct channel *channel)
 {
     for (int side = 0; side < 2; side++) {
         const struct stream *stream = &channel->streams[side];
-        if (stream->locks != NULL || stream->drop_count > 0)
+        if (stream->locks != NULL || stream_dropped(stream)->drop_count > 0)
             return false;
     }
     return channel->draft == NULL && channel->acknowledged == channel->streams[channel->self].proof.nonce;
@@ -35,9 +35,21 @@ static bool is_whole_balance(const struct channel *channel, enum side side, stru
     return channel_balance(channel, side) == out.units;
 }
 
+void settlement_put(struct channel *channel, const struct settlement *settlement)
+{
+    if (settlement == NULL) {
+        free(channel->settlement);
+        channel->settlement = NULL;
+        return;
+    }
+    if (channel->settlement == NULL)
+        channel->settlement = xmalloc(sizeof(*channel->settlement));
+    *channel->settlement = *settlement;
+}
+
 static void settlement_clear(struct channel *channel)
 {
-    memset(&channel->settlement, 0, sizeof(channel->settlement));
+    settlement_put(channel, NULL);
     channel->dirty = true;
     channel_check(channel);
 }
@@ -48,7 +60,7 @@ enum code channel_propose(struct channel *channel, struct amount client_out, str
     ensure(channel->self == SIDE_HUB);
     if (!channel_accepts(channel))
         return CODE_STATUS;
-    if (channel->settlement.phase != SETTLEMENT_NONE || channel->funds.seq == UINT32_MAX)
+    if (channel_settlement(channel)->phase != SETTLEMENT_NONE || channel->funds.seq == UINT32_MAX)
         return CODE_SETTLE;
     if (close) {
         if (!is_at_rest(channel))
@@ -59,12 +71,12 @@ enum code channel_propose(struct channel *channel, struct amount client_out, str
     } else if (!is_available(channel, SIDE_CLIENT, client_out) || !is_available(channel, SIDE_HUB, hub_out)) {
         return CODE_AVAILABLE;
     }
-    channel->settlement = (struct settlement){.phase = SETTLEMENT_PROPOSED,
-                                              .close = close,
-                                              .seq = channel->funds.seq + 1,
-                                              .client_out = client_out,
-                                              .hub_out = hub_out,
-                                              .deadline = deadline};
+    settlement_put(channel, &(struct settlement){.phase = SETTLEMENT_PROPOSED,
+                                                 .close = close,
+                                                 .seq = channel->funds.seq + 1,
+                                                 .client_out = client_out,
+                                                 .hub_out = hub_out,
+                                                 .deadline = deadline});
     channel->dirty = true;
     channel_check(channel);
     return CODE_OK;
@@ -81,8 +93,8 @@ enum code channel_settle_signed(struct channel *channel, const struct channel_vi
                                 const struct signature *signature)
 {
     ensure(channel->self == SIDE_HUB);
-    struct settlement *settlement = &channel->settlement;
-    if (settlement->phase == SETTLEMENT_NONE || settlement->seq != seq)
+    struct settlement *settlement = channel->settlement;
+    if (settlement == NULL || settlement->seq != seq)
         return CODE_SETTLE;
     if (settlement->phase == SETTLEMENT_SIGNED)
         return signature_equal(&settlement->signature, signature) ? CODE_OK : CODE_SETTLE;
@@ -112,7 +124,7 @@ static bool is_acceptable(const struct channel *channel, const struct channel_vi
                           const struct settlement *proposal, struct amount wanted, bool wants_close,
                           uint64_t settle_window_s)
 {
-    if (!channel_accepts(channel) || channel->settlement.phase != SETTLEMENT_NONE)
+    if (!channel_accepts(channel) || channel_settlement(channel)->phase != SETTLEMENT_NONE)
         return false;
     if (channel->funds.seq == UINT32_MAX || proposal->seq != channel->funds.seq + 1)
         return false;
@@ -132,7 +144,7 @@ enum code channel_settle_sign(struct channel *channel, const struct channel_view
                               uint64_t settle_window_s, const struct secret_key *key, struct signature *out)
 {
     ensure(channel->self == SIDE_CLIENT);
-    struct settlement *settlement = &channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel);
     if (settlement->phase == SETTLEMENT_SIGNED && is_same_settlement(settlement, proposal)) {
         *out = settlement->signature; /* proposed again: the answer was lost */
         return CODE_OK;
@@ -140,29 +152,36 @@ enum code channel_settle_sign(struct channel *channel, const struct channel_view
     if (!is_acceptable(channel, view, proposal, wanted, wants_close, settle_window_s))
         return CODE_SETTLE;
     struct hash digest = settlement_digest(channel, view->domain, proposal);
-    *settlement = (struct settlement){.phase = SETTLEMENT_SIGNED,
-                                      .close = proposal->close,
-                                      .seq = proposal->seq,
-                                      .client_out = proposal->client_out,
-                                      .hub_out = proposal->hub_out,
-                                      .deadline = proposal->deadline,
-                                      .signature = key_sign(key, &digest)};
-    *out = settlement->signature;
+    *out = key_sign(key, &digest);
+    settlement_put(channel, &(struct settlement){.phase = SETTLEMENT_SIGNED,
+                                                 .close = proposal->close,
+                                                 .seq = proposal->seq,
+                                                 .client_out = proposal->client_out,
+                                                 .hub_out = proposal->hub_out,
+                                                 .deadline = proposal->deadline,
+                                                 .signature = *out});
     channel->dirty = true;
     channel_check(channel);
     return CODE_OK;
 }
 
+void channel_settle_adopt(struct channel *channel, const struct settlement *shown)
+{
+    ensure(channel->self == SIDE_CLIENT && channel->settlement == NULL && shown->phase == SETTLEMENT_SIGNED);
+    settlement_put(channel, shown);
+    channel->dirty = true;
+}
+
 void channel_settle_refused(struct channel *channel)
 {
     ensure(channel->self == SIDE_HUB);
-    if (channel->settlement.phase == SETTLEMENT_PROPOSED)
+    if (channel_settlement(channel)->phase == SETTLEMENT_PROPOSED)
         settlement_clear(channel);
 }
 
 bool channel_settle_expire(struct channel *channel, uint64_t now)
 {
-    const struct settlement *settlement = &channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel);
     bool is_alive = now <= settlement->deadline && !PLANTED(SETTLEMENT_FREED_EARLY);
     if (settlement->phase == SETTLEMENT_NONE || is_alive || channel->funds.seq >= settlement->seq)
         return false;

@@ -202,30 +202,57 @@ void stream_undo(struct stream *stream, const struct operation *operation, const
         locks_add(stream, touched);
 }
 
+/* ---- drops, and what was revoked ---- */
+
+static struct dropped *dropped_of(struct stream *stream)
+{
+    if (stream->dropped == NULL)
+        stream->dropped = xcalloc(1, sizeof(*stream->dropped));
+    return stream->dropped;
+}
+
+void dropped_free(struct dropped *dropped)
+{
+    if (dropped != NULL)
+        free(dropped->drops);
+    free(dropped);
+}
+
+void stream_set_revoked(struct stream *stream, uint64_t nonce, const struct signature *revocation)
+{
+    struct dropped *dropped = dropped_of(stream);
+    dropped->revoked_nonce = nonce;
+    dropped->revocation = *revocation;
+}
+
 void stream_add_drop(struct stream *stream, uint64_t nonce, struct amount amount)
 {
-    if (stream->drop_count == stream->drop_capacity) {
-        stream->drop_capacity = stream->drop_capacity == 0 ? 4 : 2 * stream->drop_capacity;
-        stream->drops = xrealloc(stream->drops, stream->drop_capacity * sizeof(*stream->drops));
+    struct dropped *dropped = dropped_of(stream);
+    if (dropped->drop_count == dropped->drop_capacity) {
+        dropped->drop_capacity = dropped->drop_capacity == 0 ? 4 : 2 * dropped->drop_capacity;
+        dropped->drops = xrealloc(dropped->drops, dropped->drop_capacity * sizeof(*dropped->drops));
     }
-    stream->drops[stream->drop_count++] = (struct drop){nonce, amount};
-    ensure(amount_add(stream->frozen, amount, &stream->frozen));
+    dropped->drops[dropped->drop_count++] = (struct drop){nonce, amount};
+    ensure(amount_add(dropped->frozen, amount, &dropped->frozen));
 }
 
 struct amount stream_free_drops(struct stream *stream, uint64_t min_nonce)
 {
+    struct dropped *dropped = stream->dropped;
     struct amount freed = amount_of(0);
+    if (dropped == NULL)
+        return freed;
     size_t count = 0;
-    for (; count < stream->drop_count && stream->drops[count].nonce <= min_nonce; count++)
-        ensure(amount_add(freed, stream->drops[count].amount, &freed));
-    ensure(amount_subtract(stream->frozen, freed, &stream->frozen));
-    stream->drop_count -= count;
-    for (size_t i = 0; i < stream->drop_count; i++)
-        stream->drops[i] = stream->drops[i + count];
-    if (stream->drop_count == 0) {
-        free(stream->drops);
-        stream->drops = NULL;
-        stream->drop_capacity = 0;
+    for (; count < dropped->drop_count && dropped->drops[count].nonce <= min_nonce; count++)
+        ensure(amount_add(freed, dropped->drops[count].amount, &freed));
+    ensure(amount_subtract(dropped->frozen, freed, &dropped->frozen));
+    dropped->drop_count -= count;
+    for (size_t i = 0; i < dropped->drop_count; i++)
+        dropped->drops[i] = dropped->drops[i + count];
+    if (dropped->drop_count == 0) {
+        free(dropped->drops);
+        dropped->drops = NULL;
+        dropped->drop_capacity = 0;
     }
     return freed;
 }

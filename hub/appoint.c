@@ -35,10 +35,17 @@ static uint64_t now_of(const struct engine *engine)
     return engine->now_ms == 0 ? 1 : engine->now_ms;
 }
 
+static const struct watch *watch_of(const struct hub_channel *channel)
+{
+    static const struct watch never = {0};
+    return channel->watch == NULL ? &never : channel->watch;
+}
+
 bool appoint_covers(const struct engine *engine, const struct hub_channel *channel, uint64_t nonce)
 {
-    return !has_tower(engine) || engine->tower_dismissed || channel->tower_dismissed ||
-           channel->receipt_nonce >= nonce;
+    const struct watch *watch = watch_of(channel);
+    return !has_tower(engine) || engine->tower_dismissed || watch->tower_dismissed ||
+           watch->receipt_nonce >= nonce;
 }
 
 /* ---- what waits to be sent ---- */
@@ -51,17 +58,19 @@ static void silence_begins(struct engine *engine)
 
 void appoint_mark(struct engine *engine, struct hub_channel *channel)
 {
-    if (!has_tower(engine) || channel->appoint_dirty)
+    if (!has_tower(engine) || watch_of(channel)->appoint_dirty)
         return;
-    channel->appoint_dirty = true;
+    if (channel->watch == NULL)
+        channel->watch = xcalloc(1, sizeof(*channel->watch));
+    channel->watch->appoint_dirty = true;
     silence_begins(engine);
-    if (channel->appoint_sent_ms != 0)
+    if (channel->watch->appoint_sent_ms != 0)
         return; /* when the one before it is answered */
-    channel->next_appoint = NULL;
+    channel->watch->next_appoint = NULL;
     if (engine->appoint_tail == NULL)
         engine->appoint_head = channel;
     else
-        engine->appoint_tail->next_appoint = channel;
+        engine->appoint_tail->watch->next_appoint = channel;
     engine->appoint_tail = channel;
 }
 
@@ -87,7 +96,7 @@ static size_t collect_locks(struct engine *engine, const struct hub_channel *cha
 static void send_appointment(struct engine *engine, struct hub_channel *channel)
 {
     const struct stream *stream = &channel->channel->streams[SIDE_CLIENT];
-    const struct stream *own = &channel->channel->streams[SIDE_HUB];
+    const struct dropped *own = stream_dropped(&channel->channel->streams[SIDE_HUB]);
     struct shown_lock *locks = xcalloc(LOCKS_PER_STREAM_MAX, sizeof(*locks));
     struct witness *witnesses = xcalloc(LOCKS_PER_STREAM_MAX, sizeof(*witnesses));
     struct message message = {.type = MESSAGE_APPOINT};
@@ -96,8 +105,8 @@ static void send_appointment(struct engine *engine, struct hub_channel *channel)
     struct hash digest = HASH_ZERO;
     if (stream->proof.nonce > 0)
         digest = digest_balance_proof(&engine->settings.domain, &channel->channel->id, &stream->proof);
-    channel->appointed_nonce = stream->proof.nonce;
-    channel->appointed_digest = digest;
+    channel->watch->appointed_nonce = stream->proof.nonce;
+    channel->watch->appointed_digest = digest;
     message.appoint.has_choice = !engine->settings.tower_is_set;
     if (message.appoint.has_choice) {
         struct hash choice = digest_choice(&engine->settings.domain, &digest, &engine->settings.tower);
@@ -119,14 +128,14 @@ void appoint_flush(struct engine *engine)
     while (engine->tower_online && engine->appoint_head != NULL &&
            engine->appointments_open < APPOINTMENTS_OPEN_MAX) {
         struct hub_channel *channel = engine->appoint_head;
-        engine->appoint_head = channel->next_appoint;
+        engine->appoint_head = channel->watch->next_appoint;
         if (engine->appoint_head == NULL)
             engine->appoint_tail = NULL;
-        channel->appoint_dirty = false;
+        channel->watch->appoint_dirty = false;
         if (channel->channel->funds.stage == STAGE_CLOSED)
             continue;
         send_appointment(engine, channel);
-        channel->appoint_sent_ms = now_of(engine);
+        channel->watch->appoint_sent_ms = now_of(engine);
         engine->appointed[engine->appointments_open++] = channel;
     }
 }
@@ -136,15 +145,15 @@ void appoint_flush(struct engine *engine)
 /* The appointment is not open any more; what came since goes next. False: none was. */
 static bool close_appointment(struct engine *engine, struct hub_channel *channel)
 {
-    if (channel->appoint_sent_ms == 0)
+    if (watch_of(channel)->appoint_sent_ms == 0)
         return false;
     size_t at = 0;
     while (engine->appointed[at] != channel)
         ensure(++at < engine->appointments_open);
     engine->appointed[at] = engine->appointed[--engine->appointments_open];
-    channel->appoint_sent_ms = 0;
-    if (channel->appoint_dirty) {
-        channel->appoint_dirty = false;
+    channel->watch->appoint_sent_ms = 0;
+    if (channel->watch->appoint_dirty) {
+        channel->watch->appoint_dirty = false;
         appoint_mark(engine, channel);
     }
     return true;
@@ -172,11 +181,9 @@ void engine_tower(struct engine *engine, bool connected)
         close_appointment(engine, channel);
         appoint_mark(engine, channel);
     }
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (channel->channel->funds.stage != STAGE_CLOSED &&
-            channel->receipt_nonce < channel_peer(channel->channel)->proof.nonce)
+            watch_of(channel)->receipt_nonce < channel_peer(channel->channel)->proof.nonce)
             appoint_mark(engine, channel);
     }
     if (engine->appoint_head == NULL)
@@ -186,8 +193,9 @@ void engine_tower(struct engine *engine, bool connected)
 static bool receipt_is_good(const struct engine *engine, const struct hub_channel *channel,
                             const struct message *message)
 {
-    if (channel->appoint_sent_ms == 0 || message->receipt.nonce != channel->appointed_nonce ||
-        !hash_equal(&message->receipt.proof_digest, &channel->appointed_digest))
+    const struct watch *watch = watch_of(channel);
+    if (watch->appoint_sent_ms == 0 || message->receipt.nonce != watch->appointed_nonce ||
+        !hash_equal(&message->receipt.proof_digest, &watch->appointed_digest))
         return false;
     struct hash digest = digest_receipt(&engine->settings.domain, &message->receipt.channel,
                                         message->receipt.nonce, &message->receipt.proof_digest);
@@ -196,16 +204,17 @@ static bool receipt_is_good(const struct engine *engine, const struct hub_channe
 
 static void refused_remove(struct engine *engine, struct hub_channel *channel)
 {
-    if (channel->refused_since_ms == 0)
+    struct watch *watch = channel->watch;
+    if (watch->refused_since_ms == 0)
         return;
     struct hub_channel **at = &engine->refused;
     while (*at != channel) {
         ensure(*at != NULL);
-        at = &(*at)->next_refused;
+        at = &(*at)->watch->next_refused;
     }
-    *at = channel->next_refused;
-    channel->next_refused = NULL;
-    channel->refused_since_ms = 0;
+    *at = watch->next_refused;
+    watch->next_refused = NULL;
+    watch->refused_since_ms = 0;
 }
 
 void appoint_receipt(struct engine *engine, const struct message *message)
@@ -219,9 +228,9 @@ void appoint_receipt(struct engine *engine, const struct message *message)
     }
     close_appointment(engine, channel);
     refused_remove(engine, channel);
-    channel->tower_dismissed = false;
+    channel->watch->tower_dismissed = false;
     answered(engine);
-    channel->receipt_nonce = channel->appointed_nonce;
+    channel->watch->receipt_nonce = channel->watch->appointed_nonce;
     outcome_revoke_due(engine, channel);
 }
 
@@ -229,12 +238,13 @@ static void refused(struct engine *engine, struct hub_channel *channel)
 {
     if (!close_appointment(engine, channel))
         return;
-    if (channel->refused_since_ms == 0) {
-        channel->refused_since_ms = now_of(engine);
-        channel->next_refused = engine->refused;
+    struct watch *watch = channel->watch;
+    if (watch->refused_since_ms == 0) {
+        watch->refused_since_ms = now_of(engine);
+        watch->next_refused = engine->refused;
         engine->refused = channel;
     }
-    channel->refused_retry_ms = engine->now_ms + REFUSED_RETRY_MS;
+    watch->refused_retry_ms = engine->now_ms + REFUSED_RETRY_MS;
 }
 
 void appoint_refused(struct engine *engine, const struct message *message)
@@ -254,9 +264,8 @@ void appoint_refused(struct engine *engine, const struct message *message)
 
 static void revoke_all(struct engine *engine)
 {
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    outcome_revoke_due(engine, channel);
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next)
+        outcome_revoke_due(engine, channel);
 }
 
 /* Asks the contract to forget the tower; appoint_tower_set goes on. */
@@ -293,7 +302,7 @@ static void dismiss_for(struct engine *engine, struct hub_channel *channel)
         unset_tower(engine);
         return;
     }
-    channel->tower_dismissed = true;
+    channel->watch->tower_dismissed = true;
     outcome_revoke_due(engine, channel);
 }
 
@@ -306,10 +315,9 @@ void appoint_tower_set(struct engine *engine, const struct address *tower, bool 
     if (allowed)
         return;
     /* What it holds without a Choice gives it no authority any more. */
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
-        channel->receipt_nonce = 0;
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
+        if (channel->watch != NULL)
+            channel->watch->receipt_nonce = 0;
         if (channel->channel->funds.stage != STAGE_CLOSED)
             appoint_mark(engine, channel);
     }
@@ -321,16 +329,17 @@ void appoint_tower_set(struct engine *engine, const struct address *tower, bool 
 
 static void look_at_refused(struct engine *engine, struct hub_channel *channel)
 {
-    uint64_t since = channel->refused_since_ms;
+    struct watch *watch = channel->watch;
+    uint64_t since = watch->refused_since_ms;
     if (channel->channel->funds.stage == STAGE_CLOSED) {
         refused_remove(engine, channel);
         return;
     }
-    if (engine->now_ms >= channel->refused_retry_ms) {
-        channel->refused_retry_ms = engine->now_ms + REFUSED_RETRY_MS;
+    if (engine->now_ms >= watch->refused_retry_ms) {
+        watch->refused_retry_ms = engine->now_ms + REFUSED_RETRY_MS;
         appoint_mark(engine, channel);
     }
-    if (!channel->tower_dismissed && engine->now_ms > since && engine->now_ms - since > silence_ms(engine))
+    if (!watch->tower_dismissed && engine->now_ms > since && engine->now_ms - since > silence_ms(engine))
         dismiss_for(engine, channel);
 }
 
@@ -351,10 +360,10 @@ void appoint_time(struct engine *engine)
         dismiss(engine);
     /* One that it just never answers, while it answers others. */
     for (size_t i = engine->appointments_open; engine->tower_online && i-- > 0;)
-        if (now - engine->appointed[i]->appoint_sent_ms > silence_ms(engine))
+        if (now - engine->appointed[i]->watch->appoint_sent_ms > silence_ms(engine))
             refused(engine, engine->appointed[i]);
     for (struct hub_channel *channel = engine->refused, *next; channel != NULL; channel = next) {
-        next = channel->next_refused;
+        next = channel->watch->next_refused;
         look_at_refused(engine, channel);
     }
 }

@@ -12,9 +12,10 @@ static void show_proof(const struct stream *stream, struct shown_stream *shown)
     shown->newest.proof = stream->proof;
     shown->newest.signature = stream->signature;
     shown->last_lock_id = stream->last_lock_id;
-    shown->revocation.present = stream->revoked_nonce > 0;
-    shown->revocation.min_nonce = stream->revoked_nonce;
-    shown->revocation.signature = stream->revocation;
+    const struct dropped *dropped = stream_dropped(stream);
+    shown->revocation.present = dropped->revoked_nonce > 0;
+    shown->revocation.min_nonce = dropped->revoked_nonce;
+    shown->revocation.signature = dropped->revocation;
 }
 
 static void emit_locks(struct engine *engine, struct hub_channel *channel, enum side side)
@@ -55,7 +56,7 @@ void client_announce(struct engine *engine, struct hub_channel *channel)
     message.channel.base = machine->funds.base;
     message.channel.seq = machine->funds.seq;
     message.channel.status = machine->funds.stage;
-    const struct settlement *settlement = &machine->settlement;
+    const struct settlement *settlement = channel_settlement(machine);
     if (settlement->phase != SETTLEMENT_NONE) {
         message.channel.settlement = (struct shown_settlement){
             .present = true,
@@ -73,11 +74,12 @@ void client_announce(struct engine *engine, struct hub_channel *channel)
         const struct stream *stream = &machine->streams[side];
         struct shown_stream *shown = &message.channel.streams[side];
         show_proof(stream, shown);
-        drops[side] = xcalloc(stream->drop_count, sizeof(struct shown_drop));
-        for (size_t i = 0; i < stream->drop_count; i++)
-            drops[side][i] = (struct shown_drop){stream->drops[i].nonce, stream->drops[i].amount};
+        const struct dropped *dropped = stream_dropped(stream);
+        drops[side] = xcalloc(dropped->drop_count, sizeof(struct shown_drop));
+        for (size_t i = 0; i < dropped->drop_count; i++)
+            drops[side][i] = (struct shown_drop){dropped->drops[i].nonce, dropped->drops[i].amount};
         shown->drops = drops[side];
-        shown->drop_count = stream->drop_count;
+        shown->drop_count = dropped->drop_count;
     }
     engine_emit(engine, channel->client->peer, &message);
     free(drops[0]);
@@ -95,8 +97,7 @@ static bool is_shown(const struct hub_channel *channel)
 
 static void take_offline(struct engine *engine, struct client *client)
 {
-    HASH_DELETE(hh_peer, engine->by_peer, client);
-    client->peer = 0;
+    engine_set_peer(engine, client, 0);
     for (struct hub_channel *channel = client->channels; channel != NULL; channel = channel->next_of_client) {
         channel->announced = channel->resumed = false;
         channel->ack_due = false;
@@ -114,8 +115,7 @@ void engine_connected(struct engine *engine, uint64_t peer, const struct address
         take_offline(engine, client);
         engine->effects.disconnect(engine->effects.context, older, CODE_REPLACED);
     }
-    client->peer = peer;
-    HASH_ADD(hh_peer, engine->by_peer, peer, sizeof(client->peer), client);
+    engine_set_peer(engine, client, peer);
 
     struct message message = {.type = MESSAGE_WELCOME};
     message.welcome.terms = &engine->settings.terms;
@@ -130,11 +130,8 @@ void engine_connected(struct engine *engine, uint64_t peer, const struct address
 
 void client_forget_if_idle(struct engine *engine, struct client *client)
 {
-    if (client->peer != 0 || client->channels != NULL)
-        return;
-    HASH_DELETE(hh, engine->clients, client);
-    engine->figures.clients--;
-    free(client);
+    if (client->peer == 0 && client->channels == NULL)
+        engine_forget_client(engine, client);
 }
 
 void client_drop(struct engine *engine, struct client *client, enum code code)
@@ -148,8 +145,7 @@ void client_drop(struct engine *engine, struct client *client, enum code code)
 
 void engine_disconnected(struct engine *engine, uint64_t peer)
 {
-    struct client *client;
-    HASH_FIND(hh_peer, engine->by_peer, &peer, sizeof(peer), client);
+    struct client *client = engine_client_online(engine, peer);
     if (client == NULL)
         return; /* replaced by a newer link */
     take_offline(engine, client);
@@ -172,13 +168,13 @@ static void resend_updates(struct engine *engine, struct hub_channel *channel)
 
 static void resend_revocation(struct engine *engine, struct hub_channel *channel)
 {
-    const struct stream *stream = channel_peer(channel->channel);
-    if (stream->revoked_nonce == 0)
+    const struct dropped *dropped = stream_dropped(channel_peer(channel->channel));
+    if (dropped->revoked_nonce == 0)
         return;
     struct message message = {.type = MESSAGE_REVOKE};
     message.revoke.channel = channel->channel->id;
-    message.revoke.min_nonce = stream->revoked_nonce;
-    message.revoke.signature = stream->revocation;
+    message.revoke.min_nonce = dropped->revoked_nonce;
+    message.revoke.signature = dropped->revocation;
     engine_emit(engine, channel->client->peer, &message);
 }
 

@@ -103,14 +103,14 @@ static void challenge(struct engine *engine, struct hub_channel *channel)
 static bool must_void(const struct hub_channel *channel)
 {
     const struct dispute *dispute = channel->dispute;
-    uint64_t revoked = channel_own(channel->channel)->revoked_nonce;
+    uint64_t revoked = stream_dropped(channel_own(channel->channel))->revoked_nonce;
     return !PLANTED(LOCKS_NOT_VOIDED) && dispute->of_hub.nonce < revoked &&
            !amount_is_zero(dispute->of_hub.locked) && dispute->voided_nonce <= dispute->of_hub.nonce;
 }
 
 static void void_locks(struct engine *engine, struct hub_channel *channel)
 {
-    const struct stream *own = channel_own(channel->channel);
+    const struct dropped *own = stream_dropped(channel_own(channel->channel));
     struct contract_call call = {.function = CONTRACT_VOID_LOCKS,
                                  .key = channel->channel->key,
                                  .flag = false,

@@ -7,6 +7,8 @@
 #include "base/planted.h"
 #include "crypto/hash.h"
 
+_Static_assert(sizeof(struct hub_channel) <= 176 && sizeof(struct client) <= 40, "an idle channel is small");
+
 static uint64_t registered_at(void *context, uint8_t kind, const struct hash *condition)
 {
     struct registration *found = engine_registration(context, kind, condition);
@@ -26,6 +28,8 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
         .context = engine,
     };
     engine->payments.seed = settings->seed;
+    engine->client_slab.item_size = sizeof(struct client);
+    engine->channel_slab.item_size = sizeof(struct hub_channel);
     if (engine->settings.shards == 0)
         engine->settings.shards = 1;
     ensure(engine->settings.shards <= SHARDS_MAX && engine->settings.shard < engine->settings.shards);
@@ -42,27 +46,21 @@ static void free_channel(struct engine *engine, struct hub_channel *channel)
 {
     forward_forget_held(engine, channel);
     free(channel->dispute);
+    free(channel->watch);
     channel_free(channel->channel);
-    free(channel);
 }
 
 void engine_free(struct engine *engine)
 {
     if (engine == NULL)
         return;
-    struct hub_channel *channel, *next_channel;
-    HASH_ITER(hh, engine->channels, channel, next_channel)
-    {
-        HASH_DELETE(hh, engine->channels, channel);
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next)
         free_channel(engine, channel);
-    }
-    struct client *client, *next_client;
-    HASH_CLEAR(hh_peer, engine->by_peer);
-    HASH_ITER(hh, engine->clients, client, next_client)
-    {
-        HASH_DELETE(hh, engine->clients, client);
-        free(client);
-    }
+    index_free(&engine->channels_by_id);
+    index_free(&engine->clients_by_peer);
+    index_free(&engine->clients);
+    slab_free(&engine->channel_slab);
+    slab_free(&engine->client_slab);
     struct registration *registration, *next_registration;
     HASH_ITER(hh, engine->registrations, registration, next_registration)
     {
@@ -111,10 +109,18 @@ bool engine_add_asset(struct engine *engine, const struct address *asset)
     return true;
 }
 
+static uint64_t hash_of(const struct engine *engine, const void *key, size_t length)
+{
+    return index_hash(engine->settings.seed, key, length);
+}
+
 struct hub_channel *engine_channel(const struct engine *engine, const struct hash *id)
 {
+    struct index_walk walk = index_walk(&engine->channels_by_id, hash_of(engine, id, sizeof(*id)));
     struct hub_channel *channel;
-    HASH_FIND(hh, engine->channels, id, sizeof(*id), channel);
+    do
+        channel = index_next(&engine->channels_by_id, &walk);
+    while (channel != NULL && !hash_equal(&channel->channel->id, id));
     return channel;
 }
 
@@ -144,28 +150,69 @@ struct channel_view engine_view(const struct engine *engine, const struct hub_ch
     return view;
 }
 
+struct client *engine_find_client(const struct engine *engine, const struct address *address)
+{
+    struct index_walk walk = index_walk(&engine->clients, hash_of(engine, address, sizeof(*address)));
+    struct client *client;
+    do
+        client = index_next(&engine->clients, &walk);
+    while (client != NULL && !address_equal(&client->address, address));
+    return client;
+}
+
 struct client *engine_client(struct engine *engine, const struct address *address)
 {
-    struct client *client;
-    HASH_FIND(hh, engine->clients, address, sizeof(*address), client);
+    struct client *client = engine_find_client(engine, address);
     if (client == NULL) {
-        client = xcalloc(1, sizeof(*client));
+        client = slab_take(&engine->client_slab);
         client->address = *address;
-        HASH_ADD(hh, engine->clients, address, sizeof(client->address), client);
+        index_add(&engine->clients, hash_of(engine, address, sizeof(*address)), client);
         engine->figures.clients++;
     }
     return client;
 }
 
+void engine_forget_client(struct engine *engine, struct client *client)
+{
+    ensure(client->peer == 0 && client->channels == NULL);
+    index_remove(&engine->clients, hash_of(engine, &client->address, sizeof(client->address)), client);
+    slab_give(&engine->client_slab, client);
+    engine->figures.clients--;
+}
+
+struct client *engine_client_online(const struct engine *engine, uint64_t peer)
+{
+    struct index_walk walk = index_walk(&engine->clients_by_peer, hash_of(engine, &peer, sizeof(peer)));
+    struct client *client;
+    do
+        client = index_next(&engine->clients_by_peer, &walk);
+    while (client != NULL && client->peer != peer);
+    return client;
+}
+
+void engine_set_peer(struct engine *engine, struct client *client, uint64_t peer)
+{
+    if (client->peer != 0)
+        index_remove(&engine->clients_by_peer, hash_of(engine, &client->peer, sizeof(client->peer)), client);
+    client->peer = peer;
+    if (peer != 0)
+        index_add(&engine->clients_by_peer, hash_of(engine, &peer, sizeof(peer)), client);
+}
+
 struct hub_channel *engine_add_channel(struct engine *engine, struct channel *machine)
 {
     ensure(engine_channel(engine, &machine->id) == NULL);
-    struct hub_channel *channel = xcalloc(1, sizeof(*channel));
+    struct hub_channel *channel = slab_take(&engine->channel_slab);
     channel->channel = machine;
     channel->client = engine_client(engine, &machine->key.client);
     channel->next_of_client = channel->client->channels;
     channel->client->channels = channel;
-    HASH_ADD_KEYPTR(hh, engine->channels, &machine->id, sizeof(machine->id), channel);
+    index_add(&engine->channels_by_id, hash_of(engine, &machine->id, sizeof(machine->id)), channel);
+    if (engine->channels_tail == NULL)
+        engine->channels = channel;
+    else
+        engine->channels_tail->next = channel;
+    engine->channels_tail = channel;
     engine->figures.channels++;
     return channel;
 }
@@ -428,8 +475,7 @@ void engine_message(struct engine *engine, uint64_t peer, const struct message *
             appoint_refused(engine, message);
         return;
     }
-    struct client *client;
-    HASH_FIND(hh_peer, engine->by_peer, &peer, sizeof(peer), client);
+    struct client *client = engine_client_online(engine, peer);
     if (client == NULL)
         return; /* its link is gone already */
     if (message->type == MESSAGE_ERROR) {
@@ -477,7 +523,7 @@ void engine_message(struct engine *engine, uint64_t peer, const struct message *
 struct engine_figures engine_figures(const struct engine *engine)
 {
     struct engine_figures figures = engine->figures;
-    figures.clients_online = HASH_CNT(hh_peer, engine->by_peer);
+    figures.clients_online = engine->clients_by_peer.count;
     figures.payments_kept = payments_under_way(&engine->payments);
     figures.block_confirmed = engine->head.confirmed_number;
     return figures;
@@ -533,9 +579,7 @@ static const char *payment_contradiction(const struct engine *engine, const stru
 
 const char *engine_contradiction(const struct engine *engine)
 {
-    const struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
+    for (const struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         wide client = channel_balance(channel->channel, SIDE_CLIENT);
         wide hub = channel_balance(channel->channel, SIDE_HUB);
         if (client + hub != (wide)channel->channel->funds.total.units)

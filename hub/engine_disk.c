@@ -541,9 +541,7 @@ static bool requeue(struct engine *engine, struct payment *payment)
 
 bool engine_recovered(struct engine *engine, char *message, size_t message_size)
 {
-    struct hub_channel *channel, *next_channel;
-    HASH_ITER(hh, engine->channels, channel, next_channel)
-    {
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (!channel_recovered(channel->channel)) {
             snprintf(message, message_size,
                      "channel %s in the journal does not add up: the disk lost or changed data",
@@ -567,8 +565,7 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
         snprintf(message, message_size, "a parcel to another shard is missing from the journal");
         return false;
     }
-    HASH_ITER(hh, engine->channels, channel, next_channel)
-    {
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (channel->channel->funds.stage == STAGE_OPEN || channel->channel->funds.stage == STAGE_CLOSING)
             appoint_mark(engine, channel);
     }

@@ -5,6 +5,8 @@
 
 #include <uthash.h>
 
+#include "base/index.h"
+#include "base/slab.h"
 #include "hub/engine.h"
 #include "hub/payments.h"
 #include "hub/transfer.h"
@@ -35,7 +37,6 @@ struct client {
     struct address address;
     uint64_t peer; /* 0: offline */
     struct hub_channel *channels;
-    UT_hash_handle hh, hh_peer;
 };
 
 /* An update that the own ledger view cannot judge yet, or that waits for this side's window. */
@@ -45,40 +46,45 @@ struct held_update {
     struct held_update *next;
 };
 
-struct hub_channel {
-    struct channel *channel;
-    struct client *client;
-    struct hub_channel *next_of_client;
-    UT_hash_handle hh;
-    bool announced; /* the client knows of it on this link */
-    bool resumed;   /* the client has said RESUME on this link: new updates go out */
-    bool dirty;     /* in the turn's list */
-    bool funds_changed;
-    bool ack_due, ack_waits;  /* acks.c: an ACK is owed; the channel is in the list of those that wait */
-    uint64_t ack_nonce;       /* of the last one */
-    uint64_t suspended_block; /* a close was seen in this young block; 0: none */
-    struct dispute *dispute;  /* NULL: nobody closes it */
-    bool dispute_dirty;
-    struct payment *due_head, *due_tail;
-    uint32_t due_count, waiting; /* in that list; direct payments to this client among them */
-    struct payment *cancelling;  /* those whose REVOKE is awaited */
-    struct held_update *held_head, *held_tail;
-    uint32_t held_count;
-    /* settlement */
-    struct amount payout_wanted, inbound_wanted, fund_planned;
-    struct amount
-        room_floor; /* what the hub once gave this client to receive with: kept up, never called idle */
-    bool close_wanted, want_dirty;
-    uint32_t answer_round;   /* the collection that waits for its signature: engine->settle_round + 1 */
-    struct amount passed_on; /* to this client since the last batch: the demand for room */
-    /* watchtower */
+/* What the watchtower was told of a channel, and has answered; hub/appoint.c's. */
+struct watch {
     uint64_t appointed_nonce, receipt_nonce;
     struct hash appointed_digest;
     uint64_t appoint_sent_ms; /* not answered yet; 0: none is */
     uint64_t refused_since_ms, refused_retry_ms;
+    struct hub_channel *next_appoint, *next_refused;
     bool appoint_dirty;   /* queued, or to be once the one before it is answered */
     bool tower_dismissed; /* for this channel */
-    struct hub_channel *next_appoint, *next_refused;
+};
+
+/* A hub holds a million of these: what an idle channel does not need is behind a pointer. */
+struct hub_channel {
+    struct channel *channel;
+    struct client *client;
+    struct hub_channel *next_of_client;
+    struct hub_channel *next; /* of engine->channels */
+    bool announced;           /* the client knows of it on this link */
+    bool resumed;             /* the client has said RESUME on this link: new updates go out */
+    bool dirty;               /* in the turn's list */
+    bool funds_changed;
+    bool ack_due, ack_waits; /* acks.c: an ACK is owed; the channel is in the list of those that wait */
+    bool close_wanted, want_dirty;
+    bool dispute_dirty;
+    uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
+    uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
+    uint32_t held_count;
+    uint64_t ack_nonce;       /* of the last one */
+    uint64_t suspended_block; /* a close was seen in this young block; 0: none */
+    struct dispute *dispute;  /* NULL: nobody closes it */
+    struct payment *due_head, *due_tail;
+    struct payment *cancelling; /* those whose REVOKE is awaited */
+    struct held_update *held_head, *held_tail;
+    /* settlement */
+    struct amount payout_wanted, inbound_wanted, fund_planned;
+    struct amount
+        room_floor; /* what the hub once gave this client to receive with: kept up, never called idle */
+    struct amount passed_on; /* to this client since the last batch: the demand for room */
+    struct watch *watch;     /* NULL: no watchtower has been told of it */
 };
 
 /* A unilateral close that the ledger shows. */
@@ -141,8 +147,9 @@ struct engine {
     struct channel_view view;
     uint64_t now_ms;
 
-    struct client *clients, *by_peer;
-    struct hub_channel *channels;
+    struct slab client_slab, channel_slab;
+    struct index clients, clients_by_peer, channels_by_id; /* engine.c alone adds, finds and removes */
+    struct hub_channel *channels, *channels_tail;          /* in the order in which they came */
     struct payments payments;
     struct shard_pair *pairs; /* one per shard; the own one stays empty */
     struct payment **looked;  /* room for outcome_time */
@@ -241,7 +248,13 @@ struct registration *engine_registration(const struct engine *engine, uint8_t ki
 struct registration *engine_add_registration(struct engine *engine, uint8_t kind,
                                              const struct hash *condition);
 struct hub_channel *engine_add_channel(struct engine *engine, struct channel *channel);
+/* NULL if it is not known; engine_client makes it known. */
+struct client *engine_find_client(const struct engine *engine, const struct address *address);
 struct client *engine_client(struct engine *engine, const struct address *address);
+void engine_forget_client(struct engine *engine, struct client *client);
+/* NULL if nobody is online under that number. */
+struct client *engine_client_online(const struct engine *engine, uint64_t peer);
+void engine_set_peer(struct engine *engine, struct client *client, uint64_t peer); /* 0: offline */
 bool channel_is_usable(const struct hub_channel *channel);
 
 /* clients.c */

@@ -37,9 +37,8 @@ static bool bounce(struct engine *engine, struct hub_channel *payer, const struc
 struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
                                   const struct address *asset)
 {
-    struct client *client;
+    const struct client *client = engine_find_client(engine, payee);
     struct hub_channel *best = NULL;
-    HASH_FIND(hh, engine->clients, payee, sizeof(*payee), client);
     if (client == NULL)
         return NULL;
     for (struct hub_channel *at = client->channels; at != NULL; at = at->next_of_client) {

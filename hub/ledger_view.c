@@ -208,9 +208,7 @@ void engine_event(struct engine *engine, const struct contract_event *event)
 
 void engine_touch_held(struct engine *engine)
 {
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (channel->held_head != NULL)
             engine_touch(engine, channel);
     }

@@ -216,7 +216,7 @@ void outcome_revoke(struct engine *engine, struct hub_channel *channel, const st
     }
     engine_touch(engine, channel);
     appoint_mark(engine, channel);
-    uint64_t revoked = channel_own(channel->channel)->revoked_nonce;
+    uint64_t revoked = stream_dropped(channel_own(channel->channel))->revoked_nonce;
     for (struct payment *payment = channel->cancelling, *next; payment != NULL; payment = next) {
         next = payment->next_cancelling;
         if (payment->cancel_nonce <= revoked && payment->due == DUE_NOTHING) {

@@ -67,8 +67,9 @@ void settle_skipped(struct engine *engine, const struct contract_event *event)
     engine->figures.settle_skipped++;
     log_warn("the ledger skipped %s of channel %s: reason %u", event->is_fund ? "a fund" : "an item",
              hash_text(&event->channel, (char[HASH_TEXT_SIZE]){0}), event->reason);
-    if (!event->is_fund && channel != NULL && channel->channel->settlement.phase == SETTLEMENT_SIGNED)
-        settle_say(engine, channel, channel->channel->settlement.seq, event->reason, event);
+    if (!event->is_fund && channel != NULL &&
+        channel_settlement(channel->channel)->phase == SETTLEMENT_SIGNED)
+        settle_say(engine, channel, channel_settlement(channel->channel)->seq, event->reason, event);
 }
 
 void settle_add_report(struct engine *engine, const struct batch_report *report)
@@ -125,9 +126,8 @@ void settle_batch_settled(struct engine *engine, const struct contract_event *ev
     engine->gross_units = 0;
     engine->figures.batches_settled++;
     root_settled(engine, &event->root);
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    channel->passed_on = amount_of(0);
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next)
+        channel->passed_on = amount_of(0);
 }
 
 /* ---- the operator's view ---- */
@@ -153,9 +153,7 @@ size_t engine_balances(const struct engine *engine, struct engine_balance out[AS
         const struct address *asset = &engine->settings.terms.assets[i].asset;
         out[i] = (struct engine_balance){.asset = *asset, .pool = pool_of(engine, asset)};
     }
-    const struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
+    for (const struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (channel->channel->funds.stage != STAGE_OPEN)
             continue;
         for (size_t i = 0; i < count; i++) {

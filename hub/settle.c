@@ -201,7 +201,8 @@ static bool may_close(struct hub_channel *channel)
 {
     struct channel *machine = channel->channel;
     return lock_set_count(machine->streams[0].locks) == 0 && lock_set_count(machine->streams[1].locks) == 0 &&
-           amount_is_zero(machine->streams[0].frozen) && amount_is_zero(machine->streams[1].frozen) &&
+           amount_is_zero(stream_dropped(&machine->streams[0])->frozen) &&
+           amount_is_zero(stream_dropped(&machine->streams[1])->frozen) &&
            channel_own(machine)->proof.nonce == machine->acknowledged && channel->due_head == NULL;
 }
 
@@ -210,8 +211,8 @@ static void describe(struct engine *engine, struct hub_channel *channel, struct 
     const struct channel *machine = channel->channel;
     *out = (struct plan_channel){
         .online = channel->resumed,
-        .busy = machine->settlement.phase != SETTLEMENT_NONE || !channel_is_usable(channel),
-        .fundable = channel_is_usable(channel) && !machine->settlement.close,
+        .busy = channel_settlement(machine)->phase != SETTLEMENT_NONE || !channel_is_usable(channel),
+        .fundable = channel_is_usable(channel) && !channel_settlement(machine)->close,
         .available_hub = amount_of(clamp_units(channel_available(machine, SIDE_HUB))),
         .available_client = amount_of(clamp_units(channel_available(machine, SIDE_CLIENT))),
         .payout = channel->payout_wanted,
@@ -251,7 +252,7 @@ static void propose(struct engine *engine, struct hub_channel *channel, const st
     engine_touch(engine, channel);
     channel->answer_round = engine->settle_round + 1;
     engine->settle_unsigned++;
-    const struct settlement *settlement = &channel->channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel->channel);
     struct message message = {.type = MESSAGE_SETTLE_PROPOSE};
     message.settle_propose.channel = channel->channel->id;
     message.settle_propose.seq = settlement->seq;
@@ -288,13 +289,11 @@ struct asset_plan {
 
 static void describe_all(struct engine *engine, const struct address *asset, struct asset_plan *out)
 {
-    size_t channels_max = HASH_COUNT(engine->channels);
+    size_t channels_max = engine->channels_by_id.count;
     out->channels = xcalloc(channels_max + 1, sizeof(struct hub_channel *));
     out->wishes = xcalloc(engine->wish_count + 1, sizeof(struct open_wish *));
     out->plans = xcalloc(channels_max + engine->wish_count + 1, sizeof(*out->plans));
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (!address_equal(&channel->channel->key.asset, asset) ||
             channel->channel->funds.stage == STAGE_CLOSED)
             continue;
@@ -372,7 +371,7 @@ void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t se
                  const struct signature *signature)
 {
     struct channel_view view = engine_view(engine, channel);
-    bool was_signed = channel->channel->settlement.phase == SETTLEMENT_SIGNED;
+    bool was_signed = channel_settlement(channel->channel)->phase == SETTLEMENT_SIGNED;
     enum code code = channel_settle_signed(channel->channel, &view, seq, signature);
     if (code != CODE_OK) {
         struct error_reference reference = {.present = true,
@@ -394,7 +393,7 @@ void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t se
 
 void settle_refused(struct engine *engine, struct hub_channel *channel, uint64_t seq)
 {
-    const struct settlement *settlement = &channel->channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel->channel);
     if (settlement->phase != SETTLEMENT_PROPOSED || (seq != 0 && seq != settlement->seq))
         return;
     channel_settle_refused(channel->channel);

@@ -26,7 +26,7 @@ struct batch_call {
 
 static void add_item(const struct engine *engine, const struct hub_channel *channel, struct batch_call *batch)
 {
-    const struct settlement *settlement = &channel->channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel->channel);
     if (settlement->phase != SETTLEMENT_SIGNED || !channel_is_usable(channel) ||
         settlement->deadline < engine->head.time + DEADLINE_MARGIN_S)
         return;
@@ -78,13 +78,11 @@ static void gather_funds(struct engine *engine, const struct address *asset, str
     for (size_t i = 0; i < engine->wish_count; i++)
         if (address_equal(&engine->wishes[i].key.asset, asset))
             add_fund(&engine->wishes[i].key, engine->wishes[i].fund_planned, batch, &left);
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (!address_equal(&channel->channel->key.asset, asset))
             continue;
         /* No Fund is sent while a signed close is alive (section 8). */
-        if (channel_is_usable(channel) && !channel->channel->settlement.close)
+        if (channel_is_usable(channel) && !channel_settlement(channel->channel)->close)
             add_fund(&channel->channel->key, channel->fund_planned, batch, &left);
         channel->fund_planned = amount_of(0);
     }
@@ -92,9 +90,8 @@ static void gather_funds(struct engine *engine, const struct address *asset, str
 
 static void gather(struct engine *engine, struct batch_call *batch)
 {
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    add_item(engine, channel, batch);
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next)
+        add_item(engine, channel, batch);
     for (size_t i = 0; i < engine->settings.terms.asset_count && !engine->settle_unsure; i++)
         if (settle_pool(engine, &engine->settings.terms.assets[i].asset) != NULL)
             gather_funds(engine, &engine->settings.terms.assets[i].asset, batch);
@@ -255,11 +252,9 @@ static void expire(struct engine *engine)
     if (engine->head.confirmed_time < engine->settle_expire_time)
         return;
     engine->settle_expire_time = engine->head.confirmed_time + 1;
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
-        uint32_t seq = channel->channel->settlement.seq;
-        if (channel->channel->settlement.phase == SETTLEMENT_NONE ||
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
+        uint32_t seq = channel_settlement(channel->channel)->seq;
+        if (channel_settlement(channel->channel)->phase == SETTLEMENT_NONE ||
             !channel_settle_expire(channel->channel, engine->head.confirmed_time))
             continue;
         settle_say(engine, channel, seq, SETTLED_DEAD, NULL);
@@ -280,10 +275,8 @@ void settle_head(struct engine *engine)
 void settle_recovered(struct engine *engine)
 {
     engine->settle_unsure = engine->settle_again = engine->settle_in_flight;
-    struct hub_channel *channel, *next;
-    HASH_ITER(hh, engine->channels, channel, next)
-    {
-        if (channel->channel->settlement.phase == SETTLEMENT_SIGNED ||
+    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
+        if (channel_settlement(channel->channel)->phase == SETTLEMENT_SIGNED ||
             !amount_is_zero(channel->inbound_wanted))
             engine->settle_again = true;
     }

@@ -332,13 +332,14 @@ static bool send_fails(struct wallet_core *core, struct wallet_channel *own)
 
 static bool send_revocation(struct wallet_core *core, struct wallet_channel *own)
 {
-    const struct stream *stream = channel_peer(own->channel);
-    if (!own->revoke_send || stream->revoked_nonce == 0)
+    const struct dropped *dropped = stream_dropped(channel_peer(own->channel));
+    if (!own->revoke_send || dropped->revoked_nonce == 0)
         return false;
     own->revoke_send = false;
-    struct message message = {
-        .type = MESSAGE_REVOKE,
-        .revoke = {.channel = own->id, .min_nonce = stream->revoked_nonce, .signature = stream->revocation}};
+    struct message message = {.type = MESSAGE_REVOKE,
+                              .revoke = {.channel = own->id,
+                                         .min_nonce = dropped->revoked_nonce,
+                                         .signature = dropped->revocation}};
     send_to_hub(core, &message);
     return true;
 }

@@ -179,7 +179,7 @@ static void challenge(struct wallet_core *core, struct wallet_channel *own)
 static void void_locks(struct wallet_core *core, struct wallet_channel *own)
 {
     const struct closing *closing = &own->watch.closing;
-    const struct stream *mine = channel_own(own->channel);
+    const struct dropped *mine = stream_dropped(channel_own(own->channel));
     bool shown = closing->by_hub || closing->challenged;
     if (!shown || amount_is_zero(closing->of_client.locked) ||
         closing->of_client.nonce >= mine->revoked_nonce ||

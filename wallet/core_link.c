@@ -255,14 +255,14 @@ static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
 
     struct channel_view view = wallet_view(core);
     const struct shown_revocation *theirs = &shown->streams[SIDE_CLIENT].revocation;
-    if (theirs->present && theirs->min_nonce > channel_own(own->channel)->revoked_nonce) {
+    if (theirs->present && theirs->min_nonce > stream_dropped(channel_own(own->channel))->revoked_nonce) {
         if (channel_revocation_received(own->channel, &view, theirs->min_nonce, &theirs->signature, NULL) ==
             CODE_OK)
             wallet_payments_revoked(core, own);
     }
     const struct shown_revocation *ours = &shown->streams[SIDE_HUB].revocation;
     uint64_t known = ours->present ? ours->min_nonce : 0;
-    own->revoke_send = channel_peer(own->channel)->revoked_nonce > known;
+    own->revoke_send = stream_dropped(channel_peer(own->channel))->revoked_nonce > known;
     own->hub_nonce = shown_nonce(own, SIDE_HUB);
     own->hub_expect_by_ms =
         own->hub_nonce > channel_peer(own->channel)->proof.nonce ? core->now_ms + RESEND_WAIT_MS : 0;

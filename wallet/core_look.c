@@ -21,7 +21,7 @@ static struct amount inbound_of(const struct channel *channel)
 static void view_channel(const struct wallet_channel *own, struct wallet_channel_view *out)
 {
     const struct channel *channel = own->channel;
-    const struct settlement *settlement = &channel->settlement;
+    const struct settlement *settlement = channel_settlement(channel);
     bool usable = wallet_channel_live(own), closed = channel->funds.stage == STAGE_CLOSED;
     *out = (struct wallet_channel_view){
         .id = own->id,
@@ -35,7 +35,7 @@ static void view_channel(const struct wallet_channel *own, struct wallet_channel
         .inbound = usable ? inbound_of(channel) : amount_of(0),
         .locked = channel->streams[SIDE_CLIENT].locked,
         .incoming = channel->streams[SIDE_HUB].locked,
-        .frozen = channel->streams[SIDE_CLIENT].frozen,
+        .frozen = stream_dropped(&channel->streams[SIDE_CLIENT])->frozen,
         .reserve = channel_reserve(channel),
         .unsecured = own->unsecured,
         .settling = settlement->phase == SETTLEMENT_SIGNED ? settlement->client_out : amount_of(0),

@@ -501,7 +501,7 @@ void wallet_payments_refunded(struct wallet_core *core, struct wallet_channel *o
 
 void wallet_payments_revoked(struct wallet_core *core, struct wallet_channel *own)
 {
-    uint64_t revoked = channel_own(own->channel)->revoked_nonce;
+    uint64_t revoked = stream_dropped(channel_own(own->channel))->revoked_nonce;
     struct payment_out *payment, *next;
     DL_FOREACH_SAFE(own->open, payment, next)
     {

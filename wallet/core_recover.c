@@ -21,7 +21,8 @@ bool wallet_recover_needed(const struct wallet_core *core, const struct wallet_c
     if (shown_mine > own->channel->streams[SIDE_CLIENT].proof.nonce ||
         shown_hub > held_hub + UNACKNOWLEDGED_MAX)
         return true;
-    if (hub->revocation.present && hub->revocation.min_nonce > own->channel->streams[SIDE_HUB].revoked_nonce)
+    if (hub->revocation.present &&
+        hub->revocation.min_nonce > stream_dropped(&own->channel->streams[SIDE_HUB])->revoked_nonce)
         return true;
     /* What the hub has not had acknowledged it sends again by itself, unless this wallet acknowledged it
      * once. */
@@ -116,16 +117,17 @@ void wallet_recover_kept(struct wallet_core *core, size_t tower, const struct me
 static enum code restore(struct wallet_core *core, struct wallet_channel *own, enum side side,
                          const struct shown_stream *shown, const struct shown_lock *locks, size_t count)
 {
+    struct dropped dropped = {.revoked_nonce = shown->revocation.present ? shown->revocation.min_nonce : 0,
+                              .revocation = shown->revocation.signature};
     struct stream stream = {.proof = shown->newest.proof,
                             .signature = shown->newest.signature,
                             .last_lock_id = shown->last_lock_id,
-                            .revoked_nonce = shown->revocation.present ? shown->revocation.min_nonce : 0,
-                            .revocation = shown->revocation.signature};
+                            .dropped = &dropped};
     struct drop *drops = xcalloc(shown->drop_count + 1, sizeof(*drops));
     for (size_t i = 0; i < shown->drop_count; i++)
         drops[i] = (struct drop){.nonce = shown->drops[i].nonce, .amount = shown->drops[i].amount};
-    stream.drops = drops;
-    stream.drop_count = stream.drop_capacity = shown->drop_count;
+    dropped.drops = drops;
+    dropped.drop_count = dropped.drop_capacity = shown->drop_count;
     struct pending_lock *pending = xcalloc(count + 1, sizeof(*pending));
     for (size_t i = 0; i < count; i++) {
         pending[i].lock = locks[i].lock;

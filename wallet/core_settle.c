@@ -52,7 +52,7 @@ static void end_wish(struct wallet_channel *own)
 void wallet_withdraw_cancel(struct wallet_core *core, const struct hash *channel)
 {
     struct wallet_channel *own = wallet_channel_by_id(core, channel);
-    if (own != NULL && own->wish.active && own->channel->settlement.phase != SETTLEMENT_SIGNED)
+    if (own != NULL && own->wish.active && channel_settlement(own->channel)->phase != SETTLEMENT_SIGNED)
         end_wish(own);
 }
 
@@ -101,7 +101,7 @@ static enum code sign(struct wallet_core *core, struct wallet_channel *own, cons
 static void judge_proposal(struct wallet_core *core, struct wallet_channel *own,
                            const struct settlement *proposal)
 {
-    const struct settlement *current = &own->channel->settlement;
+    const struct settlement *current = channel_settlement(own->channel);
     if (current->phase == SETTLEMENT_SIGNED && same_settlement(current, proposal)) {
         own->sign_send = true;
         return;
@@ -144,24 +144,23 @@ static void adopt(struct wallet_core *core, struct wallet_channel *own, const st
     if (shown->seq != own->channel->funds.seq + 1 ||
         !signature_is_by(&shown->signature, &digest, &core->self))
         return;
-    own->channel->settlement = (struct settlement){.phase = SETTLEMENT_SIGNED,
-                                                   .close = shown->close,
-                                                   .seq = shown->seq,
-                                                   .client_out = shown->client_out,
-                                                   .hub_out = shown->hub_out,
-                                                   .deadline = shown->deadline,
-                                                   .signature = shown->signature};
-    own->channel->dirty = true;
+    channel_settle_adopt(own->channel, &(struct settlement){.phase = SETTLEMENT_SIGNED,
+                                                            .close = shown->close,
+                                                            .seq = shown->seq,
+                                                            .client_out = shown->client_out,
+                                                            .hub_out = shown->hub_out,
+                                                            .deadline = shown->deadline,
+                                                            .signature = shown->signature});
 }
 
 void wallet_settle_shown(struct wallet_core *core, struct wallet_channel *own,
                          const struct shown_settlement *shown)
 {
-    struct settlement *current = &own->channel->settlement;
+    const struct settlement *current = channel_settlement(own->channel);
     if (!shown->present) {
         /* Freed after its deadline, unless the ledger shows it settled first. */
         if (current->phase == SETTLEMENT_SIGNED && !current->said_dead) {
-            current->said_dead = true;
+            own->channel->settlement->said_dead = true;
             own->channel->dirty = true;
         }
         return;
@@ -187,7 +186,7 @@ void wallet_settle_said(struct wallet_core *core, const struct message *message)
     struct wallet_channel *own = wallet_channel_by_id(core, &message->settled.channel);
     if (own == NULL)
         return;
-    struct settlement *current = &own->channel->settlement;
+    const struct settlement *current = channel_settlement(own->channel);
     bool ours = current->phase == SETTLEMENT_SIGNED && current->seq == message->settled.seq;
     own->held_retry = true;
     if (message->settled.outcome == 0) {
@@ -204,7 +203,7 @@ void wallet_settle_said(struct wallet_core *core, const struct message *message)
     } else if (message->settled.outcome == 6) {
         if (!ours || current->said_dead)
             return;
-        current->said_dead = true;
+        own->channel->settlement->said_dead = true;
         own->channel->dirty = true;
         wallet_settle_head(core, own);
     } else if (ours) {
@@ -225,7 +224,7 @@ void wallet_settle_found(struct wallet_core *core, struct wallet_channel *own,
 
 void wallet_settle_head(struct wallet_core *core, struct wallet_channel *own)
 {
-    struct settlement before = own->channel->settlement;
+    struct settlement before = *channel_settlement(own->channel);
     if (!channel_settle_expire(own->channel, core->head.confirmed_time))
         return;
     own->held_retry = true;
@@ -261,7 +260,8 @@ static bool quiet_enough_to_close(const struct wallet_channel *own)
 {
     const struct channel *channel = own->channel;
     return lock_set_count(channel->streams[0].locks) == 0 && lock_set_count(channel->streams[1].locks) == 0 &&
-           amount_is_zero(channel->streams[0].frozen) && amount_is_zero(channel->streams[1].frozen) &&
+           amount_is_zero(stream_dropped(&channel->streams[0])->frozen) &&
+           amount_is_zero(stream_dropped(&channel->streams[1])->frozen) &&
            channel->streams[SIDE_CLIENT].proof.nonce == channel->acknowledged && own->held == NULL &&
            own->refunds == NULL && own->due == NULL && own->repeats == NULL && !own->ack_due;
 }
@@ -270,7 +270,7 @@ void wallet_settle_run(struct wallet_core *core, struct wallet_channel *own)
 {
     struct settlement_wish *wished = &own->wish;
     if (!wished->active || wished->asked || !own->synced || !wallet_channel_live(own) ||
-        own->channel->settlement.phase != SETTLEMENT_NONE)
+        channel_settlement(own->channel)->phase != SETTLEMENT_NONE)
         return;
     if (core->now_ms < wished->ask_at_ms) {
         wallet_due(core, wished->ask_at_ms);
@@ -290,7 +290,7 @@ void wallet_settle_send(struct wallet_core *core, struct wallet_channel *own)
             .settle_request = {.channel = own->id, .amount = own->wish.amount, .close = own->wish.close}};
         core->effects.send(core->context, core->appended, WALLET_PEER_HUB, &message);
     }
-    const struct settlement *current = &own->channel->settlement;
+    const struct settlement *current = channel_settlement(own->channel);
     if (own->sign_send && current->phase == SETTLEMENT_SIGNED) {
         struct message message = {
             .type = MESSAGE_SETTLE_SIGN,

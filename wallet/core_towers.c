@@ -87,7 +87,8 @@ static void collect_parts(const struct wallet_core *core, const struct wallet_ch
 
 static void appoint(struct wallet_core *core, struct wallet_channel *own, size_t tower)
 {
-    const struct stream *hub = channel_peer(own->channel), *mine = channel_own(own->channel);
+    const struct stream *hub = channel_peer(own->channel);
+    const struct dropped *mine = stream_dropped(channel_own(own->channel));
     struct tower_duty *duty = &own->towers[tower];
     bool has_proof = hub->proof.nonce > 0;
     struct hash digest =

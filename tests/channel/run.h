@@ -199,16 +199,17 @@ static inline void run_check_stream(struct run *run, enum side self, enum side s
         expect(run, pending != NULL && payment_id_equal(&pending->payment, &payment));
         expect(run, pending->failed == expected->failed[drafted.numbers[i]]);
     }
-    expect(run, stream->revoked_nonce == expected->revoked);
-    expect(run, stream->frozen.units == ref_frozen(&state, expected->revoked));
+    const struct dropped *dropped = stream_dropped(stream);
+    expect(run, dropped->revoked_nonce == expected->revoked);
+    expect(run, dropped->frozen.units == ref_frozen(&state, expected->revoked));
     size_t drops = 0;
     for (uint64_t nonce = expected->revoked + 1; nonce <= expected->count; nonce++) {
         if (!state.drops[nonce])
             continue;
-        expect(run, drops < stream->drop_count && stream->drops[drops].nonce == nonce);
-        expect(run, stream->drops[drops++].amount.units == state.dropped[nonce]);
+        expect(run, drops < dropped->drop_count && dropped->drops[drops].nonce == nonce);
+        expect(run, dropped->drops[drops++].amount.units == state.dropped[nonce]);
     }
-    expect(run, drops == stream->drop_count);
+    expect(run, drops == dropped->drop_count);
 }
 
 static inline bool run_same_settlement(const struct settlement *a, const struct settlement *b)
@@ -256,7 +257,7 @@ static inline void run_check_side(struct run *run, enum side self)
     run_check_stream(run, self, SIDE_CLIENT);
     run_check_stream(run, self, SIDE_HUB);
     run_check_kept(run, self);
-    expect(run, run_same_settlement(&machine->settlement, &ref->settlement));
+    expect(run, run_same_settlement(channel_settlement(machine), &ref->settlement));
     size_t drafted;
     (void)channel_draft(machine, &drafted);
     expect(run, drafted == ref->draft_count);

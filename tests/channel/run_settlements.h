@@ -171,7 +171,7 @@ static void say_dead(void)
     struct ref_side *client = &run->refs[SIDE_CLIENT];
     if (client->settlement.phase != SETTLEMENT_SIGNED)
         return;
-    client->settlement.said_dead = run->machines[SIDE_CLIENT]->settlement.said_dead = true;
+    client->settlement.said_dead = run->machines[SIDE_CLIENT]->settlement->said_dead = true;
     run->machines[SIDE_CLIENT]->dirty = true;
     retry_held(SIDE_CLIENT);
 }
@@ -209,8 +209,8 @@ static void adopt(const struct settlement *shown)
     struct ref_side *client = &run->refs[SIDE_CLIENT];
     if (client->settlement.phase != SETTLEMENT_NONE || shown->seq != client->funds.seq + 1)
         return;
-    client->settlement = run->machines[SIDE_CLIENT]->settlement = *shown;
-    run->machines[SIDE_CLIENT]->dirty = true;
+    client->settlement = *shown;
+    channel_settle_adopt(run->machines[SIDE_CLIENT], shown);
 }
 
 /* ---- the ledger ---- */

@@ -94,10 +94,10 @@ static void make_history(void)
     check_journal();
     struct signature signature;
     view = pair_view(&pair, SIDE_CLIENT);
-    assert_int_equal(channel_settle_sign(client, &view, &hub->settlement, amount_of(60), false, PAIR_WINDOW_S,
-                                         &pair.keys[SIDE_CLIENT], &signature),
+    assert_int_equal(channel_settle_sign(client, &view, channel_settlement(hub), amount_of(60), false,
+                                         PAIR_WINDOW_S, &pair.keys[SIDE_CLIENT], &signature),
                      CODE_OK);
-    client->settlement.said_dead = true;
+    client->settlement->said_dead = true;
     client->dirty = true;
     check_journal();
     view = pair_view(&pair, SIDE_HUB);

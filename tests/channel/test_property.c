@@ -391,7 +391,7 @@ static void resend(enum side from)
     ref->acknowledged = received > ref->acknowledged ? received : ref->acknowledged;
     for (uint64_t nonce = received + 1; nonce <= ref->streams[from].count; nonce++)
         run_send(run, to, RUN_UPDATE)->update = ref->streams[from].updates[nonce - 1];
-    const struct stream *peer = channel_peer(run->machines[from]);
+    const struct dropped *peer = stream_dropped(channel_peer(run->machines[from]));
     if (peer->revoked_nonce > 0) {
         struct run_message *message = run_send(run, to, RUN_REVOKE);
         message->nonce = peer->revoked_nonce;

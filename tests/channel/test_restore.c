@@ -105,12 +105,14 @@ static void test_every_signature_is_checked(void **state)
     }
     struct stream shown = pair.sides[SIDE_HUB]->streams[SIDE_CLIENT];
     size_t count = locks_of(&shown, locks);
-    shown.revocation.bytes[3] ^= 1;
+    struct dropped dropped = *shown.dropped;
+    shown.dropped = &dropped;
+    dropped.revocation.bytes[3] ^= 1;
     assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_SIGNATURE);
-    shown = pair.sides[SIDE_HUB]->streams[SIDE_CLIENT];
-    shown.revoked_nonce = 6;
+    dropped = *pair.sides[SIDE_HUB]->streams[SIDE_CLIENT].dropped;
+    dropped.revoked_nonce = 6;
     assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_SIGNATURE);
-    shown.revoked_nonce = 7; /* above the newest proof */
+    dropped.revoked_nonce = 7; /* above the newest proof */
     assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_NONCE);
 }
 
@@ -145,17 +147,20 @@ static void test_drops_are_in_order(void **state)
     struct stream shown = pair.sides[SIDE_HUB]->streams[SIDE_CLIENT];
     size_t count = locks_of(&shown, locks);
     struct drop drops[3] = {{5, {22}}, {6, {11}}, {6, {1}}};
-    shown.drops = drops;
-    shown.drop_count = 3;
+    struct dropped dropped = *shown.dropped;
+    dropped.drops = drops;
+    dropped.drop_count = 3;
+    shown.dropped = &dropped;
     assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_NONCE);
     drops[2].nonce = 7; /* newer than the proof */
     assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_NONCE);
-    shown.drop_count = 2;
+    dropped.drop_count = 2;
     drops[1].amount = amount_of(AMOUNT_LIMIT);
     assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_LOCKED);
     drops[1].amount = amount_of(11);
     assert_int_equal(restore(SIDE_CLIENT, &shown, locks, count), CODE_OK);
-    assert_int_equal(lost->streams[SIDE_CLIENT].frozen.units, 11); /* the first one was revoked */
+    assert_int_equal(stream_dropped(&lost->streams[SIDE_CLIENT])->frozen.units,
+                     11); /* the first one was revoked */
 }
 
 /* From an old copy of the disk: kept updates, drafts and old locks give way; what we had said FAIL for stays

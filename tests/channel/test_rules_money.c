@@ -115,7 +115,7 @@ static void test_expire_waits_for_the_own_clock(void **state)
     assert_refused(&pair, H, &wrong, CODE_TRANSFERRED);
     pair_set_time(&pair, EXPIRY + 1);
     assert_accepted(&pair, H, &sent);
-    assert_int_equal(channel_peer(pair.sides[H])->frozen.units, 10);
+    assert_int_equal(stream_dropped(channel_peer(pair.sides[H]))->frozen.units, 10);
 }
 
 static void test_expire_of_what_was_registered(void **state)
@@ -294,7 +294,7 @@ static void test_what_is_dropped_stays_frozen_until_it_is_revoked(void **state)
     struct signature signature = channel_revoke(pair.sides[H], &pair.domain, &pair.keys[H], 3);
     struct hash digest = digest_revocation(&pair.domain, &pair.sides[H]->id, 3);
     assert_true(signature_is_by(&signature, &digest, &pair.addresses[H]));
-    assert_int_equal(channel_peer(pair.sides[H])->revoked_nonce, 3);
+    assert_int_equal(stream_dropped(channel_peer(pair.sides[H]))->revoked_nonce, 3);
     assert_int_equal(channel_revocation_due(pair.sides[H]), 4);
     assert_true(channel_available(pair.sides[H], C) == 99000);
     (void)channel_revoke(pair.sides[H], &pair.domain, &pair.keys[H], 4);
@@ -311,7 +311,7 @@ static void test_too_many_drops_wait(void **state)
         struct sent sent = forge(&pair, C, pairs, 2);
         assert_accepted(&pair, H, &sent);
     }
-    assert_int_equal(channel_peer(pair.sides[H])->frozen.units, 1024);
+    assert_int_equal(stream_dropped(channel_peer(pair.sides[H]))->frozen.units, 1024);
     pairs[0].lock_id = pairs[1].lock_id = 1025;
     struct sent sent = forge(&pair, C, pairs, 2);
     assert_held(&pair, H, &sent, CODE_LIMIT);
@@ -350,8 +350,8 @@ static void test_a_deposit_during_a_signed_close_is_not_to_be_spent(void **state
     struct channel *hub = pair.sides[H], *client = pair.sides[C];
     struct signature signature;
     assert_int_equal(channel_propose(hub, amount_of(100000), amount_of(50000), NOW + 1000, true), CODE_OK);
-    assert_int_equal(channel_settle_sign(client, &pair.nodes[C].view, &hub->settlement, amount_of(0), true,
-                                         WINDOW_S, &pair.keys[C], &signature),
+    assert_int_equal(channel_settle_sign(client, &pair.nodes[C].view, channel_settlement(hub), amount_of(0),
+                                         true, WINDOW_S, &pair.keys[C], &signature),
                      CODE_OK);
     assert_int_equal(channel_settle_signed(hub, &pair.nodes[H].view, 1, &signature), CODE_OK);
     struct channel_funds deposited = funds_of(170000, 120000, 0);
@@ -362,7 +362,7 @@ static void test_a_deposit_during_a_signed_close_is_not_to_be_spent(void **state
     assert_op_refused(&pair, C, pay_of(1, 0), CODE_AVAILABLE);
     assert_op_refused(&pair, H, pay_of(1, 0), CODE_AVAILABLE);
     /* Dead, it holds nothing back. */
-    client->settlement.said_dead = true;
+    client->settlement->said_dead = true;
     assert_true(channel_settle_expire(hub, NOW + 1001) && channel_settle_expire(client, NOW + 1001));
     assert_true(channel_available(hub, C) == 118800 && channel_available(client, C) == 118800);
 }

@@ -214,7 +214,7 @@ static void test_dropped_money_is_frozen_until_revoke(void **state)
     pair.now = LATER + 1;
     pair_exchange(&pair, SIDE_CLIENT, op_drop(OPERATION_EXPIRE, 1));
     pair_exchange(&pair, SIDE_CLIENT, op_drop(OPERATION_EXPIRE, 2));
-    assert_int_equal(channel_own(client)->frozen.units, 300);
+    assert_int_equal(stream_dropped(channel_own(client))->frozen.units, 300);
     assert_int_equal(available_of(client, SIDE_CLIENT), 690);
     assert_int_equal(available_of(hub, SIDE_CLIENT), 690);
     assert_int_equal(channel_revocation_due(hub), 4);
@@ -258,7 +258,7 @@ static void test_revoke_while_a_draft_drops_more(void **state)
     assert_int_equal(channel_revocation_received(client, &view, 3, &revocation, NULL), CODE_OK);
     assert_int_equal(available_of(client, SIDE_CLIENT), 790);
     pair_seal(&pair, SIDE_CLIENT, &sent);
-    assert_int_equal(channel_own(client)->frozen.units, 200);
+    assert_int_equal(stream_dropped(channel_own(client))->frozen.units, 200);
     assert_accepted(&pair, SIDE_HUB, &sent);
 }
 

@@ -73,9 +73,9 @@ static void settle(uint64_t client_out, uint64_t hub_out, bool close)
 {
     struct signature signature;
     assert_int_equal(propose(client_out, hub_out, close), CODE_OK);
-    assert_int_equal(sign(&hub->settlement, client_out, close, &signature), CODE_OK);
-    assert_int_equal(signed_by_client(hub->settlement.seq, &signature), CODE_OK);
-    assert_int_equal(hub->settlement.phase, SETTLEMENT_SIGNED);
+    assert_int_equal(sign(channel_settlement(hub), client_out, close, &signature), CODE_OK);
+    assert_int_equal(signed_by_client(channel_settlement(hub)->seq, &signature), CODE_OK);
+    assert_int_equal(channel_settlement(hub)->phase, SETTLEMENT_SIGNED);
 }
 
 static struct settlement proposal_of(uint64_t client_out, uint64_t hub_out)
@@ -92,10 +92,10 @@ static void test_what_counts_when(void **state)
     (void)state;
     struct signature signature;
     assert_int_equal(propose(300, 200, false), CODE_OK);
-    assert_int_equal(hub->settlement.seq, 1);
+    assert_int_equal(channel_settlement(hub)->seq, 1);
     assert_int_equal(available_of(hub, SIDE_HUB), 300);
     assert_int_equal(available_of(hub, SIDE_CLIENT), 990); /* clientOut only from the signature on */
-    assert_int_equal(sign(&hub->settlement, 300, false, &signature), CODE_OK);
+    assert_int_equal(sign(channel_settlement(hub), 300, false, &signature), CODE_OK);
     assert_int_equal(available_of(client, SIDE_HUB), 300);
     assert_int_equal(available_of(client, SIDE_CLIENT), 690);
     assert_int_equal(signed_by_client(1, &signature), CODE_OK);
@@ -105,7 +105,7 @@ static void test_what_counts_when(void **state)
     struct channel_funds after = pair_funds(1000, 700, 1);
     assert_true(channel_set_funds(hub, &after));
     assert_false(channel_set_funds(hub, &after));
-    assert_int_equal(hub->settlement.phase, SETTLEMENT_NONE);
+    assert_int_equal(channel_settlement(hub)->phase, SETTLEMENT_NONE);
     assert_int_equal(balance_of(hub, SIDE_CLIENT), 700);
     assert_int_equal(available_of(hub, SIDE_CLIENT), 693);
     assert_int_equal(available_of(hub, SIDE_HUB), 300);
@@ -133,13 +133,13 @@ static void test_whichever_sees_it_settled_first(void **state)
     after = pair_funds(900, 600, 2);
     assert_true(channel_set_funds(client, &after));
     assert_false(channel_set_funds(client, &after));
-    assert_int_equal(client->settlement.phase, SETTLEMENT_SIGNED);
+    assert_int_equal(channel_settlement(client)->phase, SETTLEMENT_SIGNED);
     assert_int_equal(available_of(client, SIDE_CLIENT), 600 + 300 - 7);
     assert_int_equal(available_of(hub, SIDE_CLIENT), 600 + 300 - 7);
     assert_int_equal(available_of(client, SIDE_HUB), available_of(hub, SIDE_HUB));
     assert_false(channel_settle_expire(client, DEADLINE + 1));
     channel_set_told(client, &after);
-    assert_int_equal(client->settlement.phase, SETTLEMENT_NONE);
+    assert_int_equal(channel_settlement(client)->phase, SETTLEMENT_NONE);
     assert_int_equal(available_of(client, SIDE_CLIENT), 600 + 300 - 6);
 }
 
@@ -289,7 +289,7 @@ static void test_hub_takes_only_the_clients_signature_of_this_one(void **state)
     memset(&wrong, 7, sizeof(wrong));
     assert_sign_refused_by_hub(1, &wrong); /* none under way */
     assert_int_equal(propose(300, 200, false), CODE_OK);
-    struct settlement proposal = hub->settlement;
+    struct settlement proposal = *channel_settlement(hub);
     assert_int_equal(sign(&proposal, 300, false, &signature), CODE_OK);
     assert_sign_refused_by_hub(1, &wrong);
     assert_sign_refused_by_hub(2, &signature);
@@ -297,7 +297,7 @@ static void test_hub_takes_only_the_clients_signature_of_this_one(void **state)
     assert_int_equal(signed_by_client(1, &signature), CODE_OK); /* repeated after a reconnect */
     assert_sign_refused_by_hub(1, &wrong);
     channel_settle_refused(hub); /* too late */
-    assert_int_equal(hub->settlement.phase, SETTLEMENT_SIGNED);
+    assert_int_equal(channel_settlement(hub)->phase, SETTLEMENT_SIGNED);
 }
 
 /* Until it has the signature, the hub does not judge the client's updates by clientOut; so it looks again. */
@@ -308,11 +308,11 @@ static void test_a_client_that_spent_its_payout(void **state)
     assert_int_equal(propose(900, 0, false), CODE_OK);
     struct operation pay = op_pay(100, 0);
     pair_craft(&pair, SIDE_CLIENT, &pay, 1, &sent);
-    assert_int_equal(sign(&hub->settlement, 900, false, &signature), CODE_OK);
+    assert_int_equal(sign(channel_settlement(hub), 900, false, &signature), CODE_OK);
     assert_accepted(&pair, SIDE_HUB, &sent);
     assert_sign_refused_by_hub(1, &signature);
     channel_settle_refused(hub);
-    assert_int_equal(hub->settlement.phase, SETTLEMENT_NONE);
+    assert_int_equal(channel_settlement(hub)->phase, SETTLEMENT_NONE);
     assert_int_equal(available_of(hub, SIDE_HUB), 600);
 }
 
@@ -323,7 +323,7 @@ static void test_a_client_that_spent_its_close(void **state)
     assert_int_equal(propose(1000, 500, true), CODE_OK);
     struct operation pay = op_pay(100, 0);
     pair_craft(&pair, SIDE_CLIENT, &pay, 1, &sent);
-    assert_int_equal(sign(&hub->settlement, 0, true, &signature), CODE_OK);
+    assert_int_equal(sign(channel_settlement(hub), 0, true, &signature), CODE_OK);
     assert_accepted(&pair, SIDE_HUB, &sent);
     assert_sign_refused_by_hub(1, &signature);
 }
@@ -343,7 +343,7 @@ static void test_a_dead_settlement_is_freed(void **state)
     assert_int_equal(pair_add(&pair, SIDE_HUB, op_pay(400, 0)), CODE_OK);
     pair_seal(&pair, SIDE_HUB, &sent);
     assert_refused(&pair, SIDE_CLIENT, &sent, CODE_AVAILABLE, 0);
-    client->settlement.said_dead = true;
+    client->settlement->said_dead = true;
     assert_held(&pair, SIDE_CLIENT, &sent);
     assert_false(channel_settle_expire(client, DEADLINE));
     assert_int_equal(available_of(client, SIDE_CLIENT), 690);
@@ -357,7 +357,7 @@ static void test_an_unsigned_one_is_freed_by_refusal_or_deadline(void **state)
     (void)state;
     assert_int_equal(propose(1, 1, false), CODE_OK);
     channel_settle_refused(hub);
-    assert_int_equal(hub->settlement.phase, SETTLEMENT_NONE);
+    assert_int_equal(channel_settlement(hub)->phase, SETTLEMENT_NONE);
     assert_int_equal(propose(1, 1, false), CODE_OK);
     assert_false(channel_settle_expire(hub, DEADLINE));
     assert_true(channel_settle_expire(hub, DEADLINE + 1));
@@ -372,7 +372,7 @@ static void test_a_closed_channel_has_none(void **state)
     assert_true(channel_set_funds(hub, &closed));
     assert_true(channel_set_funds(client, &closed));
     for (int side = 0; side < 2; side++) {
-        assert_int_equal(pair.sides[side]->settlement.phase, SETTLEMENT_NONE);
+        assert_int_equal(channel_settlement(pair.sides[side])->phase, SETTLEMENT_NONE);
         assert_int_equal(balance_of(pair.sides[side], SIDE_CLIENT), 0);
         assert_int_equal(balance_of(pair.sides[side], SIDE_HUB), 0);
     }
@@ -385,10 +385,10 @@ static void test_a_unilateral_close_ends_one_that_was_not_settled(void **state)
     struct channel_funds closing = pair_funds(PAIR_TOTAL, PAIR_BASE, 0);
     closing.stage = STAGE_CLOSING;
     assert_false(channel_set_funds(hub, &closing));
-    assert_int_equal(hub->settlement.phase, SETTLEMENT_SIGNED); /* harmless: the contract skips it */
+    assert_int_equal(channel_settlement(hub)->phase, SETTLEMENT_SIGNED); /* harmless: the contract skips it */
     struct channel_funds closed = {.seq = 0, .stage = STAGE_CLOSED};
     assert_false(channel_set_funds(hub, &closed));
-    assert_int_equal(hub->settlement.phase, SETTLEMENT_NONE);
+    assert_int_equal(channel_settlement(hub)->phase, SETTLEMENT_NONE);
 }
 
 int main(void)

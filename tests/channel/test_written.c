@@ -156,14 +156,14 @@ static void test_settlements(void **state)
         struct amount out = amount_of(10);
         assert_int_equal(channel_propose(hub, out, out, NOW + 1000, false), CODE_OK);
         assert_true(written(H) > 0);
-        assert_int_equal(channel_settle_sign(client, &pair.nodes[C].view, &hub->settlement, out, false,
+        assert_int_equal(channel_settle_sign(client, &pair.nodes[C].view, channel_settlement(hub), out, false,
                                              WINDOW_S, &pair.keys[C], &signature),
                          CODE_OK);
         assert_true(written(C) > 0);
         assert_int_equal(channel_settle_signed(hub, &pair.nodes[H].view, 1, &signature), CODE_OK);
         assert_true(written(H) > 0);
         if (round == 0) {
-            client->settlement.said_dead = client->dirty = true; /* as the wallet does on SETTLED 6 */
+            client->settlement->said_dead = client->dirty = true; /* as the wallet does on SETTLED 6 */
             assert_true(written(C) > 0);
             assert_true(channel_settle_expire(hub, NOW + 1001) && channel_settle_expire(client, NOW + 1001));
         } else {
@@ -173,7 +173,7 @@ static void test_settlements(void **state)
             channel_set_told(client, &settled);
             assert_true(channel_set_funds(hub, &settled));
         }
-        assert_int_equal(client->settlement.phase, SETTLEMENT_NONE);
+        assert_int_equal(channel_settlement(client)->phase, SETTLEMENT_NONE);
         assert_true(written(C) > 0);
     }
 }

@@ -333,7 +333,7 @@ static void test_a_lock_that_nobody_claims_expires(void **state)
     struct operation expire = {.type = OPERATION_EXPIRE, .lock_id = pending.lock.id};
     wire_do(payer, &expire, NULL);
     (void)wire_expect(payer, MESSAGE_REVOKE);
-    assert_int_equal(channel_own(payer->channel)->frozen.units, 0);
+    assert_int_equal(stream_dropped(channel_own(payer->channel))->frozen.units, 0);
     assert_true(channel_balance(payer->channel, SIDE_CLIENT) == (wide)DEPOSIT);
 }
 
@@ -495,7 +495,7 @@ static void expect_settled(struct wire_client *client, uint32_t seq)
 static bool is_counted(void *context)
 {
     const struct wire_client *client = context;
-    return client->closed || client->channel->settlement.phase == SETTLEMENT_NONE;
+    return client->closed || channel_settlement(client->channel)->phase == SETTLEMENT_NONE;
 }
 
 static void test_a_payout_is_proposed_signed_and_on_the_ledger(void **state)

@@ -98,7 +98,7 @@ static void test_a_payee_fails_a_lock(void **state)
     wire_do(payer, &cancel, NULL);
     const struct seen *revoke = wire_expect(payer, MESSAGE_REVOKE);
     assert_int_equal(revoke->message.revoke.min_nonce, channel_own(payer->channel)->proof.nonce);
-    assert_int_equal(channel_own(payer->channel)->frozen.units, 0);
+    assert_int_equal(stream_dropped(channel_own(payer->channel))->frozen.units, 0);
     still_good(world, 40);
     shown_as_known(payer);
     shown_as_known(payee);

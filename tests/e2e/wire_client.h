@@ -128,7 +128,7 @@ static inline void set_funds(struct wire_client *client, struct amount total, in
 
 static inline void take_funded(struct wire_client *client, const struct message *message)
 {
-    const struct settlement *settlement = &client->channel->settlement;
+    const struct settlement *settlement = channel_settlement(client->channel);
     bool closed =
         settlement->phase == SETTLEMENT_SIGNED && settlement->close && message->funded.seq >= settlement->seq;
     set_funds(client, message->funded.total, message->funded.base, message->funded.seq,

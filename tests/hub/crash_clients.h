@@ -150,12 +150,12 @@ static inline void client_revokes(struct world *world, struct client *client)
     struct message message = {.type = MESSAGE_REVOKE};
     if (due != 0)
         (void)channel_revoke(client->channel, &world->domain, &client->key, due);
-    const struct stream *stream = channel_peer(client->channel);
-    if (stream->revoked_nonce == 0)
+    const struct dropped *dropped = stream_dropped(channel_peer(client->channel));
+    if (dropped->revoked_nonce == 0)
         return;
     message.revoke.channel = client->channel->id;
-    message.revoke.min_nonce = stream->revoked_nonce;
-    message.revoke.signature = stream->revocation;
+    message.revoke.min_nonce = dropped->revoked_nonce;
+    message.revoke.signature = dropped->revocation;
     client_send(world, client, &message);
 }
 
@@ -222,7 +222,7 @@ static inline void take_proposal(struct world *world, struct client *client,
     struct channel_view view = client_view(client);
     struct message answer = {.type = MESSAGE_SETTLE_SIGN};
     struct signature signature;
-    const struct settlement *current = &client->channel->settlement;
+    const struct settlement *current = channel_settlement(client->channel);
     if (current->phase == SETTLEMENT_SIGNED && !current->said_dead)
         assert_true(current->seq != proposal->seq || current->deadline == proposal->deadline);
     struct amount wanted = amount_of(proposal->client_out.units == 0 ? 0 : client->wish);
@@ -248,9 +248,10 @@ static inline void take_proposal(struct world *world, struct client *client,
 static inline void take_shown_settlement(struct world *world, struct client *client,
                                          const struct shown_settlement *shown)
 {
-    struct settlement *current = &client->channel->settlement;
+    const struct settlement *current = channel_settlement(client->channel);
     if (!shown->present) {
-        current->said_dead = current->phase == SETTLEMENT_SIGNED;
+        if (current->phase == SETTLEMENT_SIGNED)
+            client->channel->settlement->said_dead = true;
         return;
     }
     if (shown->has_signature) {

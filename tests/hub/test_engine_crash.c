@@ -137,8 +137,8 @@ static void take_fail(struct world *world, struct client *client, const struct m
 
 static void take_settled(struct client *client, const struct message *message)
 {
-    struct settlement *current = &client->channel->settlement;
-    if (message->settled.outcome == 6 && current->seq == message->settled.seq)
+    struct settlement *current = client->channel->settlement;
+    if (message->settled.outcome == 6 && current != NULL && current->seq == message->settled.seq)
         current->said_dead = true;
     if (message->settled.outcome == 0)
         client->wish = 0;

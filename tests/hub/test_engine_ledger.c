@@ -200,7 +200,7 @@ static void test_what_was_signed_before_a_crash_is_settled_after_it(void **state
     settled(world);
     world_connect(world, 2);
     assert_int_equal(hub_side(world, 2)->channel->funds.seq, 1);
-    assert_int_equal(hub_side(world, 2)->channel->settlement.phase, SETTLEMENT_NONE);
+    assert_int_equal(channel_settlement(hub_side(world, 2)->channel)->phase, SETTLEMENT_NONE);
 }
 
 /* Section 8: a Fund that may land yet would be given away by a close. */

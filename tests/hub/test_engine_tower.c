@@ -255,7 +255,7 @@ static void test_old_locks_of_the_hubs_stream_are_voided(void **state)
     struct balance_proof old = channel_own(hub_side(world, 1)->channel)->proof;
     world_head(world, 3601); /* the lock expires, the client revokes it */
     world_settle_down(world);
-    assert_true(channel_own(hub_side(world, 1)->channel)->revoked_nonce > old.nonce);
+    assert_true(stream_dropped(channel_own(hub_side(world, 1)->channel))->revoked_nonce > old.nonce);
     struct contract_event close = close_event(world, 1);
     close.of_hub_claim = (struct claim){old.nonce, old.transferred, old.locked, old.locks_root};
     engine_event(world->engine, &close);
@@ -265,7 +265,7 @@ static void test_old_locks_of_the_hubs_stream_are_voided(void **state)
     assert_true(contract_decode_call(world->call.data, world->call.length, &call));
     assert_int_equal(call.function, CONTRACT_VOID_LOCKS);
     assert_false(call.flag);
-    assert_int_equal(call.min_nonce, channel_own(hub_side(world, 1)->channel)->revoked_nonce);
+    assert_int_equal(call.min_nonce, stream_dropped(channel_own(hub_side(world, 1)->channel))->revoked_nonce);
     contract_call_free(&call);
 }
 
@@ -314,7 +314,7 @@ static void drop_a_lock(struct world *world)
 
 static bool is_revoked(const struct world *world)
 {
-    return channel_own(world->clients[0].channel)->revoked_nonce > 0;
+    return stream_dropped(channel_own(world->clients[0].channel))->revoked_nonce > 0;
 }
 
 /* The newest appointment of client 0's channel. */
@@ -407,8 +407,8 @@ static void test_a_refused_channel_is_tried_again_then_goes_on_without(void **st
     }
     assert_true(is_revoked(world));
     assert_false(world->engine->tower_dismissed);
-    assert_true(hub_side(world, 0)->tower_dismissed);
-    assert_false(hub_side(world, 1)->tower_dismissed);
+    assert_true(hub_side(world, 0)->watch->tower_dismissed);
+    assert_false(hub_side(world, 1)->watch->tower_dismissed);
 }
 
 static void test_an_error_about_nothing_does_not_stall_a_channel(void **state)

@@ -65,7 +65,7 @@ static void test_revoke_waits_for_the_tower(void **state)
     assert_int_equal(world->counts[MESSAGE_APPOINT], 2);
     give_receipt(world, &world->tower_key);
     assert_int_equal(world->counts[MESSAGE_REVOKE], 1);
-    assert_int_equal(world->machine->streams[SIDE_HUB].frozen.units, 0);
+    assert_int_equal(stream_dropped(&world->machine->streams[SIDE_HUB])->frozen.units, 0);
     /* Receipts are kept. */
     world_crash(world, memory_journal_appended(world->journal));
     assert_int_equal(wallet_tower_receipt(world->core, 0, &world->id), 2);

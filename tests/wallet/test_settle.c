@@ -34,7 +34,7 @@ static uint64_t soon(const struct world *world)
 /* The ledger settles what was signed. */
 static void settle(struct world *world, bool close)
 {
-    const struct settlement settlement = world->machine->settlement;
+    const struct settlement settlement = *channel_settlement(world->machine);
     world_event(world, (struct contract_event){.type = EVENT_SETTLED,
                                                .seq = settlement.seq,
                                                .client_out = settlement.client_out,
@@ -205,7 +205,7 @@ static void test_signature_survives(void **state)
     world->unsynced = false;
     world_linked(world); /* CHANNEL shows it unsigned: it counts as proposed again */
     assert_int_equal(world->counts[MESSAGE_SETTLE_SIGN], 1);
-    assert_int_equal(world->machine->settlement.phase, SETTLEMENT_SIGNED);
+    assert_int_equal(channel_settlement(world->machine)->phase, SETTLEMENT_SIGNED);
     settle(world, false);
     assert_int_equal(world_channel(world).balance.units, 60000);
     world_free(world);

@@ -333,14 +333,15 @@ static MAYBE_UNUSED void world_fund(struct world *world, uint64_t client, uint64
 
 static struct shown_stream world_shown(const struct stream *stream, struct shown_drop *drops)
 {
-    for (size_t i = 0; i < stream->drop_count; i++)
-        drops[i] = (struct shown_drop){stream->drops[i].nonce, stream->drops[i].amount};
+    const struct dropped *dropped = stream_dropped(stream);
+    for (size_t i = 0; i < dropped->drop_count; i++)
+        drops[i] = (struct shown_drop){dropped->drops[i].nonce, dropped->drops[i].amount};
     return (struct shown_stream){
         .newest = {stream->proof.nonce > 0, stream->proof, stream->signature},
         .last_lock_id = stream->last_lock_id,
-        .revocation = {stream->revoked_nonce > 0, stream->revoked_nonce, stream->revocation},
+        .revocation = {dropped->revoked_nonce > 0, dropped->revoked_nonce, dropped->revocation},
         .drops = drops,
-        .drop_count = stream->drop_count};
+        .drop_count = dropped->drop_count};
 }
 
 static void world_show_locks(struct world *world, enum side side)
@@ -361,7 +362,7 @@ static MAYBE_UNUSED void world_show_channel(struct world *world)
 {
     const struct channel *machine = world->machine;
     struct shown_drop drops[2][64];
-    const struct settlement *settlement = &machine->settlement;
+    const struct settlement *settlement = channel_settlement(machine);
     struct message message = {
         .type = MESSAGE_CHANNEL,
         .channel = {.key = world->key,
