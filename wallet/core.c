@@ -260,10 +260,16 @@ static void send_to_hub(struct wallet_core *core, const struct message *message)
 }
 
 /* Updates signed and not yet sent on this connection: new ones, and after a reconnect those the hub lacks,
- * with their bytes as first signed. Returns whether anything was sent. */
+ * with their bytes as first signed. None once the channel closes. Returns whether anything was sent. */
 static bool send_updates(struct wallet_core *core, struct wallet_channel *own)
 {
     bool any = false;
+    if (own->channel->funds.stage >= STAGE_CLOSING || own->channel->stopped || own->closing_seen)
+        return false;
+    if (own->offer_again && core->head_moved) {
+        own->offer_again = false;
+        own->sent_nonce = own->channel->acknowledged;
+    }
     uint64_t newest = channel_own(own->channel)->proof.nonce;
     if (own->sent_nonce < own->channel->acknowledged)
         own->sent_nonce = own->channel->acknowledged;

@@ -64,7 +64,7 @@ void wallet_unlinked(struct wallet_core *core)
     {
         own->synced = own->resume_send = own->ack_due = own->revoke_send = own->sign_send = own->refuse_send =
             false;
-        own->ask_send = false;
+        own->ask_send = own->offer_again = false;
         own->ack_count = 0;
         own->hub_expect_by_ms = 0;
         own->reveal_count = own->fail_count = 0;
@@ -425,8 +425,13 @@ static void error_received(struct wallet_core *core, const struct message *messa
     wallet_trouble(core, own, "the hub refuses %s: %s (%.*s)",
                    about->present ? message_name(about->type) : "", code_name(message->error.code),
                    (int)message->error.text.length, message->error.text.data);
-    /* The update that the hub refused stays the next one it takes: offer its bytes again after a resync. */
-    if (about->present && about->type == MESSAGE_UPDATE)
+    if (!about->present || about->type != MESSAGE_UPDATE)
+        return;
+    /* The update that the hub refused stays the next one it takes: offer its bytes again. Where the hub sees a close
+     * that is not seen here, with the next block: connecting anew would disturb the other channels until it is over. */
+    if (message->error.code == CODE_STATUS && own != NULL)
+        own->offer_again = true;
+    else
         core->disconnect = "the hub refused an update: connecting anew to send it again";
 }
 

@@ -210,6 +210,7 @@ struct wallet_channel {
     uint64_t hub_nonce;        /* what the hub showed as its newest on this connection */
     uint64_t hub_expect_by_ms; /* until when the updates up to it should have come; 0: they have */
     uint64_t sent_nonce;       /* own updates up to it went out on this connection */
+    bool offer_again; /* the hub took none of them: to it the channel is not open, as of this block */
     bool ack_due;
     uint32_t ack_count;
     uint64_t ack_since_ms;

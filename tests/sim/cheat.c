@@ -233,19 +233,29 @@ static bool visit_open(void *context, const struct payment_view *view)
     return *is_quiet;
 }
 
-/* Nothing is under way, and a tower has a receipt for all that it has: it may sleep. */
+/* A tower that is awake has given a receipt for the hub's newest update. */
+static bool is_watched(const struct sim_wallet *wallet, const struct wallet_channel *own)
+{
+    uint64_t nonce = own->channel->streams[SIDE_HUB].proof.nonce;
+    for (unsigned i = 0; i < wallet->tower_count; i++)
+        if (wallet_tower_receipt(wallet->core, i, &own->channel->id) == nonce)
+            return wallet->sim->towers[wallet->towers[i]].party.is_up;
+    return false;
+}
+
+/* Nothing is under way, and all that it has is watched, since the hub may close its other channels too: it may sleep. */
 static bool may_sleep(const struct sim_wallet *wallet, const struct hash *id)
 {
     bool is_quiet = true;
     if (!wallet->party.is_up)
         return false;
-    const struct wallet_channel *own = wallet_channel_by_id(wallet->core, id);
     wallet_history(wallet->core, visit_open, &is_quiet);
-    for (unsigned i = 0; own != NULL && is_quiet && i < wallet->tower_count; i++)
-        if (wallet_tower_receipt(wallet->core, i, id) == own->channel->streams[SIDE_HUB].proof.nonce &&
-            own->channel->streams[SIDE_HUB].proof.nonce > 0)
-            return wallet->sim->towers[wallet->towers[i]].party.is_up;
-    return false;
+    for (const struct wallet_channel *own = wallet->core->channels; own != NULL && is_quiet;
+         own = own->hh.next)
+        if (own->channel->funds.stage == STAGE_OPEN && own->channel->streams[SIDE_HUB].proof.nonce > 0)
+            is_quiet = is_watched(wallet, own);
+    const struct wallet_channel *own = wallet_channel_by_id(wallet->core, id);
+    return is_quiet && own != NULL && own->channel->streams[SIDE_HUB].proof.nonce > 0;
 }
 
 static void fall_asleep(struct sim *sim, const struct sim_snapshot *snapshot)

@@ -323,6 +323,48 @@ static void test_held_until_the_ledger_shows_it(void **state)
     world_free(world);
 }
 
+static void hub_refuses(struct world *world, uint64_t nonce, enum code code)
+{
+    struct message message = {.type = MESSAGE_ERROR};
+    message.error.code = code;
+    message.error.text = (struct text){"no", 2};
+    message.error.reference = (struct error_reference){.present = true,
+                                                       .type = MESSAGE_UPDATE,
+                                                       .has_channel = true,
+                                                       .channel = world->id,
+                                                       .has_nonce = true,
+                                                       .nonce = nonce};
+    wallet_message(world->core, &message);
+    world_run(world);
+}
+
+/* The hub sees a close in a young block that is not seen here, and then is reorganised away: the link stays, and the
+ * refused updates are offered again with the next block, byte for byte. Once the close is seen here none is. */
+static void test_refused_since_the_hub_sees_a_close(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    world->deaf = true;
+    assert_int_equal(world_pay(world, 100, 1, PAYMENT_DIRECT, NULL), CODE_OK);
+    assert_int_equal(world_pay(world, 100, 2, PAYMENT_DIRECT, NULL), CODE_OK);
+    assert_int_equal(world->counts[MESSAGE_UPDATE], 2);
+    hub_refuses(world, 1, CODE_STATUS);
+    hub_refuses(world, 2, CODE_STATUS);
+    assert_int_equal(world->disconnects, 0);
+    assert_int_equal(world->counts[MESSAGE_UPDATE], 2);
+    world_head(world, 5);
+    assert_int_equal(world->counts[MESSAGE_UPDATE], 4);
+    world_head(world, 5);
+    assert_int_equal(world->counts[MESSAGE_UPDATE], 4);
+    hub_refuses(world, 1, CODE_STATUS);
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_head(world, 5);
+    world_unlinked(world);
+    world_linked(world);
+    assert_int_equal(world->counts[MESSAGE_UPDATE], 0);
+    world_free(world);
+}
+
 /* The hub sees a deposit just after it has shown the channel: what came last is what it says, even if this wallet has
  * not had the time yet to take over what came first. */
 static void test_funds_told_while_the_channel_is_shown(void **state)
@@ -397,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_messages_out_of_order),
         cmocka_unit_test(test_terms_without_sense),
         cmocka_unit_test(test_held_until_the_ledger_shows_it),
+        cmocka_unit_test(test_refused_since_the_hub_sees_a_close),
         cmocka_unit_test(test_funds_told_while_the_channel_is_shown),
         cmocka_unit_test(test_events_count_once),
         cmocka_unit_test(test_foreign_journal_is_refused),
