@@ -15,7 +15,7 @@ const struct sim_bug sim_bugs[] = {
     {PLACE(RECEIPT_EARLY), "receipt-early", 1500,
      "a tower's receipt leaves before the appointment is durable"},
     {PLACE(NONCE_REUSED), "nonce-reused", 100, "a signed update is not written: its nonce is used again"},
-    {PLACE(LOCK_FREED_EARLY), "lock-freed-early", 100, "a dropped lock can be spent before its revocation"},
+    {PLACE(LOCK_FREED_EARLY), "lock-freed-early", 300, "a dropped lock can be spent before its revocation"},
     {PLACE(AVAILABLE_OFF_BY_ONE), "available-off-by-one", 100, "one unit more than there is can be spent"},
     {PLACE(FEE_NOT_BOOKED), "fee-not-booked", 100, "a direct payment moves its amount and not its fee"},
     {PLACE(REFUND_TWICE), "refund-twice", 100, "a refund is put into the update twice"},
