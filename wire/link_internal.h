@@ -26,6 +26,7 @@
 #include "wire/link.h"
 #include "wire/resolve.h"
 #include "wire/stream.h"
+#include "wire/throttle.h"
 
 #define HANDSHAKE_FRAME_BYTES_MAX 4096 /* of a client that is not authenticated yet */
 #define FRAMES_PER_TURN           64   /* then other links have theirs */
@@ -139,6 +140,8 @@ struct link_server {
     void *context;
     struct evconnlistener *listener; /* NULL once stopped */
     struct event *listen_again;
+    struct throttle newcomers; /* connections that have not come to anything */
+    unsigned accepted;         /* since it last let the links have their turn */
     uint16_t port;
     SSL_CTX *tls;
     struct hash certificate_hash;
@@ -161,6 +164,8 @@ struct link_times link_times_default(void);
 void link_server_set_times(struct link_server *server,
                            const struct link_times *times); /* of links accepted later */
 void link_set_times(struct link *link, const struct link_times *times);
+/* How many that come to nothing are accepted. */
+void link_server_set_newcomers(struct link_server *server, uint32_t per_second, uint32_t burst);
 /* Bytes that have come and are not worked off. */
 size_t link_input_bytes(const struct link *link);
 

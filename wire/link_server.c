@@ -14,6 +14,7 @@
 #include <event2/listener.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/endpoint.h"
 #include "base/ensure.h"
 #include "base/limits.h"
@@ -24,6 +25,13 @@
 #define HANDSHAKES_DEFAULT  256
 #define LISTEN_BACKLOG      1024
 #define ACCEPT_RETRY_MS     100
+#define ACCEPTS_PER_TURN    64 /* then the links have theirs; they may be about to speak */
+/* Connections that come to nothing. At this rate each of 256 handshakes has half a second before it gives way, enough
+ * for its three round trips from anywhere, and a flood takes some hundredths of a processor. The burst is for clients
+ * that come back all at once, of which some give way and try again. */
+#define NEWCOMERS_PER_SECOND 500
+#define NEWCOMERS_BURST      1000
+#define NEWCOMERS_REST_MS    10
 
 /* ---- listening ---- */
 
@@ -39,6 +47,31 @@ static void give_way(struct link_server *server)
     link_leave(oldest);
 }
 
+/* Whoever comes next waits in the kernel's queue, which costs nothing here. */
+static void stop_accepting_for(struct link_server *server, unsigned delay_ms)
+{
+    struct timeval delay = {.tv_usec = (suseconds_t)delay_ms * 1000};
+    evconnlistener_disable(server->listener);
+    event_add(server->listen_again, &delay);
+}
+
+/* Every connection counts until it has come to something (newcomer_is_in). */
+static void count_newcomer(struct link_server *server)
+{
+    uint64_t now_us = clock_monotonic_us();
+    throttle_take(&server->newcomers, now_us);
+    server->accepted++;
+    if (!throttle_allows(&server->newcomers, now_us))
+        stop_accepting_for(server, NEWCOMERS_REST_MS);
+    else if (server->accepted >= ACCEPTS_PER_TURN)
+        stop_accepting_for(server, 0);
+}
+
+static void newcomer_is_in(struct link_server *server)
+{
+    throttle_give_back(&server->newcomers, clock_monotonic_us());
+}
+
 static void on_accept(struct evconnlistener *listener, evutil_socket_t socket, struct sockaddr *address,
                       int length, void *argument)
 {
@@ -46,6 +79,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t socket, s
     (void)address;
     (void)length;
     struct link_server *server = argument;
+    count_newcomer(server);
     if (server->connections >= server->connections_max) {
         close(socket);
         return;
@@ -71,6 +105,7 @@ static void on_listen_again(evutil_socket_t socket, short what, void *argument)
     (void)socket;
     (void)what;
     struct link_server *server = argument;
+    server->accepted = 0;
     if (server->listener != NULL)
         evconnlistener_enable(server->listener);
 }
@@ -79,11 +114,9 @@ static void on_listen_again(evutil_socket_t socket, short what, void *argument)
  * spin. */
 static void on_accept_error(struct evconnlistener *listener, void *argument)
 {
-    struct link_server *server = argument;
-    struct timeval delay = {.tv_usec = ACCEPT_RETRY_MS * 1000};
+    (void)listener;
     log_warn("cannot accept a connection: %s", evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
-    evconnlistener_disable(listener);
-    event_add(server->listen_again, &delay);
+    stop_accepting_for(argument, ACCEPT_RETRY_MS);
 }
 
 static bool start_listening(struct link_server *server, const char *host, uint16_t port, char *message,
@@ -131,6 +164,7 @@ struct link_server *link_server_new(struct event_base *base, const struct link_s
     server->tls = tls_server_context(options->identity);
     server->certificate_hash = tls_identity_hash(options->identity);
     server->listen_again = evtimer_new(base, on_listen_again, server);
+    server->newcomers = (struct throttle){.per_second = NEWCOMERS_PER_SECOND, .burst = NEWCOMERS_BURST};
     server->times = link_times_default();
     ensure(server->listen_again != NULL);
     if (!start_listening(server, options->host, options->port, message, message_size)) {
@@ -177,6 +211,11 @@ void link_server_set_times(struct link_server *server, const struct link_times *
     server->times = *times;
 }
 
+void link_server_set_newcomers(struct link_server *server, uint32_t per_second, uint32_t burst)
+{
+    server->newcomers = (struct throttle){.per_second = per_second, .burst = burst};
+}
+
 void link_server_count_out(struct link *link)
 {
     if (!link->handshaking)
@@ -205,11 +244,12 @@ void link_server_secured(struct link *link)
 /* Another server serves this client: it is told which one. */
 static bool is_redirected(struct link *link, const struct address *client)
 {
-    const struct link_server *server = link->server;
+    struct link_server *server = link->server;
     char host[HOST_BYTES_MAX + 1] = "";
     uint16_t port = 0;
     if (server->elsewhere == NULL || !server->elsewhere(server->context, client, host, &port))
         return false;
+    newcomer_is_in(server);
     struct message redirect = {.type = MESSAGE_REDIRECT};
     redirect.redirect.host = (struct text){host, strlen(host)};
     redirect.redirect.port = port;
@@ -261,6 +301,7 @@ static void on_auth(struct link *link, const struct message *message)
                     address_text(&link->peer, peer));
         return;
     }
+    newcomer_is_in(link->server);
     link_become_ready(link, NULL);
 }
 

@@ -51,8 +51,11 @@ static void a_client_is_served_at_the_other_door(void **state)
 {
     struct world *world = *state;
     open_doors(world);
+    link_server_set_newcomers(world->server, 1, 1);
     connect_client(world);
     RUN_UNTIL(world, world->client_owner.ready == 1 && doors.owner.ready == 1);
+    /* Who is sent elsewhere does not count as one that comes to nothing. */
+    assert_true(throttle_allows(&world->server->newcomers, clock_monotonic_us()));
     assert_int_equal(doors.times_asked, 1);
     assert_true(address_equal(&doors.asked, &world->client));
     assert_true(address_equal(&doors.owner.peers[0], &world->client));

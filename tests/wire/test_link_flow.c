@@ -432,6 +432,44 @@ static bool is_closed(int fd)
     return got == 0 || (got < 0 && errno == ECONNRESET);
 }
 
+/* Connections that come to nothing are accepted at a bounded rate; whoever comes behind them gets in. */
+static void silent_connections_are_taken_in_turn(void **state)
+{
+    struct world *world = *state;
+    struct link_server_options options = server_options(world);
+    enum { SILENT = 200, BURST = 10, PER_SECOND = 500 };
+    options.handshakes_max = 3;
+    start_server_with(world, &options);
+    link_server_set_newcomers(world->server, PER_SECOND, BURST);
+    int fds[SILENT];
+    uint64_t from_us = clock_monotonic_us();
+    for (size_t i = 0; i < SILENT; i++)
+        fds[i] = tcp_connect(link_server_port(world->server));
+    connect_client(world);
+    RUN_UNTIL(world, world->server_owner.closed == SILENT - 2 && world->client_owner.ready == 1);
+    /* However fast the machine is; at least the client's own has been given back. */
+    assert_true(clock_monotonic_us() - from_us >= (uint64_t)(SILENT - BURST - 1) * 1000000 / PER_SECOND);
+    for (size_t i = 0; i < SILENT; i++)
+        close(fds[i]);
+    link_close(client_end(world));
+    RUN_UNTIL(world, link_server_connections(world->server) == 0);
+}
+
+/* Clients that get in count for nothing, however many: with room for one that does not, all of them do. */
+static void clients_that_get_in_are_not_held_up(void **state)
+{
+    struct world *world = *state;
+    start_server(world);
+    link_server_set_newcomers(world->server, 1, 1);
+    for (size_t i = 0; i < 30; i++) {
+        connect_client(world);
+        RUN_UNTIL(world, world->client_owner.ready == i + 1);
+        assert_true(throttle_allows(&world->server->newcomers, clock_monotonic_us()));
+        link_close(world->client_owner.links[i]);
+        RUN_UNTIL(world, link_server_connections(world->server) == 0);
+    }
+}
+
 /* Silent connections keep nobody out: of those in the handshake the oldest gives way. */
 static void the_oldest_handshake_gives_way(void **state)
 {
@@ -517,6 +555,8 @@ int main(void)
         WORLD_TEST(a_busy_peer_leaves_others_their_turn),
         WORLD_TEST(connections_over_the_limit_are_closed_at_once),
         WORLD_TEST(the_oldest_handshake_gives_way),
+        WORLD_TEST(silent_connections_are_taken_in_turn),
+        WORLD_TEST(clients_that_get_in_are_not_held_up),
         WORLD_TEST(many_links_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
