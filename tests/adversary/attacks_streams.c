@@ -38,14 +38,20 @@ static void nonce_huge(struct arena *arena)
     with_nonce(arena, (uint64_t)1 << 32 | 1);
 }
 
-static struct buffer frame_of(const struct wire_client *client, const struct kept_update *kept)
+static struct buffer frame_with(const struct wire_client *client, const struct kept_update *kept,
+                                struct signature signature)
 {
     struct message message = {.type = MESSAGE_UPDATE};
     struct buffer frame = {0};
     message.update =
-        (struct update){client->channel->id, kept->proof, kept->signature, kept->body, kept->body_length};
+        (struct update){client->channel->id, kept->proof, signature, kept->body, kept->body_length};
     message_encode(&frame, &message);
     return frame;
+}
+
+static struct buffer frame_of(const struct wire_client *client, const struct kept_update *kept)
+{
+    return frame_with(client, kept, kept->signature);
 }
 
 static void newest_again(struct arena *arena)
@@ -103,10 +109,11 @@ static void parity_flipped(struct arena *arena)
     struct wire_client *payer = arena->world.payer;
     uint64_t moved, taken = hub_figure(arena->stage, "updates_received_total");
     struct operation pay = small_pay(arena, &moved);
-    struct kept_update kept = *wire_seal(payer, &pay, 1, NULL);
-    struct buffer first = frame_of(payer, &kept);
-    kept.signature.bytes[32] ^= 0x80;
-    struct buffer second = frame_of(payer, &kept);
+    const struct kept_update *kept = wire_seal(payer, &pay, 1, NULL);
+    struct signature flipped = kept->signature;
+    struct buffer first = frame_of(payer, kept);
+    flipped.bytes[32] ^= 0x80;
+    struct buffer second = frame_with(payer, kept, flipped);
     link_send_frame(payer->link, first.data, first.length);
     link_send_frame(payer->link, second.data, second.length);
     buffer_free(&first);

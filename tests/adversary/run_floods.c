@@ -29,7 +29,7 @@
 #define ATTEMPTS      3
 #define DEPOSIT       10000000u
 #define LEAST_PERCENT 50
-#define MEMORY_KIB    (64 * 1024) /* of the hub's memory, that a flood may take; see docs/attacks.md */
+#define MEMORY_KIB    ((64 + 128) * 1024) /* that a flood may take, and a folding of what was paid meanwhile */
 #define NEWCOMERS     10
 #define TRIES         20
 #define PATIENCE_US   20000000

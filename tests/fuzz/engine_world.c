@@ -308,13 +308,13 @@ static void say_revoke(struct world *world, struct client_at *client)
     uint64_t due = channel_revocation_due(client->machine);
     if (due != 0)
         (void)channel_revoke(client->machine, &world->domain, &client->key, due);
-    const struct stream *stream = channel_peer(client->machine);
+    const struct dropped *dropped = stream_dropped(channel_peer(client->machine));
     struct message message = {.type = MESSAGE_REVOKE};
-    if (stream->revoked_nonce == 0)
+    if (dropped->revoked_nonce == 0)
         return;
     message.revoke.channel = client->id;
-    message.revoke.min_nonce = stream->revoked_nonce;
-    message.revoke.signature = stream->revocation;
+    message.revoke.min_nonce = dropped->revoked_nonce;
+    message.revoke.signature = dropped->revocation;
     world_send(world, client, &message);
 }
 
@@ -353,8 +353,10 @@ static void take_channel(struct world *world, unsigned index, const struct messa
     if (!client->rogue) {
         ensure(mine >= client->machine->acknowledged);
         ensure(channel_acknowledged(client->machine, mine) == CODE_OK);
-        client->machine->settlement.said_dead =
-            !message->channel.settlement.present && client->machine->settlement.phase == SETTLEMENT_SIGNED;
+        struct settlement *settlement = client->machine->settlement;
+        if (settlement != NULL)
+            settlement->said_dead =
+                !message->channel.settlement.present && settlement->phase == SETTLEMENT_SIGNED;
     }
     resume(world, client, mine);
 }
@@ -424,8 +426,8 @@ static void take_honestly(struct world *world, struct client_at *client, const s
         ensure(channel_revocation_received(client->machine, &view, message->revoke.min_nonce,
                                            &message->revoke.signature, NULL) == CODE_OK);
     else if (message->type == MESSAGE_SETTLED && message->settled.outcome == SETTLED_DEAD &&
-             message->settled.seq == client->machine->settlement.seq)
-        client->machine->settlement.said_dead = true;
+             client->machine->settlement != NULL && message->settled.seq == client->machine->settlement->seq)
+        client->machine->settlement->said_dead = true;
 }
 
 /* Settlement may be refused for what happened meanwhile; nothing else that an honest client says. */

@@ -85,21 +85,21 @@ static void must_read_back(struct channel *channel, const struct buffer *batch)
     channel_free(copy);
 }
 
-static void seal(struct channel *from, struct kept_update *out)
+static const struct kept_update *seal(struct channel *from)
 {
     struct buffer body = {0};
     size_t count;
     const struct operation *draft = channel_draft(from, &count);
     body_encode(&body, draft, count);
-    *out = *channel_seal(from, &domain, &client_key, body.data, body.length);
+    const struct kept_update *kept = channel_seal(from, &domain, &client_key, body.data, body.length);
     buffer_free(&body);
+    return kept;
 }
 
 /* Three locks of the client's, of which one has failed, one has lapsed, one may be unlocked. */
 static void have_locks(struct channel *from, struct channel *to)
 {
     struct pending_lock touched[4];
-    struct kept_update kept;
     struct channel_view view = view_of(&hub), seen = view_of(&client);
     for (uint8_t i = 1; i <= 3; i++) {
         uint8_t secret[32];
@@ -112,8 +112,7 @@ static void have_locks(struct channel *from, struct channel *to)
                                  .condition = condition_of_secret(secret)};
         ensure(channel_add(from, &view, &lock, NULL) == CODE_OK);
     }
-    seal(from, &kept);
-    struct update update = update_of(from, &kept);
+    struct update update = update_of(from, seal(from));
     const struct operation *operations;
     size_t count;
     ensure(body_decode(decoder, update.body, update.body_length, &operations, &count));
@@ -163,9 +162,7 @@ static void must_be_taken(struct channel *from, struct channel *to)
     static struct pending_lock touched[OPERATIONS_MAX];
     const struct operation *operations;
     size_t count;
-    struct kept_update kept;
-    seal(from, &kept);
-    struct update update = update_of(from, &kept);
+    struct update update = update_of(from, seal(from));
     struct channel_view view = view_of(&client);
     ensure(body_decode(decoder, update.body, update.body_length, &operations, &count));
     ensure(channel_receive(to, &view, &update, operations, count, true, touched).verdict == VERDICT_ACCEPTED);
