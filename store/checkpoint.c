@@ -15,15 +15,11 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/ensure.h"
 #include "store/local.h"
 
 #define FOLD_BYTES_MIN ((uint64_t)1 << 20)
-#define FOLD_NICENESS  10
 
 /* A batch as it was read: the tables point into it until they are written. */
 struct kept {
@@ -207,6 +203,7 @@ static void fold_note(const struct fold *fold)
     store->checkpoint = fold->to;
     store->checkpoint_target = fold->to;
     store->figures.checkpoints++;
+    pthread_cond_broadcast(&store->writer_done); /* an append may wait for it */
     pthread_mutex_unlock(&store->mutex);
     store_recent_folded(store, fold->to);
 }
@@ -239,17 +236,9 @@ void store_checkpoint_fold(struct local_journal *store, uint64_t to)
     ensure(fold_up_to(store, to, false));
 }
 
-/* Nobody waits for a folding, and payments wait for whatever it takes the processor from. For this thread only (on
- * Linux "who" is a thread's id, setpriority(2)). */
-static void step_back(void)
-{
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), FOLD_NICENESS);
-}
-
 void *store_folding_run(void *argument)
 {
     struct local_journal *store = argument;
-    step_back();
     pthread_mutex_lock(&store->mutex);
     for (;;) {
         /* Not before the replay is over: it reads the checkpoint and the journal as they were at open. */

@@ -19,8 +19,9 @@ static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-#define RUNS_MAX        8 /* tables over each other, before they are merged */
-#define READAHEAD_BYTES ((size_t)4 << 20)
+#define RUNS_MAX         8  /* tables over each other, before they are merged */
+#define ARCHIVE_RUNS_MAX 32 /* it is read seldom: merging is what it costs */
+#define READAHEAD_BYTES  ((size_t)4 << 20)
 
 /* Families that get whole tables from the folding thread, and are read at a start or seldom. What counts is how
  * often a record is written again: several tables of one size become one, and the whole is only written anew once
@@ -35,7 +36,8 @@ static void set_merging(rocksdb_options_t *options, enum family family)
     rocksdb_options_set_compaction_style(options, rocksdb_universal_compaction);
     rocksdb_options_set_universal_compaction_options(options, universal);
     rocksdb_universal_compaction_options_destroy(universal);
-    rocksdb_options_set_level0_file_num_compaction_trigger(options, RUNS_MAX);
+    rocksdb_options_set_level0_file_num_compaction_trigger(
+        options, family == FAMILY_ARCHIVE ? ARCHIVE_RUNS_MAX : RUNS_MAX);
     rocksdb_options_set_level0_slowdown_writes_trigger(options, INT_MAX);
     rocksdb_options_set_level0_stop_writes_trigger(options, INT_MAX);
     rocksdb_options_set_soft_pending_compaction_bytes_limit(options, SIZE_MAX / 2);
@@ -54,20 +56,9 @@ static void set_index(struct local_journal *store, rocksdb_options_t *options)
     rocksdb_options_set_compaction_filter(options, store->index_filter);
 }
 
-/* RocksDB's own threads, of merging and flushing: as the folding one (checkpoint.c). */
-static void set_priorities(rocksdb_options_t *options)
-{
-    rocksdb_env_t *environment = rocksdb_create_default_env(); /* the process's one */
-    rocksdb_env_lower_thread_pool_cpu_priority(environment);
-    rocksdb_env_lower_high_priority_thread_pool_cpu_priority(environment);
-    rocksdb_options_set_env(options, environment);
-    rocksdb_env_destroy(environment); /* the handle only */
-}
-
 static rocksdb_options_t *options_make(struct local_journal *store, enum family family)
 {
     rocksdb_options_t *options = rocksdb_options_create();
-    set_priorities(options);
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_create_missing_column_families(options, 1);
     rocksdb_options_set_paranoid_checks(options, 1);

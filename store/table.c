@@ -184,6 +184,9 @@ void store_table_write(struct table *table)
     rocksdb_sstfilewriter_t *file =
         rocksdb_sstfilewriter_create(environment, table->store->options[table->family]);
     char *error = NULL;
+    /* A crash may have left the name of a file that RocksDB has taken: a link to one of its own tables, which opening
+     * it for writing would empty. */
+    (void)unlink(table->path);
     rocksdb_sstfilewriter_open(file, table->path, &error);
     check(table, error);
     put_all(table, file);

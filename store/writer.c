@@ -26,7 +26,8 @@ _Noreturn void store_fatal(const struct local_journal *store, const char *what, 
     _exit(STORE_EXIT_FATAL);
 }
 
-#define QUEUED_HEADER_BYTES 16
+#define UNFOLDED_CHECKPOINTS 6
+#define UNFOLDED_BYTES_MIN   ((uint64_t)256 << 20)
 
 /* Under the mutex. */
 static void queue_put(struct local_journal *store, const uint8_t *batch, size_t length, size_t archive_at)
@@ -40,6 +41,12 @@ static void queue_put(struct local_journal *store, const uint8_t *batch, size_t 
     store->waiting_bytes += BATCH_PREFIX_BYTES + length;
 }
 
+static bool is_far_ahead(const struct local_journal *store)
+{
+    uint64_t most = UNFOLDED_CHECKPOINTS * store->checkpoint_bytes;
+    return store->journal_bytes > (most > UNFOLDED_BYTES_MIN ? most : UNFOLDED_BYTES_MIN);
+}
+
 uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size_t length)
 {
     struct local_journal *store = (struct local_journal *)journal;
@@ -48,8 +55,10 @@ uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size
 
     pthread_mutex_lock(&store->mutex);
     ensure(store->recovered && !store->writer_ends);
-    /* A batch that is larger than the whole queue goes alone. */
-    while (store->waiting_bytes > 0 && store->waiting_bytes + bytes > store->queue_bytes_max)
+    /* A batch that is larger than the whole queue goes alone. And folding must keep up: what is not folded is in
+     * memory, too (find.c). */
+    while ((store->waiting_bytes > 0 && store->waiting_bytes + bytes > store->queue_bytes_max) ||
+           is_far_ahead(store))
         pthread_cond_wait(&store->writer_done, &store->mutex);
     queue_put(store, batch, length, archive_at);
     uint64_t sequence = store->appended;
