@@ -50,6 +50,12 @@ void ack_finish(struct engine *engine, struct hub_channel *channel, bool said_so
     engine->acks[engine->ack_count++] = channel;
 }
 
+void ack_rides(struct engine *engine, struct hub_channel *channel)
+{
+    if (channel->ack_waits && channel->client->peer != 0)
+        ack_emit(engine, channel);
+}
+
 bool engine_acks_wait(const struct engine *engine)
 {
     return engine->ack_count > 0;

@@ -235,23 +235,10 @@ void engine_touch(struct engine *engine, struct hub_channel *channel)
     engine->dirty[engine->dirty_count++] = channel;
 }
 
-/* An outcome leaves now: an ACK that waits goes with it. */
-static void ack_rides(struct engine *engine, const struct message *message)
-{
-    const struct hash *id = message->type == MESSAGE_REVEAL ? &message->reveal.channel
-                            : message->type == MESSAGE_FAIL ? &message->fail.channel
-                                                            : NULL;
-    struct hub_channel *channel = id == NULL ? NULL : engine_channel(engine, id);
-    if (channel != NULL && channel->ack_waits)
-        ack_emit(engine, channel);
-}
-
 void engine_emit(struct engine *engine, uint64_t peer, const struct message *message)
 {
     if (peer == 0)
         return;
-    if (engine->ack_count > 0)
-        ack_rides(engine, message);
     if (engine->frame_count == engine->frame_capacity) {
         engine->frame_capacity = engine->frame_capacity == 0 ? 256 : 2 * engine->frame_capacity;
         engine->frame_marks =

@@ -225,6 +225,8 @@ struct engine {
 /* acks.c */
 /* The ACK that a channel owes, if any, goes into the turn's frames. */
 void ack_emit(struct engine *engine, struct hub_channel *channel);
+/* An outcome leaves now: an ACK that waits goes before it. */
+void ack_rides(struct engine *engine, struct hub_channel *channel);
 /* The turn is done with the channel: the ACK leaves, or begins to wait. */
 void ack_finish(struct engine *engine, struct hub_channel *channel, bool said_something);
 
@@ -295,10 +297,9 @@ enum code channel_add_operation(struct engine *engine, struct hub_channel *chann
                                 const struct operation *operation, struct pending_lock *touched) MUST_USE;
 
 /* outcomes.c */
-void emit_reveal(struct engine *engine, const struct hub_channel *payer, const struct payment_id *id,
+void emit_reveal(struct engine *engine, struct hub_channel *payer, const struct payment_id *id,
                  const struct witness *witness);
-void emit_fail(struct engine *engine, const struct hub_channel *payer, const struct payment_id *id,
-               uint64_t code);
+void emit_fail(struct engine *engine, struct hub_channel *payer, const struct payment_id *id, uint64_t code);
 void outcome_reveal(struct engine *engine, struct hub_channel *channel, const struct message *message);
 void outcome_fail(struct engine *engine, struct hub_channel *channel, const struct message *message);
 void outcome_revoke(struct engine *engine, struct hub_channel *channel, const struct message *message);

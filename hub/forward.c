@@ -16,12 +16,7 @@ static bool bounce(struct engine *engine, struct hub_channel *payer, const struc
         /* The lock of this very operation: an older one with the same payment id stands. It is gone already if
          * the same update unlocked it. */
         (void)!channel_mark_lock_failed(payer->channel, operation->lock_id);
-        struct failed item = {operation->id, code};
-        struct message message = {.type = MESSAGE_FAIL};
-        message.fail.channel = payer->channel->id;
-        message.fail.items = &item;
-        message.fail.count = 1;
-        engine_emit(engine, payer->client->peer, &message);
+        emit_fail(engine, payer, &operation->id, code);
         engine->figures.payments_failed++;
         return true;
     }

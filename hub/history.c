@@ -109,16 +109,10 @@ bool history_read(const struct record *record, struct history_item *out)
     return out->leads ? reader_done(&reader) : read_content(&reader, flags, out);
 }
 
-/* Where a payee's record leads to. */
-struct lead {
-    struct history_item item;
-    bool good;
-};
-
-static bool lead_visit(void *context, const struct record *record)
+bool history_take(void *context, const struct record *record)
 {
-    struct lead *lead = context;
-    lead->good = history_read(record, &lead->item) && !lead->item.leads;
+    struct history_found *found = context;
+    found->good = history_read(record, &found->item) && !found->item.leads;
     return true;
 }
 
@@ -128,10 +122,10 @@ bool history_look(struct journal *journal, const struct record *record, struct h
         return false;
     if (!out->leads)
         return true;
-    struct lead lead = {.good = false};
+    struct history_found lead = {.good = false};
     uint8_t rest[HISTORY_REST_BYTES];
     history_rest(&out->payee.id, false, rest);
-    if (!journal_find(journal, RECORD_HISTORY, rest, sizeof(rest), lead_visit, &lead))
+    if (!journal_find(journal, RECORD_HISTORY, rest, sizeof(rest), history_take, &lead))
         return true; /* its day was dropped since this record was read: state 0 */
     if (!lead.good)
         return false;

@@ -38,6 +38,12 @@ void history_write(const struct history_item *item, struct buffer *batch);
 bool history_read(const struct record *record, struct history_item *out) MUST_USE;
 /* What follows owner and time in the key: by it a record that says everything is found (journal_find). */
 void history_rest(const struct payment_id *payee_id, bool received, uint8_t out[HISTORY_REST_BYTES]);
+/* For journal_find with history_rest: takes the record that says everything. */
+struct history_found {
+    struct history_item item;
+    bool good; /* false: damaged, or it only leads elsewhere */
+};
+bool history_take(void *context, const struct record *record); /* context: struct history_found */
 /* The record's whole content, also if it only leads to the payer's (state 0 if that was dropped meanwhile). From
  * any thread. False: damaged. */
 bool history_look(struct journal *journal, const struct record *record, struct history_item *out) MUST_USE;

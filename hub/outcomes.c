@@ -23,12 +23,17 @@ static uint64_t register_time(const struct engine *engine, const struct payment 
     return payment->expiry > margin ? payment->expiry - margin : 0;
 }
 
+static bool payer_lock_stands(const struct hub_channel *payer, const struct payment *payment)
+{
+    return payer != NULL && lock_set_find(channel_peer(payer->channel)->locks, payment->payer_lock) != NULL;
+}
+
 /* The payer was shown the witness and has not unlocked: if need be, the ledger must be told. */
 static bool awaits_unlock(const struct engine *engine, const struct payment *payment)
 {
     const struct hub_channel *payer = payer_of(engine, payment);
     return payment->is_locked && payment->state == PAYMENT_REVEALED && payment->witness != NULL &&
-           payer != NULL && lock_set_find(channel_peer(payer->channel)->locks, payment->payer_lock) != NULL &&
+           payer_lock_stands(payer, payment) &&
            engine_registration(engine, payment->kind, &payment->condition) == NULL;
 }
 
@@ -54,7 +59,7 @@ enum code outcome_code(uint64_t code)
 
 /* ---- telling the payer ---- */
 
-void emit_reveal(struct engine *engine, const struct hub_channel *payer, const struct payment_id *id,
+void emit_reveal(struct engine *engine, struct hub_channel *payer, const struct payment_id *id,
                  const struct witness *witness)
 {
     struct revealed item = {*id, *witness};
@@ -62,17 +67,18 @@ void emit_reveal(struct engine *engine, const struct hub_channel *payer, const s
     message.reveal.channel = payer->channel->id;
     message.reveal.items = &item;
     message.reveal.count = 1;
+    ack_rides(engine, payer);
     engine_emit(engine, payer->client->peer, &message);
 }
 
-void emit_fail(struct engine *engine, const struct hub_channel *payer, const struct payment_id *id,
-               uint64_t code)
+void emit_fail(struct engine *engine, struct hub_channel *payer, const struct payment_id *id, uint64_t code)
 {
     struct failed item = {*id, code};
     struct message message = {.type = MESSAGE_FAIL};
     message.fail.channel = payer->channel->id;
     message.fail.items = &item;
     message.fail.count = 1;
+    ack_rides(engine, payer);
     engine_emit(engine, payer->client->peer, &message);
 }
 
@@ -384,8 +390,7 @@ bool payment_is_over(const struct engine *engine, const struct payment *payment)
     const struct hub_channel *payer = payer_of(engine, payment);
     switch ((enum payment_state)payment->state) {
     case PAYMENT_REVEALED: /* a payer that has not unlocked may have to be told by the ledger */
-        return !payment->is_locked || payer == NULL ||
-               lock_set_find(channel_peer(payer->channel)->locks, payment->payer_lock) == NULL;
+        return !payment->is_locked || !payer_lock_stands(payer, payment);
     case PAYMENT_FAILED:
     case PAYMENT_REFUNDED:
     case PAYMENT_LAPSED:

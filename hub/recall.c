@@ -5,30 +5,19 @@
 #include "hub/engine_state.h"
 #include "hub/history.h"
 
-struct recalled {
-    struct history_item item;
-    bool good;
-};
-
-static bool visit(void *context, const struct record *record)
-{
-    struct recalled *recalled = context;
-    recalled->good = history_read(record, &recalled->item) && !recalled->item.leads;
-    return true;
-}
-
 static bool recall(const struct engine *engine, const struct payment_id *payee_id, bool received,
                    struct history_item *out)
 {
-    struct recalled recalled;
+    struct history_found found;
     uint8_t rest[HISTORY_REST_BYTES];
     if (engine->effects.find == NULL)
         return false;
     history_rest(payee_id, received, rest);
-    if (!engine->effects.find(engine->effects.context, RECORD_HISTORY, rest, sizeof(rest), visit, &recalled))
+    if (!engine->effects.find(engine->effects.context, RECORD_HISTORY, rest, sizeof(rest), history_take,
+                              &found))
         return false;
-    ensure(recalled.good); /* the engine wrote it, and the disk has its checksums */
-    *out = recalled.item;
+    ensure(found.good); /* the engine wrote it, and the disk has its checksums */
+    *out = found.item;
     return true;
 }
 
@@ -79,16 +68,6 @@ static struct payment *take_up(struct engine *engine, const struct history_item 
     return payment;
 }
 
-/* It was about to leave: not any more. */
-static struct payment *stay(struct engine *engine, struct payment *payment)
-{
-    if (payment->leaving != 0) {
-        payments_return(&engine->payments, payment);
-        payment_schedule(engine, payment);
-    }
-    return payment;
-}
-
 static bool may_be_sent_back(bool is_locked, uint8_t state, struct amount amount, struct amount asked)
 {
     return !is_locked && (state == PAYMENT_SIGNED || state == PAYMENT_REVEALED) &&
@@ -108,9 +87,7 @@ struct payment *recall_of_payee(struct engine *engine, const struct hub_channel 
 {
     struct payment *payment = payments_find_payee(&engine->payments, &payee->channel->id, id);
     if (payment != NULL)
-        return may_be_sent_back(payment->is_locked, payment->state, payment->amount, amount)
-                   ? stay(engine, payment)
-                   : NULL;
+        return may_be_sent_back(payment->is_locked, payment->state, payment->amount, amount) ? payment : NULL;
     struct history_item item;
     if (!recall(engine, id, false, &item) && !recall(engine, id, true, &item))
         return NULL;
@@ -127,7 +104,7 @@ struct payment *recall_half(struct engine *engine, const struct leg *payer)
 {
     struct payment *payment = payments_find(&engine->payments, &payer->channel, &payer->id);
     if (payment != NULL)
-        return payment->state == PAYMENT_REFUNDED ? payment : stay(engine, payment);
+        return payment;
     struct payment_id payee_id = payment_id_of_payee(&payer->channel, &payer->id);
     struct history_item item;
     if (!recall(engine, &payee_id, false, &item) || item.role != HALF_OF_PAYER || item.is_locked ||

@@ -409,34 +409,22 @@ static void begin_past(struct writing *writing)
         write_entry(writing, find(&writing->change->olds[0], RECORD_CURSOR, NULL, 0));
 }
 
-struct other_side {
-    struct history_item item;
-    bool good;
-};
-
-static bool take_other_side(void *context, const struct record *record)
-{
-    struct other_side *other = context;
-    other->good = history_read(record, &other->item) && !other->item.leads;
-    return true;
-}
-
 /* What the other shard has of a past payment between two. */
 static bool find_other_side(const struct change *change, const struct history_item *item,
-                            struct other_side *out)
+                            struct history_found *out)
 {
     uint8_t rest[HISTORY_REST_BYTES];
     history_rest(&item->payee.id, !item->received, rest);
     return item->other_shard < change->old_count &&
            journal_find(change->olds[item->other_shard].journal, RECORD_HISTORY, rest, sizeof(rest),
-                        take_other_side, out) &&
+                        history_take, out) &&
            out->good;
 }
 
 /* One side of a past payment as the new number of shards has it. */
 static void past_moved(const struct change *change, uint32_t own, struct history_item *item)
 {
-    struct other_side other = {.good = false};
+    struct history_found other = {.good = false};
     bool whole = item->role == PAYMENT_WHOLE;
     if (whole ? address_is_zero(&item->peer) : !find_other_side(change, item, &other))
         return; /* it has no other side, or one that is gone */

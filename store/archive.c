@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "store/local.h"
 
-#define DAY_SECONDS 86400u
 #define SCOPE_BYTES (DAY_BYTES + 1 + RECORD_OWNER_BYTES) /* day, type, owner */
 
 static uint32_t day_of(uint64_t time)

@@ -262,7 +262,7 @@ static unsigned char filter_row(void *context, int level, const char *key, size_
     if (value_length != INDEX_VALUE_BYTES)
         return 0; /* whoever looks it up says so */
     uint64_t time = load_be64((const uint8_t *)value + RECORD_OWNER_BYTES);
-    return time / 86400 < atomic_load_explicit(&store->archive_from, memory_order_relaxed);
+    return time / DAY_SECONDS < atomic_load_explicit(&store->archive_from, memory_order_relaxed);
 }
 
 static const char *filter_name(void *context)

@@ -32,6 +32,7 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 #define BATCH_BYTES_MAX       ((size_t)1 << 30) /* RocksDB takes less than 4 GiB in one write */
 #define CHECKPOINT_KEY_MAX    (1 + RECORD_KEY_MAX)
 #define DAY_BYTES             4
+#define DAY_SECONDS           86400u
 #define FAMILY_KEY_MAX        (DAY_BYTES + 1 + RECORD_KEY_MAX)
 #define CHECKPOINT_MARK_BYTES 16
 #define TABLE_FILE            "rill.table" /* in the folder, while folding; then the family's number */

@@ -166,16 +166,21 @@ static void pile_for_an_absent_payee(struct arena *arena)
 
 /* ---- refunds ---- */
 
+static struct operation refund_of(struct arena *arena, const struct operation *pay, uint64_t amount)
+{
+    return (struct operation){.type = OPERATION_REFUND,
+                              .id = payment_id_of_payee(&arena->world.payer->channel->id, &pay->id),
+                              .amount = amount_of(amount),
+                              .code = CODE_PAID};
+}
+
 static void refund_twice(struct arena *arena)
 {
     struct wire_client *payer = arena->world.payer, *payee = arena->world.payee;
     struct operation pay = pay_of(arena, 50);
     wire_do(payer, &pay, NULL);
     (void)payee_has(arena, OPERATION_PAY, &pay);
-    struct operation back = {.type = OPERATION_REFUND,
-                             .id = payment_id_of_payee(&payer->channel->id, &pay.id),
-                             .amount = amount_of(50),
-                             .code = CODE_PAID};
+    struct operation back = refund_of(arena, &pay, 50);
     wire_do(payee, &back, NULL);
     (void)wire_operation(payer, OPERATION_REFUND, &pay.id);
     wire_do(payee, &back, NULL); /* a present to the hub, out of the payee's own money */
@@ -191,10 +196,7 @@ static void refund_of_another_amount(struct arena *arena)
     struct operation pay = pay_of(arena, 50);
     wire_do(payer, &pay, NULL);
     (void)payee_has(arena, OPERATION_PAY, &pay);
-    struct operation back = {.type = OPERATION_REFUND,
-                             .id = payment_id_of_payee(&payer->channel->id, &pay.id),
-                             .amount = amount_of(49),
-                             .code = CODE_PAID};
+    struct operation back = refund_of(arena, &pay, 49);
     wire_do(payee, &back, NULL);
     wire_settle_down(payee);
     expect_silence(payer);
