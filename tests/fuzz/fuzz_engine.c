@@ -373,7 +373,9 @@ static void send_old(struct world *world, struct client_at *client)
     for (unsigned i = 0; i < changes && frame.length > 4; i++)
         frame.data[4 + input_u16(world->input) % (frame.length - 4)] = take_u8(world);
     if (message_decode(world->answers, frame.data + 4, frame.length - 4, &message, &why) == CODE_OK) {
-        client->rogue = client->rogue || (changes > 0 && says_what_counts(message.type));
+        /* An old RESUME says that it lacks what it has: the hub then rightly sends that again. */
+        bool forgets = message.type == MESSAGE_RESUME && message.resume.received < client->seen_nonce;
+        client->rogue = client->rogue || forgets || (changes > 0 && says_what_counts(message.type));
         engine_message(world->engine, client->peer, &message);
     }
     buffer_free(&frame);
