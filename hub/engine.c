@@ -516,18 +516,19 @@ struct engine_figures engine_figures(const struct engine *engine)
     return figures;
 }
 
-/* The lock of a payment that stands is there, if its channel is one whose locks still change. */
-static bool lock_stands(const struct engine *engine, const struct hash *id, enum side side, uint64_t lock_id,
+/* The lock of a payment that stands is there, and that payment's, if its channel is one whose locks still change. */
+static bool lock_stands(const struct engine *engine, const struct leg *leg, enum side side, uint64_t lock_id,
                         struct amount amount)
 {
-    const struct hub_channel *channel = engine_channel(engine, id);
+    const struct hub_channel *channel = engine_channel(engine, &leg->channel);
     if (channel == NULL)
         return false;
     if (channel->channel->funds.stage != STAGE_OPEN || lock_id == 0)
         return true;
     const struct lock_set *locks = channel->channel->streams[side].locks;
     const struct pending_lock *lock = locks == NULL ? NULL : lock_set_find(locks, lock_id);
-    return lock != NULL && lock->lock.amount.units == amount.units;
+    return lock != NULL && lock->lock.amount.units == amount.units &&
+           payment_id_equal(&lock->payment, &leg->id);
 }
 
 static bool is_under_way(const struct payment *payment)
@@ -556,10 +557,13 @@ static const char *payment_contradiction(const struct engine *engine, const stru
         return "a payment that waits for its payee is not due to it, or the other way round";
     bool stands = payment->state == PAYMENT_FORWARDED || payment->state == PAYMENT_CANCELLING;
     if (stands && payment->role == PAYMENT_WHOLE &&
-        !lock_stands(engine, &payment->payer.channel, SIDE_CLIENT, payment->payer_lock, both))
+        !lock_stands(engine, &payment->payer, SIDE_CLIENT, payment->payer_lock, both))
         return "a payment that stands has no such lock of its payer's";
-    if (payment->state == PAYMENT_FORWARDED &&
-        !lock_stands(engine, &payment->payee.channel, SIDE_HUB, payment->payee_lock, payment->amount))
+    bool changes_lock =
+        payment->due == DUE_UNLOCK || payment->due == DUE_CANCEL || payment->due == DUE_EXPIRE;
+    if ((payment->state == PAYMENT_FORWARDED || changes_lock) &&
+        (payment->payee_lock == 0 ||
+         !lock_stands(engine, &payment->payee, SIDE_HUB, payment->payee_lock, payment->amount)))
         return "a payment that was forwarded has no such lock to its payee";
     return NULL;
 }
