@@ -164,7 +164,7 @@ void channel_check(const struct channel *channel)
 
 /* ---- the ledger and the hub's word ---- */
 
-static bool funds_equal(const struct channel_funds *a, const struct channel_funds *b)
+bool funds_equal(const struct channel_funds *a, const struct channel_funds *b)
 {
     return a->total.units == b->total.units && a->base == b->base && a->seq == b->seq && a->stage == b->stage;
 }

@@ -109,11 +109,6 @@ static void write_funds(struct buffer *out, const struct channel_funds *funds)
     buffer_u8(out, funds->stage);
 }
 
-static bool same_funds(const struct channel_funds *a, const struct channel_funds *b)
-{
-    return a->total.units == b->total.units && a->base == b->base && a->seq == b->seq && a->stage == b->stage;
-}
-
 static void write_settlement(struct buffer *out, const struct settlement *settlement)
 {
     buffer_u8(out, settlement->phase);
@@ -129,7 +124,7 @@ static void write_settlement(struct buffer *out, const struct settlement *settle
 static void write_channel(const struct channel *channel, struct buffer *batch)
 {
     size_t mark = record_begin(batch, RECORD_CHANNEL, channel->id.bytes, sizeof(channel->id.bytes));
-    bool told = !same_funds(&channel->funds, &channel->told);
+    bool told = !funds_equal(&channel->funds, &channel->told);
     bool settlement = channel->settlement != NULL;
     buffer_u8(batch, CHANNEL_VERSION);
     buffer_u8(batch, (uint8_t)channel->self);

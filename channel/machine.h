@@ -69,6 +69,7 @@ void settlement_put(struct channel *channel, const struct settlement *settlement
 void channel_check(const struct channel *channel);
 
 /* A side has signed. */
+bool funds_equal(const struct channel_funds *a, const struct channel_funds *b);
 void mark_begun(struct channel *channel, enum side side);
 void mark_place(struct channel *channel, enum side side, uint64_t lock_id);
 /* Forgets the draft's operations; the locks stay as they made them. */

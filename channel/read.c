@@ -95,11 +95,6 @@ static struct settlement read_settlement(struct reader *in)
 
 /* ---- the channel ---- */
 
-static bool same_funds(const struct channel_funds *a, const struct channel_funds *b)
-{
-    return a->total.units == b->total.units && a->base == b->base && a->seq == b->seq && a->stage == b->stage;
-}
-
 /* Everything of a RECORD_CHANNEL, as a channel without streams, and its settlement. */
 static void read_fields(struct reader *in, struct channel *out, struct settlement *settlement)
 {
@@ -126,7 +121,7 @@ static void read_fields(struct reader *in, struct channel *out, struct settlemen
 static bool fits_its_side(const struct channel *channel, const struct settlement *settlement)
 {
     if (channel->self == SIDE_HUB)
-        return same_funds(&channel->funds, &channel->told) && !settlement->said_dead;
+        return funds_equal(&channel->funds, &channel->told) && !settlement->said_dead;
     return settlement->phase != SETTLEMENT_PROPOSED;
 }
 

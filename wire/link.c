@@ -12,7 +12,8 @@
 
 #define LINGER_MS           1000
 #define CHARGES_AT_ONCE     16
-#define CHARGE_US           10000
+#define CHARGES_PER_SECOND  100
+#define REST_US             (1000000 / CHARGES_PER_SECOND) /* one is paid for then */
 #define OUTPUT_RESUME_BYTES (PEER_OUTPUT_BYTES_MAX / 2)
 #define OUTPUT_DROP_BYTES   (2 * (size_t)PEER_OUTPUT_BYTES_MAX)
 
@@ -35,6 +36,7 @@ struct link *link_new(struct event_base *base, const struct link_callbacks *call
     link->callbacks = *callbacks;
     link->context = context;
     link->times = link_times_default();
+    link->charges = (struct throttle){.per_second = CHARGES_PER_SECOND, .burst = CHARGES_AT_ONCE};
     ensure(evtimer_assign(&link->timer, base, on_timer, link) == 0);
     return link;
 }
@@ -99,13 +101,12 @@ void link_charge(struct link *link)
     if (link->stage != LINK_READY)
         return;
     uint64_t now_us = clock_monotonic_us();
-    if (link->charged_us < now_us)
-        link->charged_us = now_us;
-    link->charged_us += CHARGE_US;
-    if (link->resting || link->charged_us - now_us <= CHARGES_AT_ONCE * CHARGE_US)
+    bool allowed = throttle_allows(&link->charges, now_us);
+    throttle_take(&link->charges, now_us);
+    if (link->resting || allowed)
         return;
     link->resting = true;
-    arm_timer(link, CHARGE_US);
+    arm_timer(link, REST_US);
 }
 
 static void rest_is_over(struct link *link, uint64_t now_us)

@@ -118,13 +118,13 @@ struct link {
     struct event timer;
     unsigned busy; /* entries from the event loop that are on the stack */
 
-    uint64_t deadline_us;   /* of the handshake, or of closing */
-    uint64_t heard_us;      /* the last whole frame */
-    uint64_t pinged_us;     /* the last PING */
-    uint64_t charged_us;    /* until then it has to wait for what it was charged, but for what is free */
-    uint64_t queued_bytes;  /* since the beginning */
-    uint64_t drained_bytes; /* as the timer last saw it, while choked */
-    uint64_t drained_us;    /* when that had last grown */
+    uint64_t deadline_us;    /* of the handshake, or of closing */
+    uint64_t heard_us;       /* the last whole frame */
+    uint64_t pinged_us;      /* the last PING */
+    struct throttle charges; /* what it made this side say in vain */
+    uint64_t queued_bytes;   /* since the beginning */
+    uint64_t drained_bytes;  /* as the timer last saw it, while choked */
+    uint64_t drained_us;     /* when that had last grown */
 
     struct address peer;   /* server: who says HELLO, proven by AUTH */
     struct hash challenge; /* server: what AUTH must sign */
