@@ -1,7 +1,7 @@
 /* Settings of a program, from one table: flags, environment, configuration file and --help all come from it.
  *
  * Each row names a setting "hub-listen": flag --hub-listen VALUE (or --hub-listen=VALUE), environment
- * PREFIX_HUB_LISTEN, file line "hub-listen = VALUE" ('#' starts a comment). Flags win over the environment,
+ * PREFIX_HUB_LISTEN, file line "hub-listen = VALUE" ('#' at a line's start or after white space starts a comment). Flags win over the environment,
  * the environment over the file, the file over the default. --help, --version and --config FILE are added to
  * each table. A wrong name, a value out of bounds or an unreadable file is one line that says what to do.
  */

@@ -1,5 +1,5 @@
 /* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, acks.c, outcomes.c,
- * ledger_view.c, dispute.c, settle.c, submit.c, report.c, appoint.c and engine_disk.c, and by their tests. */
+ * ledger_view.c, dispute.c, settle.c, submit.c, report.c, appoint.c, recall.c and engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
 #define RILL_HUB_ENGINE_STATE_H
 

@@ -89,8 +89,8 @@ static void read_file(const uint8_t *data, size_t size)
     }
     ensure(said[0] == '\0' && settings.data != NULL && settings.count >= 1 && settings.count <= 10000);
     ensure(strcmp(settings.format, "text") == 0 || strcmp(settings.format, "json") == 0);
-    struct buffer file = {0};
-    buffer_printf(&file, "data = %s\ncount=%llu\nany-number = %llu\nflag=%s\nformat =%s", settings.data,
+    struct buffer file = {0}; /* no white space before data's value: it may begin with '#' */
+    buffer_printf(&file, "data=%s\ncount=%llu\nany-number = %llu\nflag=%s\nformat =%s", settings.data,
                   (unsigned long long)settings.count, (unsigned long long)settings.any,
                   settings.flag ? "true" : "false", settings.format);
     ensure(read_quietly(file.data, file.length, &again, said, sizeof(said)) == OPTIONS_RUN);
