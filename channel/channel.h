@@ -262,6 +262,9 @@ enum code channel_settle_sign(struct channel *channel, const struct channel_view
 /* Client: a settlement that it has signed, and only the hub remembers: it binds all the same. None may be under
  * way; the caller has checked the signature. */
 void channel_settle_adopt(struct channel *channel, const struct settlement *shown);
+/* Client: the hub says that what was signed is dead (SETTLED 6), or its CHANNEL shows none or another: freed after its
+ * deadline (channel_settle_expire); updates that depend on it are held until then. False: nothing new. */
+bool channel_settle_said_dead(struct channel *channel);
 /* Hub: the client refused (ERROR 60) what it had not signed, or an unsigned one's deadline has passed. */
 void channel_settle_refused(struct channel *channel);
 /* Frees a settlement that is dead: its deadline lies before the confirmed time and the ledger's seq has not

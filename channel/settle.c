@@ -172,6 +172,17 @@ void channel_settle_adopt(struct channel *channel, const struct settlement *show
     channel->dirty = true;
 }
 
+bool channel_settle_said_dead(struct channel *channel)
+{
+    ensure(channel->self == SIDE_CLIENT);
+    struct settlement *settlement = channel->settlement;
+    if (settlement == NULL || settlement->phase != SETTLEMENT_SIGNED || settlement->said_dead)
+        return false;
+    settlement->said_dead = true;
+    channel->dirty = true;
+    return true;
+}
+
 void channel_settle_refused(struct channel *channel)
 {
     ensure(channel->self == SIDE_HUB);

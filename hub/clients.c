@@ -87,6 +87,7 @@ void client_announce(struct engine *engine, struct hub_channel *channel)
     emit_locks(engine, channel, SIDE_CLIENT);
     emit_locks(engine, channel, SIDE_HUB);
     channel->announced = true;
+    channel->unanswered = settlement->phase == SETTLEMENT_PROPOSED;
     channel->funds_changed = false;
 }
 
@@ -99,7 +100,7 @@ static void take_offline(struct engine *engine, struct client *client)
 {
     engine_set_peer(engine, client, 0);
     for (struct hub_channel *channel = client->channels; channel != NULL; channel = channel->next_of_client) {
-        channel->announced = channel->resumed = false;
+        channel->announced = channel->resumed = channel->unanswered = false;
         channel->ack_due = false;
         forward_forget_held(engine, channel);
     }

@@ -70,6 +70,8 @@ struct hub_channel {
     bool ack_due, ack_waits; /* acks.c: an ACK is owed; the channel is in the list of those that wait */
     bool close_wanted, want_dirty;
     bool dispute_dirty;
+    bool
+        unanswered; /* a proposal of this link; a refusal names its seq alone, so no other is made meanwhile */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
     uint32_t held_count;

@@ -210,7 +210,7 @@ static void describe(struct engine *engine, struct hub_channel *channel, struct 
 {
     const struct channel *machine = channel->channel;
     *out = (struct plan_channel){
-        .online = channel->resumed,
+        .online = channel->resumed && !channel->unanswered,
         .busy = channel_settlement(machine)->phase != SETTLEMENT_NONE || !channel_is_usable(channel),
         .fundable = channel_is_usable(channel) && !channel_settlement(machine)->close,
         .available_hub = amount_of(clamp_units(channel_available(machine, SIDE_HUB))),
@@ -251,6 +251,7 @@ static void propose(struct engine *engine, struct hub_channel *channel, const st
     }
     engine_touch(engine, channel);
     channel->answer_round = engine->settle_round + 1;
+    channel->unanswered = true;
     engine->settle_unsigned++;
     const struct settlement *settlement = channel_settlement(channel->channel);
     struct message message = {.type = MESSAGE_SETTLE_PROPOSE};
@@ -372,6 +373,7 @@ void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t se
 {
     struct channel_view view = engine_view(engine, channel);
     bool was_signed = channel_settlement(channel->channel)->phase == SETTLEMENT_SIGNED;
+    channel->unanswered = false;
     enum code code = channel_settle_signed(channel->channel, &view, seq, signature);
     if (code != CODE_OK) {
         struct error_reference reference = {.present = true,
@@ -394,6 +396,7 @@ void settle_sign(struct engine *engine, struct hub_channel *channel, uint32_t se
 void settle_refused(struct engine *engine, struct hub_channel *channel, uint64_t seq)
 {
     const struct settlement *settlement = channel_settlement(channel->channel);
+    channel->unanswered = false;
     if (settlement->phase != SETTLEMENT_PROPOSED || (seq != 0 && seq != settlement->seq))
         return;
     channel_settle_refused(channel->channel);

@@ -136,12 +136,12 @@ void wallet_settle_proposed(struct wallet_core *core, const struct message *mess
                                         .deadline = message->settle_propose.deadline});
 }
 
-/* A signature of ours that only the hub remembers: it binds all the same. */
+/* A signature of ours that only the hub remembers: it binds all the same, until the hub too has seen it settled. */
 static void adopt(struct wallet_core *core, struct wallet_channel *own, const struct shown_settlement *shown)
 {
     struct hash digest = digest_settlement(&core->options.domain, &own->id, shown->seq, shown->client_out,
                                            shown->hub_out, shown->deadline, shown->close);
-    if (shown->seq != own->channel->funds.seq + 1 ||
+    if (own->channel->funds.stage == STAGE_CLOSED || shown->seq != own->channel->told.seq + 1 ||
         !signature_is_by(&shown->signature, &digest, &core->self))
         return;
     channel_settle_adopt(own->channel, &(struct settlement){.phase = SETTLEMENT_SIGNED,
@@ -157,26 +157,24 @@ void wallet_settle_shown(struct wallet_core *core, struct wallet_channel *own,
                          const struct shown_settlement *shown)
 {
     const struct settlement *current = channel_settlement(own->channel);
-    if (!shown->present) {
-        /* Freed after its deadline, unless the ledger shows it settled first. */
-        if (current->phase == SETTLEMENT_SIGNED && !current->said_dead) {
-            own->channel->settlement->said_dead = true;
-            own->channel->dirty = true;
-        }
-        return;
-    }
-    if (shown->has_signature) {
+    struct settlement proposal = {.phase = SETTLEMENT_PROPOSED,
+                                  .close = shown->close,
+                                  .seq = shown->seq,
+                                  .client_out = shown->client_out,
+                                  .hub_out = shown->hub_out,
+                                  .deadline = shown->deadline};
+    if (shown->present && shown->has_signature) {
         if (current->phase == SETTLEMENT_NONE)
             adopt(core, own, shown);
         return;
     }
-    judge_proposal(core, own,
-                   &(struct settlement){.phase = SETTLEMENT_PROPOSED,
-                                        .close = shown->close,
-                                        .seq = shown->seq,
-                                        .client_out = shown->client_out,
-                                        .hub_out = shown->hub_out,
-                                        .deadline = shown->deadline});
+    /* None, or another: the one signed here never reached the hub, and its SETTLED 6 was lost with a connection. */
+    if (!shown->present || !same_settlement(current, &proposal)) {
+        (void)channel_settle_said_dead(own->channel);
+        wallet_settle_head(core, own);
+    }
+    if (shown->present)
+        judge_proposal(core, own, &proposal);
 }
 
 /* ---- outcomes ---- */
@@ -201,11 +199,8 @@ void wallet_settle_said(struct wallet_core *core, const struct message *message)
             told = (struct channel_funds){.seq = told.seq, .stage = STAGE_CLOSED};
         channel_set_told(own->channel, &told);
     } else if (message->settled.outcome == 6) {
-        if (!ours || current->said_dead)
-            return;
-        own->channel->settlement->said_dead = true;
-        own->channel->dirty = true;
-        wallet_settle_head(core, own);
+        if (ours && channel_settle_said_dead(own->channel))
+            wallet_settle_head(core, own);
     } else if (ours) {
         /* Skipped kills nothing: the item may come again until its deadline. */
         wallet_trouble(core, own, "the settlement was skipped by the ledger (reason %u); it may come again",

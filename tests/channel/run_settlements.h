@@ -57,11 +57,32 @@ static enum code expected_proposal(const struct ref_side *hub, const struct sett
                : CODE_AVAILABLE;
 }
 
+/* A proposal or its answer is on its way: a refusal names only its seq, so the hub makes no other meanwhile. */
+static bool is_unanswered(void)
+{
+    for (int side = 0; side < 2; side++)
+        for (size_t at = run->queues[side].head; at < run->queues[side].tail; at++) {
+            enum run_message_type type = run->queues[side].messages[at].type;
+            if (type == RUN_PROPOSE || type == RUN_SHOWN_PROPOSED || type == RUN_SIGN || type == RUN_REFUSE)
+                return true;
+        }
+    return false;
+}
+
+/* The ledger has a Fund that the hub has not seen yet. */
+static bool is_fund_under_way(void)
+{
+    const struct channel_funds *ledger = run_ledger_funds(run), *seen = &run->refs[SIDE_HUB].funds;
+    return (wide)ledger->total.units - ledger->base != (wide)seen->total.units - seen->base;
+}
+
 static void act_propose(void)
 {
+    if (is_unanswered())
+        return;
     struct ref_side *hub = &run->refs[SIDE_HUB];
     struct settlement proposal = {.phase = SETTLEMENT_PROPOSED,
-                                  .close = run_chance(run, 12),
+                                  .close = run_chance(run, 12) && !is_fund_under_way(),
                                   .seq = hub->funds.seq + 1,
                                   .client_out = amount_of(run_random(run, 300)),
                                   .hub_out = amount_of(run_random(run, 300)),
@@ -171,8 +192,8 @@ static void say_dead(void)
     struct ref_side *client = &run->refs[SIDE_CLIENT];
     if (client->settlement.phase != SETTLEMENT_SIGNED)
         return;
-    client->settlement.said_dead = run->machines[SIDE_CLIENT]->settlement->said_dead = true;
-    run->machines[SIDE_CLIENT]->dirty = true;
+    expect(run, channel_settle_said_dead(run->machines[SIDE_CLIENT]) == !client->settlement.said_dead);
+    client->settlement.said_dead = true;
     retry_held(SIDE_CLIENT);
 }
 
@@ -192,6 +213,18 @@ static void expire_settlement(enum side side)
     settlement_clear(ref);
 }
 
+/* CHANNEL shows an unsigned one: another than the one signed here means that that one is dead. */
+static void take_shown_proposal(const struct settlement *proposal)
+{
+    struct settlement same = run->refs[SIDE_CLIENT].settlement;
+    same.phase = proposal->phase;
+    if (!run_same_settlement(&same, proposal)) {
+        say_dead();
+        expire_settlement(SIDE_CLIENT);
+    }
+    take_proposal(proposal);
+}
+
 static void take_settled(const struct run_message *message)
 {
     if (message->nonce == 6) {
@@ -207,7 +240,8 @@ static void take_settled(const struct run_message *message)
 static void adopt(const struct settlement *shown)
 {
     struct ref_side *client = &run->refs[SIDE_CLIENT];
-    if (client->settlement.phase != SETTLEMENT_NONE || shown->seq != client->funds.seq + 1)
+    if (client->settlement.phase != SETTLEMENT_NONE || client->funds.stage == STAGE_CLOSED ||
+        shown->seq != client->told.seq + 1)
         return;
     client->settlement = *shown;
     channel_settle_adopt(run->machines[SIDE_CLIENT], shown);

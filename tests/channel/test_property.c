@@ -372,6 +372,9 @@ static void deliver(enum side to)
         say_dead();
         expire_settlement(SIDE_CLIENT);
         break;
+    case RUN_SHOWN_PROPOSED:
+        take_shown_proposal(&message->settlement);
+        break;
     case RUN_SHOWN_SIGNED:
         adopt(&message->settlement);
         break;
@@ -409,7 +412,7 @@ static void reconnect(void)
         run->queues[side].head = run->queues[side].tail = run->held[side].count = 0;
     const struct ref_side *hub = &run->refs[SIDE_HUB];
     run_send(run, SIDE_CLIENT, RUN_FUNDED)->funds = hub->funds;
-    static const enum run_message_type shown[] = {RUN_SHOWN_NONE, RUN_PROPOSE, RUN_SHOWN_SIGNED};
+    static const enum run_message_type shown[] = {RUN_SHOWN_NONE, RUN_SHOWN_PROPOSED, RUN_SHOWN_SIGNED};
     run_send(run, SIDE_CLIENT, shown[hub->settlement.phase])->settlement = hub->settlement;
     resend(SIDE_CLIENT);
     resend(SIDE_HUB);
@@ -420,6 +423,8 @@ static void reconnect(void)
 static void act_reload(enum side side)
 {
     channel_write(run->machines[side], &run->journals[side]);
+    if (run->journals[side].length == 0)
+        return; /* nothing has happened yet */
     struct channel *again = pair_read_back(run->journals[side].data, run->journals[side].length);
     struct channel *told = pair_read_back(run->journals[side].data, run->journals[side].length);
     expect(run, again != NULL && told != NULL);
