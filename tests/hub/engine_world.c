@@ -316,6 +316,21 @@ static void take_update(struct world *world, struct world_client *at, unsigned c
     world_message(world, client, &revoke);
 }
 
+void world_refuse(struct world *world, unsigned client)
+{
+    const struct world_client *at = &world->clients[client];
+    struct message error = {.type = MESSAGE_ERROR};
+    error.error.code = CODE_SETTLE;
+    error.error.text = (struct text){"no", 2};
+    error.error.reference = (struct error_reference){.present = true,
+                                                     .type = MESSAGE_SETTLE_PROPOSE,
+                                                     .has_channel = true,
+                                                     .channel = at->channel->id,
+                                                     .has_nonce = true,
+                                                     .nonce = at->proposal.seq};
+    world_message(world, client, &error);
+}
+
 static void take_proposal(struct world *world, struct world_client *at, unsigned client,
                           const struct message *message)
 {
@@ -326,16 +341,7 @@ static void take_proposal(struct world *world, struct world_client *at, unsigned
                                        .deadline = message->settle_propose.deadline,
                                        .close = message->settle_propose.close};
     if (at->refuse_settlement) {
-        struct message error = {.type = MESSAGE_ERROR};
-        error.error.code = CODE_SETTLE;
-        error.error.text = (struct text){"no", 2};
-        error.error.reference = (struct error_reference){.present = true,
-                                                         .type = MESSAGE_SETTLE_PROPOSE,
-                                                         .has_channel = true,
-                                                         .channel = at->channel->id,
-                                                         .has_nonce = true,
-                                                         .nonce = at->proposal.seq};
-        world_message(world, client, &error);
+        world_refuse(world, client);
         return;
     }
     if (!at->mute_settlement)

@@ -79,6 +79,8 @@ void world_crash(struct world *world);
 size_t world_waiting(const struct world *world, unsigned client, enum message_type type);
 /* Signs the proposal that was not answered. */
 void world_sign(struct world *world, unsigned client);
+/* Answers the newest proposal with ERROR 60. */
+void world_refuse(struct world *world, unsigned client);
 /* The tower's receipt for an appointment. */
 void world_receipt(struct world *world, const struct world_appointment *appointment);
 /* A channel of the client, deposited and funded by the hub. */

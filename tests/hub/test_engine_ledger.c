@@ -330,6 +330,44 @@ static void test_an_old_answer_does_not_end_a_new_collection(void **state)
     assert_int_equal(last_batch(world, NULL), 2);
 }
 
+/* ERROR 60 names a seq, which the next proposal has too: so there is no next one before the first is answered. */
+static void test_a_late_refusal_is_not_taken_for_another_proposals(void **state)
+{
+    struct world *world = *state;
+    struct world_client *merchant = &world->clients[2];
+    merchant->mute_settlement = true;
+    ask_payout(world, 2, 500);
+    plan(world);
+    assert_int_equal(merchant->proposals, 1);
+    world_head(world, 3600); /* its deadline has passed */
+    pass(world, 2000);
+    plan(world);
+    assert_int_equal(merchant->proposals, 1);
+    world_refuse(world, 2);
+    world_settle_down(world);
+    merchant->mute_settlement = false;
+    pass(world, 2000);
+    plan(world);
+    assert_int_equal(merchant->proposals, 2);
+    assert_int_equal(last_batch(world, NULL), 1);
+}
+
+static void test_a_new_link_needs_no_answer_to_old_proposals(void **state)
+{
+    struct world *world = *state;
+    world->clients[2].mute_settlement = true;
+    ask_payout(world, 2, 500);
+    plan(world);
+    world_head(world, 3600);
+    world_disconnect(world, 2);
+    world->clients[2].mute_settlement = false;
+    world_connect(world, 2);
+    pass(world, 2000);
+    plan(world);
+    assert_int_equal(world->clients[2].proposals, 2);
+    assert_int_equal(last_batch(world, NULL), 1);
+}
+
 /* ---- the journal's root ---- */
 
 static void pay_once(struct world *world, uint8_t id)
@@ -474,6 +512,8 @@ int main(void)
         TEST(test_a_payout_that_is_gone_is_said_so),
         TEST(test_unasked_proposals_bind_for_a_shorter_time),
         TEST(test_an_old_answer_does_not_end_a_new_collection),
+        TEST(test_a_late_refusal_is_not_taken_for_another_proposals),
+        TEST(test_a_new_link_needs_no_answer_to_old_proposals),
         TEST(test_each_proof_is_in_one_root),
         TEST(test_the_root_of_a_failed_batch_comes_again),
         TEST(test_a_root_that_lands_after_a_crash_is_taken_once),
