@@ -1,84 +1,17 @@
 /* What a stranger, a client or its counterparty may try at a watchtower. */
 #include "tests/adversary/arena.h"
-
-/* A user of the tower: one link, and what came last. */
-struct user {
-    struct arena *arena;
-    struct secret_key key;
-    struct link *link;
-    bool ready, closed, answered;
-    char reason[256];
-    struct message answer; /* without what its pointers point to */
-};
-
-static void on_user_ready(void *context, struct link *link, const struct address *peer,
-                          const struct message *welcome)
-{
-    (void)link;
-    (void)peer;
-    (void)welcome;
-    ((struct user *)context)->ready = true;
-}
-
-static void on_user_message(void *context, struct link *link, const struct message *message)
-{
-    struct user *user = context;
-    (void)link;
-    user->answer = *message;
-    user->answered = true;
-}
-
-static void on_user_closed(void *context, struct link *link, enum link_closed why, const char *reason)
-{
-    struct user *user = context;
-    (void)link;
-    (void)why;
-    user->link = NULL;
-    user->closed = true;
-    snprintf(user->reason, sizeof user->reason, "%s", reason);
-}
-
-static bool user_is_ready(void *context)
-{
-    const struct user *user = context;
-    return user->ready || user->closed;
-}
-
-static bool user_is_answered(void *context)
-{
-    const struct user *user = context;
-    return user->answered || user->closed;
-}
+#include "tests/e2e/tower_user.h"
 
 static void user_open(struct user *user, struct arena *arena, const struct secret_key *key)
 {
-    static const struct link_callbacks callbacks = {
-        .ready = on_user_ready, .message = on_user_message, .closed = on_user_closed};
-    *user = (struct user){.arena = arena, .key = *key};
-    struct link_client_options options = {.host = "127.0.0.1",
-                                          .port = arena->tower_port,
-                                          .key = *key,
-                                          .chain_id = arena->stage->domain.chain_id,
-                                          .contract = arena->stage->contract,
-                                          .server = secret_key_address(&arena->tower),
-                                          .tower = true,
-                                          .agent = "attacker"};
-    user->link = link_connect(arena->stage->base, &options, &callbacks, user);
-    if (!holds_in_time(arena->stage, user_is_ready, user) || user->closed)
+    struct address tower = secret_key_address(&arena->tower);
+    if (!user_dial(user, arena->stage, arena->tower_port, &tower, key))
         fail_msg("the tower's handshake: %s", user->reason);
-}
-
-static void user_close(struct user *user)
-{
-    if (user->link != NULL)
-        link_close(user->link);
 }
 
 static void user_ask(struct user *user, const struct message *message)
 {
-    user->answered = false;
-    link_send(user->link, message);
-    if (!holds_in_time(user->arena->stage, user_is_answered, user) || user->closed)
+    if (!user_tells(user, message))
         fail_msg("the tower does not answer: %s", user->reason);
 }
 
@@ -91,22 +24,11 @@ static void user_refused(struct user *user, const struct message *message, enum 
                  code_name(code));
 }
 
-/* The appointment that the client `owner` would leave: the hub's newest proof, and its Choice of this tower. */
 static struct message appointment_of(struct arena *arena, struct wire_client *owner,
                                      const struct secret_key *signer)
 {
-    const struct stream *hubs = channel_peer(owner->channel);
-    struct message message = {.type = MESSAGE_APPOINT};
-    message.appoint.key = owner->channel_key;
-    message.appoint.proof = (struct shown_proof){hubs->proof.nonce > 0, hubs->proof, hubs->signature};
-    struct hash digest = HASH_ZERO;
-    if (hubs->proof.nonce > 0)
-        digest = digest_balance_proof(&arena->stage->domain, &owner->channel->id, &hubs->proof);
     struct address tower = secret_key_address(&arena->tower);
-    struct hash choice = digest_choice(&arena->stage->domain, &digest, &tower);
-    message.appoint.has_choice = true;
-    message.appoint.choice = key_sign(signer, &choice);
-    return message;
+    return appointment_by(owner, &tower, signer);
 }
 
 /* The attacking payee's channel, with a payment in it. */

@@ -4,6 +4,7 @@
  *
  * DISK_FAULTS (environment) is how many n are tried for each kind of fault; 3 by default. */
 #include "tests/e2e/hub_pair.h"
+#include "tests/e2e/tower_user.h"
 #include "tests/faults/arm.h"
 
 #include "store/store.h"
@@ -272,7 +273,7 @@ static void test_the_ledger(void **state)
     nothing_is_lost(disk); /* the hub has lived through all of that */
 }
 
-/* ---- the wallet and the tower: at their start ---- */
+/* ---- the wallet ---- */
 
 static int run_once(struct disk *disk, struct armed *armed, const char *const *argv, const char *log)
 {
@@ -327,41 +328,30 @@ static void test_the_wallet(void **state)
     armed_close(&armed);
 }
 
-static bool tower_starts(struct process *process, struct armed *armed, const char *const *argv,
-                         const char *log)
-{
-    char line[256];
-    remove(log);
-    faults_environment(armed, NULL, 't');
-    ensure(process_start(process, argv, log));
-    faults_environment_end();
-    return process_line(process, "rill-towerd ready", line, sizeof line, PATIENCE_MS);
-}
+/* ---- the tower ---- */
 
-static void test_the_tower(void **state)
-{
-    struct disk *disk = *state;
-    struct hub_stage *stage = disk->world.stage;
+struct tower {
     struct armed armed;
     struct process process;
-    struct secret_key key = key_of("a tower on a bad disk");
-    char path[256], key_file[160], folder[160], log[160];
-    armed_open(&armed, stage->folder, "tower");
-    snprintf(key_file, sizeof key_file, "%s/tower.json", stage->folder);
-    snprintf(folder, sizeof folder, "%s/tower", stage->folder);
-    snprintf(log, sizeof log, "%s/tower.log", stage->folder);
-    ensure(keystore_create(key_file, PASSPHRASE, &key, 2) == KEYSTORE_OK);
-    const char *const argv[] = {process_path("rill-towerd", path, sizeof path),
+    struct secret_key key;
+    char key_file[160], folder[160], log[160], program[256];
+    uint16_t port;
+};
+
+static bool tower_starts(struct disk *disk, struct tower *tower)
+{
+    struct hub_stage *stage = disk->world.stage;
+    const char *const argv[] = {tower->program,
                                 "--contract",
                                 stage->contract_text,
                                 "--ledger",
                                 stage->url,
                                 "--key-file",
-                                key_file,
+                                tower->key_file,
                                 "--passphrase-file",
                                 stage->passphrase_file,
                                 "--data",
-                                folder,
+                                tower->folder,
                                 "--confirmations",
                                 "1",
                                 "--listen",
@@ -369,22 +359,114 @@ static void test_the_tower(void **state)
                                 "--http",
                                 "127.0.0.1:0",
                                 NULL};
+    char line[256], address[64];
+    unsigned port = 0;
+    remove(tower->log);
+    faults_environment(&tower->armed, NULL, 't');
+    ensure(process_start(&tower->process, argv, tower->log));
+    faults_environment_end();
+    disk->starts++;
+    if (!process_line(&tower->process, "rill-towerd ready", line, sizeof line, PATIENCE_MS))
+        return false;
+    ensure(sscanf(line, "rill-towerd ready: address %63s listen %*[^:]:%u", address, &port) == 2);
+    tower->port = (uint16_t)port;
+    return true;
+}
+
+static void tower_open(struct disk *disk, struct tower *tower, const char *name)
+{
+    const char *folder = disk->world.stage->folder;
+    *tower = (struct tower){.key = key_of(name)};
+    armed_open(&tower->armed, folder, name);
+    snprintf(tower->key_file, sizeof tower->key_file, "%s/%s.json", folder, name);
+    snprintf(tower->folder, sizeof tower->folder, "%s/%s", folder, name);
+    snprintf(tower->log, sizeof tower->log, "%s/%s.log", folder, name);
+    (void)process_path("rill-towerd", tower->program, sizeof tower->program);
+    ensure(keystore_create(tower->key_file, PASSPHRASE, &tower->key, 2) == KEYSTORE_OK);
+}
+
+static void tower_starts_on_a_bad_disk(struct disk *disk, struct tower *tower, const struct fault_case *fault,
+                                       unsigned n)
+{
+    faults_arm(&tower->armed, fault->call, fault->kind, n, fault->from_on);
+    bool ready = tower_starts(disk, tower);
+    int code = process_end(&tower->process, ready ? SIGTERM : 0);
+    bool happened = atomic_load(&tower->armed.faults->happened) > 0;
+    if (happened ? (code != 1 && code != STORE_EXIT_FATAL) || !file_says(tower->log, "journal") : code != 0)
+        fail_msg("%s at %u: exit code %d: %s", fault->name, n, code, file_text(tower->log));
+    disk->faults += happened;
+    faults_disarm(&tower->armed);
+    if (!tower_starts(disk, tower))
+        fail_msg("after '%s' at %u: %s", fault->name, n, file_text(tower->log));
+    assert_int_equal(process_end(&tower->process, SIGTERM), 0);
+}
+
+static void test_the_tower_while_it_starts(void **state)
+{
+    struct disk *disk = *state;
+    struct tower tower;
+    tower_open(disk, &tower, "tower-starts");
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++)
-        for (unsigned n = 1; n <= counts(); n++) {
-            faults_arm(&armed, cases[i].call, cases[i].kind, n, cases[i].from_on);
-            bool ready = tower_starts(&process, &armed, argv, log);
-            int code = process_end(&process, ready ? SIGTERM : 0);
-            bool happened = atomic_load(&armed.faults->happened) > 0;
-            if (happened ? (code != 1 && code != STORE_EXIT_FATAL) || !file_says(log, "journal") : code != 0)
-                fail_msg("%s at %u: exit code %d: %s", cases[i].name, n, code, file_text(log));
-            disk->faults += happened;
-            faults_disarm(&armed);
-            if (!tower_starts(&process, &armed, argv, log))
-                fail_msg("after '%s' at %u: %s", cases[i].name, n, file_text(log));
-            assert_int_equal(process_end(&process, SIGTERM), 0);
-            disk->starts++;
-        }
-    armed_close(&armed);
+        for (unsigned n = 1; n <= counts(); n++)
+            tower_starts_on_a_bad_disk(disk, &tower, &cases[i], n);
+    armed_close(&tower.armed);
+}
+
+static void user_joins(struct disk *disk, struct tower *tower, struct user *user)
+{
+    struct address address = secret_key_address(&tower->key);
+    if (!user_dial(user, disk->world.stage, tower->port, &address, &disk->world.payee->key))
+        fail_msg("the tower's handshake: %s", user->reason);
+}
+
+/* A user leaves newer and newer proofs until the disk fails: the tower ends, and what it gave a receipt for it has. */
+static void tower_fails(struct disk *disk, struct tower *tower, const struct fault_case *fault, unsigned n)
+{
+    struct wire_client *payee = disk->world.payee;
+    struct address address = secret_key_address(&tower->key);
+    struct user user;
+    uint64_t receipt = 0;
+    user_joins(disk, tower, &user);
+    faults_arm(&tower->armed, fault->call, fault->kind, n, fault->from_on);
+    for (unsigned i = 0; i < PAYMENTS_MAX; i++) {
+        pay_one(disk);
+        nothing_is_lost(disk);
+        struct message message = appointment_by(payee, &address, &payee->key);
+        if (!user_tells(&user, &message))
+            break;
+        if (user.answer.type != MESSAGE_RECEIPT)
+            fail_msg("%s: %s", fault->name, message_name(user.answer.type));
+        receipt = user.answer.receipt.nonce;
+    }
+    int code = process_end(&tower->process, 0);
+    if (atomic_load(&tower->armed.faults->happened) == 0 || code != STORE_EXIT_FATAL ||
+        !file_says(tower->log, "make the disk usable, then start again"))
+        fail_msg("%s at %u: exit code %d: %s", fault->name, n, code, file_text(tower->log));
+    disk->faults++;
+    faults_disarm(&tower->armed);
+    if (!tower_starts(disk, tower))
+        fail_msg("after '%s' at %u: %s", fault->name, n, file_text(tower->log));
+    user_joins(disk, tower, &user);
+    struct message fetch = {.type = MESSAGE_FETCH};
+    fetch.fetch.channel = payee->channel->id;
+    if (receipt > 0 && (!user_tells(&user, &fetch) || user.answer.type != MESSAGE_KEPT ||
+                        user.answer.appoint.proof.proof.nonce < receipt))
+        fail_msg("%s at %u: a receipt for nonce %llu, and it is not kept", fault->name, n,
+                 (unsigned long long)receipt);
+    user_close(&user);
+}
+
+static void test_the_tower_while_it_serves(void **state)
+{
+    struct disk *disk = *state;
+    struct tower tower;
+    tower_open(disk, &tower, "tower-serves");
+    assert_true(tower_starts(disk, &tower));
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++)
+        for (unsigned n = 1; n <= counts(); n++)
+            tower_fails(disk, &tower, &cases[i], n);
+    assert_int_equal(process_end(&tower.process, SIGTERM), 0);
+    armed_close(&tower.armed);
 }
 
 /* ---- the set ---- */
@@ -421,9 +503,12 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_while_it_serves), cmocka_unit_test(test_while_it_starts),
-        cmocka_unit_test(test_the_ledger),      cmocka_unit_test(test_the_wallet),
-        cmocka_unit_test(test_the_tower),
+        cmocka_unit_test(test_while_it_serves),
+        cmocka_unit_test(test_while_it_starts),
+        cmocka_unit_test(test_the_ledger),
+        cmocka_unit_test(test_the_wallet),
+        cmocka_unit_test(test_the_tower_while_it_starts),
+        cmocka_unit_test(test_the_tower_while_it_serves),
     };
     int failed = cmocka_run_group_tests(tests, set_up, tear_down);
     failed = failed < 0 ? (int)ARRAY_LENGTH(tests) : failed;
