@@ -46,6 +46,7 @@ static void event_funded(struct engine *engine, struct hub_channel *channel,
 {
     struct channel_funds funds = channel->channel->funds;
     struct amount both;
+    bool is_first = amount_is_zero(funds.total) && funds.seq == 0;
     if (!amount_add(event->client_amount, event->hub_amount, &both) ||
         !amount_add(funds.total, both, &funds.total)) {
         log_error("the ledger node reports funds of a channel beyond 2^63; ignored");
@@ -58,11 +59,13 @@ static void event_funded(struct engine *engine, struct hub_channel *channel,
         settle_pool_change(engine, &channel->channel->key.asset, -(wide)event->hub_amount.units);
         engine->building.funds++;
         engine->building.funded_units += event->hub_amount.units;
+        /* What its client asked for is a promise; what the hub adds for expected payments goes with them. */
+        bool is_asked = settle_wish_over(engine, &channel->channel->key) || is_first ||
+                        !amount_is_zero(channel->inbound_wanted);
         channel->inbound_wanted = amount_of(0);
-        if (amount_compare(event->hub_amount, channel->room_floor) > 0)
+        if (is_asked && amount_compare(event->hub_amount, channel->room_floor) > 0)
             channel->room_floor = event->hub_amount;
         channel->want_dirty = true;
-        settle_wish_over(engine, &channel->channel->key);
     }
 }
 
@@ -212,6 +215,11 @@ void engine_touch_held(struct engine *engine)
         if (channel->held_head != NULL)
             engine_touch(engine, channel);
     }
+}
+
+void engine_block_gas(struct engine *engine, uint64_t gas_limit)
+{
+    engine->block_gas_limit = gas_limit;
 }
 
 void engine_head(struct engine *engine, const struct ledger_head *head)
