@@ -385,8 +385,8 @@ void settle_refused(struct engine *engine, struct hub_channel *channel, uint64_t
 void settle_timeouts(struct engine *engine);
 /* Plans a batch within this time. */
 void settle_soon(struct engine *engine, uint64_t delay_ms);
-/* Returns whether there was one. */
-bool settle_wish_over(struct engine *engine, const struct channel_key *key);
+/* Returns the room that was wished for; 0: there was none. */
+struct amount settle_wish_over(struct engine *engine, const struct channel_key *key);
 struct pool *settle_pool(struct engine *engine, const struct address *asset);
 void settle_pool_change(struct engine *engine, const struct address *asset, wide change);
 /* What the pool has by all shards' word, within an amount's bounds. */

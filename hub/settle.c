@@ -115,13 +115,14 @@ static struct open_wish *find_wish(struct engine *engine, const struct channel_k
 }
 
 /* Fulfilled, or the ledger would not: the client may ask again. */
-bool settle_wish_over(struct engine *engine, const struct channel_key *key)
+struct amount settle_wish_over(struct engine *engine, const struct channel_key *key)
 {
     struct open_wish *wish = find_wish(engine, key);
     if (wish == NULL)
-        return false;
+        return amount_of(0);
+    struct amount inbound = wish->inbound;
     *wish = engine->wishes[--engine->wish_count];
-    return true;
+    return inbound;
 }
 
 static struct hub_channel *with_salt(const struct client *client, const struct channel_key *key)

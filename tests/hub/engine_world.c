@@ -63,7 +63,7 @@ static void effect_call(void *context, uint64_t sequence, enum engine_call call,
     (void)sequence;
     buffer_clear(&world->call);
     buffer_append(&world->call, data, length);
-    ensure(world->calls < 16);
+    ensure(world->calls < WORLD_CALLS_MAX);
     world->log[world->calls].call = call;
     world->log[world->calls].reference = reference;
     buffer_append(&world->log[world->calls].data, data, length);
@@ -345,10 +345,12 @@ static void take_proposal(struct world *world, struct world_client *at, unsigned
 void world_sign(struct world *world, unsigned client)
 {
     struct world_client *at = &world->clients[client];
-    struct signature signature;
+    const struct settlement *current = channel_settlement(at->channel);
+    struct signature signature = current->signature;
     struct channel_view view = world_view(world);
-    ensure(channel_settle_sign(at->channel, &view, &at->proposal, at->proposal.client_out, at->proposal.close,
-                               3600, &at->key, &signature) == CODE_OK);
+    if (current->phase != SETTLEMENT_SIGNED || current->seq != at->proposal.seq)
+        ensure(channel_settle_sign(at->channel, &view, &at->proposal, at->proposal.client_out,
+                                   at->proposal.close, 3600, &at->key, &signature) == CODE_OK);
     struct message sign = {.type = MESSAGE_SETTLE_SIGN};
     sign.settle_sign.channel = at->channel->id;
     sign.settle_sign.seq = at->proposal.seq;
