@@ -396,10 +396,8 @@ struct amount settle_pool_units(const struct pool *pool);
 void settle_want_changed(struct engine *engine, struct hub_channel *channel);
 
 /* rebalance.c */
-/* Plans every asset, and asks for the signatures that takes. */
+/* Brings what is known of demand up to date, if it is time; plans every asset, and asks for the signatures that takes. */
 void rebalance_plan(struct engine *engine);
-/* Brings what is known of demand up to date, if it is time. */
-void rebalance_sample(struct engine *engine);
 /* The ledger shows that it gave room up. */
 void rebalance_returned(struct engine *engine, const struct hub_channel *channel, struct amount hub_out);
 

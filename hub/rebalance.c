@@ -40,34 +40,40 @@ static unsigned magnitude(uint64_t value)
     return bits;
 }
 
+/* One look at all channels: so much time has passed since the last one; 0: too little to judge by, as before a plan
+ * out of turn. */
+struct sample {
+    uint64_t elapsed_ms, memory_ms;
+};
+
+static struct sample sample_begin(struct engine *engine)
+{
+    uint64_t window = window_ms(engine);
+    struct sample sample = {.memory_ms =
+                                MEMORY_WINDOWS * window > MEMORY_MS ? MEMORY_WINDOWS * window : MEMORY_MS};
+    if (engine->now_ms < engine->demand_ms + window / 2)
+        return sample;
+    sample.elapsed_ms = engine->now_ms - engine->demand_ms;
+    engine->demand_ms = engine->now_ms;
+    for (size_t i = 0; i < engine->pool_count; i++) {
+        struct pool *pool = &engine->pools[i];
+        pool->returning =
+            demand_average(pool->returning, pool->returned, sample.elapsed_ms, sample.memory_ms);
+        pool->returned = amount_of(0);
+    }
+    return sample;
+}
+
 /* On disk it is within a factor of two: enough to go on from, and a steady flow writes nothing. */
-static void sample_channel(struct engine *engine, struct hub_channel *channel, uint64_t elapsed_ms,
-                           uint64_t memory_ms)
+static void sample_channel(struct engine *engine, struct hub_channel *channel, const struct sample *sample)
 {
     float before = channel->demand;
-    if (before == 0 && amount_is_zero(channel->passed_on))
+    if (sample->elapsed_ms == 0 || (before == 0 && amount_is_zero(channel->passed_on)))
         return;
-    channel->demand = demand_sample(before, channel->passed_on, elapsed_ms, memory_ms);
+    channel->demand = demand_sample(before, channel->passed_on, sample->elapsed_ms, sample->memory_ms);
     channel->passed_on = amount_of(0);
     if (magnitude(demand_daily(before)) != magnitude(demand_daily(channel->demand)))
         settle_want_changed(engine, channel);
-}
-
-void rebalance_sample(struct engine *engine)
-{
-    uint64_t window = window_ms(engine);
-    uint64_t elapsed_ms = engine->now_ms > engine->demand_ms ? engine->now_ms - engine->demand_ms : 0;
-    if (elapsed_ms < window / 2)
-        return; /* a plan out of turn: too short a time to judge by */
-    engine->demand_ms = engine->now_ms;
-    uint64_t memory_ms = MEMORY_WINDOWS * window > MEMORY_MS ? MEMORY_WINDOWS * window : MEMORY_MS;
-    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next)
-        sample_channel(engine, channel, elapsed_ms, memory_ms);
-    for (size_t i = 0; i < engine->pool_count; i++) {
-        struct pool *pool = &engine->pools[i];
-        pool->returning = demand_average(pool->returning, pool->returned, elapsed_ms, memory_ms);
-        pool->returned = amount_of(0);
-    }
 }
 
 void rebalance_returned(struct engine *engine, const struct hub_channel *channel, struct amount hub_out)
@@ -176,14 +182,12 @@ static void propose(struct engine *engine, struct hub_channel *channel, const st
 
 /* A client that was left out of the last batch, because it did not answer in time, is asked again: the same, since what
  * it may have signed binds. */
-static void propose_again(struct engine *engine)
+static void propose_again(struct engine *engine, struct hub_channel *channel)
 {
-    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
-        const struct settlement *settlement = channel_settlement(channel->channel);
-        if (settlement->phase == SETTLEMENT_PROPOSED && channel->resumed && channel_is_usable(channel) &&
-            settlement->deadline >= engine->head.time + ANSWER_MARGIN_S)
-            say_proposal(engine, channel);
-    }
+    const struct settlement *settlement = channel_settlement(channel->channel);
+    if (settlement->phase == SETTLEMENT_PROPOSED && channel->resumed && channel_is_usable(channel) &&
+        settlement->deadline >= engine->head.time + ANSWER_MARGIN_S)
+        say_proposal(engine, channel);
 }
 
 /* A payout that could be had when it was asked for, and cannot any more: said so, and forgotten. */
@@ -212,7 +216,9 @@ struct asset_plan {
     size_t channel_count, wish_count;
 };
 
-static void describe_all(struct engine *engine, const struct address *asset, struct asset_plan *out)
+/* One walk over all channels: what it costs is memory that is waited for. */
+static void describe_all(struct engine *engine, const struct address *asset, const struct sample *sample,
+                         struct asset_plan *out)
 {
     size_t channels_max = engine->channels_by_id.count;
     out->channels = xcalloc(channels_max + 1, sizeof(struct hub_channel *));
@@ -222,6 +228,8 @@ static void describe_all(struct engine *engine, const struct address *asset, str
         if (!address_equal(&channel->channel->key.asset, asset) ||
             channel->channel->funds.stage == STAGE_CLOSED)
             continue;
+        sample_channel(engine, channel, sample);
+        propose_again(engine, channel);
         describe(engine, channel, &out->plans[out->channel_count]);
         out->channels[out->channel_count++] = channel;
     }
@@ -265,11 +273,11 @@ static void say_missing(struct pool *pool, uint64_t missing)
     pool->missing_said = missing;
 }
 
-static void plan_one(struct engine *engine, struct pool *pool)
+static void plan_one(struct engine *engine, struct pool *pool, const struct sample *sample)
 {
     struct asset_plan all = {0};
     const struct plan_policy policy = {settle_pool_units(pool), engine->settings.least_move};
-    describe_all(engine, &pool->asset, &all);
+    describe_all(engine, &pool->asset, sample, &all);
     struct plan_result result = plan_asset(all.plans, all.channel_count + all.wish_count, &policy);
     say_missing(pool, result.missing.units);
     look_ahead(pool, &all, result.idle);
@@ -289,10 +297,10 @@ static void plan_one(struct engine *engine, struct pool *pool)
 
 void rebalance_plan(struct engine *engine)
 {
-    propose_again(engine);
+    const struct sample sample = sample_begin(engine);
     for (size_t i = 0; i < engine->settings.terms.asset_count; i++) {
         struct pool *pool = settle_pool(engine, &engine->settings.terms.assets[i].asset);
         if (pool != NULL)
-            plan_one(engine, pool);
+            plan_one(engine, pool, &sample);
     }
 }

@@ -196,7 +196,6 @@ void engine_settle(struct engine *engine)
                                  : engine->now_ms + engine->settings.settle_interval_s * 1000;
     engine->settle_unsigned = engine->settle_requests = 0;
     engine->settle_begun_ms = engine->now_ms;
-    rebalance_sample(engine);
     /* Section 8: no close while a Fund may be under way. One of a batch whose fate a crash has hidden may land
      * yet: another batch, if need be an empty one, settles that first. */
     if (!engine->settle_unsure)

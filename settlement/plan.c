@@ -118,18 +118,43 @@ static struct candidate *short_ones(const struct planning *plan, size_t *found, 
     return out;
 }
 
-static struct candidate *donors(struct planning *plan, size_t *found)
+/* The donors are a heap, the largest on top: a few of very many are taken, and sorting all would cost most of the plan's
+ * time. */
+static void sift_down(struct candidate *heap, size_t count, size_t at)
 {
-    struct candidate *out = xmalloc(plan->count * sizeof(*out));
+    for (size_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && larger_first(&heap[child + 1], &heap[child]) < 0)
+            child++;
+        if (larger_first(&heap[at], &heap[child]) <= 0)
+            return;
+        struct candidate lower = heap[at];
+        heap[at] = heap[child];
+        heap[child] = lower;
+    }
+}
+
+static struct candidate take_largest(struct candidate *heap, size_t *count)
+{
+    struct candidate largest = heap[0];
+    heap[0] = heap[--*count];
+    sift_down(heap, *count, 0);
+    return largest;
+}
+
+/* Those whose channel has an item anyway, or the others. */
+static struct candidate *donors(struct planning *plan, bool settled, size_t *found)
+{
+    struct candidate *heap = xmalloc(plan->count * sizeof(*heap));
     *found = 0;
     for (size_t i = 0; i < plan->count; i++) {
-        uint64_t units = surplus(plan, &plan->channels[i]);
+        uint64_t units = plan->channels[i].settle == settled ? surplus(plan, &plan->channels[i]) : 0;
         plan->result->idle.units = plus(plan->result->idle.units, units);
         if (units > 0)
-            out[(*found)++] = (struct candidate){i, units, units};
+            heap[(*found)++] = (struct candidate){i, units, units};
     }
-    qsort(out, *found, sizeof(*out), larger_first);
-    return out;
+    for (size_t at = *found / 2; at-- > 0;)
+        sift_down(heap, *found, at);
+    return heap;
 }
 
 static void take(struct planning *plan, const struct candidate *donor, uint64_t wanted)
@@ -152,14 +177,17 @@ static void take(struct planning *plan, const struct candidate *donor, uint64_t 
 /* Brings the pool up to what is needed, and, without touching one more channel for it, towards what is wanted. */
 static void plan_donors(struct planning *plan, uint64_t needed, uint64_t wanted)
 {
-    size_t found;
-    struct candidate *idle = donors(plan, &found);
-    for (size_t i = 0; i < found && plan->pool < wanted; i++)
-        if (plan->channels[idle[i].index].settle) /* it has an item anyway */
-            take(plan, &idle[i], wanted - plan->pool);
-    for (size_t i = 0; i < found && plan->pool < needed; i++)
-        if (!plan->channels[idle[i].index].settle)
-            take(plan, &idle[i], wanted - plan->pool);
+    size_t settled, others;
+    struct candidate *touched = donors(plan, true, &settled), *idle = donors(plan, false, &others);
+    while (settled > 0 && plan->pool < wanted) {
+        struct candidate largest = take_largest(touched, &settled);
+        take(plan, &largest, wanted - plan->pool);
+    }
+    while (others > 0 && plan->pool < needed) {
+        struct candidate largest = take_largest(idle, &others);
+        take(plan, &largest, wanted - plan->pool);
+    }
+    free(touched);
     free(idle);
 }
 
