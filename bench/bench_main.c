@@ -6,7 +6,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/options.h"
-#include "bench/run.h"
+#include "bench/plan_bench.h"
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE  2
@@ -27,6 +27,7 @@ static const char about[] =
     "                half of what a short calibration finds\n"
     "  scale         --channels idle ones: memory of each, restart, and payments beside them\n"
     "  history       single and busy on an empty hub, then with --payments old ones on disk; restart\n"
+    "  plan          how long the hub plans a netted batch over --channels channels; nothing is started\n"
     "  connections   TLS connections (a number may follow the word), idle: memory of each\n"
     "\n"
     "Examples: rill-bench\n"
@@ -43,7 +44,8 @@ static void name_standard_output(int argc, char **argv)
     static char standard_output[] = "--json=-";
     for (int i = 1; i < argc; i++) {
         const char *next = i + 1 < argc ? argv[i + 1] : NULL;
-        bool alone = next == NULL || strncmp(next, "--", 2) == 0 || workload_find(next) != NULL;
+        bool alone = next == NULL || strncmp(next, "--", 2) == 0 || strcmp(next, "plan") == 0 ||
+                     workload_find(next) != NULL;
         if (strcmp(argv[i], "--json") == 0 && alone)
             argv[i] = standard_output;
     }
@@ -69,7 +71,7 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
         {"rate", OPTION_NUMBER, &flags->rate, "0", 0, 10000000, "PAYMENTS",
          "steady: a second; 0: half of the maximum."},
         {"channels", OPTION_NUMBER, &flags->channels, "100000", 1, 10000000, "NUMBER",
-         "scale: idle channels."},
+         "scale: idle channels; plan: channels."},
         {"payments", OPTION_NUMBER, &flags->payments, "1000000", 1, 1000000000, "NUMBER",
          "history: old payments."},
         {"seed", OPTION_NUMBER, &flags->seed, "1", 0, UINT32_MAX, "NUMBER", "Who pays whom, and how much."},
@@ -143,9 +145,11 @@ int main(int argc, char **argv)
     enum options_result read = read_flags(&run.flags, argc, argv, words, ARRAY_LENGTH(words), &word_count);
     if (read != OPTIONS_RUN)
         return read == OPTIONS_DONE ? 0 : EXIT_USAGE;
+    log_setup("rill-bench", LOG_WARN, false);
+    if (word_count == 1 && strcmp(words[0], "plan") == 0)
+        return plan_bench(&run.flags);
     if (!read_words(&run, words, word_count))
         return EXIT_USAGE;
-    log_setup("rill-bench", LOG_WARN, false);
     raise_descriptors();
     run.extra = json_object();
     run.world.shards = run.flags.shards;

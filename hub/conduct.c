@@ -110,6 +110,7 @@ static void take_pools(struct hub *hub, const struct mail *mail)
     for (uint32_t other = 0; other < hub->shard_count && !is_same; other++)
         if (other != mail->shard)
             tell_pools(hub, other);
+    foresee_say(hub);
 }
 
 /* ---- all of it ---- */

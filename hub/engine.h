@@ -23,6 +23,7 @@
 #include "channel/channel.h"
 #include "ledger/client.h"
 #include "ledger/contract.h"
+#include "settlement/outlook.h"
 #include "store/journal.h"
 #include "wire/message.h"
 
@@ -43,7 +44,11 @@ struct engine_settings {
     uint64_t settle_collect_ms; /* how long clients have to sign */
     uint64_t seed;              /* of hash tables: a number that peers do not know */
     bool acks_wait;             /* up to 20 ms for other output; needs engine_acks to be called */
-    uint16_t idle_bps; /* rebalancing: hub funds above this share of what a channel passed on are idle */
+    /* rebalancing (hub/rebalance.c) */
+    uint16_t idle_bps;        /* hub funds above this share of the room that a channel should have are idle */
+    uint16_t room_percent;    /* room kept for what is expected until the next batch: this share of it */
+    struct amount least_move; /* the hub moves no less by itself */
+    uint32_t requests_max;    /* so many payouts and closes asked for start a batch at once; 0: none do */
 };
 
 /* Which transaction an answer belongs to. */
@@ -112,6 +117,8 @@ void engine_message(struct engine *engine, uint64_t peer, const struct message *
 void engine_tower(struct engine *engine, bool connected);
 void engine_event(struct engine *engine, const struct contract_event *event);
 void engine_head(struct engine *engine, const struct ledger_head *head);
+/* The gas that a block of the ledger has room for, as of now; 0: not known. */
+void engine_block_gas(struct engine *engine, uint64_t gas_limit);
 void engine_call_done(struct engine *engine, enum engine_call call, uint64_t reference,
                       enum ledger_error error, const struct ledger_receipt *receipt);
 /* Plans a batch now (the operator asked, or the interval has passed). */
@@ -123,6 +130,7 @@ void engine_settle_turn(struct engine *engine);
 struct engine_pool {
     struct address asset;
     wide units;
+    struct outlook outlook; /* what this shard's channels will need, as of the last plan */
 };
 size_t engine_pools(const struct engine *engine, struct engine_pool out[ASSETS_MAX]);
 /* The same of all other shards together, so that a plan knows the whole. */

@@ -9,6 +9,7 @@
 
 #define HUB_RECORD_VERSION  1
 #define ROOT_RECORD_VERSION 2
+#define WANT_RECORD_VERSION 2 /* 1 says nothing of the demand */
 
 /* ---- writing ---- */
 
@@ -16,16 +17,17 @@ static void write_want(const struct hub_channel *channel, struct buffer *batch)
 {
     const struct hash *id = &channel->channel->id;
     if (amount_is_zero(channel->payout_wanted) && amount_is_zero(channel->inbound_wanted) &&
-        amount_is_zero(channel->room_floor) && !channel->close_wanted) {
+        amount_is_zero(channel->room_floor) && !channel->close_wanted && demand_daily(channel->demand) == 0) {
         record_gone(batch, RECORD_WANT, id, sizeof(*id));
         return;
     }
     size_t mark = record_begin(batch, RECORD_WANT, id, sizeof(*id));
-    buffer_u8(batch, HUB_RECORD_VERSION);
+    buffer_u8(batch, WANT_RECORD_VERSION);
     buffer_u64(batch, channel->payout_wanted.units);
     buffer_u64(batch, channel->inbound_wanted.units);
     buffer_u64(batch, channel->room_floor.units);
     buffer_u8(batch, channel->close_wanted);
+    buffer_u64(batch, demand_daily(channel->demand));
     record_end(batch, mark);
 }
 
@@ -309,14 +311,17 @@ static bool read_want(struct engine *engine, const struct record *record)
     struct reader reader = reader_of(record->value, record->value_length);
     channel->payout_wanted = channel->inbound_wanted = channel->room_floor = amount_of(0);
     channel->close_wanted = false;
+    channel->demand = 0;
     if (record->gone)
         return true;
-    bool known = reader_u8(&reader) == HUB_RECORD_VERSION;
+    uint8_t version = reader_u8(&reader);
     channel->payout_wanted.units = reader_u64(&reader);
     channel->inbound_wanted.units = reader_u64(&reader);
     channel->room_floor.units = reader_u64(&reader);
     channel->close_wanted = reader_u8(&reader) != 0;
-    return known && reader_done(&reader);
+    if (version == WANT_RECORD_VERSION)
+        channel->demand = demand_of_daily(reader_u64(&reader));
+    return version >= 1 && version <= WANT_RECORD_VERSION && reader_done(&reader);
 }
 
 static bool read_registration(struct engine *engine, const struct record *record)

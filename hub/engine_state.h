@@ -1,5 +1,6 @@
 /* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, acks.c, outcomes.c,
- * ledger_view.c, dispute.c, settle.c, submit.c, report.c, appoint.c, recall.c and engine_disk.c, and by their tests. */
+ * ledger_view.c, dispute.c, settle.c, rebalance.c, batch.c,
+ * submit.c, report.c, appoint.c, recall.c and engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
 #define RILL_HUB_ENGINE_STATE_H
 
@@ -10,6 +11,7 @@
 #include "hub/engine.h"
 #include "hub/payments.h"
 #include "hub/transfer.h"
+#include "settlement/demand.h"
 #include "settlement/journal_root.h"
 #include "settlement/plan.h"
 
@@ -75,6 +77,7 @@ struct hub_channel {
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
     uint32_t held_count;
+    float demand;             /* what comes to this client, units per second (settlement/demand.h) */
     uint64_t ack_nonce;       /* of the last one */
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
     struct dispute *dispute;  /* NULL: nobody closes it */
@@ -85,7 +88,7 @@ struct hub_channel {
     struct amount payout_wanted, inbound_wanted, fund_planned;
     struct amount
         room_floor; /* what the hub once gave this client to receive with: kept up, never called idle */
-    struct amount passed_on; /* to this client since the last batch: the demand for room */
+    struct amount passed_on; /* to this client since `demand` was last brought up to date */
     struct watch *watch;     /* NULL: no watchtower has been told of it */
 };
 
@@ -115,6 +118,11 @@ struct pool {
     struct address asset;
     wide own, others;
     bool dirty;
+    /* rebalance.c */
+    struct outlook outlook;
+    struct amount returned; /* by donors since the demand was last brought up to date */
+    float returning;        /* units per second */
+    uint64_t missing_said;  /* what the log was last told is missing */
 };
 
 /* A client that asked for a channel it does not have: one fund of the next batch. */
@@ -129,6 +137,12 @@ struct open_wish {
 
 /* SETTLED's outcomes beside the ledger's reasons to skip (section 5). */
 enum { SETTLED_FINAL = 0, SETTLED_DEAD = 6 };
+
+#define SETTLE_CALLS_MAX 12 /* of one round, on their way at once: fewer than the ledger's client sends */
+struct settle_receipt {
+    struct hash transaction;
+    uint64_t gas_used;
+};
 
 enum settle_phase { SETTLE_IDLE, SETTLE_COLLECTING, SETTLE_QUEUED, SETTLE_SUBMITTED, SETTLE_FOLLOWING };
 
@@ -191,12 +205,22 @@ struct engine {
     struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */
     bool root_taken;                      /* by a batch under way, as: */
     struct hash root_value;
-    struct hash last_settle_transaction;
-    uint64_t last_settle_gas, settle_expire_time;
+    struct settle_receipt settle_receipts[SETTLE_CALLS_MAX]; /* of the round under way, or the last one */
+    size_t settle_calls, settle_calls_open;                  /* of it: sent, not answered yet */
+    enum ledger_error settle_error; /* of a call of it that failed; LEDGER_OK: none did */
+    uint64_t settle_expire_time;
+    uint64_t block_gas_limit; /* 0: not known */
+    unsigned settle_halvings; /* calls were refused: the next ones are that much smaller */
+    uint64_t settle_begun_ms; /* when the round under way was planned */
+    uint64_t settle_took_ms;  /* how long the last one took, from its plan to the own view */
+    uint64_t
+        demand_ms; /* when the demand of all channels was last brought up to date; 0: no time was told yet */
+    uint32_t settle_requests; /* payouts and closes asked for since the last plan */
     struct pool pools[ASSETS_MAX];
     size_t pool_count;
     enum settle_phase settle_phase;
-    uint64_t settle_block; /* FOLLOWING: the batch's block, not confirmed in the own view yet */
+    uint64_t
+        settle_block; /* the newest block of the round's calls; FOLLOWING: not confirmed in the own view yet */
     uint64_t settle_deadline_ms, settle_next_ms;
     bool settle_turn, settle_turn_asked; /* where there are shards: this one may settle; it has asked to */
     bool settle_again;     /* plan once more as soon as this batch is over, or the ledger is known */
@@ -363,14 +387,26 @@ void settle_refused(struct engine *engine, struct hub_channel *channel, uint64_t
 void settle_timeouts(struct engine *engine);
 /* Plans a batch within this time. */
 void settle_soon(struct engine *engine, uint64_t delay_ms);
-void settle_wish_over(struct engine *engine, const struct channel_key *key);
+/* Returns the room that was wished for; 0: there was none. */
+struct amount settle_wish_over(struct engine *engine, const struct channel_key *key);
 struct pool *settle_pool(struct engine *engine, const struct address *asset);
 void settle_pool_change(struct engine *engine, const struct address *asset, wide change);
 /* What the pool has by all shards' word, within an amount's bounds. */
 struct amount settle_pool_units(const struct pool *pool);
 
+/* A want of the channel is to be written: it is among the turn's. */
+void settle_want_changed(struct engine *engine, struct hub_channel *channel);
+
+/* rebalance.c */
+/* Brings what is known of demand up to date, if it is time; plans every asset, and asks for the signatures that takes. */
+void rebalance_plan(struct engine *engine);
+/* The ledger shows that it gave room up. */
+void rebalance_returned(struct engine *engine, const struct hub_channel *channel, struct amount hub_out);
+
 /* submit.c */
 void settle_submit(struct engine *engine);
+/* 0: not known (yet). */
+uint64_t settle_gas_used(const struct engine *engine, const struct hash *transaction);
 void settle_head(struct engine *engine);
 void settle_recovered(struct engine *engine);
 

@@ -81,6 +81,41 @@ static void put_engine(struct evbuffer *out, const struct engine_figures *figure
     put(out, "block_confirmed", "gauge", "Newest confirmed block.", figures->block_confirmed);
 }
 
+static void put_of_pools(struct evbuffer *out, const char *name, const char *help,
+                         const struct pool_foreseen *pools, size_t count,
+                         uint64_t (*value)(const struct pool_foreseen *pool))
+{
+    evbuffer_add_printf(out, "# HELP rill_%s %s\n# TYPE rill_%s gauge\n", name, help, name);
+    for (size_t i = 0; i < count; i++)
+        evbuffer_add_printf(out, "rill_%s{asset=\"%s\"} %" PRIu64 "\n", name,
+                            address_text(&pools[i].asset, (char[ADDRESS_TEXT_SIZE]){0}), value(&pools[i]));
+}
+
+static uint64_t pool_units(const struct pool_foreseen *pool)
+{
+    return pool->units;
+}
+
+static uint64_t pool_lacking(const struct pool_foreseen *pool)
+{
+    return pool->verdict.lacking;
+}
+
+static uint64_t pool_lasts_s(const struct pool_foreseen *pool)
+{
+    return pool->verdict.short_in_s == OUTLOOK_FOREVER ? OUTLOOK_DAY_S : pool->verdict.short_in_s;
+}
+
+static void put_pools(struct evbuffer *out, const struct hub *hub)
+{
+    struct pool_foreseen pools[ASSETS_MAX];
+    size_t count = foresee(hub, pools);
+    put_of_pools(out, "pool_units", "What the pool has, confirmed.", pools, count, pool_units);
+    put_of_pools(out, "pool_lasts_seconds", "How long it lasts at the present demand; 86400: a day or more.",
+                 pools, count, pool_lasts_s);
+    put_of_pools(out, "pool_lacking_units", "What it lacks to last for a day.", pools, count, pool_lacking);
+}
+
 void http_reply(struct evhttp_request *request, int code, const char *type, struct evbuffer *body)
 {
     evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
@@ -96,6 +131,7 @@ static void on_metrics(struct evhttp_request *request, void *context)
     struct shard_figures figures = figures_of(hub);
     put_process(body, hub, &figures);
     put_engine(body, &figures.engine);
+    put_pools(body, hub);
     http_reply(request, 200, "text/plain; version=0.0.4", body);
 }
 
@@ -204,17 +240,25 @@ static void on_balances(struct evhttp_request *request, void *context)
     struct hub *hub = context;
     struct evbuffer *body = evbuffer_new();
     struct balances all = {.count = 0};
+    struct pool_foreseen pools[ASSETS_MAX];
     ensure(body != NULL);
     for (uint32_t i = 0; i < hub->shard_count; i++)
         shard_ask(&hub->shards[i], add_balances, &all);
+    size_t pool_count = foresee(hub, pools);
     evbuffer_add_printf(body, "[");
-    for (size_t i = 0; i < all.count; i++)
+    for (size_t i = 0; i < all.count; i++) {
         evbuffer_add_printf(body,
                             "%s{\"asset\":\"%s\",\"pool\":%" PRId64 ",\"channels\":%" PRIu64
-                            ",\"clients_units\":%" PRId64 ",\"hub_units\":%" PRId64 "}",
+                            ",\"clients_units\":%" PRId64 ",\"hub_units\":%" PRId64,
                             i == 0 ? "" : ",", address_text(&all.sums[i].asset, (char[ADDRESS_TEXT_SIZE]){0}),
                             (int64_t)all.sums[i].pool, all.sums[i].channels, (int64_t)all.sums[i].clients,
                             (int64_t)all.sums[i].hub);
+        for (size_t at = 0; at < pool_count; at++)
+            if (address_equal(&pools[at].asset, &all.sums[i].asset))
+                evbuffer_add_printf(body, ",\"pool_lasts_s\":%" PRIu64 ",\"pool_lacking\":%" PRIu64,
+                                    pool_lasts_s(&pools[at]), pool_lacking(&pools[at]));
+        evbuffer_add_printf(body, "}");
+    }
     evbuffer_add_printf(body, "]\n");
     http_reply(request, hub->recovered < hub->shard_count ? 503 : 200, "application/json", body);
 }

@@ -64,6 +64,7 @@ static void on_head(void *context, const struct ledger_head *head)
     for (uint32_t i = 0; i < hub->shard_count; i++) {
         struct mail *mail = mail_new(MAIL_HEAD, 0, NULL, 0);
         mail->head = *head;
+        mail->number = ledger_block_gas(hub->ledger);
         mailbox_post(hub->shards[i].mailbox, mail);
     }
     if (hub->asked_to_serve || hub->stopping ||

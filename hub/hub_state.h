@@ -61,6 +61,13 @@ struct shard {
     bool turn_given_back; /* to settle: told once the pools are */
 };
 
+/* A pool, and whether it will last. */
+struct pool_foreseen {
+    struct address asset;
+    uint64_t units;
+    struct outlook_verdict verdict;
+};
+
 struct hub {
     const struct hub_settings *settings;
     struct engine_settings engine_settings;
@@ -82,6 +89,11 @@ struct hub {
     uint32_t turns[SHARDS_MAX], turn_count; /* shards that want to settle, in order; the first one does */
     struct engine_pool *pools;              /* shard_count times ASSETS_MAX */
     size_t *pool_counts;
+    struct {
+        struct address asset;
+        uint8_t level;
+    } pools_said[ASSETS_MAX]; /* foresee.c: what the log was last told */
+    size_t pools_said_count;
     uint16_t http_port;
     uint64_t started_us;
     int exit_code;
@@ -98,6 +110,12 @@ void hub_stopped(struct hub *hub);
 
 /* conduct.c */
 void conduct_mail(void *hub, struct mail *mail);
+
+/* foresee.c */
+/* Returns how many assets. */
+size_t foresee(const struct hub *hub, struct pool_foreseen out[ASSETS_MAX]);
+/* The shards have told what their channels will need: the log hears of it if it has changed. */
+void foresee_say(struct hub *hub);
 
 /* shard.c */
 void shard_init(struct shard *shard, struct hub *hub, uint32_t index);

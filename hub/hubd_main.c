@@ -17,7 +17,7 @@ struct flags {
     uint64_t reveal_margin_s, min_expiry_s, max_expiry_s, settle_window_s;
     uint64_t base_fee, fee_ppm, direct_limit, reserve_bps, min_lock, max_lock, locks_per_payer;
     uint64_t waiting_max, inbound_max, tower_silence_s, settle_interval_s, settle_collect_ms, idle_bps,
-        history_days;
+        settle_requests, settle_least_move, room_percent, history_days;
 };
 
 static enum options_result read_flags(struct flags *flags, int argc, char **argv)
@@ -88,8 +88,15 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "A netted batch is planned this often; 0: only on POST /settle."},
         {"settle-collect-ms", OPTION_NUMBER, &flags->settle_collect_ms, "2000", 10, 600000, "MILLISECONDS",
          "How long clients have to sign their item before the batch goes without them."},
+        {"settle-requests", OPTION_NUMBER, &flags->settle_requests, "0", 0, 1000000, "NUMBER",
+         "So many payouts and closes asked for start a batch at once; 0: they wait for the interval."},
+        {"settle-least-move", OPTION_NUMBER, &flags->settle_least_move, "0", 0, AMOUNT_LIMIT - 1, "UNITS",
+         "The hub moves no less than this by itself: what is not worth its gas stays where it is."},
+        {"room-percent", OPTION_NUMBER, &flags->room_percent, "200", 0, 10000, "PERCENT",
+         "Room kept in a channel, of what is expected to come to it until the next batch; 0: none is "
+         "foreseen."},
         {"idle-bps", OPTION_NUMBER, &flags->idle_bps, "12000", 0, 65535, "BPS",
-         "Hub funds in a channel count as idle above this share of the room it needs."},
+         "Hub funds in a channel count as idle above this share of the room that it should have."},
         {"inbound-max", OPTION_NUMBER, &flags->inbound_max, "100000000", 0, AMOUNT_LIMIT - 1, "UNITS",
          "Most room the hub gives a client that asks for a channel; 0: it opens none."},
         {"waiting-max", OPTION_NUMBER, &flags->waiting_max, "10000", 1, 1000000, "NUMBER",
@@ -147,6 +154,9 @@ static bool engine_settings_of(const struct flags *flags, struct engine_settings
     out->settle_collect_ms = flags->settle_collect_ms;
     random_bytes(&out->seed, sizeof(out->seed));
     out->idle_bps = (uint16_t)flags->idle_bps;
+    out->requests_max = (uint32_t)flags->settle_requests;
+    out->least_move = amount_of(flags->settle_least_move);
+    out->room_percent = (uint16_t)flags->room_percent;
     if (terms->min_expiry_s <= 3 * terms->reveal_margin_s || terms->max_expiry_s < terms->min_expiry_s) {
         log_error(
             "--min-expiry-s must be more than three times --reveal-margin-s and at most --max-expiry-s");

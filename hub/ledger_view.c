@@ -41,11 +41,30 @@ static void event_opened(struct engine *engine, const struct contract_event *eve
     engine->figures.channels_open++;
 }
 
+/* The hub has put money in. What its client asked for is a promise: what is still missing of it (the pool was too low, or
+ * payments came meanwhile) is given by the next batch, unless it is little. What the hub adds for payments that it expects
+ * is none. first: of a channel that began with this, and whose wish a crash may have made the hub forget. */
+static void room_given(struct engine *engine, struct hub_channel *channel, struct amount first)
+{
+    struct amount wished = settle_wish_over(engine, &channel->channel->key);
+    if (amount_compare(wished, channel->inbound_wanted) > 0)
+        channel->inbound_wanted = wished;
+    wide room = channel_available(channel->channel, SIDE_HUB);
+    struct amount wanted = amount_is_zero(channel->inbound_wanted) ? first : channel->inbound_wanted;
+    struct amount given = room < (wide)wanted.units ? amount_of(room > 0 ? (uint64_t)room : 0) : wanted;
+    if (amount_compare(given, channel->room_floor) > 0)
+        channel->room_floor = given;
+    if (given.units >= wanted.units - wanted.units / 8)
+        channel->inbound_wanted = amount_of(0);
+    channel->want_dirty = true;
+}
+
 static void event_funded(struct engine *engine, struct hub_channel *channel,
                          const struct contract_event *event)
 {
     struct channel_funds funds = channel->channel->funds;
     struct amount both;
+    bool is_first = amount_is_zero(funds.total) && funds.seq == 0;
     if (!amount_add(event->client_amount, event->hub_amount, &both) ||
         !amount_add(funds.total, both, &funds.total)) {
         log_error("the ledger node reports funds of a channel beyond 2^63; ignored");
@@ -58,11 +77,7 @@ static void event_funded(struct engine *engine, struct hub_channel *channel,
         settle_pool_change(engine, &channel->channel->key.asset, -(wide)event->hub_amount.units);
         engine->building.funds++;
         engine->building.funded_units += event->hub_amount.units;
-        channel->inbound_wanted = amount_of(0);
-        if (amount_compare(event->hub_amount, channel->room_floor) > 0)
-            channel->room_floor = event->hub_amount;
-        channel->want_dirty = true;
-        settle_wish_over(engine, &channel->channel->key);
+        room_given(engine, channel, is_first ? event->hub_amount : amount_of(0));
     }
 }
 
@@ -212,6 +227,11 @@ void engine_touch_held(struct engine *engine)
         if (channel->held_head != NULL)
             engine_touch(engine, channel);
     }
+}
+
+void engine_block_gas(struct engine *engine, uint64_t gas_limit)
+{
+    engine->block_gas_limit = gas_limit;
 }
 
 void engine_head(struct engine *engine, const struct ledger_head *head)

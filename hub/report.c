@@ -40,6 +40,7 @@ void settle_settled(struct engine *engine, struct hub_channel *channel, const st
     engine->building.items++;
     engine->building.payout_units += event->client_out.units;
     engine->building.returned_units += event->hub_out.units;
+    rebalance_returned(engine, channel, event->hub_out);
     engine->figures.settle_items++;
 }
 
@@ -51,7 +52,7 @@ static bool fund_skipped(struct engine *engine, const struct contract_event *eve
         if (!hash_equal(&id, &event->channel))
             continue;
         struct channel_key key = engine->wishes[i].key;
-        settle_wish_over(engine, &key);
+        (void)settle_wish_over(engine, &key);
         return true;
     }
     return engine_channel(engine, &event->channel) != NULL;
@@ -119,15 +120,12 @@ void settle_batch_settled(struct engine *engine, const struct contract_event *ev
     report->root = event->root;
     report->gross_units = engine->gross_units;
     report->dirty = true;
-    if (hash_equal(&event->transaction, &engine->last_settle_transaction))
-        report->gas_used = engine->last_settle_gas;
+    report->gas_used = settle_gas_used(engine, &event->transaction);
     settle_add_report(engine, report);
     engine->building = (struct batch_report){0};
     engine->gross_units = 0;
     engine->figures.batches_settled++;
     root_settled(engine, &event->root);
-    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next)
-        channel->passed_on = amount_of(0);
 }
 
 /* ---- the operator's view ---- */

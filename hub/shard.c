@@ -222,8 +222,6 @@ static void effect_settle_turn(void *context, bool wanted)
 static void tell_pools(struct shard *shard)
 {
     struct engine_pool pools[ASSETS_MAX];
-    if (shard->hub->shard_count == 1)
-        return;
     size_t count = engine_pools(shard->engine, pools);
     mailbox_post(shard->hub->mailbox,
                  mail_new(MAIL_OWN_POOLS, shard->index, pools, count * sizeof(pools[0])));
@@ -405,6 +403,7 @@ static void take_input(struct shard *shard, struct mail *mail)
             engine_event(shard->engine, &mail->event);
         break;
     case MAIL_HEAD:
+        engine_block_gas(shard->engine, mail->number);
         engine_head(shard->engine, &mail->head);
         tell_pools(shard);
         break;

@@ -1,119 +1,46 @@
-/* One settleBatch: what goes into it, and its fate (protocol.md, section 8).
+/* The settleBatch calls of a round, and their fate (protocol.md, section 8).
  *
- * A batch is on its way from settle_submit until the own confirmed view has its block, and the journal says
- * so. If the hub restarts meanwhile it does not know whether the transaction ever left, or will land yet; as
- * transactions of one account land in their order, the fate of the next batch settles that of the first
+ * A round is on its way from settle_submit until every call has its outcome and the own confirmed view has the
+ * newest block of them, and the journal says so. A call that fails takes nobody with it: what it held is signed still, and
+ * joins the next round. If the hub restarts meanwhile it does not know which of the calls ever left, or will land
+ * yet; as transactions of one account land in their order, the fate of the next one settles that of all before it
  * (engine->settle_unsure).
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/ensure.h"
 #include "base/log.h"
-#include "hub/engine_state.h"
+#include "hub/batch.h"
 
-#define BATCH_ITEMS_MAX   400 /* of items and funds together: about 10 million gas */
-#define DEADLINE_MARGIN_S 30  /* an item this close to its deadline is not sent any more */
 #define RETRY_MS          1000
 #define RETRY_DOUBLES_MAX 6 /* 64 s */
 
-struct batch_call {
-    struct settle_item items[BATCH_ITEMS_MAX];
-    struct fund funds[BATCH_ITEMS_MAX];
-    size_t item_count, fund_count;
-    bool is_full; /* something was left for the next one */
-};
-
-static void add_item(const struct engine *engine, const struct hub_channel *channel, struct batch_call *batch)
+/* The first call has the root of all proofs since the last batch; none has come between it and the others. */
+static void send_calls(struct engine *engine, const struct batch_round *round)
 {
-    const struct settlement *settlement = channel_settlement(channel->channel);
-    if (settlement->phase != SETTLEMENT_SIGNED || !channel_is_usable(channel) ||
-        settlement->deadline < engine->head.time + DEADLINE_MARGIN_S)
-        return;
-    if (batch->item_count == BATCH_ITEMS_MAX) {
-        batch->is_full = true;
-        return;
-    }
-    batch->items[batch->item_count++] = (struct settle_item){
-        .key = channel->channel->key,
-        .client_out = settlement->client_out,
-        .hub_out = settlement->hub_out,
-        .deadline = settlement->deadline,
-        .close = settlement->close,
-        .signature = settlement->signature,
-    };
-}
-
-/* Funds are limited by what the pool has, with what this very batch returns to it. */
-static void add_fund(const struct channel_key *key, struct amount amount, struct batch_call *batch,
-                     uint64_t *left)
-{
-    uint64_t part = amount.units < *left ? amount.units : *left;
-    if (part == 0)
-        return;
-    if (batch->item_count + batch->fund_count >= BATCH_ITEMS_MAX) {
-        batch->is_full = true;
-        return;
-    }
-    batch->funds[batch->fund_count++] = (struct fund){*key, amount_of(part)};
-    *left -= part;
-}
-
-static uint64_t pool_with_batch(struct engine *engine, const struct address *asset,
-                                const struct batch_call *batch)
-{
-    uint64_t pool = settle_pool_units(settle_pool(engine, asset)).units;
-    for (size_t i = 0; i < batch->item_count; i++) {
-        uint64_t out = batch->items[i].hub_out.units;
-        if (address_equal(&batch->items[i].key.asset, asset))
-            pool = out < AMOUNT_LIMIT - pool ? pool + out : AMOUNT_LIMIT - 1;
-    }
-    return pool;
-}
-
-static void gather_funds(struct engine *engine, const struct address *asset, struct batch_call *batch)
-{
-    uint64_t left = pool_with_batch(engine, asset, batch);
-    /* A wish stays until the ledger shows it fulfilled, or impossible. */
-    for (size_t i = 0; i < engine->wish_count; i++)
-        if (address_equal(&engine->wishes[i].key.asset, asset))
-            add_fund(&engine->wishes[i].key, engine->wishes[i].fund_planned, batch, &left);
-    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
-        if (!address_equal(&channel->channel->key.asset, asset))
-            continue;
-        /* No Fund is sent while a signed close is alive (section 8). */
-        if (channel_is_usable(channel) && !channel_settlement(channel->channel)->close)
-            add_fund(&channel->channel->key, channel->fund_planned, batch, &left);
-        channel->fund_planned = amount_of(0);
-    }
-}
-
-static void gather(struct engine *engine, struct batch_call *batch)
-{
-    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next)
-        add_item(engine, channel, batch);
-    for (size_t i = 0; i < engine->settings.terms.asset_count && !engine->settle_unsure; i++)
-        if (settle_pool(engine, &engine->settings.terms.assets[i].asset) != NULL)
-            gather_funds(engine, &engine->settings.terms.assets[i].asset, batch);
-}
-
-static void send_batch(struct engine *engine, const struct batch_call *batch)
-{
-    struct contract_call call = {
-        .function = CONTRACT_SETTLE_BATCH,
-        .items = batch->items,
-        .item_count = batch->item_count,
-        .funds = batch->funds,
-        .fund_count = batch->fund_count,
-        .hash = journal_root_value(&engine->root),
-    };
+    size_t items = 0, funds = 0,
+           count = round->count > 0 ? round->count : 1; /* an empty one: settle_unsure */
     engine->root_taken = true;
-    engine->root_value = call.hash;
+    engine->root_value = journal_root_value(&engine->root);
     engine->root_since = (struct journal_root){0};
     engine->settle_in_flight = true;
     engine->root_dirty = true;
-    engine_emit_call(engine, ENGINE_CALL_SETTLE, 0, &call);
-    log_info("settling a batch: %zu items, %zu funds", batch->item_count, batch->fund_count);
+    for (size_t i = 0; i < count; i++) {
+        struct contract_call call = {.function = CONTRACT_SETTLE_BATCH};
+        if (round->count > 0) {
+            call.items = round->calls[i].items;
+            call.item_count = round->calls[i].item_count;
+            call.funds = round->calls[i].funds;
+            call.fund_count = round->calls[i].fund_count;
+        }
+        if (i == 0)
+            call.hash = engine->root_value;
+        engine_emit_call(engine, ENGINE_CALL_SETTLE, i, &call);
+        items += call.item_count;
+        funds += call.fund_count;
+    }
+    engine->settle_calls = engine->settle_calls_open = count;
+    engine->settle_error = LEDGER_OK;
+    engine->settle_block = 0;
+    log_info("settling: %zu items, %zu funds in %zu call%s", items, funds, count, count > 1 ? "s" : "");
 }
 
 /* Shards take turns from here on, until the batch is in the own view: two that spend one pool at a time would see
@@ -157,79 +84,118 @@ void settle_submit(struct engine *engine)
     engine->settle_phase = SETTLE_QUEUED;
     if (!has_turn(engine))
         return;
-    struct batch_call *batch = xcalloc(1, sizeof(*batch));
-    gather(engine, batch);
-    engine->settle_again = engine->settle_again || batch->is_full;
+    struct batch_round round;
+    batch_gather(engine, &round);
+    engine->settle_again = engine->settle_again || round.is_full;
     engine->settle_round++; /* whoever signs from now on is late */
-    if (batch->item_count + batch->fund_count > 0 || engine->settle_unsure) {
+    if (round.count > 0 || engine->settle_unsure) {
         engine->settle_phase = SETTLE_SUBMITTED;
-        send_batch(engine, batch);
+        send_calls(engine, &round);
     } else {
         idle(engine);
     }
-    free(batch);
+    batch_free(&round);
 }
 
 /* ---- its fate ---- */
 
-/* The own view has it, or it will never be. */
+/* The own view has all of it that will ever be. */
 static void over(struct engine *engine)
 {
+    engine->settle_took_ms =
+        engine->now_ms > engine->settle_begun_ms ? engine->now_ms - engine->settle_begun_ms : 0;
     engine->settle_in_flight = false;
     engine->root_dirty = true;
     idle(engine);
 }
 
-static void settled(struct engine *engine, const struct ledger_receipt *receipt)
+uint64_t settle_gas_used(const struct engine *engine, const struct hash *transaction)
 {
-    engine->settle_failures = 0;
-    if (engine->settle_unsure)
-        engine->settle_again = true; /* what had to wait until now */
-    engine->settle_unsure = false;
+    for (size_t i = 0; i < engine->settle_calls; i++)
+        if (hash_equal(&engine->settle_receipts[i].transaction, transaction))
+            return engine->settle_receipts[i].gas_used;
+    return 0;
+}
+
+static void call_settled(struct engine *engine, size_t index, const struct ledger_receipt *receipt)
+{
+    engine->settle_receipts[index] = (struct settle_receipt){receipt->transaction, receipt->gas_used};
     for (size_t i = engine->report_count; i-- > 0;)
         if (hash_equal(&engine->reports[i].transaction, &receipt->transaction)) {
             engine->reports[i].gas_used = receipt->gas_used;
             engine->reports[i].dirty = true;
         }
-    engine->last_settle_transaction = receipt->transaction;
-    engine->last_settle_gas = receipt->gas_used;
-    if (receipt->block <= engine->head.confirmed_number) {
-        over(engine);
-        return;
-    }
-    /* The next plan must not be made on a view that does not know of this batch. */
-    engine->settle_phase = SETTLE_FOLLOWING;
-    engine->settle_block = receipt->block;
+    if (receipt->block > engine->settle_block)
+        engine->settle_block = receipt->block;
+    if (engine->settle_unsure)
+        engine->settle_again = true; /* what had to wait until now */
+    engine->settle_unsure = false;
+    engine->settle_halvings -= engine->settle_halvings > 0;
 }
 
-static void not_settled(struct engine *engine, enum ledger_error error)
+/* A node that takes no call of this size, or whose estimate runs out of gas, may take a smaller one. */
+static void call_failed(struct engine *engine, size_t index, enum ledger_error error)
+{
+    engine->settle_error = error;
+    if ((error == LEDGER_REFUSED || error == LEDGER_REVERTED) && engine->settle_halvings < BATCH_HALVINGS_MAX)
+        engine->settle_halvings++;
+    if (index == 0 && !engine->settle_unsure) {
+        engine->root_taken = false;
+        engine->root_dirty = true;
+    }
+}
+
+static void say_failure(struct engine *engine)
 {
     unsigned doubles =
         engine->settle_failures < RETRY_DOUBLES_MAX ? engine->settle_failures : RETRY_DOUBLES_MAX;
     uint64_t pause = (uint64_t)RETRY_MS << doubles;
     engine->settle_failures++;
-    log_warn("the batch was not settled: %s; trying again in %llu s", ledger_error_text(error),
+    log_warn("the batch was not settled: %s; trying again in %llu s", ledger_error_text(engine->settle_error),
              (unsigned long long)pause / 1000);
-    if (!engine->settle_unsure) {
-        engine->settle_in_flight = false;
-        engine->root_taken = false;
-        engine->root_dirty = true;
-    }
-    engine->settle_phase = SETTLE_IDLE;
-    turn_over(engine);
     settle_soon(engine, pause);
+}
+
+/* Every call of the round has its outcome. */
+static void round_done(struct engine *engine)
+{
+    bool any_mined = engine->settle_block > 0;
+    if (engine->settle_error == LEDGER_OK)
+        engine->settle_failures = 0;
+    else
+        say_failure(engine);
+    if (any_mined && engine->settle_block > engine->head.confirmed_number) {
+        /* The next plan must not be made on a view that does not know of this one. */
+        engine->settle_phase = SETTLE_FOLLOWING;
+    } else if (any_mined) {
+        over(engine);
+    } else {
+        engine->settle_in_flight = engine->settle_unsure; /* what a crash hid is as unknown as before */
+        engine->root_dirty = true;
+        engine->settle_phase = SETTLE_IDLE;
+        turn_over(engine);
+    }
+}
+
+static void settle_call_done(struct engine *engine, uint64_t reference, enum ledger_error error,
+                             const struct ledger_receipt *receipt)
+{
+    if (engine->settle_phase != SETTLE_SUBMITTED || reference >= engine->settle_calls)
+        return;
+    ensure(engine->settle_calls_open > 0);
+    if (error == LEDGER_OK && receipt != NULL)
+        call_settled(engine, (size_t)reference, receipt);
+    else
+        call_failed(engine, (size_t)reference, error);
+    if (--engine->settle_calls_open == 0)
+        round_done(engine);
 }
 
 void engine_call_done(struct engine *engine, enum engine_call call, uint64_t reference,
                       enum ledger_error error, const struct ledger_receipt *receipt)
 {
     if (call == ENGINE_CALL_SETTLE) {
-        if (engine->settle_phase != SETTLE_SUBMITTED)
-            return;
-        if (error == LEDGER_OK && receipt != NULL)
-            settled(engine, receipt);
-        else
-            not_settled(engine, error);
+        settle_call_done(engine, reference, error, receipt);
         return;
     }
     if (error == LEDGER_OK && (receipt == NULL || receipt->success))

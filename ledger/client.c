@@ -226,6 +226,11 @@ const char *ledger_last_error(const struct ledger *ledger)
     return rpc_last_error(ledger->rpc);
 }
 
+uint64_t ledger_block_gas(const struct ledger *ledger)
+{
+    return ledger->has_latest ? ledger->latest.gas_limit : 0;
+}
+
 struct ledger_head ledger_head(const struct ledger *ledger)
 {
     return ledger->head;

@@ -72,6 +72,8 @@ struct ledger_follow {
 void ledger_follow(struct ledger *ledger, uint64_t from, const struct ledger_follow *callbacks,
                    void *context);
 struct ledger_head ledger_head(const struct ledger *ledger);
+/* The gas that the newest block had room for; 0: not known. */
+uint64_t ledger_block_gas(const struct ledger *ledger);
 
 /* ---- calls ---- */
 

@@ -109,15 +109,49 @@ static void print_metrics(json_t *metrics)
     }
 }
 
+static const char *text_at(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text == NULL ? "" : text;
+}
+
+static uint64_t number_at(const json_t *object, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+#define DAY_S 86400 /* the hub looks no further ahead */
+
+static void print_pools(const json_t *pools)
+{
+    for (size_t i = 0; i < json_array_size(pools); i++) {
+        const json_t *pool = json_array_get(pools, i);
+        uint64_t lasts_s = number_at(pool, "pool_lasts_s");
+        printf("pool %s  %llu units, ", text_at(pool, "asset"), (unsigned long long)number_at(pool, "pool"));
+        if (lasts_s >= DAY_S)
+            printf("enough for a day at the present demand\n");
+        else if (lasts_s == 0)
+            printf("TOO LOW for what channels need now; deposit %llu for a day\n",
+                   (unsigned long long)number_at(pool, "pool_lacking"));
+        else
+            printf("too low in about %llu h %02llu min at the present demand; deposit %llu for a day\n",
+                   (unsigned long long)lasts_s / 3600, (unsigned long long)lasts_s / 60 % 60,
+                   (unsigned long long)number_at(pool, "pool_lacking"));
+    }
+}
+
 int command_hub_status(int argc, char **argv)
 {
     const char *http = NULL;
     struct command_line line = {
         .name = "hub status",
         .usage = "[OPTIONS]",
-        .about = "For the operator: how the hub on this machine is, from its /healthz and /metrics.\n"
-                 "Example: rill hub status --http 127.0.0.1:9745 --json\n"
-                 "Exit codes: 0 healthy, 1 it says it is not, 3 not reached.",
+        .about =
+            "For the operator: how the hub on this machine is, from its /healthz, /metrics and /balances: "
+            "also how long\n"
+            "each pool lasts at the present demand, and what to deposit.\n"
+            "Example: rill hub status --http 127.0.0.1:9745 --json\n"
+            "Exit codes: 0 healthy, 1 it says it is not, 3 not reached.",
         .rows = (const struct option_row[]){{"http", OPTION_TEXT, &http, "127.0.0.1:9745", 0, 0, "HOST:PORT",
                                              "The hub's --http."}},
         .row_count = 1,
@@ -137,32 +171,26 @@ int command_hub_status(int argc, char **argv)
     health[strcspn(health, "\n")] = '\0';
     char *text = http_get(host, port, "/metrics", &status);
     json_t *metrics = parse_metrics(text != NULL ? text : "");
+    char *balances = http_get(host, port, "/balances", &status);
+    json_t *pools = balances != NULL ? json_loads(balances, 0, NULL) : NULL;
     if (settings->json) {
-        command_print_json(
-            json_pack("{s:b, s:s, s:O}", "healthy", healthy, "health", health, "metrics", metrics));
+        command_print_json(json_pack("{s:b, s:s, s:O, s:O*}", "healthy", healthy, "health", health, "metrics",
+                                     metrics, "pools", pools));
     } else {
         printf("%-18s %s%s%s\n", "health", healthy ? "ok" : "trouble", healthy ? "" : ": ",
                healthy ? "" : health);
         print_metrics(metrics);
+        print_pools(pools);
     }
     json_decref(metrics);
+    json_decref(pools);
+    free(balances);
     free(health);
     free(text);
     return healthy ? RILL_EXIT_OK : RILL_EXIT_FAILED;
 }
 
 /* ---- hub history ---- */
-
-static const char *text_at(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text == NULL ? "" : text;
-}
-
-static uint64_t number_at(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
-}
 
 static void print_past(const json_t *payment)
 {

@@ -17,6 +17,7 @@
 
 #include "channel/channel.h"
 #include "ledger/client.h"
+#include "wallet/payout_policy.h"
 #include "wire/invoice.h"
 #include "wire/message.h"
 
@@ -222,6 +223,13 @@ enum code wallet_withdraw(struct wallet_core *core, const struct hash *channel,
 enum code wallet_close(struct wallet_core *core, const struct hash *channel) MUST_USE;
 /* Drops a wish that has not been signed yet. */
 void wallet_withdraw_cancel(struct wallet_core *core, const struct hash *channel);
+/* When payouts of an asset are asked for without further words; kept over restarts. AMOUNT: the policy makes no sense
+ * (payout_policy_trouble); LIMIT. done_s is ignored: what was due before stays due if mode and minute stay. */
+enum code wallet_set_payout_policy(struct wallet_core *core, const struct address *asset,
+                                   const struct payout_policy *policy, uint64_t unix_s) MUST_USE;
+/* False: none was ever set; *out is PAYOUT_MANUAL then. */
+bool wallet_payout_policy(const struct wallet_core *core, const struct address *asset,
+                          struct payout_policy *out);
 /* Closes on the ledger without the hub. From now on nothing is signed or accepted for the channel. */
 enum code wallet_dispute(struct wallet_core *core, const struct hash *channel) MUST_USE;
 /* Asks the hub to open or fund a channel, once connected. */

@@ -318,6 +318,31 @@ int rill_withdraw(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t 
     return settled(wallet, wallet_withdraw(wallet->core, &view.id, amount_of(amount)));
 }
 
+int rill_set_payout_policy(struct rill_wallet *wallet, const uint8_t asset[20],
+                           const struct rill_payout_policy *policy)
+{
+    struct address of = rill_bytes_address(asset);
+    struct payout_policy wanted = {.mode = (enum payout_mode)policy->mode,
+                                   .threshold = {policy->threshold},
+                                   .keep = {policy->keep},
+                                   .minute = policy->minute};
+    const char *trouble = payout_policy_trouble(&wanted);
+    if (trouble != NULL)
+        return refuse(wallet, CODE_AMOUNT, trouble);
+    return settled(wallet, wallet_set_payout_policy(wallet->core, &of, &wanted, clock_unix_s()));
+}
+
+struct rill_payout_policy rill_payout_policy(const struct rill_wallet *wallet, const uint8_t asset[20])
+{
+    struct address of = rill_bytes_address(asset);
+    struct payout_policy policy;
+    (void)wallet_payout_policy(wallet->core, &of, &policy);
+    return (struct rill_payout_policy){.mode = (enum rill_payout_mode)policy.mode,
+                                       .threshold = policy.threshold.units,
+                                       .keep = policy.keep.units,
+                                       .minute = policy.minute};
+}
+
 int rill_close(struct rill_wallet *wallet, const uint8_t asset[20])
 {
     struct wallet_channel_view view;

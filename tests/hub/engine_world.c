@@ -63,7 +63,7 @@ static void effect_call(void *context, uint64_t sequence, enum engine_call call,
     (void)sequence;
     buffer_clear(&world->call);
     buffer_append(&world->call, data, length);
-    ensure(world->calls < 16);
+    ensure(world->calls < WORLD_CALLS_MAX);
     world->log[world->calls].call = call;
     world->log[world->calls].reference = reference;
     buffer_append(&world->log[world->calls].data, data, length);
@@ -332,14 +332,10 @@ void world_refuse(struct world *world, unsigned client)
 }
 
 static void take_proposal(struct world *world, struct world_client *at, unsigned client,
-                          const struct message *message)
+                          const struct settlement *proposal)
 {
     at->proposals++;
-    at->proposal = (struct settlement){.seq = message->settle_propose.seq,
-                                       .client_out = message->settle_propose.client_out,
-                                       .hub_out = message->settle_propose.hub_out,
-                                       .deadline = message->settle_propose.deadline,
-                                       .close = message->settle_propose.close};
+    at->proposal = *proposal;
     if (at->refuse_settlement) {
         world_refuse(world, client);
         return;
@@ -351,10 +347,12 @@ static void take_proposal(struct world *world, struct world_client *at, unsigned
 void world_sign(struct world *world, unsigned client)
 {
     struct world_client *at = &world->clients[client];
-    struct signature signature;
+    const struct settlement *current = channel_settlement(at->channel);
+    struct signature signature = current->signature;
     struct channel_view view = world_view(world);
-    ensure(channel_settle_sign(at->channel, &view, &at->proposal, at->proposal.client_out, at->proposal.close,
-                               3600, &at->key, &signature) == CODE_OK);
+    if (current->phase != SETTLEMENT_SIGNED || current->seq != at->proposal.seq)
+        ensure(channel_settle_sign(at->channel, &view, &at->proposal, at->proposal.client_out,
+                                   at->proposal.close, 3600, &at->key, &signature) == CODE_OK);
     struct message sign = {.type = MESSAGE_SETTLE_SIGN};
     sign.settle_sign.channel = at->channel->id;
     sign.settle_sign.seq = at->proposal.seq;
@@ -372,6 +370,7 @@ static void take_channel(struct world *world, struct world_client *at, unsigned 
                                   message->channel.status};
     channel_set_told(at->channel, &funds);
     channel_set_funds(at->channel, &funds);
+    const struct shown_settlement *shown_settlement = &message->channel.settlement;
     struct message resume = {.type = MESSAGE_RESUME};
     resume.resume.channel = at->channel->id;
     resume.resume.received = channel_peer(at->channel)->proof.nonce;
@@ -383,6 +382,13 @@ static void take_channel(struct world *world, struct world_client *at, unsigned 
     ensure(channel_acknowledged(at->channel, shown) == CODE_OK);
     for (uint64_t nonce = shown + 1; nonce <= channel_own(at->channel)->proof.nonce; nonce++)
         send_kept(world, client, nonce);
+    if (shown_settlement->present && !shown_settlement->has_signature)
+        take_proposal(world, at, client,
+                      &(struct settlement){.seq = shown_settlement->seq,
+                                           .client_out = shown_settlement->client_out,
+                                           .hub_out = shown_settlement->hub_out,
+                                           .deadline = shown_settlement->deadline,
+                                           .close = shown_settlement->close});
 }
 
 static void take_funds(struct world_client *at, const struct message *message)
@@ -417,7 +423,12 @@ static void take(struct world *world, unsigned client, const struct message *mes
         ensure(channel_revocation_received(at->channel, &view, message->revoke.min_nonce,
                                            &message->revoke.signature, NULL) == CODE_OK);
     } else if (message->type == MESSAGE_SETTLE_PROPOSE) {
-        take_proposal(world, at, client, message);
+        take_proposal(world, at, client,
+                      &(struct settlement){.seq = message->settle_propose.seq,
+                                           .client_out = message->settle_propose.client_out,
+                                           .hub_out = message->settle_propose.hub_out,
+                                           .deadline = message->settle_propose.deadline,
+                                           .close = message->settle_propose.close});
     } else if (message->type == MESSAGE_SETTLED) {
         at->settled_count++;
         at->settled_outcome = message->settled.outcome;

@@ -10,6 +10,7 @@
 #define WORLD_CLIENTS_MAX 4
 #define WORLD_INBOX_MAX   256
 #define WORLD_BOOK_MAX    128
+#define WORLD_CALLS_MAX   64
 #define WORLD_TOWER       77 /* the seed of the tower's key */
 
 struct world_client {
@@ -61,7 +62,7 @@ struct world {
     struct buffer call;    /* the last transaction asked for */
     size_t calls;
     enum engine_call last_call;
-    struct world_call log[16]; /* all of them */
+    struct world_call log[WORLD_CALLS_MAX]; /* all of them */
     struct world_appointment appointments[64];
     size_t appointment_count;
     void (*change)(struct engine_settings *settings); /* before each start; NULL: nothing */
@@ -77,7 +78,7 @@ void world_settle_down(struct world *world);
 void world_crash(struct world *world);
 /* How many messages of a type wait for this client now. */
 size_t world_waiting(const struct world *world, unsigned client, enum message_type type);
-/* Signs the proposal that was not answered. */
+/* Signs the newest proposal; what was signed already is sent again. */
 void world_sign(struct world *world, unsigned client);
 /* Answers the newest proposal with ERROR 60. */
 void world_refuse(struct world *world, unsigned client);

@@ -12,13 +12,31 @@
 
 #define CHANNELS_MAX 8
 
+/* A channel that needs exactly what it should have. */
 static struct plan_channel channel_of(uint64_t available_hub, uint64_t target)
 {
     return (struct plan_channel){.online = true,
                                  .fundable = true,
                                  .available_hub = amount_of(available_hub),
                                  .balance_hub = amount_of(available_hub),
-                                 .target = amount_of(target)};
+                                 .need = amount_of(target)};
+}
+
+static uint64_t least_move; /* of the plans of a test */
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t target_of(const struct plan_channel *channel)
+{
+    return larger(channel->need.units, channel->target.units);
+}
+
+static uint64_t floor_of(const struct plan_channel *channel)
+{
+    return larger(target_of(channel), channel->floor.units);
 }
 
 static bool may_settle(const struct plan_channel *channel)
@@ -33,22 +51,31 @@ static bool is_asked(const struct plan_channel *channel)
             (channel->payout.units > 0 && channel->payout.units <= channel->available_client.units));
 }
 
-static uint64_t lack_of(const struct plan_channel *channel)
+/* What it needs, and what it could use beside that. */
+static uint64_t lack_of(const struct plan_channel *channel, uint64_t *full)
 {
-    bool lacks = channel->fundable && !channel->close && channel->target.units > channel->available_hub.units;
-    return lacks ? channel->target.units - channel->available_hub.units : 0;
+    uint64_t room = channel->available_hub.units;
+    *full = 0;
+    if (!channel->fundable || channel->close || channel->need.units <= room)
+        return 0;
+    if (!channel->urgent && target_of(channel) - room < least_move)
+        return 0;
+    *full = target_of(channel) - room;
+    return channel->need.units - room;
 }
 
 static uint64_t idle_in(const struct plan_channel *channel)
 {
-    bool idle =
-        may_settle(channel) && !channel->close && channel->available_hub.units > channel->target.units;
-    return idle ? channel->available_hub.units - channel->target.units : 0;
+    if (!may_settle(channel) || channel->close || channel->available_hub.units <= floor_of(channel))
+        return 0;
+    uint64_t idle = channel->available_hub.units - floor_of(channel);
+    return is_asked(channel) || idle >= least_move ? idle : 0;
 }
 
 /* One channel's part of a plan breaks no rule. */
 static void check_channel(const struct plan_channel *channel)
 {
+    uint64_t full;
     if (!channel->settle) {
         assert_int_equal(channel->client_out.units, 0);
         assert_int_equal(channel->hub_out.units, 0);
@@ -60,40 +87,49 @@ static void check_channel(const struct plan_channel *channel)
         assert_int_equal(channel->hub_out.units, channel->balance_hub.units);
     } else if (channel->settle) {
         assert_int_equal(channel->client_out.units, is_asked(channel) ? channel->payout.units : 0);
-        assert_true(channel->hub_out.units <= idle_in(channel)); /* never below its target */
+        assert_true(channel->client_out.units <= channel->available_client.units);
+        assert_true(channel->hub_out.units <= idle_in(channel)); /* never below its floor */
         assert_true(channel->client_out.units + channel->hub_out.units > 0);
+        assert_true(is_asked(channel) || channel->hub_out.units >= least_move);
     }
-    assert_true(channel->fund.units <= lack_of(channel));
+    (void)lack_of(channel, &full);
+    assert_true(channel->fund.units <= full);
 }
 
 /* All that must hold of any plan. */
 static struct plan_result plan_checked(struct plan_channel *channels, size_t count, uint64_t pool)
 {
-    struct plan_result result = plan_asset(channels, count, amount_of(pool));
-    uint64_t outs = 0, funds = 0, payouts = 0, lacking = 0;
-    size_t items = 0, funded = 0;
+    const struct plan_policy policy = {amount_of(pool), amount_of(least_move)};
+    struct plan_result result = plan_asset(channels, count, &policy);
+    uint64_t outs = 0, funds = 0, payouts = 0, missing = 0, idle = 0;
+    size_t items = 0, funded = 0, donors = 0;
     for (size_t i = 0; i < count; i++) {
+        uint64_t full, needed = lack_of(&channels[i], &full), fund = channels[i].fund.units;
         check_channel(&channels[i]);
         items += channels[i].settle;
-        funded += channels[i].fund.units > 0;
+        donors += channels[i].settle && !is_asked(&channels[i]);
+        funded += fund > 0;
         outs += channels[i].hub_out.units;
         payouts += channels[i].client_out.units;
-        funds += channels[i].fund.units;
-        lacking += lack_of(&channels[i]);
+        funds += fund;
+        missing += needed > fund ? needed - fund : 0;
+        idle += idle_in(&channels[i]) - (channels[i].close ? 0 : channels[i].hub_out.units);
     }
     assert_int_equal(result.items, items);
+    assert_int_equal(result.donors, donors);
     assert_int_equal(result.funds, funded);
     assert_int_equal(result.payouts.units, payouts);
+    assert_int_equal(result.idle.units, idle);
     assert_true(funds <= pool + outs); /* the pool is never negative */
     assert_int_equal(result.pool_after.units, pool + outs - funds);
-    assert_int_equal(result.missing.units, lacking - funds);
+    assert_int_equal(result.missing.units, missing);
     return result;
 }
 
 static void test_nothing_to_do(void **state)
 {
     (void)state;
-    struct plan_result result = plan_asset(NULL, 0, amount_of(7));
+    struct plan_result result = plan_checked(NULL, 0, 7);
     assert_int_equal(result.items + result.funds, 0);
     assert_int_equal(result.pool_after.units, 7);
     struct plan_channel channels[] = {channel_of(50, 50), channel_of(90, 10)};
@@ -174,7 +210,7 @@ static void test_a_channel_that_has_an_item_costs_no_further_one(void **state)
     struct plan_result result = plan_checked(channels, 3, 20);
     assert_int_equal(result.items, 1);
     assert_int_equal(channels[1].hub_out.units, 50);
-    channels[2].target = amount_of(71);
+    channels[2].need = amount_of(71);
     result = plan_checked(channels, 3, 20);
     assert_int_equal(result.items, 2);
     assert_int_equal(channels[0].hub_out.units, 1);
@@ -192,6 +228,72 @@ static void test_the_largest_surplus_is_taken_first(void **state)
     assert_int_equal(channels[2].hub_out.units, 30);
 }
 
+/* Filling up costs no further channel: what the pool has, and what a donor that is touched anyway has left. */
+static void test_filling_up_touches_nobody(void **state)
+{
+    (void)state;
+    struct plan_channel channels[] = {channel_of(100, 0), channel_of(90, 0), channel_of(0, 70),
+                                      channel_of(40, 30)};
+    channels[2].target = amount_of(300);
+    channels[3].target = amount_of(300); /* not short: left as it is */
+    struct plan_result result = plan_checked(channels, 4, 0);
+    assert_int_equal(result.items, 1);
+    assert_int_equal(result.funds, 1);
+    assert_int_equal(channels[0].hub_out.units, 100);
+    assert_int_equal(channels[2].fund.units, 100);
+    assert_int_equal(result.idle.units, 90);
+    result = plan_checked(channels, 4, 500);
+    assert_int_equal(result.items, 0);
+    assert_int_equal(channels[2].fund.units, 300);
+    assert_int_equal(channels[3].fund.units, 0);
+}
+
+/* With too little for all, what channels need goes before what they could use. */
+static void test_needs_go_before_wishes(void **state)
+{
+    (void)state;
+    struct plan_channel channels[] = {channel_of(0, 10), channel_of(0, 50), channel_of(0, 40)};
+    channels[0].target = amount_of(1000);
+    struct plan_result result = plan_checked(channels, 3, 80);
+    assert_int_equal(channels[0].fund.units, 10);
+    assert_int_equal(channels[2].fund.units, 40);
+    assert_int_equal(channels[1].fund.units, 30);
+    assert_int_equal(result.missing.units, 20);
+}
+
+static void test_no_donor_falls_below_its_floor(void **state)
+{
+    (void)state;
+    struct plan_channel channels[] = {channel_of(100, 10), channel_of(0, 60)};
+    channels[0].target = amount_of(40);
+    channels[0].floor = amount_of(70);
+    struct plan_result result = plan_checked(channels, 2, 0);
+    assert_int_equal(channels[0].hub_out.units, 30);
+    assert_int_equal(result.missing.units, 30);
+}
+
+static void test_what_is_not_worth_moving_stays(void **state)
+{
+    (void)state;
+    least_move = 20;
+    struct plan_channel channels[] = {channel_of(19, 0), channel_of(25, 0), channel_of(0, 19),
+                                      channel_of(0, 5), channel_of(0, 21)};
+    channels[3].urgent = true; /* asked for */
+    struct plan_result result = plan_checked(channels, 5, 6);
+    assert_int_equal(channels[2].fund.units, 0);
+    assert_int_equal(channels[3].fund.units, 5);
+    assert_int_equal(channels[4].fund.units, 21);
+    assert_int_equal(channels[1].hub_out.units, 20);
+    assert_false(channels[0].settle);
+    /* Five are wanted, and no less than twenty is moved. */
+    struct plan_channel few[] = {channel_of(100, 0), channel_of(0, 5)};
+    few[1].urgent = true;
+    result = plan_checked(few, 2, 0);
+    assert_int_equal(few[0].hub_out.units, 20);
+    assert_int_equal(result.pool_after.units, 15);
+    least_move = 0;
+}
+
 /* Sums beyond 2^63 end there: the ledger records what the pool cannot take as owed. */
 static void test_huge_amounts(void **state)
 {
@@ -203,7 +305,8 @@ static void test_huge_amounts(void **state)
         channels[i].balance_client = amount_of(AMOUNT_LIMIT - 1);
     }
     channels[4] = channels[5] = channel_of(0, AMOUNT_LIMIT - 1);
-    struct plan_result result = plan_asset(channels, 6, amount_of(AMOUNT_LIMIT - 1));
+    const struct plan_policy policy = {.pool = {AMOUNT_LIMIT - 1}};
+    struct plan_result result = plan_asset(channels, 6, &policy);
     assert_int_equal(result.items, 3);
     assert_int_equal(result.payouts.units, AMOUNT_LIMIT - 1);
     assert_int_equal(result.funds, 1);
@@ -224,6 +327,11 @@ static uint64_t random_below(uint64_t limit)
 static struct plan_channel random_channel(void)
 {
     struct plan_channel channel = channel_of(random_below(12), random_below(12));
+    if (random_below(2) == 0)
+        channel.target = amount_of(random_below(16));
+    if (random_below(2) == 0)
+        channel.floor = amount_of(random_below(16));
+    channel.urgent = random_below(3) == 0;
     channel.online = random_below(4) > 0;
     channel.busy = random_below(5) == 0;
     channel.fundable = random_below(6) > 0;
@@ -235,14 +343,14 @@ static struct plan_channel random_channel(void)
     return channel;
 }
 
-/* The fewest channels, beyond those that have an item anyway, that give the room that all of them together
- * could give; that room in *room. */
+/* The fewest channels, beyond those that have an item anyway, that give as much of the needed room as all of them
+ * together could; that room in *room. */
 static size_t fewest_of_all(const struct plan_channel *channels, size_t count, uint64_t pool, uint64_t *room)
 {
-    uint64_t lacking = 0, given = pool;
+    uint64_t needed = 0, given = pool, full;
     unsigned free_to_take = 0;
     for (size_t i = 0; i < count; i++) {
-        lacking += lack_of(&channels[i]);
+        needed += lack_of(&channels[i], &full);
         if (is_asked(&channels[i]))
             given += channels[i].close ? channels[i].balance_hub.units : idle_in(&channels[i]);
         else if (idle_in(&channels[i]) > 0)
@@ -260,8 +368,8 @@ static size_t fewest_of_all(const struct plan_channel *channels, size_t count, u
                 got += idle_in(&channels[i]);
                 size++;
             }
-        if (got > lacking)
-            got = lacking;
+        if (got > needed)
+            got = needed;
         if (got > *room || (got == *room && size < fewest)) {
             *room = got;
             fewest = size;
@@ -270,28 +378,37 @@ static size_t fewest_of_all(const struct plan_channel *channels, size_t count, u
     return fewest;
 }
 
+/* Against every subset: no other choice of donors does as much with fewer channels. */
 static void test_no_other_choice_does_it_with_fewer(void **state)
 {
     (void)state;
-    for (unsigned round = 0; round < 4000; round++) {
+    for (unsigned round = 0; round < 8000; round++) {
         struct plan_channel channels[CHANNELS_MAX];
-        size_t count = random_below(CHANNELS_MAX) + 1, asked = 0;
-        uint64_t pool = random_below(3) == 0 ? random_below(20) : 0, room, funds = 0;
+        size_t count = random_below(CHANNELS_MAX) + 1, asked = 0, needy = 0;
+        uint64_t pool = random_below(3) == 0 ? random_below(20) : 0, room, got = 0, full;
+        least_move = random_below(3) == 0 ? random_below(8) : 0;
         for (size_t i = 0; i < count; i++) {
             channels[i] = random_channel();
             asked += is_asked(&channels[i]);
+            needy += lack_of(&channels[i], &full) > 0;
         }
         size_t fewest = fewest_of_all(channels, count, pool, &room);
         struct plan_result result = plan_checked(channels, count, pool);
-        for (size_t i = 0; i < count; i++)
-            funds += channels[i].fund.units;
-        assert_int_equal(funds, room);
+        for (size_t i = 0; i < count; i++) {
+            uint64_t needed = lack_of(&channels[i], &full), fund = channels[i].fund.units;
+            got += fund < needed ? fund : needed;
+        }
+        assert_int_equal(got, room);
+        assert_int_equal(result.donors, fewest);
         assert_int_equal(result.items, asked + fewest);
+        assert_true(result.funds <= needy); /* a fund for nobody else */
+        assert_true(result.missing.units > 0 || result.funds == needy);
         struct plan_channel again[CHANNELS_MAX]; /* the out fields do not count as input */
         memcpy(again, channels, sizeof(again));
         struct plan_result second = plan_checked(again, count, pool);
         assert_memory_equal(&second, &result, sizeof(second));
     }
+    least_move = 0;
 }
 
 int main(void)
@@ -304,6 +421,10 @@ int main(void)
         cmocka_unit_test(test_the_pool_is_used_before_any_channel),
         cmocka_unit_test(test_a_channel_that_has_an_item_costs_no_further_one),
         cmocka_unit_test(test_the_largest_surplus_is_taken_first),
+        cmocka_unit_test(test_filling_up_touches_nobody),
+        cmocka_unit_test(test_needs_go_before_wishes),
+        cmocka_unit_test(test_no_donor_falls_below_its_floor),
+        cmocka_unit_test(test_what_is_not_worth_moving_stays),
         cmocka_unit_test(test_huge_amounts),
         cmocka_unit_test(test_no_other_choice_does_it_with_fewer),
     };
