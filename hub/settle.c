@@ -89,8 +89,10 @@ void settle_request(struct engine *engine, struct hub_channel *channel, struct a
         engine_emit_error(engine, channel->client->peer, CODE_STATUS, NULL, &reference);
         return;
     }
+    /* A client wants one thing at a time: what it asked for before, and has given up, it would refuse for ever. */
     if (close) {
         channel->close_wanted = true;
+        channel->payout_wanted = amount_of(0);
     } else if (amount_is_zero(amount) ||
                channel_available(channel->channel, SIDE_CLIENT) < (wide)amount.units) {
         engine_emit_error(
@@ -100,6 +102,7 @@ void settle_request(struct engine *engine, struct hub_channel *channel, struct a
         return;
     } else {
         channel->payout_wanted = amount;
+        channel->close_wanted = false;
     }
     want(engine, channel);
 }

@@ -106,6 +106,12 @@ static void judge_proposal(struct wallet_core *core, struct wallet_channel *own,
         own->sign_send = true;
         return;
     }
+    /* Another of the same number: to the hub the one that was signed is dead. It is, once the own view agrees. */
+    if (current->phase == SETTLEMENT_SIGNED && current->seq == proposal->seq && !current->said_dead) {
+        own->channel->settlement->said_dead = true;
+        own->channel->dirty = true;
+        wallet_settle_head(core, own);
+    }
     if (sign(core, own, proposal) == CODE_OK) {
         own->sign_send = true;
         return;
