@@ -109,6 +109,7 @@ struct session {
     char offline_reason[256];
     char trouble[256];
     bool quiet_trouble;
+    bool follows_ledger; /* the wallet is not merely looked at */
     /* what callbacks told; commands set what they wait for */
     bool ready, recovered;
     bool outcome;

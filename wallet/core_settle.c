@@ -224,6 +224,8 @@ void wallet_settle_found(struct wallet_core *core, struct wallet_channel *own,
                          const struct contract_event *event)
 {
     tell_outcome(core, own, 0, event->client_out, event->close, CODE_OK, &event->transaction);
+    if (event->close)
+        wallet_close_ended(own, CLOSED_BY_BOTH, event->client_out, event);
     if (own->wish.active && (event->close || (!own->wish.close && !amount_is_zero(event->client_out))))
         end_wish(own);
 }
