@@ -94,7 +94,8 @@ struct remains {
     struct lock_set *own_locks; /* the hub's as the ledger has them */
     bool is_looked_up;          /* so far as they can be known */
     uint8_t done[2][LOCKS_PER_STREAM_MAX / 8]; /* by place: paid. On disk */
-    uint64_t own_from, clients_from;           /* block time; no unlock to the hub, to the client, before */
+    uint64_t closed_time;                      /* of its block. On disk */
+    uint64_t retry_time;                       /* block time; after a failure no unlock before */
 };
 
 /* A unilateral close that the ledger shows, or that the operator wants. */

@@ -31,7 +31,6 @@ void remains_free(struct remains *remains)
 
 void remains_finished(struct engine *engine, struct hub_channel *channel, const struct contract_event *event)
 {
-    uint64_t now = event->block_time;
     struct dispute *dispute = channel->dispute;
     if (dispute == NULL) /* the node never showed how it began: nothing is known of what stands */
         dispute = dispute_open(engine, channel);
@@ -42,8 +41,7 @@ void remains_finished(struct engine *engine, struct hub_channel *channel, const 
     dispute->remains = xcalloc(1, sizeof(*dispute->remains));
     *dispute->remains =
         (struct remains){.held = {[SIDE_CLIENT] = event->held_client, [SIDE_HUB] = event->held_hub},
-                         .own_from = now + OWN_GRACE_S,
-                         .clients_from = now + CLIENTS_GRACE_S};
+                         .closed_time = event->block_time};
     channel->suspended_block = 0;
     channel->dispute_dirty = true;
     engine_touch(engine, channel);
@@ -95,6 +93,7 @@ void remains_write(const struct remains *remains, struct buffer *batch)
     buffer_u64(batch, remains->held[SIDE_CLIENT].units);
     buffer_u64(batch, remains->held[SIDE_HUB].units);
     buffer_u64(batch, remains->to_hub.units);
+    buffer_u64(batch, remains->closed_time);
     write_done(remains, SIDE_CLIENT, batch);
     write_done(remains, SIDE_HUB, batch);
 }
@@ -107,10 +106,12 @@ struct remains *remains_read(struct reader *reader)
     remains->held[SIDE_CLIENT].units = reader_u64(reader);
     remains->held[SIDE_HUB].units = reader_u64(reader);
     remains->to_hub.units = reader_u64(reader);
+    remains->closed_time = reader_u64(reader);
     read_done(reader, remains, SIDE_CLIENT);
     read_done(reader, remains, SIDE_HUB);
     reader->ok = reader->ok && remains->held[SIDE_CLIENT].units < AMOUNT_LIMIT &&
-                 remains->held[SIDE_HUB].units < AMOUNT_LIMIT && remains->to_hub.units < AMOUNT_LIMIT;
+                 remains->held[SIDE_HUB].units < AMOUNT_LIMIT && remains->to_hub.units < AMOUNT_LIMIT &&
+                 remains->closed_time < INT64_MAX;
     return remains;
 }
 
@@ -180,9 +181,7 @@ void remains_call_done(struct engine *engine, uint64_t reference, enum ledger_er
         return; /* its event comes, or it vanishes and is tried again */
     log_info("an unlock was refused, and is tried again: %s",
              receipt != NULL ? contract_error_name(receipt->reverted) : ledger_error_text(error));
-    remains->own_from = engine->head.confirmed_time + RETRY_S;
-    if (remains->clients_from < remains->own_from)
-        remains->clients_from = remains->own_from;
+    remains->retry_time = engine->head.confirmed_time + RETRY_S;
 }
 
 /* The locks of a stream as the ledger has them; NULL if they are not known. */
@@ -220,7 +219,8 @@ static bool take_lock(struct engine *engine, struct dispute *dispute, enum side 
     bool to_client = in_time == (stream == SIDE_HUB);
     if (to_client && !in_time)
         return false; /* its own, expired: it has all that it takes, and is in no danger */
-    if (now >= (to_client ? remains->clients_from : remains->own_from))
+    if (now >= remains->closed_time + (to_client ? CLIENTS_GRACE_S : OWN_GRACE_S) &&
+        now >= remains->retry_time)
         unlock(engine, dispute, stream, locks, lock);
     return true;
 }
