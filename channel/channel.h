@@ -83,6 +83,8 @@ struct kept_update {
     struct signature signature;
     struct hash digest;    /* what was signed; zero for one read back from a journal */
     uint64_t last_lock_id; /* the stream's, with this update */
+    struct lock *removed; /* the locks it took out: an older proof, which the peer may still show, has them */
+    size_t removed_count;
     size_t body_length;
     uint8_t body[];
 };
@@ -270,6 +272,16 @@ void channel_settle_refused(struct channel *channel);
 /* Frees a settlement that is dead: its deadline lies before the confirmed time and the ledger's seq has not
  * reached it (and, for a client, the hub has said SETTLED 6, see said). Returns true if it was freed. */
 bool channel_settle_expire(struct channel *channel, uint64_t now);
+
+/* ---- after a close ---- */
+
+/* The locks of the own stream as the ledger has them by a claim: the newest proof's, or those of an older proof that
+ * the peer showed since it had no newer one. NULL: the root is not one of a proof that the peer may lack. The caller
+ * frees the set; of a lock that is pending no more it has only what the ledger needs to know. */
+struct lock_set *channel_own_locks_at(const struct channel *channel, const struct hash *root) MUST_USE;
+/* Of a channel that is closed on the ledger, and whose locks need no proving any more, only what it was is kept:
+ * locks, unacknowledged updates, drops and revocations go, from the journal too (with the next channel_write). */
+void channel_let_go(struct channel *channel);
 
 /* ---- disk ---- */
 

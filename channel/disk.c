@@ -209,6 +209,19 @@ static void write_place(const struct channel *channel, uint16_t side_and_place, 
     record_end(batch, mark);
 }
 
+static void write_removed(const struct kept_update *kept, struct buffer *batch)
+{
+    buffer_varint(batch, kept->removed_count);
+    for (size_t i = 0; i < kept->removed_count; i++) {
+        const struct lock *lock = &kept->removed[i];
+        buffer_varint(batch, lock->id);
+        buffer_varint(batch, lock->amount.units);
+        buffer_varint(batch, lock->expiry);
+        buffer_u8(batch, lock->kind);
+        write_hash(batch, &lock->condition);
+    }
+}
+
 /* All that the update changed in the own stream but for the drops. */
 static void write_kept(const struct channel *channel, const struct kept_update *kept, struct buffer *batch)
 {
@@ -217,11 +230,14 @@ static void write_kept(const struct channel *channel, const struct kept_update *
     key[32] = (uint8_t)(kept->proof.nonce % UNACKNOWLEDGED_MAX);
     size_t mark = record_begin(batch, RECORD_KEPT, key, sizeof(key));
     buffer_u8(batch, KEPT_VERSION);
-    buffer_u8(batch, hash_is_zero(&kept->proof.locks_root) ? 0 : KEPT_ROOT);
+    buffer_u8(batch, (uint8_t)((hash_is_zero(&kept->proof.locks_root) ? 0 : KEPT_ROOT) |
+                               (kept->removed_count > 0 ? KEPT_REMOVED : 0)));
     write_sums(batch, &kept->proof);
     buffer_varint(batch, channel->acknowledged);
     buffer_varint(batch, kept->last_lock_id);
     write_signature(batch, &kept->signature);
+    if (kept->removed_count > 0)
+        write_removed(kept, batch);
     buffer_append(batch, kept->body, kept->body_length);
     record_end(batch, mark);
 }

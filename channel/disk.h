@@ -22,7 +22,11 @@ enum {
     LOCK_PEER = 2,   /* the payee that its operation named follows */
     LOCK_FLAGS_KNOWN = 3
 };
-enum { KEPT_ROOT = 1, KEPT_FLAGS_KNOWN = 1 };
+enum {
+    KEPT_ROOT = 1,
+    KEPT_REMOVED = 2, /* the locks that the update took out follow its signature */
+    KEPT_FLAGS_KNOWN = 3
+};
 
 #define LOCK_KEY_LENGTH   (32 + 1 + 2)
 #define STREAM_KEY_LENGTH (32 + 1)

@@ -24,6 +24,14 @@ static void grow(struct channel *channel)
     channel->kept_capacity = (uint8_t)capacity;
 }
 
+static void drop(struct channel *channel, size_t slot)
+{
+    if (channel->kept[slot] != NULL)
+        free(channel->kept[slot]->removed);
+    free(channel->kept[slot]);
+    channel->kept[slot] = NULL;
+}
+
 /* One that is acknowledged gives way, and one of the same place on disk: it has been written over. */
 static bool gives_way(const struct channel *channel, const struct kept_update *old, uint64_t nonce)
 {
@@ -41,15 +49,9 @@ const struct kept_update *kept_put(struct channel *channel, const struct kept_up
     struct kept_update *kept = xmalloc(sizeof(*kept) + update->body_length);
     *kept = *update;
     memcpy(kept->body, body, update->body_length);
-    free(channel->kept[nonce % channel->kept_capacity]);
+    drop(channel, nonce % channel->kept_capacity);
     channel->kept[nonce % channel->kept_capacity] = kept;
     return kept;
-}
-
-static void drop(struct channel *channel, size_t slot)
-{
-    free(channel->kept[slot]);
-    channel->kept[slot] = NULL;
 }
 
 /* An idle channel has no ring. */

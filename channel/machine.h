@@ -76,7 +76,7 @@ void mark_place(struct channel *channel, enum side side, uint64_t lock_id);
 void draft_free(struct channel *channel);
 /* The lock of a place as the newest signed proof has it (the draft's changes undone); NULL if empty. */
 const struct pending_lock *signed_lock_at(const struct channel *channel, enum side side, unsigned place);
-/* Keeps a copy of an update and its body in place of what its slot on disk held before. */
+/* Keeps a copy of an update and its body in place of what its slot on disk held before; takes over its `removed`. */
 const struct kept_update *kept_put(struct channel *channel, const struct kept_update *update,
                                    const uint8_t *body);
 /* Forgets kept updates up to a nonce that the peer has acknowledged. */

@@ -257,6 +257,25 @@ static bool read_lock(struct channel *channel, const struct record *record)
 
 /* ---- kept updates ---- */
 
+static void read_removed(struct reader *in, struct kept_update *out)
+{
+    uint64_t count = reader_varint(in);
+    in->ok = in->ok && count > 0 && count <= OPERATIONS_MAX;
+    if (!in->ok)
+        return;
+    out->removed = xcalloc(count, sizeof(*out->removed));
+    out->removed_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct lock *lock = &out->removed[i];
+        lock->id = reader_varint(in);
+        lock->amount = read_small_amount(in);
+        lock->expiry = reader_varint(in);
+        lock->kind = reader_u8(in);
+        lock->condition = read_hash(in);
+        in->ok = in->ok && lock->id > 0 && lock->kind <= LOCK_ATTESTATION;
+    }
+}
+
 static bool read_kept_fields(struct reader *in, struct kept_update *out, uint64_t *acknowledged)
 {
     read_version(in, KEPT_VERSION);
@@ -266,6 +285,8 @@ static bool read_kept_fields(struct reader *in, struct kept_update *out, uint64_
     *acknowledged = reader_varint(in);
     out->last_lock_id = reader_varint(in);
     out->signature = read_signature(in);
+    if (flags & KEPT_REMOVED)
+        read_removed(in, out);
     out->body_length = in->left;
     return in->ok && in->left > 0 && in->left <= BODY_BYTES_MAX && *acknowledged < out->proof.nonce &&
            out->proof.nonce - *acknowledged <= UNACKNOWLEDGED_MAX;
@@ -288,13 +309,17 @@ static bool read_kept(struct channel *channel, const struct record *record)
     struct reader in = reader_of(record->value, record->value_length);
     uint64_t acknowledged;
     if (record->gone || !read_kept_fields(&in, &kept, &acknowledged) ||
-        kept.proof.nonce % UNACKNOWLEDGED_MAX != record->key[32])
+        kept.proof.nonce % UNACKNOWLEDGED_MAX != record->key[32]) {
+        free(kept.removed);
         return false;
+    }
     kept.proof.body_hash = keccak256(in.at, in.left);
     if (kept.proof.nonce > channel_own(channel)->proof.nonce)
         take_sealed(channel, &kept, acknowledged);
     if (kept.proof.nonce > channel->acknowledged)
         kept_put(channel, &kept, in.at);
+    else
+        free(kept.removed);
     return true;
 }
 
@@ -331,8 +356,13 @@ bool channel_read(struct channel **channel, const struct record *record)
 
 /* ---- the whole ---- */
 
-static bool stream_recovered(struct stream *stream)
+/* Of a closed channel the locks may have been let go (channel_let_go): then their sum is what its proof says. */
+static bool stream_recovered(const struct channel *channel, struct stream *stream)
 {
+    if (channel->funds.stage == STAGE_CLOSED && stream->locks == NULL) {
+        stream->locked = stream->proof.locked;
+        return true;
+    }
     stream->locked = amount_of(0);
     const struct pending_lock *at = NULL;
     while ((at = lock_set_next(stream->locks, at == NULL ? 0 : at->lock.id)) != NULL)
@@ -374,8 +404,8 @@ bool channel_recovered(struct channel *channel)
     for (unsigned side = 0; side < 2; side++)
         if ((channel->streams[side].proof.nonce > 0) != ((channel->begun >> side & 1) != 0))
             return false;
-    if (!stream_recovered(&channel->streams[SIDE_CLIENT]) || !stream_recovered(&channel->streams[SIDE_HUB]) ||
-        !kept_recovered(channel))
+    if (!stream_recovered(channel, &channel->streams[SIDE_CLIENT]) ||
+        !stream_recovered(channel, &channel->streams[SIDE_HUB]) || !kept_recovered(channel))
         return false;
     kept_trim(channel);
     channel->recovering = false;

@@ -195,6 +195,22 @@ static void mark_draft_places(struct channel *channel)
             mark_place(channel, channel->self, draft->touched[i].lock.id);
 }
 
+/* The locks that the draft takes out, for who still shows an older proof; NULL: none. */
+static struct lock *draft_removed(const struct draft *draft, size_t *count)
+{
+    struct lock *removed = NULL;
+    *count = 0;
+    for (size_t i = 0; i < draft->count; i++) {
+        const struct operation *operation = &draft->operations[i];
+        if (!operation_changes_locks(operation) || operation->type == OPERATION_LOCK)
+            continue;
+        if (removed == NULL)
+            removed = xcalloc(draft->count, sizeof(*removed));
+        removed[(*count)++] = draft->touched[i].lock;
+    }
+    return removed;
+}
+
 const struct kept_update *channel_seal(struct channel *channel, const struct domain *domain,
                                        const struct secret_key *key, const uint8_t *body, size_t body_length)
 {
@@ -216,9 +232,14 @@ const struct kept_update *channel_seal(struct channel *channel, const struct dom
         channel->stream_dirty[channel->self] = true; /* the kept update's record does not tell of drops */
     mark_begun(channel, channel->self);
     mark_draft_places(channel);
+    struct kept_update update = {.proof = proof,
+                                 .signature = own->signature,
+                                 .digest = digest,
+                                 .last_lock_id = own->last_lock_id,
+                                 .body_length = body_length};
+    update.removed = draft_removed(channel->draft, &update.removed_count);
     draft_free(channel);
-    const struct kept_update *kept = kept_put(
-        channel, &(struct kept_update){proof, own->signature, digest, own->last_lock_id, body_length}, body);
+    const struct kept_update *kept = kept_put(channel, &update, body);
     if (PLANTED(NONCE_REUSED))
         channel->written_nonce = proof.nonce; /* and so not in the journal */
     channel_check(channel);

@@ -1,10 +1,11 @@
-/* A channel that is being closed without the hub's signature (protocol.md, section 7): the channel stops, and
- * the hub answers for itself while it is awake; its watchtower does the same while it is not, and unlocks what
- * is held afterwards.
+/* A channel that is being closed by one side alone (protocol.md, section 7): the channel stops, and the hub
+ * answers for itself while it is awake; its watchtower does the same while it is not. What is held afterwards is
+ * remains.c's.
  *
- *     none ─CloseStarted, young─▶ suspended ─confirmed─▶ closing ─Finished─▶ closed
- *            └──────────────── confirmed ────────────────▲
- *                                 suspended ─the block vanished─▶ none
+ *     none ─CloseStarted, young─▶ suspended ─confirmed─▶ closing ─Finished─▶ closed, with remains ─▶ closed
+ *      │     └──────────────── confirmed ────────────────▲ ▲
+ *      │                          suspended ─the block vanished─▶ none, or wanted
+ *      └─the operator─▶ wanted: stopped, startClose is submitted until the ledger shows a close
  *
  * What stands on the ledger is looked at with every event and every head, so that an answer which a crash or
  * a broken node swallowed is given again: a confirmed close is in the journal.
@@ -99,7 +100,7 @@ static void challenge(struct engine *engine, struct hub_channel *channel)
     engine->figures.challenges++;
 }
 
-/* The client showed an older proof of the hub's stream, with locks that it has promised to be void. */
+/* The client showed (closing, or answering the hub's close) an older proof of the hub's stream, with locks that it has promised to be void. */
 static bool must_void(const struct hub_channel *channel)
 {
     const struct dispute *dispute = channel->dispute;
@@ -123,9 +124,9 @@ static void answer(struct engine *engine, struct hub_channel *channel)
 {
     struct dispute *dispute = channel->dispute;
     uint64_t now = newest_time(engine);
-    if (dispute->by_hub)
+    if (!dispute->known || dispute->remains != NULL)
         return;
-    if (!dispute->answered && now < eighths_after(dispute, 2) &&
+    if (!dispute->by_hub && !dispute->answered && now < eighths_after(dispute, 2) &&
         must_challenge(engine, channel, &dispute->of_client)) {
         dispute->answered = true;
         challenge(engine, channel);
@@ -147,6 +148,8 @@ void dispute_call_failed(struct engine *engine, enum engine_call call, uint64_t 
             at->answered = false;
         else if (call == ENGINE_CALL_VOID_LOCKS)
             at->void_asked = false;
+        else if (call == ENGINE_CALL_START_CLOSE)
+            at->start_asked = false;
         else
             at->finish_next = engine->head.confirmed_time + FINISH_GRACE_S;
     }
@@ -179,6 +182,7 @@ void dispute_over(struct engine *engine, struct hub_channel *channel)
         dispute->previous->next = dispute->next;
     else
         engine->disputes = dispute->next;
+    remains_free(dispute->remains);
     free(dispute);
     channel->dispute = NULL;
     channel->dispute_dirty = true;
@@ -189,6 +193,7 @@ static void close_is_confirmed(struct engine *engine, struct hub_channel *channe
 {
     channel->suspended_block = 0;
     channel->dispute->confirmed = true;
+    channel->dispute->wanted = false;
     channel->dispute->confirmed_claim = channel->dispute->first;
     channel->dispute_dirty = true;
     struct channel_funds funds = channel->channel->funds;
@@ -203,8 +208,9 @@ void dispute_started(struct engine *engine, struct hub_channel *channel, const s
     struct dispute *dispute = channel->dispute;
     if (channel->channel->funds.stage == STAGE_CLOSED)
         return;
-    if (dispute == NULL) {
+    if (dispute == NULL)
         dispute = dispute_open(engine, channel);
+    if (!dispute->known) {
         engine->figures.closes_seen++;
         log_warn("channel %s is being closed by its %s; it takes no more payments",
                  hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}),
@@ -229,13 +235,32 @@ void dispute_started(struct engine *engine, struct hub_channel *channel, const s
     answer(engine, channel);
 }
 
+/* The client, or its tower, has answered the hub's close: perhaps with locks that it has promised to be void. */
+static void hub_is_challenged(struct engine *engine, struct hub_channel *channel,
+                              const struct contract_event *event)
+{
+    struct dispute *dispute = channel->dispute;
+    if (!same_claim(&dispute->of_hub, &event->proof))
+        dispute->void_asked = false;
+    dispute->of_hub = event->proof;
+    if (event->confirmed) {
+        channel->dispute_dirty = true;
+        engine_touch(engine, channel);
+    }
+    answer(engine, channel);
+}
+
 /* A challenge is about the closer's stream. */
 void dispute_challenged(struct engine *engine, struct hub_channel *channel,
                         const struct contract_event *event)
 {
     struct dispute *dispute = channel->dispute;
-    if (dispute == NULL || dispute->by_hub)
+    if (dispute == NULL || dispute->remains != NULL)
         return;
+    if (dispute->by_hub) {
+        hub_is_challenged(engine, channel, event);
+        return;
+    }
     if (!same_claim(&dispute->of_client, &event->proof))
         dispute->answered = false;
     dispute->of_client = event->proof;
@@ -260,7 +285,94 @@ void dispute_locks_voided(struct engine *engine, struct hub_channel *channel,
     engine_touch(engine, channel);
 }
 
+/* ---- the operator's own ---- */
+
+static enum code may_close(const struct hub_channel *channel)
+{
+    if (!channel_is_usable(channel) || channel->dispute != NULL)
+        return CODE_STATUS;
+    return channel_settlement(channel->channel)->phase == SETTLEMENT_NONE ? CODE_OK : CODE_SETTLE;
+}
+
+/* What is looked at first: whether the one before it, if a crash has hidden its fate, has landed is the ledger
+ * client's estimate to say, which costs nothing. */
+static void start_close(struct engine *engine, struct dispute *dispute)
+{
+    uint64_t now = engine->head.confirmed_time;
+    struct channel *machine = dispute->channel->channel;
+    if (dispute->start_asked || now < dispute->start_next)
+        return;
+    dispute->start_asked = true;
+    dispute->start_next = now + FINISH_GRACE_S;
+    const struct stream *own = channel_own(machine), *peer = channel_peer(machine);
+    struct contract_call call = {
+        .function = CONTRACT_START_CLOSE,
+        .key = machine->key,
+        .proof = peer->proof,
+        .signature = peer->signature,
+        .own = {own->proof.nonce, own->proof.transferred, own->proof.locked, own->proof.locks_root}};
+    engine_emit_call(engine, ENGINE_CALL_START_CLOSE, reference_of(dispute->channel), &call);
+}
+
+enum code engine_close(struct engine *engine, const struct hash *id)
+{
+    struct hub_channel *channel = engine_channel(engine, id);
+    if (channel == NULL)
+        return CODE_CHANNEL;
+    engine_flush(engine); /* what is due and can be signed is */
+    enum code code = may_close(channel);
+    if (code != CODE_OK)
+        return code;
+    channel->channel->stopped = channel->channel->dirty = true;
+    forward_forget_held(engine, channel);
+    dispute_open(engine, channel)->wanted = true;
+    engine_touch(engine, channel);
+    log_warn("channel %s is closed by the operator's wish: it takes no more payments",
+             hash_text(id, (char[HASH_TEXT_SIZE]){0}));
+    start_close(engine, channel->dispute);
+    return CODE_OK;
+}
+
+bool engine_close_look(const struct engine *engine, const struct hash *id, struct engine_close_look *out)
+{
+    const struct hub_channel *channel = engine_channel(engine, id);
+    if (channel == NULL)
+        return false;
+    const struct channel *machine = channel->channel;
+    *out = (struct engine_close_look){
+        .code = may_close(channel),
+        .client = machine->key.client,
+        .asset = machine->key.asset,
+        .is_online = channel->client->peer != 0,
+        .client_units = channel_balance(machine, SIDE_CLIENT),
+        .hub_units = channel_balance(machine, SIDE_HUB),
+        .locked_client = machine->streams[SIDE_CLIENT].locked.units,
+        .locked_hub = machine->streams[SIDE_HUB].locked.units,
+        .locks = lock_set_count(machine->streams[SIDE_CLIENT].locks) +
+                 lock_set_count(machine->streams[SIDE_HUB].locks),
+    };
+    return true;
+}
+
+void dispute_recovered(struct engine *engine, struct hub_channel *channel)
+{
+    if (channel->channel->stopped && channel->channel->funds.stage == STAGE_OPEN && channel->dispute == NULL)
+        dispute_open(engine, channel)->wanted = true;
+}
+
 /* ---- time ---- */
+
+/* Seen in a young block and not there now that the block is old: the chain was reorganised. */
+static void close_has_vanished(struct engine *engine, struct dispute *dispute)
+{
+    if (!dispute->wanted) {
+        dispute_over(engine, dispute->channel);
+        return;
+    }
+    dispute->channel->suspended_block = 0;
+    dispute->known = dispute->answered = dispute->void_asked = false;
+    start_close(engine, dispute);
+}
 
 static void finish_when_due(struct engine *engine, struct dispute *dispute)
 {
@@ -276,9 +388,12 @@ void dispute_head(struct engine *engine)
 {
     for (struct dispute *dispute = engine->disputes, *next; dispute != NULL; dispute = next) {
         next = dispute->next;
-        /* Seen in a young block and not there now that the block is old: the chain was reorganised. */
+        if (dispute->remains != NULL) {
+            remains_head(engine, dispute);
+            continue;
+        }
         if (!dispute->confirmed && dispute->channel->suspended_block <= engine->head.confirmed_number) {
-            dispute_over(engine, dispute->channel);
+            close_has_vanished(engine, dispute);
             continue;
         }
         answer(engine, dispute->channel);

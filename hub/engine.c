@@ -45,6 +45,8 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
 static void free_channel(struct engine *engine, struct hub_channel *channel)
 {
     forward_forget_held(engine, channel);
+    if (channel->dispute != NULL)
+        remains_free(channel->dispute->remains);
     free(channel->dispute);
     free(channel->watch);
     channel_free(channel->channel);

@@ -49,6 +49,7 @@ struct engine_settings {
     uint16_t room_percent;    /* room kept for what is expected until the next batch: this share of it */
     struct amount least_move; /* the hub moves no less by itself */
     uint32_t requests_max;    /* so many payouts and closes asked for start a batch at once; 0: none do */
+    struct amount unlock_min; /* a lock held after a close and smaller than this stays there */
 };
 
 /* Which transaction an answer belongs to. */
@@ -58,7 +59,9 @@ enum engine_call {
     ENGINE_CALL_REGISTER,
     ENGINE_CALL_FINISH,
     ENGINE_CALL_VOID_LOCKS,
-    ENGINE_CALL_SET_TOWER
+    ENGINE_CALL_SET_TOWER,
+    ENGINE_CALL_UNLOCK,
+    ENGINE_CALL_START_CLOSE
 };
 
 #define ENGINE_PEER_TOWER 1 /* the peer handle of the tower's link; clients' are above */
@@ -123,6 +126,20 @@ void engine_call_done(struct engine *engine, enum engine_call call, uint64_t ref
                       enum ledger_error error, const struct ledger_receipt *receipt);
 /* Plans a batch now (the operator asked, or the interval has passed). */
 void engine_settle(struct engine *engine);
+/* The operator closes a channel without its client: from now on the hub signs and takes nothing in it, and startClose
+ * with the newest proofs is submitted until the ledger shows a close. Refused, nothing changed: CHANNEL (not here), STATUS
+ * (not open, or a close was seen or asked for), SETTLE (a settlement is under way: once it is over). */
+enum code engine_close(struct engine *engine, const struct hash *channel) MUST_USE;
+/* What such a close would be about. False: the channel is not here. */
+struct engine_close_look {
+    enum code code; /* engine_close's answer */
+    struct address client, asset;
+    bool is_online;
+    wide client_units, hub_units; /* by the newest proofs, locks not counted */
+    uint64_t locks, locked_client, locked_hub;
+};
+bool engine_close_look(const struct engine *engine, const struct hash *channel,
+                       struct engine_close_look *out) MUST_USE;
 /* This shard's turn to settle has come. */
 void engine_settle_turn(struct engine *engine);
 /* What this shard's channels (and, by the first shard, deposits and withdrawals) added to or took from the pool

@@ -7,9 +7,10 @@
 #include "hub/engine_state.h"
 #include "hub/history.h"
 
-#define HUB_RECORD_VERSION  1
-#define ROOT_RECORD_VERSION 2
-#define WANT_RECORD_VERSION 2 /* 1 says nothing of the demand */
+#define HUB_RECORD_VERSION     1
+#define ROOT_RECORD_VERSION    2
+#define WANT_RECORD_VERSION    2 /* 1 says nothing of the demand */
+#define DISPUTE_RECORD_VERSION 2
 
 /* ---- writing ---- */
 
@@ -48,13 +49,14 @@ static void write_dispute(const struct hub_channel *channel, struct buffer *batc
         return;
     }
     size_t mark = record_begin(batch, RECORD_DISPUTE, id, sizeof(*id));
-    buffer_u8(batch, HUB_RECORD_VERSION);
+    buffer_u8(batch, DISPUTE_RECORD_VERSION);
     buffer_u8(batch, dispute->by_hub);
     buffer_u64(batch, dispute->deadline);
     buffer_u64(batch, dispute->period);
     buffer_u64(batch, dispute->voided_nonce);
     write_claim(batch, &dispute->confirmed_claim);
     write_claim(batch, &dispute->of_hub);
+    remains_write(dispute->remains, batch);
     record_end(batch, mark);
 }
 
@@ -424,6 +426,7 @@ static void read_claim(struct reader *reader, struct claim *claim)
     reader_copy(reader, claim->locks_root.bytes, sizeof(claim->locks_root.bytes));
 }
 
+/* One written before closes had remains (version 1) is of a close that is not finished. */
 static bool read_dispute(struct engine *engine, const struct record *record)
 {
     struct hash id;
@@ -438,7 +441,7 @@ static bool read_dispute(struct engine *engine, const struct record *record)
     if (record->gone)
         return true;
     struct reader reader = reader_of(record->value, record->value_length);
-    bool known = reader_u8(&reader) == HUB_RECORD_VERSION;
+    uint8_t version = reader_u8(&reader);
     struct dispute *dispute = dispute_open(engine, channel);
     dispute->known = dispute->confirmed = true;
     dispute->by_hub = reader_u8(&reader) != 0;
@@ -448,7 +451,9 @@ static bool read_dispute(struct engine *engine, const struct record *record)
     read_claim(&reader, &dispute->confirmed_claim);
     read_claim(&reader, &dispute->of_hub);
     dispute->first = dispute->of_client = dispute->confirmed_claim;
-    return known && reader_done(&reader);
+    if (version == DISPUTE_RECORD_VERSION)
+        dispute->remains = remains_read(&reader);
+    return (version == HUB_RECORD_VERSION || version == DISPUTE_RECORD_VERSION) && reader_done(&reader);
 }
 
 static bool read_identity(struct engine *engine, const struct record *record)
@@ -558,6 +563,7 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
         if (asset != NULL)
             channel->channel->reserve_bps = asset->reserve_bps;
         engine->figures.channels_open += channel->channel->funds.stage == STAGE_OPEN;
+        dispute_recovered(engine, channel);
     }
     size_t at = 0;
     for (struct payment *payment; (payment = payments_each(&engine->payments, &at)) != NULL;) {

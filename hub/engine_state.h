@@ -1,6 +1,6 @@
 /* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, acks.c, outcomes.c,
- * ledger_view.c, dispute.c, settle.c, rebalance.c, batch.c,
- * submit.c, report.c, appoint.c, recall.c and engine_disk.c, and by their tests. */
+ * ledger_view.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, recall.c and
+ * engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
 #define RILL_HUB_ENGINE_STATE_H
 
@@ -92,17 +92,39 @@ struct hub_channel {
     struct watch *watch;     /* NULL: no watchtower has been told of it */
 };
 
-/* A unilateral close that the ledger shows. */
+/* What a finished close holds for locks; remains.c. */
+struct remains {
+    struct amount held[2];      /* by enum side, whose locks: not paid yet, as confirmed. On disk */
+    struct amount to_hub;       /* paid out of it so far. On disk */
+    struct lock_set *own_locks; /* the hub's as the ledger has them */
+    bool is_looked_up;          /* so far as they can be known */
+    uint8_t done[2][LOCKS_PER_STREAM_MAX / 8]; /* by place: paid. On disk */
+    uint64_t closed_time;                      /* of its block. On disk */
+    uint64_t retry_time;                       /* block time; after a failure no unlock before */
+};
+
+/* A unilateral close that the ledger shows, or that the operator wants. */
 struct dispute {
     struct hub_channel *channel;
     struct dispute *next, *previous; /* of the engine's list */
     bool by_hub, known, confirmed;
-    bool answered, void_asked;             /* about what stands now */
+    bool wanted, start_asked;  /* by the operator, until it is confirmed; startClose is under way */
+    bool answered, void_asked; /* about what stands now */
+    struct remains *remains;   /* NULL: not finished */
     struct claim first, of_client, of_hub; /* as the closer began; what stands, young blocks included */
     struct claim confirmed_claim;          /* what stands of the client's stream, confirmed: on disk */
     uint64_t deadline, period;             /* the contract's challenge period */
-    uint64_t voided_nonce, finish_next;
+    uint64_t voided_nonce, finish_next, start_next;
 };
+
+/* An unlock that is on its way. */
+struct unlock_call {
+    uint64_t number;
+    struct hash channel;
+    enum side stream;
+    uint64_t lock_id;
+};
+#define UNLOCKS_OPEN_MAX 64
 
 struct registration {
     struct condition_key key;
@@ -179,6 +201,9 @@ struct engine {
     struct contract_event *events; /* confirmed, of blocks whose head has not come yet */
     size_t event_count, event_capacity;
     struct dispute *disputes;
+    struct unlock_call unlocks[UNLOCKS_OPEN_MAX];
+    size_t unlock_count;
+    uint64_t unlock_number; /* of the last one */
     bool recovered;
     bool identity_known; /* the journal says whose it is */
     const char *read_trouble;
@@ -331,6 +356,9 @@ void outcome_fail(struct engine *engine, struct hub_channel *channel, const stru
 void outcome_revoke(struct engine *engine, struct hub_channel *channel, const struct message *message);
 void outcome_registered(struct engine *engine, const struct registration *registration);
 void outcome_register_failed(struct engine *engine);
+/* The payer's channel is closed with this lock in it: its witness, if one is known, goes to the ledger now. */
+void outcome_register_held(struct engine *engine, const struct hub_channel *payer,
+                           const struct pending_lock *lock);
 void outcome_time(struct engine *engine);
 void outcome_unlocked(struct engine *engine, struct payment *payment, const struct witness *witness);
 /* The payment's end, on the payer's side. */
@@ -373,9 +401,23 @@ void dispute_locks_voided(struct engine *engine, struct hub_channel *channel,
 void dispute_head(struct engine *engine);
 /* Makes one; when it is read back. */
 struct dispute *dispute_open(struct engine *engine, struct hub_channel *channel);
-/* Closed, or never happened. */
+/* Closed with nothing left, or never happened. */
 void dispute_over(struct engine *engine, struct hub_channel *channel);
 void dispute_call_failed(struct engine *engine, enum engine_call call, uint64_t reference);
+/* A close that the operator wanted before the hub stopped goes on. */
+void dispute_recovered(struct engine *engine, struct hub_channel *channel);
+
+/* remains.c */
+void remains_finished(struct engine *engine, struct hub_channel *channel, const struct contract_event *event);
+void remains_unlocked(struct engine *engine, struct hub_channel *channel, const struct contract_event *event);
+/* Unlocks what is due by now. Ends the dispute once nothing is left to do. */
+void remains_head(struct engine *engine, struct dispute *dispute);
+void remains_call_done(struct engine *engine, uint64_t reference, enum ledger_error error,
+                       const struct ledger_receipt *receipt);
+void remains_free(struct remains *remains); /* NULL is allowed */
+/* Within a dispute's record; NULL: there are none. */
+void remains_write(const struct remains *remains, struct buffer *batch);
+struct remains *remains_read(struct reader *reader);
 
 /* settle.c */
 void settle_request(struct engine *engine, struct hub_channel *channel, struct amount amount, bool close);

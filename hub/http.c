@@ -1,5 +1,5 @@
 /* What the operator sees, over HTTP on loopback: /metrics (Prometheus), /healthz, /settlements, /balances,
- * POST /settle, which plans a batch now, and /history (http_history.c). */
+ * POST /settle, which plans a batch now, /close (http_close.c) and /history (http_history.c). */
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <inttypes.h>
@@ -298,6 +298,7 @@ bool http_listen(struct hub *hub)
     evhttp_set_cb(hub->http, "/settlements", on_settlements, hub);
     evhttp_set_cb(hub->http, "/balances", on_balances, hub);
     evhttp_set_cb(hub->http, "/settle", on_settle, hub);
+    evhttp_set_cb(hub->http, "/close", http_on_close, hub);
     evhttp_set_cb(hub->http, "/history", http_on_history, hub);
     struct evhttp_bound_socket *bound = evhttp_bind_socket_with_handle(hub->http, host, port);
     if (bound == NULL) {

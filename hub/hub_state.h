@@ -150,6 +150,9 @@ void http_free(struct hub *hub);
 /* Sends it, and frees the body. */
 void http_reply(struct evhttp_request *request, int code, const char *type, struct evbuffer *body);
 
+/* http_close.c */
+void http_on_close(struct evhttp_request *request, void *context);
+
 /* http_history.c */
 void http_on_history(struct evhttp_request *request, void *context);
 /* Waits for a job that is under way, and drops its answer. */

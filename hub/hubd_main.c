@@ -16,8 +16,8 @@ struct flags {
     const char *contract, *key_file, *passphrase_file, *tower_address, *log_format, *log_level;
     uint64_t reveal_margin_s, min_expiry_s, max_expiry_s, settle_window_s;
     uint64_t base_fee, fee_ppm, direct_limit, reserve_bps, min_lock, max_lock, locks_per_payer;
-    uint64_t waiting_max, inbound_max, tower_silence_s, settle_interval_s, settle_collect_ms, idle_bps,
-        settle_requests, settle_least_move, room_percent, history_days;
+    uint64_t waiting_max, inbound_max, unlock_min, tower_silence_s, settle_interval_s, settle_collect_ms,
+        idle_bps, settle_requests, settle_least_move, room_percent, history_days;
 };
 
 static enum options_result read_flags(struct flags *flags, int argc, char **argv)
@@ -97,6 +97,8 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "foreseen."},
         {"idle-bps", OPTION_NUMBER, &flags->idle_bps, "12000", 0, 65535, "BPS",
          "Hub funds in a channel count as idle above this share of the room that it should have."},
+        {"unlock-min", OPTION_NUMBER, &flags->unlock_min, "0", 0, AMOUNT_LIMIT - 1, "UNITS",
+         "After a close, smaller locks are left on the ledger: worth less than their gas."},
         {"inbound-max", OPTION_NUMBER, &flags->inbound_max, "100000000", 0, AMOUNT_LIMIT - 1, "UNITS",
          "Most room the hub gives a client that asks for a channel; 0: it opens none."},
         {"waiting-max", OPTION_NUMBER, &flags->waiting_max, "10000", 1, 1000000, "NUMBER",
@@ -148,6 +150,7 @@ static bool engine_settings_of(const struct flags *flags, struct engine_settings
                                             .max_lock = {flags->max_lock},
                                             .max_locks_per_payer = (uint32_t)flags->locks_per_payer};
     out->waiting_max = (uint32_t)flags->waiting_max;
+    out->unlock_min = amount_of(flags->unlock_min);
     out->inbound_max = amount_of(flags->inbound_max);
     out->tower_silence_s = flags->tower_silence_s;
     out->settle_interval_s = flags->settle_interval_s;

@@ -86,7 +86,6 @@ static void event_closed(struct engine *engine, struct hub_channel *channel, uin
     struct channel_funds funds = {.seq = seq, .stage = STAGE_CLOSED};
     if (channel->channel->funds.stage == STAGE_OPEN)
         engine->figures.channels_open--;
-    dispute_over(engine, channel);
     ledger_set_funds(engine, channel, &funds);
 }
 
@@ -99,6 +98,7 @@ static void event_finished(struct engine *engine, struct hub_channel *channel,
              (unsigned long long)event->to_client.units, (unsigned long long)event->to_hub.units,
              (unsigned long long)event->penalty.units);
     event_closed(engine, channel, channel->channel->funds.seq);
+    remains_finished(engine, channel, event);
 }
 
 static void event_unlocked(struct engine *engine, struct hub_channel *channel,
@@ -107,6 +107,7 @@ static void event_unlocked(struct engine *engine, struct hub_channel *channel,
     bool to_hub = event->of_client == event->to_receiver;
     if (to_hub)
         settle_pool_change(engine, &channel->channel->key.asset, (wide)event->amount.units);
+    remains_unlocked(engine, channel, event);
 }
 
 static void event_settled(struct engine *engine, struct hub_channel *channel,
@@ -116,6 +117,8 @@ static void event_settled(struct engine *engine, struct hub_channel *channel,
     settle_settled(engine, channel, event);
     if (event->close) {
         event_closed(engine, channel, event->seq);
+        dispute_over(engine, channel);
+        channel_let_go(channel->channel);
         return;
     }
     struct amount out;

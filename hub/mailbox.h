@@ -22,6 +22,7 @@ enum mail_type {
     MAIL_POOLS,         /* bytes: engine_pools of all others */
     MAIL_SETTLE,        /* the operator asks for a batch */
     MAIL_SETTLE_TURN,
+    MAIL_CLOSE,    /* the operator closes a channel; bytes: its id */
     MAIL_QUESTION, /* question */
     MAIL_STOP,     /* flag: at once, without a word to clients */
     /* from a shard to another */

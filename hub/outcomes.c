@@ -331,6 +331,20 @@ static void register_witness(struct engine *engine, struct payment *payment)
         alike->register_round = engine->register_round;
 }
 
+static uint64_t newest_time(const struct engine *engine)
+{
+    uint64_t now = engine->head.confirmed_time;
+    return engine->head.time > now ? engine->head.time : now;
+}
+
+void outcome_register_held(struct engine *engine, const struct hub_channel *payer,
+                           const struct pending_lock *lock)
+{
+    struct payment *payment = payments_find(&engine->payments, &payer->channel->id, &lock->payment);
+    if (payment != NULL && payment->payer_lock == lock->lock.id && newest_time(engine) < payment->expiry)
+        register_witness(engine, payment);
+}
+
 /* Which one is not said: whoever still needs it asks again. */
 void outcome_register_failed(struct engine *engine)
 {
@@ -428,12 +442,6 @@ static void keep_looked_at(struct engine *engine, struct payment *payment)
         engine->looked = xrealloc(engine->looked, engine->looked_capacity * sizeof(struct payment *));
     }
     engine->looked[engine->looked_count++] = payment;
-}
-
-static uint64_t newest_time(const struct engine *engine)
-{
-    uint64_t now = engine->head.confirmed_time;
-    return engine->head.time > now ? engine->head.time : now;
 }
 
 void outcome_time(struct engine *engine)

@@ -88,8 +88,10 @@ void settle_request(struct engine *engine, struct hub_channel *channel, struct a
         return;
     }
     bool is_new = amount_is_zero(channel->payout_wanted) && !channel->close_wanted;
+    /* A client wants one thing at a time: what it asked for before, and has given up, it would refuse for ever. */
     if (close) {
         channel->close_wanted = true;
+        channel->payout_wanted = amount_of(0);
     } else if (amount_is_zero(amount) ||
                channel_available(channel->channel, SIDE_CLIENT) < (wide)amount.units) {
         engine_emit_error(
@@ -99,6 +101,7 @@ void settle_request(struct engine *engine, struct hub_channel *channel, struct a
         return;
     } else {
         channel->payout_wanted = amount;
+        channel->close_wanted = false;
     }
     settle_want_changed(engine, channel);
     engine->settle_requests += is_new;

@@ -393,6 +393,18 @@ static void take_parcel(struct shard *shard, const struct mail *mail)
                shard->index, mail->number, mail->shard);
 }
 
+/* What stood in the way since it was looked at is in the log: the operator may ask again. */
+static void take_close(struct shard *shard, const struct mail *mail)
+{
+    struct hash channel;
+    ensure(mail->length == sizeof(channel));
+    memcpy(&channel, mail->bytes, sizeof(channel));
+    enum code code = engine_close(shard->engine, &channel);
+    if (code != CODE_OK)
+        log_warn("channel %s is not closed: %s", hash_text(&channel, (char[HASH_TEXT_SIZE]){0}),
+                 code_text(code));
+}
+
 /* Mail for the engine: before it has been read back, only parcels could come, and none is sent before FOLLOW. */
 static void take_input(struct shard *shard, struct mail *mail)
 {
@@ -423,6 +435,9 @@ static void take_input(struct shard *shard, struct mail *mail)
         break;
     case MAIL_SETTLE:
         engine_settle(shard->engine);
+        break;
+    case MAIL_CLOSE:
+        take_close(shard, mail);
         break;
     case MAIL_SETTLE_TURN:
         engine_settle_turn(shard->engine);

@@ -198,6 +198,10 @@ void engine_call_done(struct engine *engine, enum engine_call call, uint64_t ref
         settle_call_done(engine, reference, error, receipt);
         return;
     }
+    if (call == ENGINE_CALL_UNLOCK) {
+        remains_call_done(engine, reference, error, receipt);
+        return;
+    }
     if (error == LEDGER_OK && (receipt == NULL || receipt->success))
         return;
     /* A challenge that another was faster with, or that a reorganisation brought before the close that it answers:

@@ -181,6 +181,21 @@ const char *rill_refusal(const struct rill_wallet *wallet);
 typedef bool rill_visit(void *context, const struct rill_payment *payment);
 void rill_history(const struct rill_wallet *wallet, rill_visit *visit, void *context);
 
+/* How channels ended on the ledger, by index from 0; false behind the last. */
+enum rill_closed_by { RILL_CLOSED_TOGETHER = 1, RILL_CLOSED_BY_WALLET = 2, RILL_CLOSED_BY_HUB = 3 };
+struct rill_ending {
+    uint8_t channel[32], asset[20];
+    enum rill_closed_by by;
+    uint64_t time;     /* of its block, Unix seconds */
+    uint64_t paid_out; /* so far, locks that were claimed included */
+    uint64_t
+        penalty; /* what whoever closed it lost for a false claim; from the hub's the tower has its bounty */
+    bool done;   /* all that could be claimed is; until then any loop that runs goes on with it */
+};
+bool rill_ending_at(const struct rill_wallet *wallet, size_t index, struct rill_ending *out);
+/* A close is being looked at, or a transaction of it is on its way: not a good moment to close the handle. */
+bool rill_close_is_busy(const struct rill_wallet *wallet);
+
 /* ---- money ---- */
 
 enum rill_stage { RILL_NONE = 0, RILL_OPEN = 1, RILL_CLOSING = 2, RILL_CLOSED = 3 };
@@ -190,6 +205,7 @@ struct rill_balance {
     uint64_t salt;
     enum rill_stage stage; /* on the ledger, confirmed */
     bool closing_seen;     /* a close is under way, perhaps not confirmed yet */
+    bool claiming;         /* closed, and something of it may still be claimed */
     bool synced;           /* in step with the hub on this connection */
     uint64_t total;        /* all that the channel holds */
     uint64_t balance;      /* what is this wallet's */

@@ -54,8 +54,8 @@ bool command_read(struct command_line *line, int argc, char **argv, int *exit_co
 typedef int command_function(int argc, char **argv);
 command_function command_init, command_deposit, command_balance, command_invoice, command_pay, command_listen,
     command_history, command_withdraw, command_close, command_dispute, command_recover, command_open,
-    command_hub_status, command_hub_history, command_ledger_deploy, command_ledger_issue, command_ledger_list,
-    command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_list;
+    command_hub_status, command_hub_history, command_hub_close, command_ledger_deploy, command_ledger_issue,
+    command_ledger_list, command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_list;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)
@@ -65,6 +65,8 @@ void command_print_json(json_t *object);
 void command_path(const struct settings *settings, const char *name, char *out, size_t size);
 /* Unix seconds as local time, "2026-03-01 12:00:05". */
 const char *time_text(uint64_t unix_s, char out[32]);
+/* One request to an operator's HTTP port. The body is the caller's to free; NULL without an answer. */
+char *command_http(const char *host, uint16_t port, bool post, const char *path, int *status);
 json_t *json_address(const uint8_t address[20]);
 json_t *json_hash(const uint8_t hash[32]);
 json_t *json_units(uint64_t units);
@@ -107,6 +109,7 @@ struct session {
     char offline_reason[256];
     char trouble[256];
     bool quiet_trouble;
+    bool follows_ledger; /* the wallet is not merely looked at */
     /* what callbacks told; commands set what they wait for */
     bool ready, recovered;
     bool outcome;

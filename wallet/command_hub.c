@@ -12,7 +12,7 @@
 
 #define ANSWER_BYTES_MAX (1024 * 1024)
 
-/* ---- a small GET ---- */
+/* ---- a small request ---- */
 
 struct http_get {
     struct event_base *base;
@@ -35,8 +35,7 @@ static void on_answer(struct evhttp_request *request, void *argument)
     event_base_loopbreak(get->base);
 }
 
-/* The body is the caller's to free; NULL without an answer. */
-static char *http_get(const char *host, uint16_t port, const char *path, int *status)
+char *command_http(const char *host, uint16_t port, bool post, const char *path, int *status)
 {
     struct event_base *base = event_base_new();
     struct http_get get = {.base = base};
@@ -48,7 +47,7 @@ static char *http_get(const char *host, uint16_t port, const char *path, int *st
     struct evhttp_request *request = evhttp_request_new(on_answer, &get);
     ensure(request != NULL);
     evhttp_add_header(evhttp_request_get_output_headers(request), "Host", host);
-    if (evhttp_make_request(connection, request, EVHTTP_REQ_GET, path) == 0)
+    if (evhttp_make_request(connection, request, post ? EVHTTP_REQ_POST : EVHTTP_REQ_GET, path) == 0)
         while (!get.done && event_base_loop(base, EVLOOP_ONCE) == 0)
             continue;
     evhttp_connection_free(connection);
@@ -164,14 +163,14 @@ int command_hub_status(int argc, char **argv)
     const struct settings *settings = &line.settings;
     if (!endpoint_split(http, host, &port))
         return command_fail(settings, RILL_EXIT_USAGE, "--http '%s' is not HOST:PORT", http);
-    char *health = http_get(host, port, "/healthz", &status);
+    char *health = command_http(host, port, false, "/healthz", &status);
     bool healthy = status == 200;
     if (health == NULL)
         return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
     health[strcspn(health, "\n")] = '\0';
-    char *text = http_get(host, port, "/metrics", &status);
+    char *text = command_http(host, port, false, "/metrics", &status);
     json_t *metrics = parse_metrics(text != NULL ? text : "");
-    char *balances = http_get(host, port, "/balances", &status);
+    char *balances = command_http(host, port, false, "/balances", &status);
     json_t *pools = balances != NULL ? json_loads(balances, 0, NULL) : NULL;
     if (settings->json) {
         command_print_json(json_pack("{s:b, s:s, s:O, s:O*}", "healthy", healthy, "health", health, "metrics",
@@ -271,7 +270,7 @@ int command_hub_history(int argc, char **argv)
     snprintf(path, sizeof(path), "/history?client=%s&since=%llu&until=%llu&limit=%llu%s%s",
              address_text(&client, text), (unsigned long long)since, (unsigned long long)until,
              (unsigned long long)limit, cursor != NULL ? "&cursor=" : "", cursor != NULL ? cursor : "");
-    char *body = http_get(host, port, path, &status);
+    char *body = command_http(host, port, false, path, &status);
     code = show_history(settings, http, body, status);
     free(body);
     return code;

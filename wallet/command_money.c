@@ -55,8 +55,10 @@ static void print_balance(const struct session *session, const struct rill_balan
            stage_text(balance));
     if (balance->blocked != NULL)
         printf("  %s\n", balance->blocked);
-    if (balance->stage == RILL_CLOSING || balance->closing_seen)
+    if (balance->stage == RILL_CLOSING || (balance->stage == RILL_OPEN && balance->closing_seen))
         printf("  a close is under way on the ledger: `rill dispute` carries it through\n");
+    if (balance->claiming)
+        printf("  the ledger still holds what locks are worth: `rill dispute` waits for it\n");
     if (balance->stage != RILL_OPEN)
         return;
     printf("  %-10s %s\n", "can pay", amount_of_asset(session, balance->asset, balance->available, text));
@@ -438,8 +440,8 @@ static bool closing_now(const struct session *session, const uint8_t asset[20])
 {
     struct rill_balance balance;
     for (size_t i = 0; rill_balance_at(session->wallet, i, &balance); i++)
-        if (memcmp(balance.asset, asset, 20) == 0 && balance.stage != RILL_CLOSED &&
-            (balance.closing_seen || balance.stage == RILL_CLOSING))
+        if (memcmp(balance.asset, asset, 20) == 0 && (balance.claiming || balance.stage == RILL_CLOSING ||
+                                                      (balance.stage == RILL_OPEN && balance.closing_seen)))
             return true;
     return false;
 }

@@ -454,6 +454,57 @@ static void print_payment(const struct session *session, const struct rill_payme
            payment->memo);
 }
 
+/* ---- how channels ended ---- */
+
+static const char *closed_by_text(enum rill_closed_by by)
+{
+    switch (by) {
+    case RILL_CLOSED_TOGETHER:
+        return "together";
+    case RILL_CLOSED_BY_WALLET:
+        return "by you";
+    case RILL_CLOSED_BY_HUB:
+        return "by the hub";
+    }
+    return "?";
+}
+
+static json_t *ending_json(const struct session *session, const struct rill_ending *ending)
+{
+    return json_pack("{s:o, s:o, s:I, s:s, s:o, s:o, s:b}", "channel", json_hash(ending->channel), "asset",
+                     json_address(ending->asset), "time", (json_int_t)ending->time, "closed",
+                     closed_by_text(ending->by), "paid_out",
+                     json_amount(session, ending->asset, ending->paid_out), "penalty",
+                     json_amount(session, ending->asset, ending->penalty), "done", ending->done);
+}
+
+static void print_ending(const struct session *session, const struct rill_ending *ending)
+{
+    char amount[ASSET_AMOUNT_TEXT], penalty[ASSET_AMOUNT_TEXT], when[32], text[HASH_TEXT_SIZE];
+    struct hash channel;
+    memcpy(channel.bytes, ending->channel, sizeof(channel.bytes));
+    printf("%s  channel %.18s… closed %s: %s paid out%s", time_text(ending->time, when),
+           hash_text(&channel, text), closed_by_text(ending->by),
+           amount_of_asset(session, ending->asset, ending->paid_out, amount),
+           ending->done ? "" : " so far; locks are still held");
+    if (ending->penalty > 0)
+        printf(", penalty %s %s", amount_of_asset(session, ending->asset, ending->penalty, penalty),
+               ending->by == RILL_CLOSED_BY_HUB ? "of the hub's, in it but for a tower's bounty" : "lost");
+    printf("\n");
+}
+
+static json_t *list_endings(const struct session *session)
+{
+    struct rill_ending ending;
+    json_t *list = json_array();
+    for (size_t i = 0; rill_ending_at(session->wallet, i, &ending); i++) {
+        json_array_append_new(list, ending_json(session, &ending));
+        if (!session->settings->json)
+            print_ending(session, &ending);
+    }
+    return list;
+}
+
 int command_history(int argc, char **argv)
 {
     const char *direction = NULL;
@@ -461,9 +512,10 @@ int command_history(int argc, char **argv)
     struct command_line line = {
         .name = "history",
         .usage = "[OPTIONS]",
-        .about = "Shows the payments of this wallet, newest last; --json has every field, receipts included. "
-                 "Reads the\n"
-                 "wallet's own records only: neither hub nor ledger is needed.\n"
+        .about = "Shows the payments of this wallet, newest last, and how its channels ended on the ledger; "
+                 "--json has every\n"
+                 "field, receipts included. Reads the wallet's own records only: neither hub nor ledger is "
+                 "needed.\n"
                  "Example: rill history --direction in --limit 20\n"
                  "Exit codes: 0 shown, 4 keystore, 5 folder in use.",
         .rows =
@@ -496,11 +548,13 @@ int command_history(int argc, char **argv)
         else
             print_payment(&session, &listing.payments[i]);
     }
+    json_t *endings = list_endings(&session);
     if (settings->json)
-        command_print_json(json_pack("{s:O}", "payments", list));
-    else if (listing.count == 0)
+        command_print_json(json_pack("{s:O, s:O}", "payments", list, "closes", endings));
+    else if (listing.count == 0 && json_array_size(endings) == 0)
         printf("no payments yet\n");
     json_decref(list);
+    json_decref(endings);
     free(listing.payments);
     free(listing.memos);
     session_close(&session);

@@ -167,7 +167,7 @@ void wallet_tell_channel(struct wallet_core *core, enum wallet_news_type type,
     struct wallet_news news = {.type = type, .channel = own->id, .asset = own->channel->key.asset};
     snprintf(news.text, sizeof(news.text), "%s", text);
     if (type == WALLET_NEWS_CLOSED)
-        news.amount = own->watch.to_client;
+        news.amount = own->ending.to_client;
     wallet_tell(core, &news);
 }
 

@@ -238,11 +238,27 @@ enum code wallet_open_request(struct wallet_core *core, const struct address *as
 
 /* ---- looking ---- */
 
+/* On disk: do not renumber. */
+enum closed_by { CLOSED_BY_BOTH = 1, CLOSED_BY_CLIENT = 2, CLOSED_BY_HUB = 3 };
+
+/* How a channel ended on the ledger. */
+struct wallet_ending_view {
+    struct hash id;
+    struct address asset;
+    enum closed_by by;
+    uint64_t time;           /* of the block */
+    struct amount to_client; /* paid out so far */
+    struct amount
+        penalty; /* closed by the hub: what the hub lost for it; by the client: what the client lost */
+    bool done;   /* nothing is left to be claimed */
+};
+
 struct wallet_channel_view {
     struct hash id;
     struct channel_key key;
     uint8_t stage; /* enum channel_stage, by the own confirmed view */
     bool closing_seen;
+    bool claiming; /* closed, and something of it may still be claimed */
     bool synced;
     struct amount total;
     struct amount balance;   /* the client's */
@@ -259,6 +275,10 @@ struct wallet_channel_view {
 /* Channels in the order they came, index from 0; false behind the last. */
 bool wallet_channel_at(const struct wallet_core *core, size_t index,
                        struct wallet_channel_view *out) MUST_USE;
+/* Ended channels in the same order; false behind the last. */
+bool wallet_ending_at(const struct wallet_core *core, size_t index, struct wallet_ending_view *out) MUST_USE;
+/* A close is being looked at, or a transaction of it (or a registration) is on its way: not a good moment to stop. */
+bool wallet_close_is_busy(const struct wallet_core *core);
 bool wallet_channel_find(const struct wallet_core *core, const struct hash *id,
                          struct wallet_channel_view *out) MUST_USE;
 /* The channel that payments of an asset use: open, lowest salt. */

@@ -56,11 +56,20 @@ static void incoming_unlocked(struct wallet_core *core, struct wallet_channel *o
     wallet_incoming_lock_gone(core, own, &operation, lock);
 }
 
+void wallet_close_ended(struct wallet_channel *own, enum closed_by by, struct amount to_client,
+                        const struct contract_event *event)
+{
+    own->ending =
+        (struct channel_ending){.by = (uint8_t)by, .time = event->block_time, .to_client = to_client};
+    own->book_dirty = true;
+}
+
 void wallet_close_event(struct wallet_core *core, struct wallet_channel *own,
                         const struct contract_event *event)
 {
     switch (event->type) {
     case EVENT_CLOSE_STARTED:
+        own->watch.by_hub = event->by_hub;
         wallet_close_seen(core, own);
         return;
     case EVENT_CHALLENGED:
@@ -71,8 +80,9 @@ void wallet_close_event(struct wallet_core *core, struct wallet_channel *own,
         own->watch.looked_head = 0;
         if (event->confirmed) {
             char text[160];
-            own->watch.to_client = event->to_client;
-            own->book_dirty = true;
+            wallet_close_ended(own, own->watch.by_hub ? CLOSED_BY_HUB : CLOSED_BY_CLIENT, event->to_client,
+                               event);
+            own->ending.penalty = event->penalty;
             snprintf(text, sizeof(text), "finished: %llu units paid out, penalty %llu",
                      (unsigned long long)event->to_client.units, (unsigned long long)event->penalty.units);
             wallet_tell_channel(core, WALLET_NEWS_CLOSE, own, text);
@@ -83,7 +93,7 @@ void wallet_close_event(struct wallet_core *core, struct wallet_channel *own,
             return;
         own->watch.looked_head = 0;
         if (event->of_client != event->to_receiver) {
-            own->watch.to_client.units += event->amount.units;
+            own->ending.to_client.units += event->amount.units;
             own->book_dirty = true;
         }
         if (event->of_client)
@@ -256,71 +266,6 @@ static void act_open(struct wallet_core *core, struct wallet_channel *own)
 
 /* ---- after it is closed ---- */
 
-/* A lock of the own stream that is no longer pending, as its payment remembers it. */
-static bool lock_of_payment(const struct wallet_core *core, const struct wallet_channel *own,
-                            uint64_t lock_id, struct pending_lock *out)
-{
-    const struct payment_out *payment, *next;
-    HASH_ITER(hh, core->outs, payment, next)
-    {
-        if (payment->channel != own || payment->lock_id != lock_id)
-            continue;
-        *out = (struct pending_lock){.lock = {.id = lock_id,
-                                              .expiry = payment->expiry,
-                                              .kind = LOCK_SECRET,
-                                              .condition = payment->secret_hash},
-                                     .payment = payment->id,
-                                     .fee = payment->fee};
-        return amount_add(payment->amount, payment->fee, &out->lock.amount);
-    }
-    return false;
-}
-
-/* Takes back what one update did to the locks. */
-static bool undo_update(const struct wallet_core *core, const struct wallet_channel *own,
-                        const struct kept_update *kept, struct lock_set *locks)
-{
-    const struct operation *operations;
-    struct pending_lock lock;
-    size_t count;
-    if (!body_decode(core->decoder, kept->body, kept->body_length, &operations, &count))
-        return false;
-    while (count-- > 0) {
-        const struct operation *operation = &operations[count];
-        bool adds = operation->type == OPERATION_LOCK;
-        bool ends = operation->type == OPERATION_UNLOCK || operation->type == OPERATION_EXPIRE ||
-                    operation->type == OPERATION_CANCEL;
-        if (adds && !lock_set_remove(locks, operation->lock_id))
-            return false;
-        if (ends && (!lock_of_payment(core, own, operation->lock_id, &lock) || !lock_set_add(locks, &lock)))
-            return false;
-    }
-    return true;
-}
-
-/* The locks of the own stream as an older update of it left them: the hub may have answered a close with it when it had
- * no newer one. NULL if that is not known any more. */
-static struct lock_set *own_locks_at(const struct wallet_core *core, const struct wallet_channel *own,
-                                     const struct claim *stood)
-{
-    const struct channel *channel = own->channel;
-    const struct stream *mine = &channel->streams[SIDE_CLIENT];
-    if (stood->nonce >= mine->proof.nonce || stood->nonce < channel->acknowledged)
-        return NULL;
-    struct lock_set *locks = lock_set_new();
-    bool good = true;
-    for (const struct pending_lock *lock = lock_set_next(mine->locks, 0); lock != NULL;
-         lock = lock_set_next(mine->locks, lock->lock.id))
-        good = lock_set_add(locks, lock) && good;
-    for (uint64_t nonce = mine->proof.nonce; good && nonce > stood->nonce; nonce--)
-        good = undo_update(core, own, channel_kept(channel, nonce), locks);
-    struct hash root = lock_set_root(locks);
-    if (good && hash_equal(&root, &stood->locks_root))
-        return locks;
-    lock_set_free(locks);
-    return NULL;
-}
-
 static bool submit_unlock(struct wallet_core *core, struct wallet_channel *own, enum side stream,
                           struct lock_set *locks, const struct pending_lock *lock)
 {
@@ -369,10 +314,12 @@ static bool claim_locks(struct wallet_core *core, struct wallet_channel *own, en
     if (amount_is_zero(stream == SIDE_CLIENT ? watch->held_client : watch->held_hub))
         return false;
     struct hash root = lock_set_root(locks);
-    if (!hash_equal(&root, &stood->locks_root) && stream == SIDE_CLIENT)
-        locks = older = own_locks_at(core, own, stood);
-    else if (!hash_equal(&root, &stood->locks_root))
+    if (stream == SIDE_CLIENT) {
+        channel_drop_draft(own->channel);
+        locks = older = channel_own_locks_at(own->channel, &stood->locks_root);
+    } else if (!hash_equal(&root, &stood->locks_root)) {
         locks = NULL;
+    }
     if (locks == NULL) {
         if (!watch->told_mismatch)
             wallet_trouble(core, own, "locks are held on the ledger that this wallet has no record of");

@@ -48,7 +48,9 @@ enum book_flag {
     BOOK_DISPUTE = 4,
     BOOK_WATCH = 8,
     BOOK_CLOSING_SEEN = 16,
-    BOOK_WISH_BY_POLICY = 32
+    BOOK_WISH_BY_POLICY = 32,
+    BOOK_ENDED = 64,  /* how, and when, follows */
+    BOOK_BY_HUB = 128 /* the close that is watched was begun by the hub */
 };
 
 void wallet_disk_write_book(struct wallet_core *core, const struct wallet_channel *own)
@@ -60,9 +62,15 @@ void wallet_disk_write_book(struct wallet_core *core, const struct wallet_channe
               (uint8_t)((own->wish.active ? BOOK_WISH : 0) | (own->wish.close ? BOOK_WISH_CLOSE : 0) |
                         (own->dispute ? BOOK_DISPUTE : 0) | (own->watch.active ? BOOK_WATCH : 0) |
                         (own->closing_seen ? BOOK_CLOSING_SEEN : 0) |
-                        (own->wish.by_policy ? BOOK_WISH_BY_POLICY : 0)));
+                        (own->wish.by_policy ? BOOK_WISH_BY_POLICY : 0) |
+                        (own->ending.by != 0 ? BOOK_ENDED : 0) | (own->watch.by_hub ? BOOK_BY_HUB : 0)));
     buffer_u64(&core->batch, own->wish.amount.units);
-    buffer_u64(&core->batch, own->watch.to_client.units);
+    buffer_u64(&core->batch, own->ending.to_client.units);
+    if (own->ending.by != 0) {
+        buffer_u8(&core->batch, own->ending.by);
+        buffer_u64(&core->batch, own->ending.time);
+        buffer_u64(&core->batch, own->ending.penalty.units);
+    }
     record_end(&core->batch, mark);
 }
 
@@ -227,7 +235,14 @@ static bool read_book(struct wallet_core *core, const struct record *record, str
     own->closing_seen = (flags & BOOK_CLOSING_SEEN) != 0;
     own->wish.by_policy = (flags & BOOK_WISH_BY_POLICY) != 0;
     own->wish.amount = amount_of(reader_u64(value));
-    own->watch.to_client = amount_of(reader_u64(value));
+    own->watch.by_hub = (flags & BOOK_BY_HUB) != 0;
+    own->ending = (struct channel_ending){.to_client = amount_of(reader_u64(value))};
+    if (flags & BOOK_ENDED) {
+        own->ending.by = reader_u8(value);
+        own->ending.time = reader_u64(value);
+        own->ending.penalty = amount_of(reader_u64(value));
+        value->ok = value->ok && own->ending.by >= CLOSED_BY_BOTH && own->ending.by <= CLOSED_BY_HUB;
+    }
     return reader_done(value);
 }
 

@@ -28,6 +28,7 @@ static void view_channel(const struct wallet_channel *own, struct wallet_channel
         .key = channel->key,
         .stage = channel->funds.stage,
         .closing_seen = own->closing_seen || channel->stopped,
+        .claiming = channel->funds.stage == STAGE_CLOSED && own->watch.active,
         .synced = own->synced,
         .total = channel->funds.total,
         .balance = closed ? amount_of(0) : clamp(channel_balance(channel, SIDE_CLIENT)),
@@ -54,6 +55,37 @@ bool wallet_channel_at(const struct wallet_core *core, size_t index, struct wall
         }
     }
     return false;
+}
+
+bool wallet_ending_at(const struct wallet_core *core, size_t index, struct wallet_ending_view *out)
+{
+    const struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        if (own->ending.by == 0 || index-- > 0)
+            continue;
+        *out = (struct wallet_ending_view){.id = own->id,
+                                           .asset = own->channel->key.asset,
+                                           .by = (enum closed_by)own->ending.by,
+                                           .time = own->ending.time,
+                                           .to_client = own->ending.to_client,
+                                           .penalty = own->ending.penalty,
+                                           .done = !own->watch.active};
+        return true;
+    }
+    return false;
+}
+
+bool wallet_close_is_busy(const struct wallet_core *core)
+{
+    const struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        if (own->watch.active &&
+            (!core->in_view || own->watch.step != WATCH_REST || own->watch.looked_head != core->head.number))
+            return true;
+    }
+    return core->submissions != NULL;
 }
 
 bool wallet_channel_find(const struct wallet_core *core, const struct hash *id,

@@ -113,6 +113,12 @@ static void judge_proposal(struct wallet_core *core, struct wallet_channel *own,
         own->sign_send = true;
         return;
     }
+    /* Another of the same number: to the hub the one that was signed is dead. It is, once the own view agrees. */
+    if (current->phase == SETTLEMENT_SIGNED && current->seq == proposal->seq && !current->said_dead) {
+        own->channel->settlement->said_dead = true;
+        own->channel->dirty = true;
+        wallet_settle_head(core, own);
+    }
     if (sign(core, own, proposal) == CODE_OK) {
         own->sign_send = true;
         return;
@@ -220,6 +226,8 @@ void wallet_settle_found(struct wallet_core *core, struct wallet_channel *own,
                          const struct contract_event *event)
 {
     tell_outcome(core, own, 0, event->client_out, event->close, CODE_OK, &event->transaction);
+    if (event->close)
+        wallet_close_ended(own, CLOSED_BY_BOTH, event->client_out, event);
     if (own->wish.active && (event->close || (!own->wish.close && !amount_is_zero(event->client_out))))
         end_wish(own);
 }

@@ -155,7 +155,17 @@ struct close_watch {
     uint8_t status;   /* as last seen: */
     struct closing closing;
     struct amount held_client, held_hub;
-    struct amount to_client; /* what the close has paid out so far */
+    bool by_hub; /* who began it, as the ledger said */
+};
+
+/* How a channel ended on the ledger, for the history. On disk. */
+struct channel_ending {
+    uint8_t by;              /* enum closed_by; 0: it has not */
+    uint64_t time;           /* of the block */
+    struct amount to_client; /* paid out so far, unlocked locks included */
+    struct amount
+        penalty; /* by the hub's close from the hub to the client (the tower's bounty included), else from
+                              * the client */
 };
 
 /* ---- a channel ---- */
@@ -247,6 +257,7 @@ struct wallet_channel {
     bool closing_seen; /* an event said so, confirmed or not */
     bool dispute;      /* we want to close it alone */
     struct close_watch watch;
+    struct channel_ending ending;
     struct tower_duty towers[WALLET_TOWERS_MAX];
     struct shown_channel shown;
     UT_hash_handle hh;
@@ -508,6 +519,9 @@ void wallet_ask(struct wallet_core *core, enum question_kind kind, const struct 
 
 void wallet_close_seen(struct wallet_core *core, struct wallet_channel *own);
 void wallet_close_event(struct wallet_core *core, struct wallet_channel *own,
+                        const struct contract_event *event);
+/* The ledger shows it closed, confirmed. */
+void wallet_close_ended(struct wallet_channel *own, enum closed_by by, struct amount to_client,
                         const struct contract_event *event);
 void wallet_close_run(struct wallet_core *core, struct wallet_channel *own);
 void wallet_close_answer(struct wallet_core *core, const struct question *question, bool ok,

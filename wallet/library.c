@@ -205,6 +205,26 @@ void rill_history(const struct rill_wallet *wallet, rill_visit *visit, void *con
     wallet_history(wallet->core, visit_payment, &visitor);
 }
 
+bool rill_ending_at(const struct rill_wallet *wallet, size_t index, struct rill_ending *out)
+{
+    struct wallet_ending_view view;
+    if (!wallet_ending_at(wallet->core, index, &view))
+        return false;
+    *out = (struct rill_ending){.by = (enum rill_closed_by)view.by,
+                                .time = view.time,
+                                .paid_out = view.to_client.units,
+                                .penalty = view.penalty.units,
+                                .done = view.done};
+    memcpy(out->channel, view.id.bytes, sizeof(out->channel));
+    memcpy(out->asset, view.asset.bytes, sizeof(out->asset));
+    return true;
+}
+
+bool rill_close_is_busy(const struct rill_wallet *wallet)
+{
+    return wallet_close_is_busy(wallet->core);
+}
+
 /* ---- balances and terms ---- */
 
 static void balance_of(const struct wallet_channel_view *view, struct rill_balance *out)
@@ -213,6 +233,7 @@ static void balance_of(const struct wallet_channel_view *view, struct rill_balan
         .salt = view->key.salt,
         .stage = (enum rill_stage)view->stage,
         .closing_seen = view->closing_seen,
+        .claiming = view->claiming,
         .synced = view->synced,
         .total = view->total.units,
         .balance = view->balance.units,

@@ -27,6 +27,7 @@ static const struct {
     {"tower", "list", command_tower_list, "your watchtowers and their receipts"},
     {"hub", "status", command_hub_status, "how the hub on this machine is"},
     {"hub", "history", command_hub_history, "a client's past payments, from the hub on this machine"},
+    {"hub", "close", command_hub_close, "close a channel whose client does not come back"},
     {"ledger", "deploy", command_ledger_deploy, "put the hub's contract on an EVM chain"},
     {"ledger", "issue", command_ledger_issue, "create an asset"},
     {"ledger", "list", command_ledger_list, "let the hub deal in an asset"},

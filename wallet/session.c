@@ -15,6 +15,7 @@
 #define CONNECT_TIMEOUT_MS 12000
 #define REFUSED_TIMEOUT_MS 4000
 #define SAY_AFTER_MS       2000
+#define CLOSE_STEP_MS      10000
 #define HISTORY_MAX        100000
 
 /* ---- what the wallet tells ---- */
@@ -264,15 +265,24 @@ int session_open(struct session *session, const struct settings *settings, unsig
     int code = open_ledger(session, (needs & SESSION_OFFLINE) != 0);
     if (code == RILL_EXIT_OK && (needs & SESSION_WALLET) != 0)
         code = open_wallet(session, needs, recover);
+    session->follows_ledger = (needs & SESSION_OFFLINE) == 0;
     if (code == RILL_EXIT_OK)
         assets_load(session);
     return code;
+}
+
+static bool closes_rest(struct session *session)
+{
+    return !rill_close_is_busy(session->wallet);
 }
 
 void session_close(struct session *session)
 {
     if (session->base == NULL)
         return;
+    /* Whatever the command was for: a close that needs an answer, or holds what is the wallet's, goes on. */
+    if (session->follows_ledger && session->wallet != NULL && !closes_rest(session))
+        (void)session_wait(session, closes_rest, CLOSE_STEP_MS, "a step of a close on the ledger");
     rill_close_handle(session->wallet);
     /* The connection's last bytes, and its goodbye. */
     if (session->wallet != NULL) {

@@ -133,6 +133,18 @@ static bool wants_close(const struct sim *sim, const struct wallet_channel_view 
     return vault_channel(sim->chain.vault, &view->id).status == CHANNEL_OPEN;
 }
 
+/* Of clients that are gone for good, the operator closes what is open. */
+static void close_without(struct sim *sim)
+{
+    struct wallet_channel_view view;
+    for (unsigned i = 0; i < sim->client_count && sim->hub.party.is_up && !sim->hub_cheats; i++) {
+        const struct sim_wallet *wallet = &sim->wallets[i];
+        for (size_t at = 0; wallet->is_gone && wallet_channel_at(wallet->core, at, &view); at++)
+            if (wants_close(sim, &view))
+                hub_close_channel(sim, i, &view.id);
+    }
+}
+
 static void ask_closes(struct sim *sim)
 {
     struct wallet_channel_view view;
@@ -163,6 +175,8 @@ static void close_all(struct sim *sim)
             sim_fail(sim, "after %u rounds %u channels are open, %u closing", i, left.open, left.closing);
         if (left.open > 0 && i % 3 == 0)
             ask_closes(sim);
+        if (i == 30 || i == 50)
+            close_without(sim);
         if (i == 40)
             cheat_at_end(sim);
         round_of(sim, left.open > 0 && i < 60 ? 20 : 250);
@@ -178,6 +192,24 @@ static void close_all(struct sim *sim)
 }
 
 /* ---- nothing is left ---- */
+
+/* Of a channel whose two sides are honest the ledger holds nothing, and of a cheat's nothing that is the hub's: it has
+ * unlocked what it can know of. A cheat's own it leaves where it is. */
+static void check_nothing_is_held(struct sim *sim)
+{
+    struct wallet_channel_view view;
+    for (unsigned i = 0; i < sim->client_count && !sim->hub_cheats; i++)
+        for (size_t at = 0; wallet_channel_at(sim->wallets[i].core, at, &view); at++) {
+            uint64_t of_client = vault_held(sim->chain.vault, &view.id, true);
+            uint64_t of_hub = vault_held(sim->chain.vault, &view.id, false);
+            if (!sim->wallets[i].cheats && of_client + of_hub > 0)
+                sim_fail(sim, "client %u's channel still holds %llu units of its locks, %llu of the hub's", i,
+                         (unsigned long long)of_client, (unsigned long long)of_hub);
+            if (sim->wallets[i].cheats && of_hub > 0)
+                sim_fail(sim, "a cheat's channel still holds %llu units of the hub's locks",
+                         (unsigned long long)of_hub);
+        }
+}
 
 static void check_hub_is_empty(struct sim *sim)
 {
@@ -214,6 +246,7 @@ void sim_drain(struct sim *sim)
         round_of(sim, i < 5 ? 300 : 90000);
     trace_open(sim);
     ending_check_books(sim);
+    check_nothing_is_held(sim);
     if (!sim->hub_cheats)
         check_hub_is_empty(sim);
 }

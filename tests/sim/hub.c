@@ -254,6 +254,16 @@ static void take_tower_frame(struct sim_shard *shard, const struct sim_mail *mai
     engine_message(shard->engine, ENGINE_PEER_TOWER, &message);
 }
 
+static void take_close(struct sim_shard *shard, const struct sim_mail *mail)
+{
+    struct hash id;
+    memcpy(&id, mail->bytes, sizeof(id));
+    enum code code = engine_close(shard->engine, &id);
+    sim_trace(shard->sim, "the operator closes a channel: %s", code_name(code));
+    if (code == CODE_OK)
+        sim_did(shard->sim, DEED_OPERATOR_CLOSE);
+}
+
 static void take_mail(struct sim_shard *shard, const struct sim_mail *mail)
 {
     struct sim *sim = shard->sim;
@@ -283,6 +293,9 @@ static void take_mail(struct sim_shard *shard, const struct sim_mail *mail)
         return;
     case SIM_MAIL_SETTLE:
         engine_settle(engine);
+        return;
+    case SIM_MAIL_CLOSE:
+        take_close(shard, mail);
         return;
     case SIM_MAIL_TURN:
         engine_settle_turn(engine);
@@ -376,6 +389,12 @@ void shard_do(struct sim_shard *shard, enum shard_effect effect)
 void hub_settle(struct sim *sim, unsigned shard)
 {
     mail_post(&sim->hub.shards[shard].mail, mail_make(SIM_MAIL_SETTLE, NULL, 0));
+}
+
+void hub_close_channel(struct sim *sim, unsigned client, const struct hash *channel)
+{
+    mail_post(&hub_shard_of(sim, client)->mail,
+              mail_make(SIM_MAIL_CLOSE, channel->bytes, sizeof(channel->bytes)));
 }
 
 void hub_tick(struct sim *sim)

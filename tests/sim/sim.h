@@ -96,6 +96,7 @@ enum sim_fault {
     X(DEED_FUNDING, "funding", "channels funded from the pool")                                              \
     X(DEED_COOPERATIVE, "cooperative-close", "cooperative closes")                                           \
     X(DEED_UNILATERAL, "unilateral-close", "unilateral closes")                                              \
+    X(DEED_OPERATOR_CLOSE, "operator-close", "channels that the operator closed without the client")         \
     X(DEED_CHALLENGE, "challenge", "closes that were answered")                                              \
     X(DEED_FRAUD, "fraud", "closes in which fraud was proven")                                               \
     X(DEED_VOID, "void", "old locks that were voided")                                                       \
@@ -286,6 +287,7 @@ enum mail_kind {
     SIM_MAIL_TOWER_FRAME,
     SIM_MAIL_POOLS,
     SIM_MAIL_SETTLE,
+    SIM_MAIL_CLOSE,
     SIM_MAIL_TURN,
     SIM_MAIL_PARCEL,
     SIM_MAIL_WORD
@@ -487,6 +489,8 @@ enum shard_effect { SHARD_MAIL, SHARD_TURN, SHARD_RELEASE, SHARD_DISK, SHARD_EFF
 bool shard_can(const struct sim_shard *shard, enum shard_effect effect);
 void shard_do(struct sim_shard *shard, enum shard_effect effect);
 void hub_settle(struct sim *sim, unsigned shard);
+/* The operator closes a channel without its client. */
+void hub_close_channel(struct sim *sim, unsigned client, const struct hash *channel);
 void hub_tick(struct sim *sim);
 struct sim_shard *hub_shard_of(struct sim *sim, unsigned client);
 

@@ -227,6 +227,13 @@ static void close_channel(struct sim *sim, struct sim_wallet *wallet, bool alone
     sim_trace(sim, "user %u closes%s: %s", wallet->party.index, alone ? " alone" : "", code_name(code));
 }
 
+static void operator_closes(struct sim *sim, struct sim_wallet *wallet)
+{
+    struct wallet_channel_view view;
+    if (some_channel(sim, wallet, &view))
+        hub_close_channel(sim, wallet->party.index, &view.id);
+}
+
 void user_act(struct sim *sim)
 {
     struct sim_wallet *wallet = &sim->wallets[sim_roll(sim, sim->client_count)];
@@ -247,6 +254,8 @@ void user_act(struct sim *sim)
         ask_room(sim, wallet, asset);
     else if (what < 385)
         deposit(sim, wallet, asset);
+    else if (what < 387 && sim->hub.party.is_up && !sim->hub_cheats)
+        operator_closes(sim, wallet);
     else if (sim->hub.party.is_up)
         hub_settle(sim, (unsigned)sim_roll(sim, sim->hub.shard_count));
 }

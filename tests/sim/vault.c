@@ -212,6 +212,11 @@ uint64_t vault_held(const struct vault *vault, const struct hash *channel, bool 
     return of_client ? held.of_client.units : held.of_hub.units;
 }
 
+struct closing vault_closing(const struct vault *vault, const struct hash *channel)
+{
+    return closing_load(vault->state, channel);
+}
+
 bool vault_is_tower(const struct vault *vault, const struct address *tower)
 {
     return tower_load(vault->state, tower);

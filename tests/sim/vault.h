@@ -44,6 +44,7 @@ uint64_t vault_owed(const struct vault *vault, const struct address *who, const 
 uint64_t vault_pool(const struct vault *vault, const struct address *asset);
 /* What a closed channel still holds for the locks of a stream. */
 uint64_t vault_held(const struct vault *vault, const struct hash *channel, bool of_client);
+struct closing vault_closing(const struct vault *vault, const struct hash *channel);
 bool vault_is_tower(const struct vault *vault, const struct address *tower);
 /* NULL, or what does not add up. */
 const char *vault_audit(const struct vault *vault);

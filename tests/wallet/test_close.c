@@ -315,6 +315,115 @@ static void test_takes_its_locks_by_an_older_proof(void **state)
     world_free(world);
 }
 
+/* ---- the history ---- */
+
+static struct wallet_ending_view ending(const struct world *world)
+{
+    struct wallet_ending_view view, none;
+    assert_true(wallet_ending_at(world->core, 0, &view));
+    assert_false(wallet_ending_at(world->core, 1, &none));
+    return view;
+}
+
+/* Answers whatever is asked, as often as something is. */
+static void look(struct world *world, const struct closing *closing, uint64_t of_client)
+{
+    for (size_t before = SIZE_MAX; world->ask_count != before && world->ask_count > 0;) {
+        before = world->ask_count;
+        enum contract_function function = world->asks[before - 1].view.function;
+        if (function == CONTRACT_CHANNEL)
+            answer_channel(world, CHANNEL_CLOSED);
+        else if (function == CONTRACT_CLOSING)
+            answer_closing(world, closing);
+        else if (function == CONTRACT_HELD)
+            answer_held(world, of_client, 0);
+    }
+}
+
+static void maybe_crash(struct world *world, unsigned *step, unsigned crash_at)
+{
+    if (++*step == crash_at)
+        world_crash(world, memory_journal_appended(world->journal));
+}
+
+/* The hub closes with an old claim while the wallet is away. When it comes back all is over but for a lock of its own,
+ * which has expired: it takes that, and its history has the close. Returns the number of steps. */
+static unsigned comes_back_late(unsigned crash_at)
+{
+    struct world *world = world_ready(0);
+    struct wallet_ending_view view;
+    struct payment_id sent;
+    unsigned step = 0;
+    receive(world, 500, false);
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &sent), CODE_OK);
+    struct closing closing = {.by_hub = true,
+                              .deadline = world->head.time + 3600,
+                              .of_client = claim_of(&world->machine->streams[SIDE_CLIENT].proof),
+                              .of_hub = claim_of(&world->machine->streams[SIDE_HUB].proof)};
+    assert_false(wallet_ending_at(world->core, 0, &view));
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_head(world, 5);
+    maybe_crash(world, &step, crash_at);
+    world_event(world, (struct contract_event){.type = EVENT_FINISHED,
+                                               .block_time = world->head.time + 5000,
+                                               .to_client = {80400},
+                                               .held_client = {20021},
+                                               .penalty = {400},
+                                               .bounty = {40}});
+    world_head(world, 9000);
+    maybe_crash(world, &step, crash_at);
+    world_head(world, 5);
+    look(world, &closing, 20021);
+    world_head(world, 5);
+    look(world, &closing, 20021);
+    assert_int_equal(last_call(world)->function, CONTRACT_UNLOCK);
+    assert_true(last_call(world)->flag);
+    assert_false(ending(world).done);
+    maybe_crash(world, &step, crash_at);
+    world_event(world, (struct contract_event){
+                           .type = EVENT_UNLOCKED, .of_client = true, .lock_id = 1, .amount = {20021}});
+    world_head(world, 5);
+    maybe_crash(world, &step, crash_at);
+    for (unsigned i = 0; i < 3; i++) {
+        world_head(world, 5);
+        look(world, &closing, 0);
+    }
+    maybe_crash(world, &step, crash_at);
+    view = ending(world);
+    assert_true(view.done);
+    assert_int_equal(view.by, CLOSED_BY_HUB);
+    assert_int_equal(view.to_client.units, 80400 + 20021);
+    assert_int_equal(view.penalty.units, 400);
+    assert_true(hash_equal(&view.id, &world->id));
+    assert_int_equal(world_state(world, &sent), OUT_FAILED);
+    world_free(world);
+    return step;
+}
+
+static void test_the_history_has_the_close(void **state)
+{
+    (void)state;
+    unsigned steps = comes_back_late(0);
+    for (unsigned crash_at = 1; crash_at <= steps; crash_at++)
+        comes_back_late(crash_at);
+}
+
+/* Closed together, it is there too. */
+static void test_the_history_has_a_close_together(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    world_event(world, (struct contract_event){
+                           .type = EVENT_SETTLED, .seq = 1, .client_out = {100000}, .close = true});
+    world_head(world, 5);
+    struct wallet_ending_view view = ending(world);
+    assert_true(view.done);
+    assert_int_equal(view.by, CLOSED_BY_BOTH);
+    assert_int_equal(view.to_client.units, 100000);
+    assert_int_equal(view.penalty.units, 0);
+    world_free(world);
+}
+
 /* A payout that could not be delivered is fetched. */
 static void test_fetches_what_is_owed(void **state)
 {
@@ -367,6 +476,8 @@ int main(void)
         cmocka_unit_test(test_voids_dropped_locks),
         cmocka_unit_test(test_takes_its_locks),
         cmocka_unit_test(test_takes_its_locks_by_an_older_proof),
+        cmocka_unit_test(test_the_history_has_the_close),
+        cmocka_unit_test(test_the_history_has_a_close_together),
         cmocka_unit_test(test_fetches_what_is_owed),
         cmocka_unit_test(test_tries_again),
     };
