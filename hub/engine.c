@@ -71,6 +71,7 @@ void engine_free(struct engine *engine)
     transfer_free(engine);
     buffer_free(&engine->batch);
     buffer_free(&engine->archive);
+    buffer_free(&engine->leaves.digest);
     buffer_free(&engine->frames);
     buffer_free(&engine->calls);
     buffer_free(&engine->body);
@@ -301,9 +302,17 @@ uint64_t engine_next_timeout(const struct engine *engine)
 
 void engine_add_root(struct engine *engine, const struct hash *digest)
 {
+    struct leaves *leaves = &engine->leaves;
+    if (engine->head.confirmed_time > leaves->time)
+        leaves->time = engine->head.confirmed_time;
+    if (engine->root.count == 0)
+        leaves->first_time = leaves->time;
+    if (engine->root_taken && engine->root_since.count == 0)
+        leaves->since_time = leaves->time;
     journal_root_add(&engine->root, digest);
     if (engine->root_taken)
         journal_root_add(&engine->root_since, digest);
+    buffer_append(&leaves->digest, digest->bytes, sizeof(digest->bytes));
     engine->root_dirty = true;
 }
 

@@ -156,10 +156,16 @@ struct engine_figures engine_figures(const struct engine *engine);
 struct batch_report {
     uint64_t number, block, items, funds, skipped, gas_used;
     uint64_t gross_units, payout_units, returned_units, funded_units;
+    uint64_t gas_price; /* wei, what was paid; 0 with gas_used 0: a restart hid the receipt */
+    uint64_t leaves;    /* balance proofs under its journal root */
+    uint64_t time;      /* of its block */
     struct hash transaction, root;
     bool dirty; /* the engine's own */
 };
 const struct batch_report *engine_reports(const struct engine *engine, size_t *count);
+/* What a batch's transaction cost, for its report: an answer to ENGINE_CALL_SETTLE, or asked for later, since a restart
+ * hides it. */
+void engine_receipt(struct engine *engine, const struct ledger_receipt *receipt);
 /* Per asset: what this shard knows of the pool (engine_pools), and what its channels hold for clients and hub. */
 struct engine_balance {
     struct address asset;

@@ -8,6 +8,7 @@
 #include "base/index.h"
 #include "base/slab.h"
 #include "hub/engine.h"
+#include "hub/leaves.h"
 #include "hub/payments.h"
 #include "hub/transfer.h"
 #include "settlement/journal_root.h"
@@ -28,7 +29,7 @@ enum hub_record {
     RECORD_DISPUTE = 25,      /* key: channel id; a close that the ledger shows, confirmed */
     RECORD_PARCEL = 26, /* key: shard u16, number u64; transfers to it, not acknowledged (hub/transfer.h) */
     RECORD_SHARD_PAIR = 27 /* key: shard u16; the numbers of the last parcels to it and from it */
-                           /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h */
+                           /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h; 241, 242: hub/leaves.h */
 };
 
 struct hub_channel;
@@ -189,8 +190,9 @@ struct engine {
     struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */
     bool root_taken;                      /* by a batch under way, as: */
     struct hash root_value;
-    struct hash last_settle_transaction;
-    uint64_t last_settle_gas, settle_expire_time;
+    struct leaves leaves; /* of the root, on their way to the archive */
+    struct ledger_receipt last_receipt; /* of a batch */
+    uint64_t settle_expire_time;
     struct pool pools[ASSETS_MAX];
     size_t pool_count;
     enum settle_phase settle_phase;
@@ -398,7 +400,11 @@ bool appoint_covers(const struct engine *engine, const struct hub_channel *chann
 const char *engine_contradiction(const struct engine *engine);
 /* engine_disk.c */
 /* The root's record where no batch is under way. */
-void engine_write_root(struct buffer *batch, const struct journal_root *root, uint64_t gross_units);
+void engine_write_root(struct buffer *batch, const struct leaves *leaves, const struct journal_root *root,
+                       uint64_t gross_units);
+/* A root record's start, as engine_write_root and every turn write it: what there is but for a batch under way. */
+bool engine_read_root(struct reader *value, struct leaves *leaves, struct journal_root *root,
+                      uint64_t *gross_units) MUST_USE;
 /* The batch with engine_write's records has its sequence. */
 void engine_written(struct engine *engine);
 void engine_write(struct engine *engine);

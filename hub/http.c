@@ -1,5 +1,5 @@
 /* What the operator sees, over HTTP on loopback: /metrics (Prometheus), /healthz, /settlements, /balances,
- * POST /settle, which plans a batch now, and /history (http_history.c). */
+ * POST /settle, which plans a batch now, /history (http_history.c) and /prove (http_prove.c). */
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "hub/http_job.h"
 #include "hub/hub_state.h"
 
 #define REQUEST_BYTES_MAX 4096
@@ -255,6 +256,7 @@ bool http_listen(struct hub *hub)
     evhttp_set_cb(hub->http, "/balances", on_balances, hub);
     evhttp_set_cb(hub->http, "/settle", on_settle, hub);
     evhttp_set_cb(hub->http, "/history", http_on_history, hub);
+    evhttp_set_cb(hub->http, "/prove", http_on_prove, hub);
     struct evhttp_bound_socket *bound = evhttp_bind_socket_with_handle(hub->http, host, port);
     if (bound == NULL) {
         hub_fail(hub, "%s:%u for --http cannot be had: is it in use? Choose another port", host, port);
@@ -267,7 +269,7 @@ bool http_listen(struct hub *hub)
 
 void http_free(struct hub *hub)
 {
-    http_history_end(hub);
+    http_job_end(hub);
     if (hub->http != NULL)
         evhttp_free(hub->http);
 }

@@ -73,7 +73,7 @@ struct hub {
     struct ledger *ledger;
     struct tls_identity *identity;
     struct evhttp *http;
-    struct history_job *history_job; /* being read; NULL: none */
+    struct http_job *http_job; /* under way; NULL: none */
     struct link *tower_link;
     uint32_t opened, recovered, serving_shards, stopped; /* how many shards have said so */
     uint64_t cursor;
@@ -134,7 +134,8 @@ void http_reply(struct evhttp_request *request, int code, const char *type, stru
 
 /* http_history.c */
 void http_on_history(struct evhttp_request *request, void *context);
-/* Waits for a job that is under way, and drops its answer. */
-void http_history_end(struct hub *hub);
+
+/* http_prove.c */
+void http_on_prove(struct evhttp_request *request, void *context);
 
 #endif

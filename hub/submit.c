@@ -186,13 +186,7 @@ static void settled(struct engine *engine, const struct ledger_receipt *receipt)
     if (engine->settle_unsure)
         engine->settle_again = true; /* what had to wait until now */
     engine->settle_unsure = false;
-    for (size_t i = engine->report_count; i-- > 0;)
-        if (hash_equal(&engine->reports[i].transaction, &receipt->transaction)) {
-            engine->reports[i].gas_used = receipt->gas_used;
-            engine->reports[i].dirty = true;
-        }
-    engine->last_settle_transaction = receipt->transaction;
-    engine->last_settle_gas = receipt->gas_used;
+    engine_receipt(engine, receipt);
     if (receipt->block <= engine->head.confirmed_number) {
         over(engine);
         return;
