@@ -163,8 +163,8 @@ struct batch_report {
     bool dirty; /* the engine's own */
 };
 const struct batch_report *engine_reports(const struct engine *engine, size_t *count);
-/* What a batch's transaction cost, for its report: an answer to ENGINE_CALL_SETTLE, or asked for later, since a restart
- * hides it. */
+/* What a batch's transaction cost, for its report: by an answer to ENGINE_CALL_SETTLE, or asked for later, since a
+ * restart hides it. */
 void engine_receipt(struct engine *engine, const struct ledger_receipt *receipt);
 /* Per asset: what this shard knows of the pool (engine_pools), and what its channels hold for clients and hub. */
 struct engine_balance {

@@ -74,6 +74,7 @@ struct hub {
     struct tls_identity *identity;
     struct evhttp *http;
     struct http_job *http_job; /* under way; NULL: none */
+    uint32_t receipts_asked;   /* http_settlements.c */
     struct link *tower_link;
     uint32_t opened, recovered, serving_shards, stopped; /* how many shards have said so */
     uint64_t cursor;
@@ -134,6 +135,9 @@ void http_reply(struct evhttp_request *request, int code, const char *type, stru
 
 /* http_history.c */
 void http_on_history(struct evhttp_request *request, void *context);
+
+/* http_settlements.c */
+void http_on_settlements(struct evhttp_request *request, void *context);
 
 /* http_prove.c */
 void http_on_prove(struct evhttp_request *request, void *context);

@@ -17,6 +17,7 @@ enum mail_type {
     MAIL_HEAD,          /* head */
     MAIL_SERVE,         /* let clients come */
     MAIL_CALL_DONE,     /* call */
+    MAIL_RECEIPT,       /* call.receipt: of a batch, asked for since a restart hid it */
     MAIL_TOWER,         /* flag: connected */
     MAIL_TOWER_MESSAGE, /* message, without text */
     MAIL_POOLS,         /* bytes: engine_pools of all others */

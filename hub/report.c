@@ -112,7 +112,8 @@ static void write_rooted(struct engine *engine, const struct contract_event *eve
 
 void engine_receipt(struct engine *engine, const struct ledger_receipt *receipt)
 {
-    engine->last_receipt = *receipt;
+    if (receipt->block >= engine->last_receipt.block)
+        engine->last_receipt = *receipt; /* its event may come later */
     for (size_t i = engine->report_count; i-- > 0;) {
         struct batch_report *report = &engine->reports[i];
         if (!hash_equal(&report->transaction, &receipt->transaction) || report->gas_used != 0)

@@ -413,6 +413,9 @@ static void take_input(struct shard *shard, struct mail *mail)
                          mail->call.has_receipt ? &mail->call.receipt : NULL);
         tell_pools(shard);
         break;
+    case MAIL_RECEIPT:
+        engine_receipt(shard->engine, &mail->call.receipt);
+        break;
     case MAIL_TOWER:
         engine_tower(shard->engine, mail->flag);
         break;

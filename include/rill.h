@@ -97,6 +97,11 @@ struct rill_payment {
     const char *
         state; /* "waiting", "sent", "paid", "failing", "failed", "lost"; "received", "arriving", "refused", "sent back" */
     int code;         /* why it failed; 0 if it did not */
+    /* The balance proof that moved the money (of a locked payment the lock's, then the unlock's), signed by this wallet if
+     * outgoing, else by the hub: its nonce, EIP-712 digest, and about when, in block time. Nonce 0: not known, as after a
+     * recovery. `rill prove` shows where its digest lies in a settled batch. */
+    uint64_t proof_nonce, proof_time;
+    uint8_t proof_digest[32];
     const char *memo; /* valid during the call */
 };
 

@@ -14,7 +14,7 @@ static void extend(struct journal_path *path, const struct hash *sibling)
     path->nodes[path->length++] = *sibling;
 }
 
-/* As journal_root_add joins its subtrees, the one with the leaf meets its siblings. */
+/* Joins subtrees as journal_root_add does: where the one with the leaf is joined, its sibling is on the path. */
 void journal_path_add(struct journal_path *path, const struct hash *leaf)
 {
     struct journal_root *root = &path->root;
@@ -32,9 +32,11 @@ void journal_path_add(struct journal_path *path, const struct hash *leaf)
         }
         carry = merkle_node(&root->peaks[level], &carry);
     }
+    ensure(level < ARRAY_LENGTH(root->peaks) - 1);
     if (is_carried)
         path->level = level;
-    journal_root_add(root, leaf);
+    root->peaks[level] = carry;
+    root->count++;
 }
 
 bool journal_path_end(struct journal_path *path, struct hash *root)

@@ -25,7 +25,7 @@
 #define WALLET_WAITING_MAX     4096          /* payments asked for and not signed yet */
 #define WALLET_INVOICES_MAX    1000000       /* issued, not yet expired for a day */
 #define WALLET_HELD_BYTES_MAX  (1024 * 1024) /* updates kept until the own ledger view catches up */
-#define WALLET_JOURNAL_VERSION 2
+#define WALLET_JOURNAL_VERSION 3
 
 struct wallet_core;
 
@@ -83,6 +83,14 @@ struct payment_out; /* core_state.h */
 struct payment_in;
 
 /* A payment as history shows it. */
+/* The balance proof that moved a payment's money: for a locked one the lock's first, then the unlock's. All zero: not
+ * known, as after a recovery. */
+struct carrier {
+    uint64_t nonce;
+    uint64_t time; /* confirmed block time when it was signed or accepted */
+    struct hash digest;
+};
+
 struct payment_view {
     bool outgoing;
     bool locked;
@@ -97,7 +105,8 @@ struct payment_view {
     uint8_t secret[32];       /* outgoing: the receipt */
     uint64_t expiry, created; /* Unix seconds */
     uint64_t code;            /* why it failed, enum code */
-    const char *memo;         /* "" if none */
+    struct carrier carrier;
+    const char *memo; /* "" if none */
 };
 
 enum payment_mode { PAYMENT_AUTO, PAYMENT_DIRECT, PAYMENT_LOCKED };
