@@ -72,6 +72,7 @@ void engine_free(struct engine *engine)
     buffer_free(&engine->batch);
     buffer_free(&engine->archive);
     buffer_free(&engine->leaves.digest);
+    buffer_free(&engine->statement);
     buffer_free(&engine->frames);
     buffer_free(&engine->calls);
     buffer_free(&engine->body);
@@ -85,6 +86,7 @@ void engine_free(struct engine *engine)
     free(engine->events);
     free(engine->wishes);
     free(engine->reports);
+    engine_count_free(engine->count.result);
     bytes_wipe(&engine->settings.key, sizeof(engine->settings.key));
     free(engine);
 }
@@ -205,6 +207,7 @@ struct hub_channel *engine_add_channel(struct engine *engine, struct channel *ma
     ensure(engine_channel(engine, &machine->id) == NULL);
     struct hub_channel *channel = slab_take(&engine->channel_slab);
     channel->channel = machine;
+    channel->counted = engine->count.phase; /* it was not there when a count began */
     channel->client = engine_client(engine, &machine->key.client);
     channel->next_of_client = channel->client->channels;
     channel->client->channels = channel;
@@ -321,6 +324,7 @@ static void seal(struct engine *engine, struct hub_channel *channel)
 {
     size_t count;
     const struct operation *operations = channel_draft(channel->channel, &count);
+    count_before_change(engine, channel);
     buffer_clear(&engine->body);
     body_encode(&engine->body, operations, count);
     const struct kept_update *kept =

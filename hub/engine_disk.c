@@ -244,6 +244,9 @@ static void write_settlement(struct engine *engine)
     }
     if (engine->root_dirty)
         write_root(engine);
+    if (engine->statement_dirty)
+        record_put(batch, RECORD_LIABILITIES, NULL, 0, engine->statement.data, engine->statement.length);
+    engine->statement_dirty = false;
 }
 
 static void write_assets(struct engine *engine)
@@ -552,6 +555,10 @@ bool engine_read(struct engine *engine, const struct record *record)
         return transfer_read_parcel(engine, record);
     case RECORD_SHARD_PAIR:
         return transfer_read_pair(engine, record);
+    case RECORD_LIABILITIES:
+        buffer_clear(&engine->statement);
+        buffer_append(&engine->statement, record->value, record->gone ? 0 : record->value_length);
+        return true;
     }
     return false;
 }

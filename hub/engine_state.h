@@ -1,5 +1,6 @@
 /* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, acks.c, outcomes.c,
- * ledger_view.c, dispute.c, settle.c, submit.c, report.c, appoint.c, recall.c and engine_disk.c, and by their tests. */
+ * ledger_view.c, dispute.c, settle.c, submit.c, report.c, appoint.c, recall.c, count.c and engine_disk.c, and by their
+ * tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
 #define RILL_HUB_ENGINE_STATE_H
 
@@ -28,7 +29,8 @@ enum hub_record {
     RECORD_IDENTITY = 24,     /* key: empty; chain id, contract, hub: whose journal this is */
     RECORD_DISPUTE = 25,      /* key: channel id; a close that the ledger shows, confirmed */
     RECORD_PARCEL = 26, /* key: shard u16, number u64; transfers to it, not acknowledged (hub/transfer.h) */
-    RECORD_SHARD_PAIR = 27 /* key: shard u16; the numbers of the last parcels to it and from it */
+    RECORD_SHARD_PAIR = 27, /* key: shard u16; the numbers of the last parcels to it and from it */
+    RECORD_LIABILITIES = 28 /* key: empty, in the first shard; the newest statement of what is owed, as signed */
                            /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h; 241, 242: hub/leaves.h */
 };
 
@@ -71,6 +73,7 @@ struct hub_channel {
     bool ack_due, ack_waits; /* acks.c: an ACK is owed; the channel is in the list of those that wait */
     bool close_wanted, want_dirty;
     bool dispute_dirty;
+    bool counted; /* by the count whose phase this is */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
     uint32_t held_count;
@@ -219,6 +222,15 @@ struct engine {
     struct hub_channel *appointed[APPOINTMENTS_OPEN_MAX]; /* sent, without an answer yet */
     size_t appointments_open;
     struct hub_channel *appoint_head, *appoint_tail, *refused;
+
+    struct {
+        bool active, phase; /* a channel whose `counted` is not the phase is still to be counted */
+        struct hub_channel *next;
+        struct engine_count *result; /* NULL: none is under way */
+    } count;
+
+    struct buffer statement; /* the newest of what is owed; nothing: none was made */
+    bool statement_dirty;
 
     struct engine_figures figures;
     uint64_t errors_said;
@@ -382,6 +394,15 @@ void settle_settled(struct engine *engine, struct hub_channel *channel, const st
 void settle_skipped(struct engine *engine, const struct contract_event *event);
 void settle_batch_settled(struct engine *engine, const struct contract_event *event);
 void settle_add_report(struct engine *engine, const struct batch_report *report);
+
+/* count.c */
+void count_channel(struct engine *engine, struct hub_channel *channel);
+/* Its balances are about to change. */
+static inline void count_before_change(struct engine *engine, struct hub_channel *channel)
+{
+    if (engine->count.active && channel->counted != engine->count.phase)
+        count_channel(engine, channel);
+}
 
 /* appoint.c */
 void appoint_mark(struct engine *engine, struct hub_channel *channel);

@@ -198,6 +198,8 @@ bool http_listen(struct hub *hub)
     evhttp_set_cb(hub->http, "/settle", on_settle, hub);
     evhttp_set_cb(hub->http, "/history", http_on_history, hub);
     evhttp_set_cb(hub->http, "/prove", http_on_prove, hub);
+    evhttp_set_cb(hub->http, "/liabilities", http_on_liabilities, hub);
+    evhttp_set_cb(hub->http, "/liabilities/proof", http_on_liability_proof, hub);
     struct evhttp_bound_socket *bound = evhttp_bind_socket_with_handle(hub->http, host, port);
     if (bound == NULL) {
         hub_fail(hub, "%s:%u for --http cannot be had: is it in use? Choose another port", host, port);

@@ -326,6 +326,7 @@ static bool belongs(const struct writing *writing, uint32_t old, const struct en
     case RECORD_CURSOR:
         return old == 0;
     case RECORD_BATCH:
+    case RECORD_LIABILITIES:
         return writing->shard == 0;
     default:
         return false; /* identity, root, pools and parcels are made anew */
