@@ -89,7 +89,6 @@ struct hash liabilities_request_digest(const struct domain *domain, const struct
     struct hash id = channel_id(key);
     memcpy(wanted, id.bytes, 32);
     store_be64(wanted + 32, number);
-    struct hash challenge =
-        keccak256_pair(request_tag, sizeof(request_tag) - 1, wanted, sizeof(wanted));
+    struct hash challenge = keccak256_pair(request_tag, sizeof(request_tag) - 1, wanted, sizeof(wanted));
     return digest_session(domain, &key->client, &challenge, &HASH_ZERO);
 }

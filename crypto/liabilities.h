@@ -15,9 +15,10 @@
 struct liability {
     struct address asset;
     uint64_t channels;
-    struct amount clients;    /* sum of the clients' balances: the tree's */
-    struct amount hub;        /* what of the same channels is the hub's own */
-    struct amount in_transit; /* of that, what it has taken to pass on and has not passed on yet: never too little */
+    struct amount clients; /* sum of the clients' balances: the tree's */
+    struct amount hub;     /* what of the same channels is the hub's own */
+    struct amount
+        in_transit; /* of that, what it has taken to pass on and has not passed on yet: never too little */
     struct hash root;
 };
 

@@ -30,8 +30,9 @@ enum hub_record {
     RECORD_DISPUTE = 25,      /* key: channel id; a close that the ledger shows, confirmed */
     RECORD_PARCEL = 26, /* key: shard u16, number u64; transfers to it, not acknowledged (hub/transfer.h) */
     RECORD_SHARD_PAIR = 27, /* key: shard u16; the numbers of the last parcels to it and from it */
-    RECORD_LIABILITIES = 28 /* key: empty, in the first shard; the newest statement of what is owed, as signed */
-                           /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h; 241, 242: hub/leaves.h */
+    RECORD_LIABILITIES =
+        28 /* key: empty, in the first shard; the newest statement of what is owed, as signed */
+           /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h; 241, 242: hub/leaves.h */
 };
 
 struct hub_channel;
@@ -73,7 +74,7 @@ struct hub_channel {
     bool ack_due, ack_waits; /* acks.c: an ACK is owed; the channel is in the list of those that wait */
     bool close_wanted, want_dirty;
     bool dispute_dirty;
-    bool counted; /* by the count whose phase this is */
+    bool counted;                /* by the count whose phase this is */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
     uint32_t held_count;
@@ -193,7 +194,7 @@ struct engine {
     struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */
     bool root_taken;                      /* by a batch under way, as: */
     struct hash root_value;
-    struct leaves leaves; /* of the root, on their way to the archive */
+    struct leaves leaves;               /* of the root, on their way to the archive */
     struct ledger_receipt last_receipt; /* of a batch */
     uint64_t settle_expire_time;
     struct pool pools[ASSETS_MAX];

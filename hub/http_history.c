@@ -31,7 +31,8 @@ static const char *read_values(struct evkeyvalq *values, struct history_request 
             if (!http_read_number(value->value, &out->until))
                 return "until is not a time: Unix seconds";
         } else if (strcmp(value->key, "limit") == 0) {
-            if (!http_read_number(value->value, &out->limit) || out->limit < 1 || out->limit > HISTORY_LIMIT_MAX)
+            if (!http_read_number(value->value, &out->limit) || out->limit < 1 ||
+                out->limit > HISTORY_LIMIT_MAX)
                 return "limit is not a number from 1 to 1000";
         } else if (strcmp(value->key, "cursor") == 0) {
             if (!read_cursor(value->value, out))
@@ -89,7 +90,7 @@ void http_on_history(struct evhttp_request *request, void *context)
     }
     struct history_work *work = xmalloc(sizeof(*work));
     /* The shard of the client has what it paid and was paid. */
-    *work = (struct history_work){
-        hub->shards[shard_of_client(&asked.client, hub->shard_count)].journal, asked};
+    *work =
+        (struct history_work){hub->shards[shard_of_client(&asked.client, hub->shard_count)].journal, asked};
     http_job_start(hub, request, read_page, work);
 }

@@ -12,7 +12,8 @@
 
 /* ---- the statement ---- */
 
-static void write_statement(const struct hub *hub, const struct publication *publication, struct evbuffer *body)
+static void write_statement(const struct hub *hub, const struct publication *publication,
+                            struct evbuffer *body)
 {
     const struct liabilities *statement = &publication->statement;
     char text[HASH_TEXT_SIZE], signature[2 * 64 + 1];
@@ -151,11 +152,11 @@ void http_on_liability_proof(struct evhttp_request *request, void *context)
     }
     const struct publication *publication = publisher_numbered(hub->publisher, asked.number);
     if (publication == NULL) {
-        http_reply_error(request, 404, "there is no such statement, or a newer one has come: GET /liabilities");
+        http_reply_error(request, 410,
+                         "there is no such statement, or newer ones have come: GET /liabilities");
         return;
     }
-    struct hash digest =
-        liabilities_request_digest(&hub->engine_settings.domain, &asked.key, asked.number);
+    struct hash digest = liabilities_request_digest(&hub->engine_settings.domain, &asked.key, asked.number);
     if (!signature_is_by(&asked.signature, &digest, &asked.key.client)) {
         http_reply_error(request, 400, "the signature is not the client's: only he is shown what he has");
         return;

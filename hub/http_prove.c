@@ -61,8 +61,7 @@ static int prove(void *context, const _Atomic bool *gone, struct buffer *text)
     struct prove_work *work = context;
     struct leaf_proof proof;
     char digest[HASH_TEXT_SIZE];
-    enum leaf_state state =
-        leaf_prove(work->journals, work->count, &work->digest, work->time, gone, &proof);
+    enum leaf_state state = leaf_prove(work->journals, work->count, &work->digest, work->time, gone, &proof);
     switch (state) {
     case LEAF_SETTLED:
     case LEAF_WAITING:

@@ -42,14 +42,15 @@ static void put_report(struct evbuffer *body, const struct batch_report *report)
     evbuffer_add_printf(
         body,
         "{\"batch\":%" PRIu64 ",\"block\":%" PRIu64 ",\"time\":%" PRIu64
-        ",\"transaction\":\"%s\",\"channels\":%" PRIu64 ",\"items\":%" PRIu64 ",\"funds\":%" PRIu64 ",\"skipped\":%" PRIu64 ",\"gross\":%" PRIu64 ",\"paid_out\":%" PRIu64
-        ",\"returned\":%" PRIu64 ",\"funded\":%" PRIu64 ",\"net_moved\":%" PRIu64 ",\"gas\":%" PRIu64
-        ",\"gas_per_channel\":%" PRIu64 ",\"gas_price\":%" PRIu64 ",\"proofs\":%" PRIu64
-        ",\"journal_root\":\"%s\"}",
-        report->number, report->block, report->time, hash_text(&report->transaction, (char[HASH_TEXT_SIZE]){0}),
-        touched, report->items, report->funds, report->skipped, report->gross_units, report->payout_units,
-        report->returned_units, report->funded_units, report->payout_units + report->funded_units,
-        report->gas_used, touched == 0 ? 0 : report->gas_used / touched, report->gas_price, report->leaves,
+        ",\"transaction\":\"%s\",\"channels\":%" PRIu64 ",\"items\":%" PRIu64 ",\"funds\":%" PRIu64
+        ",\"skipped\":%" PRIu64 ",\"gross\":%" PRIu64 ",\"paid_out\":%" PRIu64 ",\"returned\":%" PRIu64
+        ",\"funded\":%" PRIu64 ",\"net_moved\":%" PRIu64 ",\"gas\":%" PRIu64 ",\"gas_per_channel\":%" PRIu64
+        ",\"gas_price\":%" PRIu64 ",\"proofs\":%" PRIu64 ",\"journal_root\":\"%s\"}",
+        report->number, report->block, report->time,
+        hash_text(&report->transaction, (char[HASH_TEXT_SIZE]){0}), touched, report->items, report->funds,
+        report->skipped, report->gross_units, report->payout_units, report->returned_units,
+        report->funded_units, report->payout_units + report->funded_units, report->gas_used,
+        touched == 0 ? 0 : report->gas_used / touched, report->gas_price, report->leaves,
         hash_text(&report->root, (char[HASH_TEXT_SIZE]){0}));
 }
 

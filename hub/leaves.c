@@ -183,8 +183,7 @@ static bool visit_rooted(void *context, const struct record *record)
 static enum leaf_state find_range(struct journal *const *journals, size_t count, const struct place *place,
                                   struct rooted *out)
 {
-    const struct archive_query query = {
-        .type = RECORD_ROOTED, .since = place->time, .until = UINT64_MAX};
+    const struct archive_query query = {.type = RECORD_ROOTED, .since = place->time, .until = UINT64_MAX};
     struct range_search search = {.place = place};
     for (size_t i = 0; i < count && !search.found; i++)
         if (!journal_archive_read(journals[i], &query, visit_rooted, &search) || search.damaged)

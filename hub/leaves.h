@@ -65,7 +65,8 @@ enum leaf_state {
     LEAF_STOPPED  /* `stop` was set meanwhile */
 };
 
-#define LEAF_PATH_MAX (4 * JOURNAL_PATH_MAX) /* a change of the number of shards puts one tree under another */
+#define LEAF_PATH_MAX                                                                                        \
+    (4 * JOURNAL_PATH_MAX) /* a change of the number of shards puts one tree under another */
 
 struct leaf_proof {
     uint64_t position, leaves; /* in its own tree, from 0; of how many */

@@ -26,7 +26,7 @@ enum mail_type {
     MAIL_QUESTION,  /* question */
     MAIL_COUNT,     /* what is whose (hub/publish.h) */
     MAIL_STATEMENT, /* bytes: to be kept */
-    MAIL_STOP,     /* flag: at once, without a word to clients */
+    MAIL_STOP,      /* flag: at once, without a word to clients */
     /* from a shard to another */
     MAIL_PARCEL, /* number, flag: it is only the word that all up to it has come; bytes */
     /* from a shard to the hub */

@@ -23,11 +23,11 @@ struct publisher {
     pthread_t thread;
     struct engine_count *counts[SHARDS_MAX];
     uint32_t counted;
-    bool wanted;        /* another one, once this one is there */
-    bool number_known;  /* the journal has been asked for */
-    uint64_t number;    /* of the last one kept */
-    struct hash event;  /* its */
-    uint64_t batches;   /* settled, as of the last one begun */
+    bool wanted;       /* another one, once this one is there */
+    bool number_known; /* the journal has been asked for */
+    uint64_t number;   /* of the last one kept */
+    struct hash event; /* its */
+    uint64_t batches;  /* settled, as of the last one begun */
     uint64_t began_us, rest_until_us;
     struct publication *building, *newest, *before;
 };
@@ -174,8 +174,8 @@ static void on_look(evutil_socket_t descriptor, short what, void *context)
     (void)descriptor;
     (void)what;
     struct publisher *publisher = context;
-    if (may_begin(publisher) && (publisher->wanted || publisher->newest == NULL ||
-                                 batches_settled(publisher) != publisher->batches))
+    if (may_begin(publisher) &&
+        (publisher->wanted || publisher->newest == NULL || batches_settled(publisher) != publisher->batches))
         begin(publisher);
 }
 

@@ -364,7 +364,8 @@ static void begin_past(struct writing *writing)
 }
 
 /* An old shard's root becomes a leaf of the first shard's new lineage, and its leaves are found under that. */
-static void join_root(struct writing *writing, uint32_t old, const struct old_root *from, struct old_root *all)
+static void join_root(struct writing *writing, uint32_t old, const struct old_root *from,
+                      struct old_root *all)
 {
     const struct hash root = journal_root_value(&from->root);
     const struct lineage into = {all->leaves.generation, 0};

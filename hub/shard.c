@@ -12,9 +12,9 @@
 #include "hub/journals.h"
 
 #define TICK_MS       50
-#define DRAIN_MS      300 /* at the end: the last frames leave */
+#define DRAIN_MS      300  /* at the end: the last frames leave */
 #define COUNT_SLICE   1000 /* channels counted at a time: some 0.2 ms */
-#define BATCHES_AHEAD 1   /* batches that may be on their way to the disk while the next one gathers */
+#define BATCHES_AHEAD 1    /* batches that may be on their way to the disk while the next one gathers */
 
 void shard_fail(struct shard *shard, const char *format, ...)
 {

@@ -106,8 +106,9 @@ static void print_past(const json_t *payment)
     printf("%s  %-3s %-9s %-6s %20llu  fee %llu  %s  %s\n", time_text(json_number_at(payment, "time"), when),
            json_text_at(payment, "direction"), json_text_at(payment, "state"),
            json_is_true(json_object_get(payment, "locked")) ? "locked" : "direct",
-           (unsigned long long)json_number_at(payment, "amount"), (unsigned long long)json_number_at(payment, "fee"),
-           json_text_at(payment, "peer"), json_text_at(payment, "id"));
+           (unsigned long long)json_number_at(payment, "amount"),
+           (unsigned long long)json_number_at(payment, "fee"), json_text_at(payment, "peer"),
+           json_text_at(payment, "id"));
 }
 
 static void show_history(const struct settings *settings, json_t *answer)

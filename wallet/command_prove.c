@@ -28,8 +28,8 @@ static bool choose(void *context, const struct rill_payment *payment)
     char text[PAYMENT_ID_TEXT_SIZE];
     memcpy(id.bytes, payment->id, sizeof(id.bytes));
     bool wanted = choice->id != NULL ? strcmp(payment_id_text(&id, text), choice->id) == 0
-                                     : payment->proof_nonce != 0 && (!choice->found ||
-                                           payment->created >= choice->payment.created);
+                                     : payment->proof_nonce != 0 &&
+                                           (!choice->found || payment->created >= choice->payment.created);
     if (!wanted)
         return true;
     choice->found = true;
@@ -47,9 +47,10 @@ static int find_payment(struct session *session, struct choice *choice)
         return command_fail(session->settings, RILL_EXIT_FAILED,
                             "this wallet has no payment %s: `rill history` lists them", choice->id);
     if (choice->payment.proof_nonce == 0)
-        return command_fail(session->settings, RILL_EXIT_FAILED,
-                            "this wallet does not know which balance proof carried the payment: it was not sent, "
-                            "or the wallet was recovered since");
+        return command_fail(
+            session->settings, RILL_EXIT_FAILED,
+            "this wallet does not know which balance proof carried the payment: it was not sent, "
+            "or the wallet was recovered since");
     return RILL_EXIT_OK;
 }
 
@@ -90,12 +91,14 @@ static int ask_hub(struct session *session, const struct rill_payment *payment, 
     if (code != RILL_EXIT_OK)
         return code;
     if (strcmp(json_text_at(answer, "state"), "waiting") == 0)
-        code = command_fail(settings, RILL_EXIT_PENDING,
-                            "not settled yet: the hub has the balance proof, and its next batch will carry it; ask "
-                            "again after that (`rill withdraw` asks for one)");
+        code = command_fail(
+            settings, RILL_EXIT_PENDING,
+            "not settled yet: the hub has the balance proof, and its next batch will carry it; ask "
+            "again after that (`rill withdraw` asks for one)");
     else if (!read_shown(answer, out))
-        code = command_fail(settings, RILL_EXIT_FAILED,
-                            "the answer of http://%s makes no sense: is it a hub's --http?", settings->hub_http);
+        code =
+            command_fail(settings, RILL_EXIT_FAILED,
+                         "the answer of http://%s makes no sense: is it a hub's --http?", settings->hub_http);
     json_decref(answer);
     return code;
 }
@@ -145,22 +148,24 @@ static int ask_ledger(struct session *session, const struct shown *shown, struct
     bool mined = find_root(receipt, &contract, shown->batch, out);
     json_decref(receipt);
     if (!mined)
-        return command_fail(settings, RILL_EXIT_FAILED,
-                            "the ledger at %s has no transaction %s, which the hub names for batch %llu: the node "
-                            "is behind, or the hub lies; ask another node",
-                            settings->ledger, text, (unsigned long long)shown->batch);
+        return command_fail(
+            settings, RILL_EXIT_FAILED,
+            "the ledger at %s has no transaction %s, which the hub names for batch %llu: the node "
+            "is behind, or the hub lies; ask another node",
+            settings->ledger, text, (unsigned long long)shown->batch);
     if (!out->has_root)
-        return command_fail(settings, RILL_EXIT_UNTRUE,
-                            "THE HUB LIES: transaction %s, which it names, did not settle a batch %llu of this "
-                            "contract",
-                            text, (unsigned long long)shown->batch);
+        return command_fail(
+            settings, RILL_EXIT_UNTRUE,
+            "THE HUB LIES: transaction %s, which it names, did not settle a batch %llu of this "
+            "contract",
+            text, (unsigned long long)shown->batch);
     out->confirmations = head >= out->block ? head - out->block : 0;
     if (out->confirmations < settings->confirmations)
-        return command_fail(settings, RILL_EXIT_PENDING,
-                            "batch %llu is in block %llu, %llu deep, and counts from %llu on: ask again later",
-                            (unsigned long long)shown->batch, (unsigned long long)out->block,
-                            (unsigned long long)out->confirmations,
-                            (unsigned long long)settings->confirmations);
+        return command_fail(
+            settings, RILL_EXIT_PENDING,
+            "batch %llu is in block %llu, %llu deep, and counts from %llu on: ask again later",
+            (unsigned long long)shown->batch, (unsigned long long)out->block,
+            (unsigned long long)out->confirmations, (unsigned long long)settings->confirmations);
     return RILL_EXIT_OK;
 }
 
@@ -228,10 +233,11 @@ static int prove(struct session *session, const char *id)
         return code;
     memcpy(digest.bytes, choice.payment.proof_digest, sizeof(digest.bytes));
     if (!merkle_verify(&digest, shown.path, shown.length, &ledger.root))
-        return command_fail(session->settings, RILL_EXIT_UNTRUE,
-                            "THE HUB LIES: its path does not lead from the balance proof to the root that batch %llu "
-                            "wrote into the ledger, %s",
-                            (unsigned long long)shown.batch, hash_text(&ledger.root, text));
+        return command_fail(
+            session->settings, RILL_EXIT_UNTRUE,
+            "THE HUB LIES: its path does not lead from the balance proof to the root that batch %llu "
+            "wrote into the ledger, %s",
+            (unsigned long long)shown.batch, hash_text(&ledger.root, text));
     print_proven(session, &choice.payment, &shown, &ledger);
     return RILL_EXIT_OK;
 }
@@ -242,14 +248,19 @@ int command_prove(int argc, char **argv)
         .name = "prove",
         .usage = "[PAYMENT] [OPTIONS]",
         .about =
-            "Proves that a payment (its id from `rill history`; default: the newest) is in the hub's books as they\n"
-            "stand on the ledger: the balance proof that carried it lies under the journal root of a settled batch.\n"
-            "The hub gives the path, over HTTP at --hub-http; the digest is this wallet's own, and the root is read\n"
-            "from the ledger node. So a hub that lies is found out. docs/settlement-proofs.md says what this is "
+            "Proves that a payment (its id from `rill history`; default: the newest) is in the hub's books "
+            "as they\n"
+            "stand on the ledger: the balance proof that carried it lies under the journal root of a settled "
+            "batch.\n"
+            "The hub gives the path, over HTTP at --hub-http; the digest is this wallet's own, and the root "
+            "is read\n"
+            "from the ledger node. So a hub that lies is found out. docs/settlement-proofs.md says what this "
+            "is "
             "worth.\n"
             "Example: rill prove 3f2a… --hub-http hub.example.org:9745\n"
             "Exit codes: 0 proven, 1 the hub or the wallet has no such proof, 3 hub or ledger not reached,\n"
-            "4 keystore, 5 folder in use, 6 not settled yet, or not deep enough: ask again later, 7 the hub lies.",
+            "4 keystore, 5 folder in use, 6 not settled yet, or not deep enough: ask again later, 7 the hub "
+            "lies.",
         .words_max = 1,
     };
     int code;

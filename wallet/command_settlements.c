@@ -63,8 +63,8 @@ static void print_table(const json_t *reports)
         printf("no batch has been settled yet\n");
         return;
     }
-    printf("%6s  %-19s %8s %16s %16s %9s %10s %12s  %s\n", "batch", "settled", "channels", "gross", "net moved",
-           "gross:net", "gas", "gas/channel", "fee (coins)");
+    printf("%6s  %-19s %8s %16s %16s %9s %10s %12s  %s\n", "batch", "settled", "channels", "gross",
+           "net moved", "gross:net", "gas", "gas/channel", "fee (coins)");
     for (size_t i = 0; i < count; i++) {
         struct row row = row_of(json_array_get(reports, i));
         printf("%6" PRIu64 "  %-19s %8" PRIu64 " %16" PRIu64 " %16" PRIu64 " %9s %10" PRIu64 " %12" PRIu64
@@ -90,8 +90,8 @@ static void print_csv(const json_t *reports)
            "transaction,journal_root\n");
     for (size_t i = 0; i < json_array_size(reports); i++) {
         struct row row = row_of(json_array_get(reports, i));
-        printf("%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s,%" PRIu64 ",%" PRIu64
-               ",%s,%" PRIu64 ",%s,%s\n",
+        printf("%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s,%" PRIu64
+               ",%" PRIu64 ",%s,%" PRIu64 ",%s,%s\n",
                row.batch, row.time, row.block, row.touched, row.gross, row.net,
                ratio_text(row.gross, row.net, ratio), row.gas, row.touched == 0 ? 0 : row.gas / row.touched,
                fee_text(&row, fee), row.leaves, row.transaction, row.root);
@@ -105,17 +105,20 @@ int command_hub_settlements(int argc, char **argv)
     struct command_line line = {
         .name = "hub settlements",
         .usage = "[OPTIONS]",
-        .about =
-            "For the operator: what each settled batch touched, moved and cost, oldest first, from the hub on this\n"
-            "machine. Gross is the volume paid since the batch before, net what the batch itself moved (paid out and\n"
-            "put into channels), so gross:net says how much the netting saved. A fee that is shown as - was hidden by a\n"
-            "restart: the hub asks the ledger for it, and the next call shows it.\n"
-            "Example: rill hub settlements --csv >settlements.csv\n"
-            "Exit codes: 0 shown, 1 the hub refuses, 2 wrong usage, 3 not reached.",
+        .about = "For the operator: what each settled batch touched, moved and cost, oldest first, from the "
+                 "hub on this\n"
+                 "machine. Gross is the volume paid since the batch before, net what the batch itself moved "
+                 "(paid out and\n"
+                 "put into channels), so gross:net says how much the netting saved. A fee that is shown as - "
+                 "was hidden by a\n"
+                 "restart: the hub asks the ledger for it, and the next call shows it.\n"
+                 "Example: rill hub settlements --csv >settlements.csv\n"
+                 "Exit codes: 0 shown, 1 the hub refuses, 2 wrong usage, 3 not reached.",
         .rows =
             (const struct option_row[]){
                 {"http", OPTION_TEXT, &http, "127.0.0.1:9745", 0, 0, "HOST:PORT", "The hub's --http."},
-                {"csv", OPTION_FLAG, &csv, "false", 0, 0, NULL, "Comma-separated values, with a line of names."},
+                {"csv", OPTION_FLAG, &csv, "false", 0, 0, NULL,
+                 "Comma-separated values, with a line of names."},
             },
         .row_count = 2,
     };

@@ -253,9 +253,10 @@ struct wallet_channel_view {
     struct amount incoming;  /* pending incoming locks */
     struct amount frozen;
     struct amount reserve;
-    struct amount unsecured; /* direct payments without receipt */
-    struct amount settling;  /* the client's out of a settlement under way */
-    const char *blocked;     /* NULL, or why nothing is signed for it */
+    struct amount unsecured;          /* direct payments without receipt */
+    struct amount settling;           /* the client's out of a settlement under way */
+    uint64_t nonce_client, nonce_hub; /* of the newest proofs, whose balances these are */
+    const char *blocked;              /* NULL, or why nothing is signed for it */
 };
 /* Channels in the order they came, index from 0; false behind the last. */
 bool wallet_channel_at(const struct wallet_core *core, size_t index,

@@ -39,8 +39,8 @@ struct payment_out {
     uint64_t lock_id;
     uint64_t drop_nonce; /* DROPPED: the update that dropped the lock */
     struct carrier carrier;
-    uint8_t state;       /* enum payment_out_state */
-    uint8_t mode;        /* enum payment_mode; after WAITING direct or locked */
+    uint8_t state; /* enum payment_out_state */
+    uint8_t mode;  /* enum payment_mode; after WAITING direct or locked */
     bool has_secret;
     uint8_t secret[32];
     char *memo;                      /* NULL: none */
@@ -309,7 +309,7 @@ struct wallet_core {
     struct payment_in *ins;
     struct invoice_issued *invoices;
     size_t waiting_count;
-    struct carrier carrier; /* of what the update in hand brings */
+    struct carrier carrier;       /* of what the update in hand brings */
     struct payment_out **drafted; /* what the draft in hand carries, for its carrier */
     size_t drafted_count, drafted_capacity;
     uint64_t counter;         /* last used */

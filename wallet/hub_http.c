@@ -78,7 +78,7 @@ int hub_http_json(const struct settings *settings, const char *http, const char 
     if (status != 200 || answer == NULL) {
         const char *error = json_text_at(answer, "error");
         code = command_fail(settings, RILL_EXIT_FAILED, "the hub at http://%s says: %s", http,
-                            answer == NULL       ? "nothing that can be read"
+                            answer == NULL     ? "nothing that can be read"
                             : error[0] == '\0' ? "no, and not why"
                                                : error);
         json_decref(answer);

@@ -227,6 +227,8 @@ static void balance_of(const struct wallet_channel_view *view, struct rill_balan
         .reserve = view->reserve.units,
         .unsecured = view->unsecured.units,
         .settling = view->settling.units,
+        .nonce_own = view->nonce_client,
+        .nonce_hub = view->nonce_hub,
         .blocked = view->blocked,
     };
     memcpy(out->channel, view->id.bytes, sizeof(out->channel));

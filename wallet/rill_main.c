@@ -25,6 +25,7 @@ static const struct {
     {"dispute", NULL, command_dispute, "close it without the hub"},
     {"recover", NULL, command_recover, "fill a wallet again that lost its folder"},
     {"prove", NULL, command_prove, "show that a payment is in the hub's settled books"},
+    {"audit", NULL, command_audit, "check what the hub says it owes, and that it has it"},
     {"tower", "list", command_tower_list, "your watchtowers and their receipts"},
     {"hub", "status", command_hub_status, "how the hub on this machine is"},
     {"hub", "history", command_hub_history, "a client's past payments, from the hub on this machine"},
