@@ -7,7 +7,7 @@
 #include "wallet/ledger_read.h"
 #include "wallet/sending.h"
 
-#define STILL_TRIES 50 /* to find the ledger standing still while its balances are read */
+#define STILL_TRIES 50 /* to find the contract at rest while its balances are read */
 
 /* ---- events ---- */
 
@@ -138,6 +138,7 @@ static void take_then(struct books *books)
 void books_event(struct books *books, const struct contract_event *event)
 {
     struct book *book = NULL;
+    books->events++;
     if (!books->has_then && event->block > books->then)
         take_then(books);
     switch (event->type) {
@@ -260,29 +261,36 @@ static void read_custody(struct session *session, struct books *books)
     }
 }
 
-/* Balances are of the newest block, and the events must be of the same. */
-static int read_at_rest(struct session *session, struct books *books)
+static int come_to_head(struct session *session, struct books *books)
 {
     const struct settings *settings = session->settings;
-    uint64_t before, after;
-    for (int i = 0; i < STILL_TRIES; i++) {
-        if (!ledger_read_head(session, &before))
-            return command_fail(settings, RILL_EXIT_UNREACHABLE, "%s", session->text);
-        if (!come_to(session, books, before > books->then ? before : books->then))
-            return command_fail(settings, RILL_EXIT_PENDING,
-                                "the ledger's events were not read in time: give more with --timeout-s");
-        if (books->trouble != NULL)
-            return command_fail(settings, RILL_EXIT_FAILED, "the events of the contract do not add up: %s",
-                                books->trouble);
-        before = books->now;
+    uint64_t head;
+    if (!ledger_read_head(session, &head))
+        return command_fail(settings, RILL_EXIT_UNREACHABLE, "%s", session->text);
+    if (!come_to(session, books, head > books->then ? head : books->then))
+        return command_fail(settings, RILL_EXIT_PENDING,
+                            "the ledger's events were not read in time: give more with --timeout-s");
+    if (books->trouble != NULL)
+        return command_fail(settings, RILL_EXIT_FAILED, "the events of the contract do not add up: %s",
+                            books->trouble);
+    return RILL_EXIT_OK;
+}
+
+/* Balances are of whatever block is newest when they are asked for: they belong to the books if no event came from before
+ * to after. */
+static int read_at_rest(struct session *session, struct books *books)
+{
+    int code = come_to_head(session, books);
+    for (int i = 0; i < STILL_TRIES && code == RILL_EXIT_OK; i++) {
+        uint64_t events = books->events;
         read_custody(session, books);
-        if (!ledger_read_head(session, &after))
-            return command_fail(settings, RILL_EXIT_UNREACHABLE, "%s", session->text);
-        if (after == before && books->now == before)
+        code = come_to_head(session, books);
+        if (code == RILL_EXIT_OK && books->events == events)
             return RILL_EXIT_OK;
     }
-    return command_fail(settings, RILL_EXIT_PENDING,
-                        "the ledger moves faster than it can be read: try again later");
+    return code != RILL_EXIT_OK ? code
+                                : command_fail(session->settings, RILL_EXIT_PENDING,
+                                               "money moves faster than it can be read: try again later");
 }
 
 int books_read(struct session *session, uint64_t then, struct books *out)

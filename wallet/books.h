@@ -32,6 +32,7 @@ struct book_channel {
 
 struct books {
     uint64_t then, now; /* blocks */
+    uint64_t events;    /* so far */
     bool has_then;
     struct address hub;
     size_t count;
