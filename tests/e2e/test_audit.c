@@ -40,14 +40,20 @@ static struct address wallet_in(struct day *day, uint32_t shard, const char *nam
     return ADDRESS_ZERO;
 }
 
-static void hub_comes_back(struct day *day)
+/* To other ports, as the system chose. */
+static void hub_moved(struct day *day)
 {
-    hub_kill(day->stage);
-    hub_start(day->stage, seldom);
     snprintf(day->hub, sizeof(day->hub), "127.0.0.1:%u", day->stage->hub_port);
     snprintf(day->http, sizeof(day->http), "127.0.0.1:%u", day->stage->http_port);
     setenv("RILL_HUB", day->hub, 1);
     setenv("RILL_HUB_HTTP", day->http, 1);
+}
+
+static void hub_comes_back(struct day *day)
+{
+    hub_kill(day->stage);
+    hub_start(day->stage, seldom);
+    hub_moved(day);
 }
 
 /* The shop's terminal takes one payment of the payer. */
@@ -323,6 +329,57 @@ static void test_payments_between_shards_are_proven(void **state)
     json_decref(history);
 }
 
+static void reshard(struct day *day, const char *shards)
+{
+    char path[256];
+    const char *const words[] = {process_path("rill-hubd", path, sizeof(path)),
+                                 "reshard",
+                                 "--data",
+                                 day->stage->hub_folder,
+                                 "--shards",
+                                 shards,
+                                 NULL};
+    struct process process;
+    ensure(process_start(&process, words, day->error_file));
+    int code = process_end(&process, 0);
+    expect(day, 0, code, "");
+}
+
+/* What was not settled when the number of shards changes lies in a tree under a tree. */
+static void test_proofs_outlive_a_change_of_shards(void **state)
+{
+    struct stand *stand = *state;
+    struct day *day = stand->day;
+    char out[65536];
+    pay(stand, "0.000004", "direct");
+    settle(stand);
+    pay(stand, "0.000002", "direct");
+    pay(stand, "0.000003", "direct");
+    hub_stop(day->stage);
+    reshard(day, "1");
+    static const char *const one[] = {
+        "--settle-interval-s", "3600", "--min-expiry-s", "600", "--min-lock", "1000", NULL};
+    hub_start(day->stage, one);
+    hub_moved(day);
+    expect(day, 6, RILL(day, out, "prove", "--home", stand->payer), out);
+    settle(stand);
+    const char *const homes[] = {stand->payer, stand->shop};
+    for (size_t i = 0; i < ARRAY_LENGTH(homes); i++) {
+        expect(day, 0, RILL(day, out, "history", "--home", homes[i], "--json"), out);
+        json_t *history = json_loads(out, 0, NULL);
+        const json_t *payments = json_object_get(history, "payments");
+        assert_int_equal(json_array_size(payments), 3);
+        for (size_t k = 0; k < 3; k++)
+            expect(day, 0,
+                   RILL(day, out, "prove",
+                        json_string_value(json_object_get(json_array_get(payments, k), "id")), "--home",
+                        homes[i]),
+                   out);
+        json_decref(history);
+    }
+    expect(day, 0, RILL(day, out, "audit", "--home", stand->payer), out);
+}
+
 static void test_a_path_that_is_made_up(void **state)
 {
     struct stand *stand = *state;
@@ -459,6 +516,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STAND_TEST(test_payments_between_shards_are_proven),
+        STAND_TEST(test_proofs_outlive_a_change_of_shards),
         STAND_TEST(test_a_path_that_is_made_up),
         STAND_TEST(test_what_is_owed_is_counted_and_covered),
         STAND_TEST(test_who_is_left_out_finds_it),

@@ -182,8 +182,10 @@ int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, open_world, close_world)
     const struct CMUnitTest tests[] = {
-        TEST(test_payments_go_on_meanwhile),           TEST(test_what_waits_is_in_transit),
-        TEST(test_a_count_that_is_not_taken_is_freed), TEST(test_a_publication_has_everybody),
+        TEST(test_payments_go_on_meanwhile),
+        TEST(test_what_waits_is_in_transit),
+        TEST(test_a_count_that_is_not_taken_is_freed),
+        TEST(test_a_publication_has_everybody),
         TEST(test_counts_of_other_blocks_or_too_much_give_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
