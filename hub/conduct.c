@@ -4,6 +4,7 @@
 
 #include "base/ensure.h"
 #include "hub/hub_state.h"
+#include "hub/publish.h"
 
 /* ---- transactions ---- */
 
@@ -145,6 +146,12 @@ void conduct_mail(void *context, struct mail *mail)
         break;
     case MAIL_OWN_POOLS:
         take_pools(hub, mail);
+        break;
+    case MAIL_COUNTED:
+        publisher_counted(hub->publisher);
+        break;
+    case MAIL_KEPT:
+        publisher_kept(hub->publisher);
         break;
     default:
         ensure(false);

@@ -73,6 +73,8 @@ void engine_free(struct engine *engine)
     transfer_free(engine);
     buffer_free(&engine->batch);
     buffer_free(&engine->archive);
+    buffer_free(&engine->leaves.digest);
+    buffer_free(&engine->statement);
     buffer_free(&engine->frames);
     buffer_free(&engine->calls);
     buffer_free(&engine->body);
@@ -86,6 +88,7 @@ void engine_free(struct engine *engine)
     free(engine->events);
     free(engine->wishes);
     free(engine->reports);
+    engine_count_free(engine->count.result);
     bytes_wipe(&engine->settings.key, sizeof(engine->settings.key));
     free(engine);
 }
@@ -206,6 +209,7 @@ struct hub_channel *engine_add_channel(struct engine *engine, struct channel *ma
     ensure(engine_channel(engine, &machine->id) == NULL);
     struct hub_channel *channel = slab_take(&engine->channel_slab);
     channel->channel = machine;
+    channel->counted = engine->count.phase; /* it was not there when a count began */
     channel->client = engine_client(engine, &machine->key.client);
     channel->next_of_client = channel->client->channels;
     channel->client->channels = channel;
@@ -303,9 +307,17 @@ uint64_t engine_next_timeout(const struct engine *engine)
 
 void engine_add_root(struct engine *engine, const struct hash *digest)
 {
+    struct leaves *leaves = &engine->leaves;
+    if (engine->head.confirmed_time > leaves->time)
+        leaves->time = engine->head.confirmed_time;
+    if (engine->root.count == 0)
+        leaves->first_time = leaves->time;
+    if (engine->root_taken && engine->root_since.count == 0)
+        leaves->since_time = leaves->time;
     journal_root_add(&engine->root, digest);
     if (engine->root_taken)
         journal_root_add(&engine->root_since, digest);
+    buffer_append(&leaves->digest, digest->bytes, sizeof(digest->bytes));
     engine->root_dirty = true;
 }
 
@@ -314,6 +326,7 @@ static void seal(struct engine *engine, struct hub_channel *channel)
 {
     size_t count;
     const struct operation *operations = channel_draft(channel->channel, &count);
+    count_before_change(engine, channel);
     buffer_clear(&engine->body);
     body_encode(&engine->body, operations, count);
     const struct kept_update *kept =

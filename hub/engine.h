@@ -181,10 +181,16 @@ struct engine_figures engine_figures(const struct engine *engine);
 struct batch_report {
     uint64_t number, block, items, funds, skipped, gas_used;
     uint64_t gross_units, payout_units, returned_units, funded_units;
+    uint64_t gas_price; /* wei, what was paid; 0 with gas_used 0: a restart hid the receipt */
+    uint64_t leaves;    /* balance proofs under its journal root */
+    uint64_t time;      /* of its block */
     struct hash transaction, root;
     bool dirty; /* the engine's own */
 };
 const struct batch_report *engine_reports(const struct engine *engine, size_t *count);
+/* What a batch's transaction cost, for its report: by an answer to ENGINE_CALL_SETTLE, or asked for later, since a
+ * restart hides it. */
+void engine_receipt(struct engine *engine, const struct ledger_receipt *receipt);
 /* Per asset: what this shard knows of the pool (engine_pools), and what its channels hold for clients and hub. */
 struct engine_balance {
     struct address asset;
@@ -193,6 +199,36 @@ struct engine_balance {
 };
 /* Returns how many assets. */
 size_t engine_balances(const struct engine *engine, struct engine_balance out[ASSETS_MAX]);
+
+/* What is whose in every channel, counted as of the moment of engine_count_begin (hub/count.c). */
+struct engine_counted {
+    struct hash channel;
+    struct amount balance; /* the client's, by the newest proofs: locks count to who made them */
+    uint64_t nonce_client, nonce_hub;
+    uint8_t asset; /* index into assets */
+};
+struct engine_count {
+    uint64_t block, time; /* the newest confirmed block, whose funds these are */
+    size_t asset_count;
+    struct {
+        struct address asset;
+        struct amount hub;        /* of the same channels, what is the hub's */
+        struct amount in_transit; /* taken from payers, not given to payees or back yet; rather too much */
+    } assets[ASSETS_MAX];
+    struct engine_counted *entries; /* one per channel that is open or being closed */
+    size_t length, capacity;
+};
+/* Ends the turn, and begins. False, nothing done: the ledger is not known yet, or one is under way or not taken. */
+bool engine_count_begin(struct engine *engine) MUST_USE;
+/* Goes on with so many channels. True: all are counted, and engine_count_take gives the result (the caller frees it). */
+bool engine_count_more(struct engine *engine, size_t channels) MUST_USE;
+struct engine_count *engine_count_take(struct engine *engine);
+void engine_count_free(struct engine_count *count); /* NULL is allowed */
+
+/* The newest statement of what is owed, in the shell's own form: kept by the first shard, so that its number is never
+ * used for another. It may be shown once the batch of the next engine_flush is durable. */
+void engine_keep_statement(struct engine *engine, const uint8_t *bytes, size_t length);
+const struct buffer *engine_statement(const struct engine *engine);
 
 /* Every channel's sums against its total, every pending payment against its legs. Always-on in the simulator
  * and at recovery; asserted, not returned. */

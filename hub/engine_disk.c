@@ -8,7 +8,8 @@
 #include "hub/history.h"
 
 #define HUB_RECORD_VERSION     1
-#define ROOT_RECORD_VERSION    2
+#define ROOT_RECORD_VERSION    3
+#define BATCH_RECORD_VERSION   2
 #define WANT_RECORD_VERSION    2 /* 1 says nothing of the demand */
 #define DISPUTE_RECORD_VERSION 2
 
@@ -159,10 +160,11 @@ static void write_report(const struct batch_report *report, struct buffer *batch
     uint8_t key[8];
     store_be64(key, report->number);
     size_t mark = record_begin(batch, RECORD_BATCH, key, sizeof(key));
-    buffer_u8(batch, HUB_RECORD_VERSION);
+    buffer_u8(batch, BATCH_RECORD_VERSION);
     const uint64_t numbers[] = {report->block,        report->items,          report->funds,
                                 report->skipped,      report->gas_used,       report->gross_units,
-                                report->payout_units, report->returned_units, report->funded_units};
+                                report->payout_units, report->returned_units, report->funded_units,
+                                report->gas_price,    report->leaves,         report->time};
     for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++)
         buffer_u64(batch, numbers[i]);
     buffer_append(batch, report->transaction.bytes, sizeof(report->transaction.bytes));
@@ -170,12 +172,23 @@ static void write_report(const struct batch_report *report, struct buffer *batch
     record_end(batch, mark);
 }
 
-void engine_write_root(struct buffer *batch, const struct journal_root *root, uint64_t gross_units)
+static void put_root(struct buffer *batch, const struct leaves *leaves, const struct journal_root *root,
+                     uint64_t gross_units)
 {
-    size_t mark = record_begin(batch, RECORD_ROOT, NULL, 0);
     buffer_u8(batch, ROOT_RECORD_VERSION);
     buffer_u64(batch, gross_units);
+    buffer_u32(batch, leaves->generation);
+    buffer_u64(batch, leaves->first);
+    buffer_u64(batch, leaves->time);
+    buffer_u64(batch, leaves->first_time);
     journal_root_write(root, batch);
+}
+
+void engine_write_root(struct buffer *batch, const struct leaves *leaves, const struct journal_root *root,
+                       uint64_t gross_units)
+{
+    size_t mark = record_begin(batch, RECORD_ROOT, NULL, 0);
+    put_root(batch, leaves, root, gross_units);
     buffer_u8(batch, 0);
     buffer_u8(batch, 0);
     record_end(batch, mark);
@@ -186,16 +199,28 @@ static void write_root(struct engine *engine)
     struct buffer *batch = &engine->batch;
     engine->root_dirty = false;
     size_t mark = record_begin(batch, RECORD_ROOT, NULL, 0);
-    buffer_u8(batch, ROOT_RECORD_VERSION);
-    buffer_u64(batch, engine->gross_units);
-    journal_root_write(&engine->root, batch);
+    put_root(batch, &engine->leaves, &engine->root, engine->gross_units);
     buffer_u8(batch, engine->settle_in_flight);
     buffer_u8(batch, engine->root_taken);
     if (engine->root_taken) {
         buffer_append(batch, engine->root_value.bytes, sizeof(engine->root_value.bytes));
+        buffer_u64(batch, engine->leaves.since_time);
         journal_root_write(&engine->root_since, batch);
     }
     record_end(batch, mark);
+}
+
+/* The turn's digests, which are the root's newest leaves. */
+static void write_leaves(struct engine *engine)
+{
+    struct leaves *leaves = &engine->leaves;
+    const struct lineage lineage = {leaves->generation, engine->settings.shard};
+    if (leaves->digest.length == 0)
+        return;
+    uint64_t count = leaves->digest.length / sizeof(struct hash);
+    leaves_write(&lineage, leaves->time, leaves->first + engine->root.count - count, leaves->digest.data,
+                 leaves->digest.length, &engine->archive);
+    buffer_clear(&leaves->digest);
 }
 
 static void write_settlement(struct engine *engine)
@@ -223,6 +248,9 @@ static void write_settlement(struct engine *engine)
     }
     if (engine->root_dirty)
         write_root(engine);
+    if (engine->statement_dirty)
+        record_put(batch, RECORD_LIABILITIES, NULL, 0, engine->statement.data, engine->statement.length);
+    engine->statement_dirty = false;
 }
 
 static void write_assets(struct engine *engine)
@@ -274,6 +302,7 @@ void engine_write(struct engine *engine)
     write_assets(engine);
     write_cursor(engine);
     transfer_write(engine);
+    write_leaves(engine);
     buffer_append(&engine->batch, engine->archive.data, engine->archive.length);
     engine->archive.length = 0;
 }
@@ -369,12 +398,13 @@ static bool read_report(struct engine *engine, const struct record *record)
     struct reader reader = reader_of(record->value, record->value_length);
     if (record->gone)
         return record->key_length == 8; /* the table holds the newest ones anyway */
-    if (record->key_length != 8 || reader_u8(&reader) != HUB_RECORD_VERSION)
+    if (record->key_length != 8 || reader_u8(&reader) != BATCH_RECORD_VERSION)
         return false;
     struct batch_report *report = report_of(engine, load_be64(record->key));
     uint64_t *const numbers[] = {&report->block,        &report->items,          &report->funds,
                                  &report->skipped,      &report->gas_used,       &report->gross_units,
-                                 &report->payout_units, &report->returned_units, &report->funded_units};
+                                 &report->payout_units, &report->returned_units, &report->funded_units,
+                                 &report->gas_price,    &report->leaves,         &report->time};
     for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++)
         *numbers[i] = reader_u64(&reader);
     reader_copy(&reader, report->transaction.bytes, sizeof(report->transaction.bytes));
@@ -402,20 +432,31 @@ static bool read_cursor(struct engine *engine, const struct record *record)
     return reader_done(&reader);
 }
 
+bool engine_read_root(struct reader *value, struct leaves *leaves, struct journal_root *root,
+                      uint64_t *gross_units)
+{
+    bool known = reader_u8(value) == ROOT_RECORD_VERSION;
+    *gross_units = reader_u64(value);
+    leaves->generation = reader_u32(value);
+    leaves->first = reader_u64(value);
+    leaves->time = reader_u64(value);
+    leaves->first_time = reader_u64(value);
+    return known && journal_root_read(root, value);
+}
+
 static bool read_root(struct engine *engine, const struct record *record)
 {
     struct reader reader = reader_of(record->value, record->value_length);
-    if (reader_u8(&reader) != ROOT_RECORD_VERSION)
-        return false;
-    engine->gross_units = reader_u64(&reader);
-    if (!journal_root_read(&engine->root, &reader))
+    if (!engine_read_root(&reader, &engine->leaves, &engine->root, &engine->gross_units))
         return false;
     engine->settle_in_flight = reader_u8(&reader) != 0;
     engine->root_taken = reader_u8(&reader) != 0;
     if (!engine->root_taken)
         return reader_done(&reader);
     reader_copy(&reader, engine->root_value.bytes, sizeof(engine->root_value.bytes));
-    return journal_root_read(&engine->root_since, &reader) && reader_done(&reader);
+    engine->leaves.since_time = reader_u64(&reader);
+    return journal_root_read(&engine->root_since, &reader) && reader_done(&reader) &&
+           engine->root_since.count <= engine->root.count;
 }
 
 static void read_claim(struct reader *reader, struct claim *claim)
@@ -524,6 +565,10 @@ bool engine_read(struct engine *engine, const struct record *record)
         return transfer_read_parcel(engine, record);
     case RECORD_SHARD_PAIR:
         return transfer_read_pair(engine, record);
+    case RECORD_LIABILITIES:
+        buffer_clear(&engine->statement);
+        buffer_append(&engine->statement, record->value, record->gone ? 0 : record->value_length);
+        return true;
     }
     return false;
 }

@@ -1,6 +1,6 @@
 /* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, acks.c, outcomes.c,
- * ledger_view.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, recall.c and
- * engine_disk.c, and by their tests. */
+ * ledger_view.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, recall.c, count.c
+ * and engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
 #define RILL_HUB_ENGINE_STATE_H
 
@@ -9,6 +9,7 @@
 #include "base/index.h"
 #include "base/slab.h"
 #include "hub/engine.h"
+#include "hub/leaves.h"
 #include "hub/payments.h"
 #include "hub/transfer.h"
 #include "settlement/demand.h"
@@ -29,8 +30,10 @@ enum hub_record {
     RECORD_IDENTITY = 24,     /* key: empty; chain id, contract, hub: whose journal this is */
     RECORD_DISPUTE = 25,      /* key: channel id; a close that the ledger shows, confirmed */
     RECORD_PARCEL = 26, /* key: shard u16, number u64; transfers to it, not acknowledged (hub/transfer.h) */
-    RECORD_SHARD_PAIR = 27 /* key: shard u16; the numbers of the last parcels to it and from it */
-                           /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h */
+    RECORD_SHARD_PAIR = 27, /* key: shard u16; the numbers of the last parcels to it and from it */
+    RECORD_LIABILITIES =
+        28 /* key: empty, in the first shard; the newest statement of what is owed, as signed */
+           /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h; 241, 242: hub/leaves.h */
 };
 
 struct hub_channel;
@@ -74,6 +77,7 @@ struct hub_channel {
     bool dispute_dirty;
     bool
         unanswered; /* a proposal of this link; a refusal names its seq alone, so no other is made meanwhile */
+    bool counted;   /* by the count whose phase this is */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
     uint32_t held_count;
@@ -163,7 +167,7 @@ enum { SETTLED_FINAL = 0, SETTLED_DEAD = 6 };
 #define SETTLE_CALLS_MAX 12 /* of one round, on their way at once: fewer than the ledger's client sends */
 struct settle_receipt {
     struct hash transaction;
-    uint64_t gas_used;
+    uint64_t gas_used, gas_price;
 };
 
 enum settle_phase { SETTLE_IDLE, SETTLE_COLLECTING, SETTLE_QUEUED, SETTLE_SUBMITTED, SETTLE_FOLLOWING };
@@ -230,9 +234,11 @@ struct engine {
     struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */
     bool root_taken;                      /* by a batch under way, as: */
     struct hash root_value;
-    struct settle_receipt settle_receipts[SETTLE_CALLS_MAX]; /* of the round under way, or the last one */
-    size_t settle_calls, settle_calls_open;                  /* of it: sent, not answered yet */
-    enum ledger_error settle_error; /* of a call of it that failed; LEDGER_OK: none did */
+    struct leaves leaves;                                    /* of the root, on their way to the archive */
+    struct settle_receipt settle_receipts[SETTLE_CALLS_MAX]; /* the newest; their events may come later */
+    size_t settle_receipt_count;                             /* that ever came */
+    size_t settle_calls, settle_calls_open; /* of the round under way: sent, not answered yet */
+    enum ledger_error settle_error;         /* of a call of it that failed; LEDGER_OK: none did */
     uint64_t settle_expire_time;
     uint64_t block_gas_limit; /* 0: not known */
     unsigned settle_halvings; /* calls were refused: the next ones are that much smaller */
@@ -268,6 +274,15 @@ struct engine {
     struct hub_channel *appointed[APPOINTMENTS_OPEN_MAX]; /* sent, without an answer yet */
     size_t appointments_open;
     struct hub_channel *appoint_head, *appoint_tail, *refused;
+
+    struct {
+        bool active, phase; /* a channel whose `counted` is not the phase is still to be counted */
+        struct hub_channel *next;
+        struct engine_count *result; /* NULL: none is under way */
+    } count;
+
+    struct buffer statement; /* the newest of what is owed; nothing: none was made */
+    bool statement_dirty;
 
     struct engine_figures figures;
     uint64_t errors_said;
@@ -448,7 +463,6 @@ void rebalance_returned(struct engine *engine, const struct hub_channel *channel
 /* submit.c */
 void settle_submit(struct engine *engine);
 /* 0: not known (yet). */
-uint64_t settle_gas_used(const struct engine *engine, const struct hash *transaction);
 void settle_head(struct engine *engine);
 void settle_recovered(struct engine *engine);
 
@@ -460,6 +474,15 @@ void settle_settled(struct engine *engine, struct hub_channel *channel, const st
 void settle_skipped(struct engine *engine, const struct contract_event *event);
 void settle_batch_settled(struct engine *engine, const struct contract_event *event);
 void settle_add_report(struct engine *engine, const struct batch_report *report);
+
+/* count.c */
+void count_channel(struct engine *engine, struct hub_channel *channel);
+/* Its balances are about to change. */
+static inline void count_before_change(struct engine *engine, struct hub_channel *channel)
+{
+    if (engine->count.active && channel->counted != engine->count.phase)
+        count_channel(engine, channel);
+}
 
 /* appoint.c */
 void appoint_mark(struct engine *engine, struct hub_channel *channel);
@@ -478,7 +501,11 @@ bool appoint_covers(const struct engine *engine, const struct hub_channel *chann
 const char *engine_contradiction(const struct engine *engine);
 /* engine_disk.c */
 /* The root's record where no batch is under way. */
-void engine_write_root(struct buffer *batch, const struct journal_root *root, uint64_t gross_units);
+void engine_write_root(struct buffer *batch, const struct leaves *leaves, const struct journal_root *root,
+                       uint64_t gross_units);
+/* A root record's start, as engine_write_root and every turn write it: what there is but for a batch under way. */
+bool engine_read_root(struct reader *value, struct leaves *leaves, struct journal_root *root,
+                      uint64_t *gross_units) MUST_USE;
 /* The batch with engine_write's records has its sequence. */
 void engine_written(struct engine *engine);
 void engine_write(struct engine *engine);

@@ -290,6 +290,7 @@ static bool judge(struct engine *engine, struct hub_channel *channel, const stru
     if (body_ok && (!has_room_for_refunds(channel, count) || transfer_is_full(engine)))
         return false;
     struct channel_view view = engine_view(engine, channel);
+    count_before_change(engine, channel);
     struct judgement judgement =
         channel_receive(channel->channel, &view, update, operations, count, body_ok, engine->touched);
     switch (judgement.verdict) {

@@ -1,5 +1,5 @@
-/* What the operator sees, over HTTP on loopback: /metrics (Prometheus), /healthz, /settlements, /balances,
- * POST /settle, which plans a batch now, /close (http_close.c) and /history (http_history.c). */
+/* What the operator sees, over HTTP on loopback: /metrics (Prometheus), /healthz, /balances,
+ * POST /settle, which plans a batch now; and what has files of its own: http_*.c. */
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "hub/http_job.h"
 #include "hub/hub_state.h"
 
 #define REQUEST_BYTES_MAX 4096
@@ -152,65 +153,6 @@ static void on_health(struct evhttp_request *request, void *context)
 
 /* ---- what shards are asked for ---- */
 
-struct reports {
-    struct batch_report *reports;
-    size_t count;
-};
-
-static void gather_reports(const struct engine *engine, void *context)
-{
-    struct reports *all = context;
-    size_t count;
-    const struct batch_report *reports = engine_reports(engine, &count);
-    if (count == 0)
-        return;
-    all->reports = xrealloc(all->reports, (all->count + count) * sizeof(*reports));
-    memcpy(all->reports + all->count, reports, count * sizeof(*reports));
-    all->count += count;
-}
-
-static int report_compare(const void *left, const void *right)
-{
-    const struct batch_report *a = left, *b = right;
-    return (a->number > b->number) - (a->number < b->number);
-}
-
-static void put_report(struct evbuffer *body, const struct batch_report *report)
-{
-    uint64_t touched = report->items + report->funds;
-    evbuffer_add_printf(
-        body,
-        "{\"batch\":%" PRIu64 ",\"block\":%" PRIu64 ",\"transaction\":\"%s\",\"items\":%" PRIu64
-        ",\"funds\":%" PRIu64 ",\"skipped\":%" PRIu64 ",\"gross\":%" PRIu64 ",\"paid_out\":%" PRIu64
-        ",\"returned\":%" PRIu64 ",\"funded\":%" PRIu64 ",\"net_moved\":%" PRIu64 ",\"gas\":%" PRIu64
-        ",\"gas_per_channel\":%" PRIu64 ",\"journal_root\":\"%s\"}",
-        report->number, report->block, hash_text(&report->transaction, (char[HASH_TEXT_SIZE]){0}),
-        report->items, report->funds, report->skipped, report->gross_units, report->payout_units,
-        report->returned_units, report->funded_units, report->payout_units + report->funded_units,
-        report->gas_used, touched == 0 ? 0 : report->gas_used / touched,
-        hash_text(&report->root, (char[HASH_TEXT_SIZE]){0}));
-}
-
-static void on_settlements(struct evhttp_request *request, void *context)
-{
-    struct hub *hub = context;
-    struct evbuffer *body = evbuffer_new();
-    struct reports all = {0};
-    ensure(body != NULL);
-    for (uint32_t i = 0; i < hub->shard_count; i++)
-        shard_ask(&hub->shards[i], gather_reports, &all);
-    if (all.count > 0)
-        qsort(all.reports, all.count, sizeof(*all.reports), report_compare);
-    evbuffer_add_printf(body, "[");
-    for (size_t i = 0; i < all.count; i++) {
-        evbuffer_add_printf(body, "%s", i == 0 ? "" : ",");
-        put_report(body, &all.reports[i]);
-    }
-    evbuffer_add_printf(body, "]\n");
-    free(all.reports);
-    http_reply(request, hub->recovered < hub->shard_count ? 503 : 200, "application/json", body);
-}
-
 struct balances {
     struct engine_balance sums[ASSETS_MAX];
     size_t count;
@@ -295,11 +237,14 @@ bool http_listen(struct hub *hub)
     evhttp_set_allowed_methods(hub->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST);
     evhttp_set_cb(hub->http, "/metrics", on_metrics, hub);
     evhttp_set_cb(hub->http, "/healthz", on_health, hub);
-    evhttp_set_cb(hub->http, "/settlements", on_settlements, hub);
+    evhttp_set_cb(hub->http, "/settlements", http_on_settlements, hub);
     evhttp_set_cb(hub->http, "/balances", on_balances, hub);
     evhttp_set_cb(hub->http, "/settle", on_settle, hub);
     evhttp_set_cb(hub->http, "/close", http_on_close, hub);
     evhttp_set_cb(hub->http, "/history", http_on_history, hub);
+    evhttp_set_cb(hub->http, "/prove", http_on_prove, hub);
+    evhttp_set_cb(hub->http, "/liabilities", http_on_liabilities, hub);
+    evhttp_set_cb(hub->http, "/liabilities/proof", http_on_liability_proof, hub);
     struct evhttp_bound_socket *bound = evhttp_bind_socket_with_handle(hub->http, host, port);
     if (bound == NULL) {
         hub_fail(hub, "%s:%u for --http cannot be had: is it in use? Choose another port", host, port);
@@ -312,7 +257,7 @@ bool http_listen(struct hub *hub)
 
 void http_free(struct hub *hub)
 {
-    http_history_end(hub);
+    http_job_end(hub);
     if (hub->http != NULL)
         evhttp_free(hub->http);
 }

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "hub/journals.h"
+#include "hub/publish.h"
 #include "hub/reshard.h"
 
 #define LEDGER_RETRY_MS 1000
@@ -359,6 +360,7 @@ static void free_all(struct hub *hub)
     free(hub->pools);
     free(hub->pool_counts);
     tls_identity_free(hub->identity);
+    publisher_free(hub->publisher);
     struct event *const events[] = {hub->term, hub->interrupt, hub->retry, hub->tower_retry};
     for (size_t i = 0; i < ARRAY_LENGTH(events); i++)
         event_free(events[i]);
@@ -374,6 +376,7 @@ int hub_run(const struct hub_settings *settings)
     hub.base = event_base_new();
     ensure(hub.base != NULL && event_base_priority_init(hub.base, 3) == 0);
     hub.mailbox = mailbox_new(hub.base, conduct_mail, &hub);
+    hub.publisher = publisher_new(&hub);
     hub.retry = event_new(hub.base, -1, 0, on_retry, &hub);
     hub.tower_retry = event_new(hub.base, -1, 0, on_tower_retry, &hub);
     hub.term = evsignal_new(hub.base, SIGTERM, on_signal, &hub);

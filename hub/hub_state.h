@@ -48,7 +48,7 @@ struct shard {
     struct shard_figures figures; /* as of the last tick, or question */
 
     /* its thread's own */
-    struct event *wake, *turn, *tick, *acks, *end;
+    struct event *wake, *turn, *tick, *acks, *end, *count;
     struct journal *journal;
     struct engine *engine;
     struct outbox *outbox;
@@ -58,7 +58,9 @@ struct shard {
     struct mail *waiting_first, *waiting_last; /* until their sequence is durable */
     uint64_t appended;
     bool turn_pending, stopping, is_broken;
-    bool turn_given_back; /* to settle: told once the pools are */
+    bool turn_given_back;         /* to settle: told once the pools are */
+    uint64_t count_sequence;      /* of the batch that has all that is counted */
+    struct engine_count *counted; /* the hub's thread takes it when MAIL_COUNTED has come */
 };
 
 /* A pool, and whether it will last. */
@@ -80,7 +82,9 @@ struct hub {
     struct ledger *ledger;
     struct tls_identity *identity;
     struct evhttp *http;
-    struct history_job *history_job; /* being read; NULL: none */
+    struct http_job *http_job; /* under way; NULL: none */
+    uint32_t receipts_asked;   /* http_settlements.c */
+    struct publisher *publisher;
     struct link *tower_link;
     uint32_t opened, recovered, serving_shards, stopped; /* how many shards have said so */
     uint64_t cursor;
@@ -155,7 +159,15 @@ void http_on_close(struct evhttp_request *request, void *context);
 
 /* http_history.c */
 void http_on_history(struct evhttp_request *request, void *context);
-/* Waits for a job that is under way, and drops its answer. */
-void http_history_end(struct hub *hub);
+
+/* http_liabilities.c */
+void http_on_liabilities(struct evhttp_request *request, void *context);
+void http_on_liability_proof(struct evhttp_request *request, void *context);
+
+/* http_settlements.c */
+void http_on_settlements(struct evhttp_request *request, void *context);
+
+/* http_prove.c */
+void http_on_prove(struct evhttp_request *request, void *context);
 
 #endif

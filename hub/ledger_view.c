@@ -15,6 +15,7 @@ uint64_t engine_cursor(const struct engine *engine)
 
 void ledger_set_funds(struct engine *engine, struct hub_channel *channel, const struct channel_funds *funds)
 {
+    count_before_change(engine, channel);
     channel_set_funds(channel->channel, funds);
     channel->funds_changed = true;
     engine_touch(engine, channel);

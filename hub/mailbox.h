@@ -17,14 +17,17 @@ enum mail_type {
     MAIL_HEAD,          /* head */
     MAIL_SERVE,         /* let clients come */
     MAIL_CALL_DONE,     /* call */
+    MAIL_RECEIPT,       /* call.receipt: of a batch, asked for since a restart hid it */
     MAIL_TOWER,         /* flag: connected */
     MAIL_TOWER_MESSAGE, /* message, without text */
     MAIL_POOLS,         /* bytes: engine_pools of all others */
     MAIL_SETTLE,        /* the operator asks for a batch */
     MAIL_SETTLE_TURN,
-    MAIL_CLOSE,    /* the operator closes a channel; bytes: its id */
-    MAIL_QUESTION, /* question */
-    MAIL_STOP,     /* flag: at once, without a word to clients */
+    MAIL_CLOSE,     /* the operator closes a channel; bytes: its id */
+    MAIL_QUESTION,  /* question */
+    MAIL_COUNT,     /* what is whose (hub/publish.h) */
+    MAIL_STATEMENT, /* bytes: to be kept */
+    MAIL_STOP,      /* flag: at once, without a word to clients */
     /* from a shard to another */
     MAIL_PARCEL, /* number, flag: it is only the word that all up to it has come; bytes */
     /* from a shard to the hub */
@@ -36,6 +39,8 @@ enum mail_type {
     MAIL_TOWER_FRAME, /* bytes */
     MAIL_TURN_WANTED, /* flag: false gives it back */
     MAIL_OWN_POOLS,   /* bytes: engine_pools */
+    MAIL_COUNTED,     /* the result is the shard's `counted`; NULL: it could not be done now */
+    MAIL_KEPT,        /* the statement is durable */
     MAIL_STOPPED
 };
 

@@ -89,16 +89,69 @@ void settle_add_report(struct engine *engine, const struct batch_report *report)
     engine->reports[engine->report_count++] = *report;
 }
 
+/* Which leaves the batch's root stands over, for whoever asks for the path of one (hub/leaves.h). */
+static void write_rooted(struct engine *engine, const struct contract_event *event, uint64_t taken)
+{
+    struct leaves *leaves = &engine->leaves;
+    uint64_t now = engine->head.confirmed_time;
+    if (taken == 0)
+        return;
+    leaves->time = now > leaves->time ? now : leaves->time;
+    rooted_write(&(struct rooted){.lineage = {leaves->generation, engine->settings.shard},
+                                  .time = leaves->time,
+                                  .from = leaves->first,
+                                  .to = leaves->first + taken,
+                                  .from_time = leaves->first_time,
+                                  .root = event->root,
+                                  .batch = event->batch,
+                                  .block = event->block,
+                                  .transaction = event->transaction},
+                 &engine->archive);
+    leaves->first += taken;
+    leaves->first_time = leaves->since_time;
+}
+
+static const struct settle_receipt *find_receipt(const struct engine *engine, const struct hash *transaction)
+{
+    size_t count =
+        engine->settle_receipt_count < SETTLE_CALLS_MAX ? engine->settle_receipt_count : SETTLE_CALLS_MAX;
+    for (size_t i = 0; i < count; i++)
+        if (hash_equal(&engine->settle_receipts[i].transaction, transaction))
+            return &engine->settle_receipts[i];
+    return NULL;
+}
+
+static void apply_receipt(struct batch_report *report, const struct settle_receipt *receipt)
+{
+    if (receipt == NULL || report->gas_used != 0)
+        return;
+    report->gas_used = receipt->gas_used;
+    report->gas_price = receipt->gas_price;
+    report->dirty = true;
+}
+
+void engine_receipt(struct engine *engine, const struct ledger_receipt *receipt)
+{
+    struct settle_receipt *kept = &engine->settle_receipts[engine->settle_receipt_count++ % SETTLE_CALLS_MAX];
+    *kept = (struct settle_receipt){receipt->transaction, receipt->gas_used, receipt->effective_gas_price};
+    for (size_t i = engine->report_count; i-- > 0;)
+        if (hash_equal(&engine->reports[i].transaction, &receipt->transaction))
+            apply_receipt(&engine->reports[i], kept);
+}
+
 /* Proofs that came after the root was taken stay for the next one. A batch that is not the newest we sent (a
- * crash hid what became of it) took no proof that the newest does not take too. */
-static void root_settled(struct engine *engine, const struct hash *root)
+ * crash hid what became of it) took no proof that the newest does not take too. Returns how many it took. */
+static uint64_t root_settled(struct engine *engine, const struct contract_event *event)
 {
     engine->root_dirty = true;
-    if (!engine->root_taken || !hash_equal(&engine->root_value, root))
-        return;
+    if (!engine->root_taken || !hash_equal(&engine->root_value, &event->root))
+        return 0;
+    uint64_t taken = engine->root.count - engine->root_since.count;
+    write_rooted(engine, event, taken);
     engine->root = engine->root_since;
     engine->root_since = (struct journal_root){0};
     engine->root_taken = false;
+    return taken;
 }
 
 /* Each shard sees every batch: was it this one's? */
@@ -119,13 +172,14 @@ void settle_batch_settled(struct engine *engine, const struct contract_event *ev
     report->transaction = event->transaction;
     report->root = event->root;
     report->gross_units = engine->gross_units;
+    report->time = event->block_time;
+    report->leaves = root_settled(engine, event);
     report->dirty = true;
-    report->gas_used = settle_gas_used(engine, &event->transaction);
+    apply_receipt(report, find_receipt(engine, &event->transaction));
     settle_add_report(engine, report);
     engine->building = (struct batch_report){0};
     engine->gross_units = 0;
     engine->figures.batches_settled++;
-    root_settled(engine, &event->root);
 }
 
 /* ---- the operator's view ---- */

@@ -16,6 +16,7 @@
 #include "store/store.h"
 
 #define BATCH_BYTES      ((size_t)1 << 20)
+#define PAST_UNREADABLE  "what is past cannot be read back: the disk is damaged; restore a backup"
 #define HISTORY_DAYS_ALL 36500 /* nothing is dropped here: that is --history-days' */
 
 /* The newest value of a key. */
@@ -155,23 +156,30 @@ static bool has_no_parcel_under_way(struct change *change, uint32_t shard)
     return true;
 }
 
-static bool read_root(const struct entry *entry, struct journal_root *root, uint64_t *gross, bool *in_flight)
+/* What stands in an old shard's root record; everything zero if it has none. */
+struct old_root {
+    struct leaves leaves;
+    struct journal_root root;
+    uint64_t gross;
+    bool in_flight;
+};
+
+static bool read_root(const struct change *change, uint32_t shard, struct old_root *out)
 {
+    const struct entry *entry = find(&change->olds[shard], RECORD_ROOT, NULL, 0);
+    *out = (struct old_root){.gross = 0};
+    if (entry == NULL)
+        return true;
     struct reader reader = reader_of(entry->value, entry->length);
-    (void)reader_u8(&reader);
-    *gross = reader_u64(&reader);
-    bool good = journal_root_read(root, &reader);
-    *in_flight = reader_u8(&reader) != 0;
+    bool good = engine_read_root(&reader, &out->leaves, &out->root, &out->gross);
+    out->in_flight = reader_u8(&reader) != 0;
     return good && reader.ok;
 }
 
 static bool has_no_batch_under_way(struct change *change, uint32_t shard)
 {
-    const struct entry *entry = find(&change->olds[shard], RECORD_ROOT, NULL, 0);
-    struct journal_root root;
-    uint64_t gross;
-    bool in_flight = false;
-    if (entry != NULL && (!read_root(entry, &root, &gross, &in_flight) || in_flight))
+    struct old_root root;
+    if (!read_root(change, shard, &root) || root.in_flight)
         return refuse(
             change, "a settlement batch is on its way: start the hub with its present number of shards, wait "
                     "until the batch is on the ledger (GET /settlements), stop it, then try again");
@@ -318,6 +326,7 @@ static bool belongs(const struct writing *writing, uint32_t old, const struct en
     case RECORD_CURSOR:
         return old == 0;
     case RECORD_BATCH:
+    case RECORD_LIABILITIES:
         return writing->shard == 0;
     default:
         return false; /* identity, root, pools and parcels are made anew */
@@ -346,26 +355,77 @@ static void write_identity(struct writing *writing)
     record_end(&writing->batch, mark);
 }
 
+/* The archive's records come last in a batch that has another: the cursor once more. */
+static void begin_past(struct writing *writing)
+{
+    write_out(writing, false);
+    if (writing->batch.length == 0)
+        write_entry(writing, find(&writing->change->olds[0], RECORD_CURSOR, NULL, 0));
+}
+
+/* An old shard's root becomes a leaf of the first shard's new lineage, and its leaves are found under that. */
+static void join_root(struct writing *writing, uint32_t old, const struct old_root *from,
+                      struct old_root *all)
+{
+    const struct hash root = journal_root_value(&from->root);
+    const struct lineage into = {all->leaves.generation, 0};
+    if (from->leaves.time > all->leaves.time)
+        all->leaves.time = from->leaves.time;
+    begin_past(writing);
+    rooted_write(&(struct rooted){.lineage = {from->leaves.generation, old},
+                                  .time = from->leaves.time,
+                                  .from = from->leaves.first,
+                                  .to = from->leaves.first + from->root.count,
+                                  .from_time = from->leaves.first_time,
+                                  .root = root,
+                                  .joined = true,
+                                  .into = into,
+                                  .into_number = all->root.count},
+                 &writing->batch);
+    journal_root_add(&all->root, &root);
+    buffer_append(&all->leaves.digest, root.bytes, sizeof(root.bytes));
+}
+
+/* The newest generation of lineages that any old shard has; out: the sum of their volumes. */
+static uint32_t newest_generation(const struct change *change, uint64_t *gross)
+{
+    uint32_t newest = 0;
+    struct old_root one;
+    *gross = 0;
+    for (uint32_t old = 0; old < change->old_count; old++) {
+        if (!read_root(change, old, &one))
+            continue;
+        *gross += one.gross;
+        newest = one.leaves.generation > newest ? one.leaves.generation : newest;
+    }
+    return newest;
+}
+
 /* What the old shards' roots stand for goes into the first batch of the new first shard: their roots are its first
- * leaves, so that every proof is still in a tree under it. */
+ * leaves, so that every proof is still in a tree under it. A single old shard's leaves just go on. */
 static void write_roots(struct writing *writing)
 {
-    struct journal_root all = {0}, one;
-    uint64_t gross_all = 0, gross;
-    bool in_flight;
-    for (uint32_t old = 0; old < writing->change->old_count; old++) {
-        const struct entry *entry = find(&writing->change->olds[old], RECORD_ROOT, NULL, 0);
-        if (entry == NULL || !read_root(entry, &one, &gross, &in_flight))
-            continue;
-        gross_all += gross;
-        if (writing->change->old_count == 1) {
-            all = one;
-        } else if (one.count > 0) {
-            struct hash root = journal_root_value(&one);
-            journal_root_add(&all, &root);
-        }
+    const struct change *change = writing->change;
+    struct old_root all = {.gross = 0}, one;
+    uint64_t gross;
+    uint32_t generation = newest_generation(change, &gross) + 1;
+    if (change->old_count == 1 && writing->shard == 0) {
+        if (read_root(change, 0, &all))
+            engine_write_root(&writing->batch, &all.leaves, &all.root, gross);
+        return;
     }
-    engine_write_root(&writing->batch, &all, gross_all);
+    all.leaves.generation = generation;
+    for (uint32_t old = 0; old < change->old_count && writing->shard == 0; old++)
+        if (read_root(change, old, &one) && one.root.count > 0)
+            join_root(writing, old, &one, &all);
+    const struct lineage lineage = {generation, writing->shard};
+    all.leaves.first_time = all.leaves.time;
+    if (all.leaves.digest.length > 0)
+        leaves_write(&lineage, all.leaves.time, 0, all.leaves.digest.data, all.leaves.digest.length,
+                     &writing->batch);
+    write_out(writing, true);
+    engine_write_root(&writing->batch, &all.leaves, &all.root, writing->shard == 0 ? gross : 0);
+    buffer_free(&all.leaves.digest);
 }
 
 /* What all channels together did to the pool is the first shard's now. */
@@ -399,14 +459,6 @@ static void write_payments(struct writing *writing)
         payment_write(row, RECORD_PAYMENT, &writing->batch);
         write_out(writing, false);
     }
-}
-
-/* The archive's records come last in a batch that has another: the cursor once more. */
-static void begin_past(struct writing *writing)
-{
-    write_out(writing, false);
-    if (writing->batch.length == 0)
-        write_entry(writing, find(&writing->change->olds[0], RECORD_CURSOR, NULL, 0));
 }
 
 /* What the other shard has of a past payment between two. */
@@ -464,9 +516,31 @@ static bool write_history(struct writing *writing)
         memcpy(query.owner, owner->client.bytes, sizeof(query.owner));
         writing->past = writing->change->olds[owner->old].journal;
         if (!journal_archive_read(writing->past, &query, write_past, writing) || writing->damaged)
-            return refuse(writing->change,
-                          "past payments cannot be read back: the disk is damaged; restore a backup");
+            return refuse(writing->change, PAST_UNREADABLE);
     }
+    write_out(writing, true);
+    return true;
+}
+
+static bool write_as_it_is(void *context, const struct record *record)
+{
+    struct writing *writing = context;
+    begin_past(writing);
+    record_put(&writing->batch, record->type, record->key, record->key_length, record->value,
+               record->value_length);
+    return true;
+}
+
+/* All old lineages are the first shard's now. */
+static bool write_leaves(struct writing *writing)
+{
+    static const uint8_t types[] = {RECORD_LEAVES, RECORD_ROOTED};
+    for (uint32_t old = 0; old < writing->change->old_count; old++)
+        for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
+            const struct archive_query query = {.type = types[i], .until = UINT64_MAX};
+            if (!journal_archive_read(writing->change->olds[old].journal, &query, write_as_it_is, writing))
+                return refuse(writing->change, PAST_UNREADABLE);
+        }
     write_out(writing, true);
     return true;
 }
@@ -489,13 +563,13 @@ static bool write_new(struct change *change, uint32_t shard)
     write_identity(&writing);
     for (uint8_t type = 0; type < UINT8_MAX; type++)
         write_type(&writing, type);
-    if (shard == 0) {
-        write_roots(&writing);
+    if (shard == 0)
         write_pools(&writing);
-    }
     write_payments(&writing);
     write_out(&writing, true);
-    bool whole = write_history(&writing);
+    write_roots(&writing);
+    write_out(&writing, true);
+    bool whole = write_history(&writing) && (shard != 0 || write_leaves(&writing));
     journal_wait(writing.journal, writing.sequence);
     journal_close(writing.journal);
     buffer_free(&writing.batch);

@@ -109,22 +109,9 @@ static void over(struct engine *engine)
     idle(engine);
 }
 
-uint64_t settle_gas_used(const struct engine *engine, const struct hash *transaction)
+static void call_settled(struct engine *engine, const struct ledger_receipt *receipt)
 {
-    for (size_t i = 0; i < engine->settle_calls; i++)
-        if (hash_equal(&engine->settle_receipts[i].transaction, transaction))
-            return engine->settle_receipts[i].gas_used;
-    return 0;
-}
-
-static void call_settled(struct engine *engine, size_t index, const struct ledger_receipt *receipt)
-{
-    engine->settle_receipts[index] = (struct settle_receipt){receipt->transaction, receipt->gas_used};
-    for (size_t i = engine->report_count; i-- > 0;)
-        if (hash_equal(&engine->reports[i].transaction, &receipt->transaction)) {
-            engine->reports[i].gas_used = receipt->gas_used;
-            engine->reports[i].dirty = true;
-        }
+    engine_receipt(engine, receipt);
     if (receipt->block > engine->settle_block)
         engine->settle_block = receipt->block;
     if (engine->settle_unsure)
@@ -184,7 +171,7 @@ static void settle_call_done(struct engine *engine, uint64_t reference, enum led
         return;
     ensure(engine->settle_calls_open > 0);
     if (error == LEDGER_OK && receipt != NULL)
-        call_settled(engine, (size_t)reference, receipt);
+        call_settled(engine, receipt);
     else
         call_failed(engine, (size_t)reference, error);
     if (--engine->settle_calls_open == 0)

@@ -96,7 +96,12 @@ struct rill_payment {
     bool is_final;
     const char *
         state; /* "waiting", "sent", "paid", "failing", "failed", "lost"; "received", "arriving", "refused", "sent back" */
-    int code;         /* why it failed; 0 if it did not */
+    int code; /* why it failed; 0 if it did not */
+    /* The balance proof that moved the money (of a locked payment the lock's, then the unlock's), signed by this wallet if
+     * outgoing, else by the hub: its nonce, EIP-712 digest, and about when, in block time. Nonce 0: not known, as after a
+     * recovery. `rill prove` shows where its digest lies in a settled batch. */
+    uint64_t proof_nonce, proof_time;
+    uint8_t proof_digest[32];
     const char *memo; /* valid during the call */
 };
 
@@ -212,7 +217,8 @@ struct rill_balance {
     uint64_t available;    /* what it can pay now */
     uint64_t inbound;      /* what it can receive now */
     uint64_t locked, incoming, frozen, reserve, unsecured, settling;
-    const char *blocked; /* NULL, or why nothing is signed for it */
+    uint64_t nonce_own, nonce_hub; /* of both sides' newest proofs, whose balances these are */
+    const char *blocked;           /* NULL, or why nothing is signed for it */
 };
 /* Channels by index from 0; false behind the last. */
 bool rill_balance_at(const struct rill_wallet *wallet, size_t index, struct rill_balance *out);

@@ -28,6 +28,9 @@ static size_t common_rows(struct settings *settings, const char *home, struct op
          "The hub's ledger address; `rill init` learns it from the contract."},
         {"ledger", OPTION_TEXT, &settings->ledger, "http://127.0.0.1:8545", 0, 0, "URL",
          "JSON-RPC of a ledger node."},
+        {"hub-http", OPTION_TEXT, &settings->hub_http, "127.0.0.1:9745", 0, 0, "HOST:PORT",
+         "What the hub shows over HTTP, for prove and audit: its --http, or where its operator lets it "
+         "through."},
         {"contract", OPTION_TEXT, &settings->contract, EMBEDDED_CONTRACT_TEXT, 0, 0, "ADDRESS",
          "The hub's contract; the default is the embedded ledger's."},
         {"chain-id", OPTION_NUMBER, &settings->chain_id, "0", 0, UINT64_MAX, "NUMBER",

@@ -21,13 +21,14 @@ enum exit_code {
     RILL_EXIT_UNREACHABLE = 3, /* the hub or the ledger cannot be reached */
     RILL_EXIT_KEY = 4,         /* no keystore, or a wrong passphrase */
     RILL_EXIT_IN_USE = 5,      /* another process has the wallet's folder open */
-    RILL_EXIT_PENDING = 6      /* under way; the outcome was not known when the time was up */
+    RILL_EXIT_PENDING = 6,     /* under way; the outcome was not known when the time was up */
+    RILL_EXIT_UNTRUE = 7       /* what the hub says is not so */
 };
 
 /* The settings that every command has. */
 struct settings {
     const char *home;
-    const char *hub, *ledger, *contract, *hub_address, *towers;
+    const char *hub, *hub_http, *ledger, *contract, *hub_address, *towers;
     const char *passphrase_file, *key_file, *max_unsecured, *max_unsecured_per_payee;
     uint64_t chain_id, contract_block, confirmations, timeout_s;
     bool json;
@@ -54,8 +55,9 @@ bool command_read(struct command_line *line, int argc, char **argv, int *exit_co
 typedef int command_function(int argc, char **argv);
 command_function command_init, command_deposit, command_balance, command_invoice, command_pay, command_listen,
     command_history, command_withdraw, command_close, command_dispute, command_recover, command_open,
-    command_hub_status, command_hub_history, command_hub_close, command_ledger_deploy, command_ledger_issue,
-    command_ledger_list, command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_list;
+    command_prove, command_audit, command_hub_status, command_hub_history, command_hub_settlements,
+    command_hub_close, command_ledger_deploy, command_ledger_issue, command_ledger_list, command_ledger_pool,
+    command_ledger_balance, command_ledger_send, command_tower_list;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)
@@ -65,8 +67,6 @@ void command_print_json(json_t *object);
 void command_path(const struct settings *settings, const char *name, char *out, size_t size);
 /* Unix seconds as local time, "2026-03-01 12:00:05". */
 const char *time_text(uint64_t unix_s, char out[32]);
-/* One request to an operator's HTTP port. The body is the caller's to free; NULL without an answer. */
-char *command_http(const char *host, uint16_t port, bool post, const char *path, int *status);
 json_t *json_address(const uint8_t address[20]);
 json_t *json_hash(const uint8_t hash[32]);
 json_t *json_units(uint64_t units);
@@ -157,5 +157,7 @@ bool asset_parse(const struct session *session, const struct asset_info *asset, 
 const char *amount_of_asset(const struct session *session, const uint8_t asset[20], uint64_t units,
                             char out[ASSET_AMOUNT_TEXT]);
 json_t *json_amount(const struct session *session, const uint8_t asset[20], uint64_t units);
+/* command_pay.c: a payment with all its fields. */
+json_t *json_payment(const struct session *session, const struct rill_payment *payment);
 
 #endif

@@ -1,60 +1,10 @@
 /* rill hub status, hub history, tower list: how the others are, and what the hub knows of past payments. */
-#include <event2/buffer.h>
-#include <event2/event.h>
-#include <event2/http.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/endpoint.h"
 #include "base/ensure.h"
-#include "wallet/command.h"
-
-#define ANSWER_BYTES_MAX (1024 * 1024)
-
-/* ---- a small request ---- */
-
-struct http_get {
-    struct event_base *base;
-    bool done;
-    int status; /* 0: no answer */
-    char *body;
-};
-
-static void on_answer(struct evhttp_request *request, void *argument)
-{
-    struct http_get *get = argument;
-    get->done = true;
-    if (request != NULL && evhttp_request_get_response_code(request) != 0) {
-        struct evbuffer *input = evhttp_request_get_input_buffer(request);
-        size_t length = evbuffer_get_length(input);
-        get->status = evhttp_request_get_response_code(request);
-        get->body = xcalloc(1, length + 1);
-        evbuffer_copyout(input, get->body, length);
-    }
-    event_base_loopbreak(get->base);
-}
-
-char *command_http(const char *host, uint16_t port, bool post, const char *path, int *status)
-{
-    struct event_base *base = event_base_new();
-    struct http_get get = {.base = base};
-    ensure(base != NULL);
-    struct evhttp_connection *connection = evhttp_connection_base_new(base, NULL, host, port);
-    ensure(connection != NULL);
-    evhttp_connection_set_timeout(connection, 5);
-    evhttp_connection_set_max_body_size(connection, ANSWER_BYTES_MAX);
-    struct evhttp_request *request = evhttp_request_new(on_answer, &get);
-    ensure(request != NULL);
-    evhttp_add_header(evhttp_request_get_output_headers(request), "Host", host);
-    if (evhttp_make_request(connection, request, post ? EVHTTP_REQ_POST : EVHTTP_REQ_GET, path) == 0)
-        while (!get.done && event_base_loop(base, EVLOOP_ONCE) == 0)
-            continue;
-    evhttp_connection_free(connection);
-    event_base_free(base);
-    *status = get.status;
-    return get.body;
-}
+#include "wallet/hub_http.h"
 
 /* ---- hub status ---- */
 
@@ -108,34 +58,24 @@ static void print_metrics(json_t *metrics)
     }
 }
 
-static const char *text_at(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text == NULL ? "" : text;
-}
-
-static uint64_t number_at(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
 #define DAY_S 86400 /* the hub looks no further ahead */
 
 static void print_pools(const json_t *pools)
 {
     for (size_t i = 0; i < json_array_size(pools); i++) {
         const json_t *pool = json_array_get(pools, i);
-        uint64_t lasts_s = number_at(pool, "pool_lasts_s");
-        printf("pool %s  %llu units, ", text_at(pool, "asset"), (unsigned long long)number_at(pool, "pool"));
+        uint64_t lasts_s = json_number_at(pool, "pool_lasts_s");
+        printf("pool %s  %llu units, ", json_text_at(pool, "asset"),
+               (unsigned long long)json_number_at(pool, "pool"));
         if (lasts_s >= DAY_S)
             printf("enough for a day at the present demand\n");
         else if (lasts_s == 0)
             printf("TOO LOW for what channels need now; deposit %llu for a day\n",
-                   (unsigned long long)number_at(pool, "pool_lacking"));
+                   (unsigned long long)json_number_at(pool, "pool_lacking"));
         else
             printf("too low in about %llu h %02llu min at the present demand; deposit %llu for a day\n",
                    (unsigned long long)lasts_s / 3600, (unsigned long long)lasts_s / 60 % 60,
-                   (unsigned long long)number_at(pool, "pool_lacking"));
+                   (unsigned long long)json_number_at(pool, "pool_lacking"));
     }
 }
 
@@ -156,21 +96,19 @@ int command_hub_status(int argc, char **argv)
         .row_count = 1,
     };
     int code, status;
-    char host[HOST_BYTES_MAX + 1];
-    uint16_t port;
     if (!command_read(&line, argc, argv, &code))
         return code;
     const struct settings *settings = &line.settings;
-    if (!endpoint_split(http, host, &port))
-        return command_fail(settings, RILL_EXIT_USAGE, "--http '%s' is not HOST:PORT", http);
-    char *health = command_http(host, port, false, "/healthz", &status);
+    if ((code = hub_http_check(settings, "http", http)) != RILL_EXIT_OK)
+        return code;
+    char *health = hub_http_text(http, "/healthz", false, &status);
     bool healthy = status == 200;
     if (health == NULL)
         return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
     health[strcspn(health, "\n")] = '\0';
-    char *text = command_http(host, port, false, "/metrics", &status);
+    char *text = hub_http_text(http, "/metrics", false, &status);
     json_t *metrics = parse_metrics(text != NULL ? text : "");
-    char *balances = command_http(host, port, false, "/balances", &status);
+    char *balances = hub_http_text(http, "/balances", false, &status);
     json_t *pools = balances != NULL ? json_loads(balances, 0, NULL) : NULL;
     if (settings->json) {
         command_print_json(json_pack("{s:b, s:s, s:O, s:O*}", "healthy", healthy, "health", health, "metrics",
@@ -194,38 +132,28 @@ int command_hub_status(int argc, char **argv)
 static void print_past(const json_t *payment)
 {
     char when[32];
-    printf("%s  %-3s %-9s %-6s %20llu  fee %llu  %s  %s\n", time_text(number_at(payment, "time"), when),
-           text_at(payment, "direction"), text_at(payment, "state"),
+    printf("%s  %-3s %-9s %-6s %20llu  fee %llu  %s  %s\n", time_text(json_number_at(payment, "time"), when),
+           json_text_at(payment, "direction"), json_text_at(payment, "state"),
            json_is_true(json_object_get(payment, "locked")) ? "locked" : "direct",
-           (unsigned long long)number_at(payment, "amount"), (unsigned long long)number_at(payment, "fee"),
-           text_at(payment, "peer"), text_at(payment, "id"));
+           (unsigned long long)json_number_at(payment, "amount"),
+           (unsigned long long)json_number_at(payment, "fee"), json_text_at(payment, "peer"),
+           json_text_at(payment, "id"));
 }
 
-/* One page of the hub's answer. Returns the exit code. */
-static int show_history(const struct settings *settings, const char *http, const char *body, int status)
+static void show_history(const struct settings *settings, json_t *answer)
 {
-    if (body == NULL)
-        return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
-    json_t *answer = json_loads(body, 0, NULL);
-    if (status != 200 || answer == NULL) {
-        int code = command_fail(settings, RILL_EXIT_FAILED, "the hub at http://%s says: %s", http,
-                                answer == NULL ? "nothing that can be read" : text_at(answer, "error"));
-        json_decref(answer);
-        return code;
-    }
     if (settings->json) {
         command_print_json(answer);
-        return RILL_EXIT_OK;
+        return;
     }
     const json_t *payments = json_object_get(answer, "payments");
     for (size_t i = 0; i < json_array_size(payments); i++)
         print_past(json_array_get(payments, i));
     if (json_array_size(payments) == 0)
         printf("no past payments\n");
-    if (text_at(answer, "next")[0] != '\0')
-        printf("more with --cursor %s\n", text_at(answer, "next"));
+    if (json_text_at(answer, "next")[0] != '\0')
+        printf("more with --cursor %s\n", json_text_at(answer, "next"));
     json_decref(answer);
-    return RILL_EXIT_OK;
 }
 
 int command_hub_history(int argc, char **argv)
@@ -253,15 +181,15 @@ int command_hub_history(int argc, char **argv)
             },
         .row_count = 6,
     };
-    int code, status;
-    char host[HOST_BYTES_MAX + 1], path[512], text[ADDRESS_TEXT_SIZE];
-    uint16_t port;
+    int code;
+    char path[512], text[ADDRESS_TEXT_SIZE];
+    json_t *answer;
     struct address client;
     if (!command_read(&line, argc, argv, &code))
         return code;
     const struct settings *settings = &line.settings;
-    if (!endpoint_split(http, host, &port))
-        return command_fail(settings, RILL_EXIT_USAGE, "--http '%s' is not HOST:PORT", http);
+    if ((code = hub_http_check(settings, "http", http)) != RILL_EXIT_OK)
+        return code;
     if (client_text == NULL || !hex_decode(client_text, client.bytes, sizeof(client.bytes)))
         return command_fail(settings, RILL_EXIT_USAGE, "--client must be an address: 0x and 40 digits");
     if (cursor != NULL && (strlen(cursor) > 128 || strspn(cursor, "0123456789abcdef") != strlen(cursor)))
@@ -270,9 +198,9 @@ int command_hub_history(int argc, char **argv)
     snprintf(path, sizeof(path), "/history?client=%s&since=%llu&until=%llu&limit=%llu%s%s",
              address_text(&client, text), (unsigned long long)since, (unsigned long long)until,
              (unsigned long long)limit, cursor != NULL ? "&cursor=" : "", cursor != NULL ? cursor : "");
-    char *body = command_http(host, port, false, path, &status);
-    code = show_history(settings, http, body, status);
-    free(body);
+    code = hub_http_json(settings, http, path, false, &answer);
+    if (code == RILL_EXIT_OK)
+        show_history(settings, answer);
     return code;
 }
 

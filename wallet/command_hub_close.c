@@ -2,8 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/endpoint.h"
-#include "wallet/command.h"
+#include "wallet/hub_http.h"
 
 static long long units_at(const json_t *look, const char *name)
 {
@@ -32,34 +31,6 @@ static void print_meaning(const json_t *look)
            "the difference would be lost.\n");
 }
 
-/* The hub's answer, or NULL after a line on stderr and *code. */
-static json_t *ask(const struct settings *settings, const char *http, bool post, const char *channel,
-                   int *code)
-{
-    char host[HOST_BYTES_MAX + 1], path[128];
-    uint16_t port;
-    int status;
-    if (!endpoint_split(http, host, &port)) {
-        *code = command_fail(settings, RILL_EXIT_USAGE, "--http '%s' is not HOST:PORT", http);
-        return NULL;
-    }
-    snprintf(path, sizeof(path), "/close?channel=%s", channel);
-    char *body = command_http(host, port, post, path, &status);
-    if (body == NULL) {
-        *code = command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
-        return NULL;
-    }
-    json_t *answer = json_loads(body, 0, NULL);
-    free(body);
-    if (status == 200 && answer != NULL)
-        return answer;
-    const char *why = json_string_value(json_object_get(answer, "error"));
-    *code = command_fail(settings, RILL_EXIT_FAILED, "the hub at http://%s says: %s", http,
-                         why == NULL ? "nothing that can be read" : why);
-    json_decref(answer);
-    return NULL;
-}
-
 int command_hub_close(int argc, char **argv)
 {
     const char *http = NULL;
@@ -84,6 +55,8 @@ int command_hub_close(int argc, char **argv)
         .words_max = 1,
     };
     int code;
+    char path[128];
+    json_t *answer;
     struct hash channel;
     if (!command_read(&line, argc, argv, &code))
         return code;
@@ -91,8 +64,9 @@ int command_hub_close(int argc, char **argv)
     if (!hex_decode(line.words[0], channel.bytes, sizeof(channel.bytes)))
         return command_fail(settings, RILL_EXIT_USAGE, "CHANNEL '%s' is not a channel id: 0x and 64 digits",
                             line.words[0]);
-    json_t *answer = ask(settings, http, yes, line.words[0], &code);
-    if (answer == NULL)
+    snprintf(path, sizeof(path), "/close?channel=%s", line.words[0]);
+    if ((code = hub_http_check(settings, "http", http)) != RILL_EXIT_OK ||
+        (code = hub_http_json(settings, http, path, yes, &answer)) != RILL_EXIT_OK)
         return code;
     if (!settings->json)
         print_meaning(answer);

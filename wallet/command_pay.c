@@ -13,7 +13,7 @@
 
 static const char asset_help[] = "Symbol or address; the default is the only one there is.";
 
-static json_t *payment_json(const struct session *session, const struct rill_payment *payment)
+json_t *json_payment(const struct session *session, const struct rill_payment *payment)
 {
     struct payment_id id;
     char text[PAYMENT_ID_TEXT_SIZE];
@@ -33,6 +33,10 @@ static json_t *payment_json(const struct session *session, const struct rill_pay
         json_object_set_new(object, "receipt", json_hash(payment->secret));
     if (payment->code != 0)
         json_object_set_new(object, "code", json_string(rill_code_name(payment->code)));
+    if (payment->proof_nonce != 0) {
+        json_object_set_new(object, "proof_nonce", json_integer((json_int_t)payment->proof_nonce));
+        json_object_set_new(object, "proof_digest", json_hash(payment->proof_digest));
+    }
     return object;
 }
 
@@ -95,7 +99,7 @@ static int report_payment(struct session *session)
     char amount[ASSET_AMOUNT_TEXT], fee[ASSET_AMOUNT_TEXT], receipt[HASH_TEXT_SIZE];
     if (!payment->has_secret) {
         if (settings->json)
-            command_print_json(payment_json(session, payment));
+            command_print_json(json_payment(session, payment));
         fprintf(stderr, "rill: the payment failed: %s (%s)\n", rill_code_text(payment->code),
                 rill_code_name(payment->code));
         return RILL_EXIT_FAILED;
@@ -103,7 +107,7 @@ static int report_payment(struct session *session)
     /* The receipt is worth more than a second: let the hub hear that it has arrived. */
     (void)session_wait(session, session_is_idle, 2000, "the hub");
     if (settings->json) {
-        command_print_json(payment_json(session, payment));
+        command_print_json(json_payment(session, payment));
         return RILL_EXIT_OK;
     }
     struct hash secret;
@@ -197,7 +201,7 @@ static void show_received(struct session *session, const struct rill_payment *pa
         return;
     terminal->received++;
     if (session->settings->json) {
-        command_print_json(payment_json(session, payment));
+        command_print_json(json_payment(session, payment));
         return;
     }
     printf("%s  received %s%s%s\n", time_text(payment->created, when),
@@ -544,7 +548,7 @@ int command_history(int argc, char **argv)
     json_t *list = json_array();
     for (size_t i = listing.count > limit ? listing.count - (size_t)limit : 0; i < listing.count; i++) {
         if (settings->json)
-            json_array_append_new(list, payment_json(&session, &listing.payments[i]));
+            json_array_append_new(list, json_payment(&session, &listing.payments[i]));
         else
             print_payment(&session, &listing.payments[i]);
     }

@@ -50,6 +50,7 @@ void wallet_free(struct wallet_core *core)
     decoder_free(core->decoder);
     buffer_free(&core->batch);
     free(core->errors);
+    free(core->drafted);
     free(core->news);
     bytes_wipe(core->invoice_seed, sizeof(core->invoice_seed));
     bytes_wipe(&core->options.key, sizeof(core->options.key));

@@ -26,7 +26,7 @@
 #define WALLET_WAITING_MAX     4096          /* payments asked for and not signed yet */
 #define WALLET_INVOICES_MAX    1000000       /* issued, not yet expired for a day */
 #define WALLET_HELD_BYTES_MAX  (1024 * 1024) /* updates kept until the own ledger view catches up */
-#define WALLET_JOURNAL_VERSION 2
+#define WALLET_JOURNAL_VERSION 3
 
 struct wallet_core;
 
@@ -84,6 +84,14 @@ struct payment_out; /* core_state.h */
 struct payment_in;
 
 /* A payment as history shows it. */
+/* The balance proof that moved a payment's money: for a locked one the lock's first, then the unlock's. All zero: not
+ * known, as after a recovery. */
+struct carrier {
+    uint64_t nonce;
+    uint64_t time; /* confirmed block time when it was signed or accepted */
+    struct hash digest;
+};
+
 struct payment_view {
     bool outgoing;
     bool locked;
@@ -98,7 +106,8 @@ struct payment_view {
     uint8_t secret[32];       /* outgoing: the receipt */
     uint64_t expiry, created; /* Unix seconds */
     uint64_t code;            /* why it failed, enum code */
-    const char *memo;         /* "" if none */
+    struct carrier carrier;
+    const char *memo; /* "" if none */
 };
 
 enum payment_mode { PAYMENT_AUTO, PAYMENT_DIRECT, PAYMENT_LOCKED };
@@ -268,9 +277,10 @@ struct wallet_channel_view {
     struct amount incoming;  /* pending incoming locks */
     struct amount frozen;
     struct amount reserve;
-    struct amount unsecured; /* direct payments without receipt */
-    struct amount settling;  /* the client's out of a settlement under way */
-    const char *blocked;     /* NULL, or why nothing is signed for it */
+    struct amount unsecured;          /* direct payments without receipt */
+    struct amount settling;           /* the client's out of a settlement under way */
+    uint64_t nonce_client, nonce_hub; /* of the newest proofs, whose balances these are */
+    const char *blocked;              /* NULL, or why nothing is signed for it */
 };
 /* Channels in the order they came, index from 0; false behind the last. */
 bool wallet_channel_at(const struct wallet_core *core, size_t index,

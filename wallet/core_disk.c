@@ -97,6 +97,20 @@ void wallet_invoice_write(struct wallet_core *core, const struct invoice_issued 
     record_end(&core->batch, mark);
 }
 
+static void write_carrier(struct buffer *batch, const struct carrier *carrier)
+{
+    buffer_u64(batch, carrier->nonce);
+    buffer_u64(batch, carrier->time);
+    buffer_append(batch, carrier->digest.bytes, sizeof(carrier->digest.bytes));
+}
+
+static void read_carrier(struct reader *value, struct carrier *carrier)
+{
+    carrier->nonce = reader_u64(value);
+    carrier->time = reader_u64(value);
+    reader_copy(value, carrier->digest.bytes, sizeof(carrier->digest.bytes));
+}
+
 static void write_memo(struct buffer *batch, const char *memo)
 {
     size_t length = memo != NULL ? strlen(memo) : 0;
@@ -125,6 +139,7 @@ void wallet_payment_out_write(struct wallet_core *core, const struct payment_out
     buffer_u8(batch, payment->mode);
     buffer_u8(batch, payment->has_secret);
     buffer_append(batch, payment->secret, sizeof(payment->secret));
+    write_carrier(batch, &payment->carrier);
     write_memo(batch, payment->memo);
     record_end(batch, mark);
 }
@@ -142,6 +157,7 @@ void wallet_payment_in_write(struct wallet_core *core, const struct payment_in *
     buffer_u64(batch, payment->repeated.units);
     buffer_u8(batch, payment->state);
     buffer_u8(batch, payment->locked);
+    write_carrier(batch, &payment->carrier);
     write_memo(batch, payment->memo);
     record_end(batch, mark);
 }
@@ -318,6 +334,7 @@ static bool read_payment_out(struct wallet_core *core, const struct record *reco
     payment->mode = reader_u8(value);
     payment->has_secret = reader_u8(value) != 0;
     reader_copy(value, payment->secret, sizeof(payment->secret));
+    read_carrier(value, &payment->carrier);
     payment->memo = read_memo(value);
     HASH_ADD(hh, core->outs, id, sizeof(payment->id), payment);
     return reader_done(value) && payment->state > OUT_WAITING && payment->state <= OUT_LOST;
@@ -349,6 +366,7 @@ static bool read_payment_in(struct wallet_core *core, const struct record *recor
     payment->repeated = amount_of(reader_u64(value));
     payment->state = reader_u8(value);
     payment->locked = reader_u8(value) != 0;
+    read_carrier(value, &payment->carrier);
     payment->memo = read_memo(value);
     HASH_ADD(hh, core->ins, key, sizeof(payment->key), payment);
     return reader_done(value) && payment->state >= IN_REFUND_DUE && payment->state <= IN_DROPPED;

@@ -80,6 +80,7 @@ struct payment_view wallet_payment_in_view(const struct payment_in *payment)
         .expiry = payment->expiry,
         .created = payment->created,
         .code = payment->code,
+        .carrier = payment->carrier,
         .memo = payment->memo != NULL ? payment->memo : "",
     };
 }
@@ -168,6 +169,7 @@ static struct payment_in *new_payment(const struct wallet_core *core, struct wal
     payment->amount = operation->amount;
     payment->expiry = operation->expiry;
     payment->created = core->unix_s;
+    payment->carrier = core->carrier;
     payment->locked = operation->type == OPERATION_LOCK;
     if (operation->memo.length > 0) {
         payment->memo = xcalloc(1, operation->memo.length + 1);
@@ -265,6 +267,7 @@ void wallet_incoming_lock_gone(struct wallet_core *core, struct wallet_channel *
         wallet_payment_in_set(core, payment, IN_DROPPED);
         return;
     }
+    payment->carrier = core->carrier;
     wallet_payment_in_set(core, payment, IN_RECEIVED);
     tell_received(core, payment);
 }

@@ -40,6 +40,8 @@ static void view_channel(const struct wallet_channel *own, struct wallet_channel
         .reserve = channel_reserve(channel),
         .unsecured = own->unsecured,
         .settling = settlement->phase == SETTLEMENT_SIGNED ? settlement->client_out : amount_of(0),
+        .nonce_client = channel->streams[SIDE_CLIENT].proof.nonce,
+        .nonce_hub = channel->streams[SIDE_HUB].proof.nonce,
         .blocked = own->blocked,
     };
 }

@@ -177,6 +177,7 @@ struct payment_view wallet_payment_out_view(const struct payment_out *payment)
         .expiry = payment->expiry,
         .created = payment->created,
         .code = payment->code,
+        .carrier = payment->carrier,
         .memo = payment->memo != NULL ? payment->memo : "",
     };
     memcpy(view.secret, payment->secret, sizeof(view.secret));
@@ -194,8 +195,8 @@ static void tell_out(struct wallet_core *core, enum wallet_news_type type, const
     wallet_tell(core, &news);
 }
 
-void wallet_payment_out_set(struct wallet_core *core, struct payment_out *payment,
-                            enum payment_out_state state)
+void wallet_payment_out_move(struct wallet_core *core, struct payment_out *payment,
+                             enum payment_out_state state)
 {
     wallet_payment_out_list(payment, false);
     count_unsecured(payment, false);
@@ -204,6 +205,12 @@ void wallet_payment_out_set(struct wallet_core *core, struct payment_out *paymen
     payment->state = (uint8_t)state;
     wallet_payment_out_list(payment, true);
     count_unsecured(payment, true);
+}
+
+void wallet_payment_out_set(struct wallet_core *core, struct payment_out *payment,
+                            enum payment_out_state state)
+{
+    wallet_payment_out_move(core, payment, state);
     wallet_payment_out_write(core, payment);
 }
 

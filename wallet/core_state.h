@@ -39,8 +39,9 @@ struct payment_out {
     uint64_t code;
     uint64_t lock_id;
     uint64_t drop_nonce; /* DROPPED: the update that dropped the lock */
-    uint8_t state;       /* enum payment_out_state */
-    uint8_t mode;        /* enum payment_mode; after WAITING direct or locked */
+    struct carrier carrier;
+    uint8_t state; /* enum payment_out_state */
+    uint8_t mode;  /* enum payment_mode; after WAITING direct or locked */
     bool has_secret;
     uint8_t secret[32];
     char *memo;                      /* NULL: none */
@@ -62,7 +63,8 @@ struct payment_in {
     uint64_t created;
     uint64_t code;    /* why it was refused */
     uint64_t counter; /* of the invoice's secret; 0: not ours */
-    uint8_t state;    /* enum payment_in_state */
+    struct carrier carrier;
+    uint8_t state; /* enum payment_in_state */
     bool locked;
     struct amount repeated; /* came again under the same id: to be sent back */
     char *memo;
@@ -328,6 +330,9 @@ struct wallet_core {
     struct payment_in *ins;
     struct invoice_issued *invoices;
     size_t waiting_count;
+    struct carrier carrier;       /* of what the update in hand brings */
+    struct payment_out **drafted; /* what the draft in hand carries, for its carrier */
+    size_t drafted_count, drafted_capacity;
     uint64_t counter;         /* last used */
     uint64_t invoices_looked; /* ledger time at which old ones were last let go */
     char refusal[160];
@@ -412,7 +417,10 @@ void wallet_updates_sign(struct wallet_core *core, struct wallet_channel *own);
 
 void wallet_payments_free(struct wallet_core *core);
 void wallet_payment_out_write(struct wallet_core *core, const struct payment_out *payment);
-/* Moves it to the state, its list, and the journal. */
+/* Moves it to the state and its list, without the journal. */
+void wallet_payment_out_move(struct wallet_core *core, struct payment_out *payment,
+                             enum payment_out_state state);
+/* The same, and the journal. */
 void wallet_payment_out_set(struct wallet_core *core, struct payment_out *payment,
                             enum payment_out_state state);
 void wallet_payment_out_fail(struct wallet_core *core, struct payment_out *payment, uint64_t code);

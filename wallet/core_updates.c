@@ -27,6 +27,11 @@ static void act(struct wallet_core *core, struct wallet_channel *own, const stru
     }
 }
 
+static struct carrier carrier_of(const struct wallet_core *core, uint64_t nonce, const struct hash *digest)
+{
+    return (struct carrier){.nonce = nonce, .time = core->head.confirmed_time, .digest = *digest};
+}
+
 /* Judges one update and acts on it. Returns false if it must wait. */
 static bool take(struct wallet_core *core, struct wallet_channel *own, const struct update *update)
 {
@@ -41,8 +46,10 @@ static bool take(struct wallet_core *core, struct wallet_channel *own, const str
         wallet_reference(MESSAGE_UPDATE, &update->channel, update->proof.nonce);
     switch (judgement.verdict) {
     case VERDICT_ACCEPTED:
+        core->carrier = carrier_of(core, update->proof.nonce, &judgement.digest);
         for (size_t i = 0; i < count; i++)
             act(core, own, &operations[i], &touched[i]);
+        core->carrier = (struct carrier){0};
         /* fall through */
     case VERDICT_AGAIN:
         if (!own->ack_due)
@@ -139,6 +146,29 @@ static struct operation drop_operation(const struct wallet_core *core, const str
     return operation;
 }
 
+/* It is in the draft: written once that is signed, with what it was signed in. */
+static void drafted(struct wallet_core *core, struct payment_out *payment, enum payment_out_state state)
+{
+    if (core->drafted_count == core->drafted_capacity) {
+        core->drafted_capacity = core->drafted_capacity == 0 ? 16 : 2 * core->drafted_capacity;
+        core->drafted = xrealloc(core->drafted, core->drafted_capacity * sizeof(struct payment_out *));
+    }
+    core->drafted[core->drafted_count++] = payment;
+    wallet_payment_out_move(core, payment, state);
+}
+
+static void write_drafted(struct wallet_core *core, const struct kept_update *signed_in)
+{
+    struct carrier carrier = carrier_of(core, signed_in->proof.nonce, &signed_in->digest);
+    for (size_t i = 0; i < core->drafted_count; i++) {
+        struct payment_out *payment = core->drafted[i];
+        if (payment->state != OUT_DROPPED)
+            payment->carrier = carrier;
+        wallet_payment_out_write(core, payment);
+    }
+    core->drafted_count = 0;
+}
+
 /* Payments whose state the draft settles are moved on once it is signed: `nonce` is what it will have. */
 static void draft_due(struct wallet_core *core, struct wallet_channel *own, const struct channel_view *view,
                       uint64_t nonce)
@@ -153,7 +183,7 @@ static void draft_due(struct wallet_core *core, struct wallet_channel *own, cons
         if (code != CODE_OK)
             continue; /* not yet: an expiry that is not confirmed, a registration that came in time */
         payment->drop_nonce = nonce;
-        wallet_payment_out_set(core, payment, payment->state == OUT_UNLOCKING ? OUT_PAID : OUT_DROPPED);
+        drafted(core, payment, payment->state == OUT_UNLOCKING ? OUT_PAID : OUT_DROPPED);
     }
 }
 
@@ -207,7 +237,7 @@ static void draft_payments(struct wallet_core *core, struct wallet_channel *own,
         }
         if (operation.type == OPERATION_LOCK)
             payment->lock_id = added.lock.id;
-        wallet_payment_out_set(core, payment, operation.type == OPERATION_LOCK ? OUT_LOCKED : OUT_DIRECT);
+        drafted(core, payment, operation.type == OPERATION_LOCK ? OUT_LOCKED : OUT_DIRECT);
     }
 }
 
@@ -227,7 +257,8 @@ void wallet_updates_sign(struct wallet_core *core, struct wallet_channel *own)
         const struct operation *operations = channel_draft(own->channel, &count);
         buffer_clear(&body);
         body_encode(&body, operations, count);
-        (void)channel_seal(own->channel, &core->options.domain, &core->options.key, body.data, body.length);
+        write_drafted(core, channel_seal(own->channel, &core->options.domain, &core->options.key, body.data,
+                                         body.length));
     }
     buffer_free(&body);
 }

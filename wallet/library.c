@@ -54,8 +54,11 @@ struct rill_payment rill_payment_of(const struct payment_view *view)
         .state = view->outgoing ? payment_out_state_name((enum payment_out_state)view->state)
                                 : payment_in_state_name((enum payment_in_state)view->state),
         .code = (int)view->code,
+        .proof_nonce = view->carrier.nonce,
+        .proof_time = view->carrier.time,
         .memo = view->memo,
     };
+    memcpy(payment.proof_digest, view->carrier.digest.bytes, sizeof(payment.proof_digest));
     memcpy(payment.id, view->id.bytes, sizeof(payment.id));
     memcpy(payment.channel, view->channel.bytes, sizeof(payment.channel));
     memcpy(payment.asset, view->asset.bytes, sizeof(payment.asset));
@@ -245,6 +248,8 @@ static void balance_of(const struct wallet_channel_view *view, struct rill_balan
         .reserve = view->reserve.units,
         .unsecured = view->unsecured.units,
         .settling = view->settling.units,
+        .nonce_own = view->nonce_client,
+        .nonce_hub = view->nonce_hub,
         .blocked = view->blocked,
     };
     memcpy(out->channel, view->id.bytes, sizeof(out->channel));

@@ -24,10 +24,13 @@ static const struct {
     {"close", NULL, command_close, "close your channel together with the hub"},
     {"dispute", NULL, command_dispute, "close it without the hub"},
     {"recover", NULL, command_recover, "fill a wallet again that lost its folder"},
+    {"prove", NULL, command_prove, "show that a payment is in the hub's settled books"},
+    {"audit", NULL, command_audit, "check what the hub says it owes, and that it has it"},
     {"tower", "list", command_tower_list, "your watchtowers and their receipts"},
     {"hub", "status", command_hub_status, "how the hub on this machine is"},
     {"hub", "history", command_hub_history, "a client's past payments, from the hub on this machine"},
     {"hub", "close", command_hub_close, "close a channel whose client does not come back"},
+    {"hub", "settlements", command_hub_settlements, "what each settled batch moved and cost"},
     {"ledger", "deploy", command_ledger_deploy, "put the hub's contract on an EVM chain"},
     {"ledger", "issue", command_ledger_issue, "create an asset"},
     {"ledger", "list", command_ledger_list, "let the hub deal in an asset"},
@@ -52,7 +55,8 @@ static void print_help(FILE *out)
         "rill listen. The wallet lives in ~/.rill or $RILL_HOME; every flag has a variable (RILL_HUB for\n"
         "--hub) and a line in the wallet's config file.\n\n"
         "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 hub or ledger not reached,\n"
-        "4 keystore or passphrase, 5 the wallet's folder is in use, 6 outcome not known in time.\n");
+        "4 keystore or passphrase, 5 the wallet's folder is in use, 6 outcome not known in time,\n"
+        "7 what the hub says was checked, and is not so.\n");
 }
 
 static bool is_help(const char *word)

@@ -7,6 +7,7 @@
 #include "base/ensure.h"
 #include "ledger/erc20.h"
 #include "ledger/quantity.h"
+#include "wallet/ledger_read.h"
 
 #define SLOW_BLOCK_S 15 /* a confirmation takes at most this long on the chains we know */
 
@@ -121,37 +122,13 @@ int sending_contract(struct session *session, const struct contract_call *call, 
 
 /* ---- reading ---- */
 
-struct coin_wait {
-    bool done, ok;
-    unsigned_wide value;
-};
-
-static void on_balance(void *context, enum ledger_error error, const char *text)
-{
-    struct coin_wait *wait = context;
-    json_t *value = error == LEDGER_OK ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-    wait->ok = quantity_wide(value, &wait->value);
-    json_decref(value);
-    wait->done = true;
-}
-
-static bool balance_arrived(struct session *session)
-{
-    return ((struct coin_wait *)session->context)->done;
-}
-
 bool sending_coin_balance(struct session *session, const struct address *of, unsigned_wide *out)
 {
-    char text[ADDRESS_TEXT_SIZE], params[ADDRESS_TEXT_SIZE + 24];
-    struct coin_wait *wait = xcalloc(1, sizeof(*wait));
-    snprintf(params, sizeof(params), "[\"%s\",\"latest\"]", address_text(of, text));
-    session->context = wait;
-    ledger_request(rill_ledger_client(session->ledger), "eth_getBalance", params, on_balance, wait);
-    if (!session_wait(session, balance_arrived, 15000, "the ledger"))
-        return false; /* the program ends; the answer may still write to it */
-    *out = wait->value;
-    bool ok = wait->ok;
-    free(wait);
+    char text[ADDRESS_TEXT_SIZE];
+    json_t *value =
+        ledger_read_json(session, "eth_getBalance", json_pack("[s, s]", address_text(of, text), "latest"));
+    bool ok = quantity_wide(value, out);
+    json_decref(value);
     return ok;
 }
 

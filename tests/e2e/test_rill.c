@@ -1,105 +1,13 @@
 /* The command `rill` as people use it, against a real ledger and a real hub: a day of a payer and a shop, and what is said
  * when something is wrong. */
-#include "hub_fixture.h"
+#include "rill_day.h"
 
-#include <jansson.h>
-
-#include "wallet/command.h"
-
-#define WORDS_MAX 24
-
-struct day {
-    struct hub_stage *stage;
-    char error_file[160];
-    char hub[32];
-};
-
-/* Runs `rill words…` to its end; its stdout in out. Returns its exit code. */
-static int rill(struct day *day, char *out, size_t size, const char *const *words)
-{
-    char path[256];
-    const char *argv[WORDS_MAX + 2] = {process_path("rill", path, sizeof(path))};
-    for (size_t i = 0; words[i] != NULL; i++) {
-        ensure(i < WORDS_MAX);
-        argv[i + 1] = words[i];
-    }
-    struct process process;
-    remove(day->error_file);
-    ensure(process_start(&process, argv, day->error_file));
-    size_t length = 0;
-    ssize_t got;
-    while ((got = read(process.output, out + length, size - 1 - length)) > 0)
-        length += (size_t)got;
-    out[length] = '\0';
-    return process_end(&process, 0);
-}
-
-#define RILL(day, out, ...) rill(day, out, sizeof(out), (const char *const[]){__VA_ARGS__, NULL})
-
-static void expect(struct day *day, int wanted, int code, const char *out)
-{
-    if (wanted == code)
-        return;
-    char *error = file_text(day->error_file);
-    fail_msg("exit code %d, expected %d\n%s%s", code, wanted, out, error);
-}
-
-static bool error_says(struct day *day, const char *words)
-{
-    return file_says(day->error_file, words);
-}
-
-static struct day *day_open(void)
-{
-    struct day *day = xcalloc(1, sizeof(*day));
-    day->stage = stage_open((const char *const[]){"--idle-block-ms", "60", NULL});
-    hub_start(day->stage, (const char *const[]){"--settle-interval-s", "1", "--min-expiry-s", "600", NULL});
-    snprintf(day->error_file, sizeof(day->error_file), "%s/rill.err", day->stage->folder);
-    snprintf(day->hub, sizeof(day->hub), "127.0.0.1:%u", day->stage->hub_port);
-    setenv("RILL_HUB", day->hub, 1);
-    setenv("RILL_LEDGER", day->stage->url, 1);
-    setenv("RILL_CONTRACT", day->stage->contract_text, 1);
-    setenv("RILL_CONFIRMATIONS", "1", 1);
-    setenv("RILL_PASSPHRASE", PASSPHRASE, 1);
-    return day;
-}
-
-static void day_close(struct day *day)
-{
-    stage_close(day->stage);
-    free(day);
-}
-
-static void home_of(struct day *day, const char *name, char out[160])
-{
-    snprintf(out, 160, "%s/%s", day->stage->folder, name);
-}
-
-/* A wallet with some coins for gas. */
-static void make_wallet(struct day *day, const char *home)
-{
-    char out[4096];
-    struct address address;
-    expect(day, 0, RILL(day, out, "init", "--home", home, "--light", "--json"), out);
-    json_t *made = json_loads(out, 0, NULL);
-    assert_true(hex_decode(json_string_value(json_object_get(made, "address")), address.bytes, 20));
-    json_decref(made);
-    send_coins(day->stage, &day->stage->hub, &address, 1000000000);
-}
-
-/* The first word that begins so, cut at the line's end. */
-static const char *word_in(char *out, const char *begins)
-{
-    char *at = strstr(out, begins);
-    assert_non_null(at);
-    at[strcspn(at, " \n\"")] = '\0';
-    return at;
-}
+static const char *const often[] = {"--settle-interval-s", "1", "--min-expiry-s", "600", NULL};
 
 static void test_a_day(void **state)
 {
     (void)state;
-    struct day *day = day_open();
+    struct day *day = day_open(often);
     char out[65536], more[65536], payer[160], shop[160];
     home_of(day, "payer", payer);
     home_of(day, "shop", shop);
@@ -139,7 +47,7 @@ static void test_a_day(void **state)
 static void test_lost_folder(void **state)
 {
     (void)state;
-    struct day *day = day_open();
+    struct day *day = day_open(often);
     char out[65536], payer[160], journal[200];
     home_of(day, "payer", payer);
     make_wallet(day, payer);
@@ -163,7 +71,7 @@ static void test_lost_folder(void **state)
 static void test_what_is_wrong_is_said(void **state)
 {
     (void)state;
-    struct day *day = day_open();
+    struct day *day = day_open(often);
     char out[65536], home[160];
     home_of(day, "w", home);
     expect(day, 4, RILL(day, out, "balance", "--home", home), out);
