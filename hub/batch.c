@@ -26,7 +26,8 @@ static struct batch_call *place(const struct engine *engine, struct batch_round 
         for (size_t i = 0; i < ASSETS_MAX; i++)
             round->returned[i] += round->calls[round->count - 1].returned[i];
     struct batch_call *call = &round->calls[round->count++];
-    *call = (struct batch_call){.room = batch_room(engine->block_gas_limit, engine->settle_halvings)};
+    *call = (struct batch_call){
+        .room = batch_room(engine->block_gas_limit, engine->settings.call_gas_max, engine->settle_halvings)};
     ensure(batch_take(&call->room, part));
     return call;
 }

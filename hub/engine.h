@@ -48,6 +48,7 @@ struct engine_settings {
     uint16_t idle_bps;        /* hub funds above this share of the room that a channel should have are idle */
     uint16_t room_percent;    /* room kept for what is expected until the next batch: this share of it */
     struct amount least_move; /* the hub moves no less by itself */
+    uint64_t call_gas_max;    /* gas that one settleBatch may be expected to use; 0: what nodes take */
     uint32_t requests_max;    /* so many payouts and closes asked for start a batch at once; 0: none do */
     struct amount unlock_min; /* a lock held after a close and smaller than this stays there */
 };

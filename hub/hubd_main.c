@@ -17,7 +17,7 @@ struct flags {
     uint64_t reveal_margin_s, min_expiry_s, max_expiry_s, settle_window_s;
     uint64_t base_fee, fee_ppm, direct_limit, reserve_bps, min_lock, max_lock, locks_per_payer;
     uint64_t waiting_max, inbound_max, unlock_min, tower_silence_s, settle_interval_s, settle_collect_ms,
-        idle_bps, settle_requests, settle_least_move, room_percent, history_days;
+        idle_bps, settle_requests, settle_least_move, settle_gas_max, room_percent, history_days;
 };
 
 static enum options_result read_flags(struct flags *flags, int argc, char **argv)
@@ -92,6 +92,8 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "So many payouts and closes asked for start a batch at once; 0: they wait for the interval."},
         {"settle-least-move", OPTION_NUMBER, &flags->settle_least_move, "0", 0, AMOUNT_LIMIT - 1, "UNITS",
          "The hub moves no less than this by itself: what is not worth its gas stays where it is."},
+        {"settle-gas-max", OPTION_NUMBER, &flags->settle_gas_max, "13000000", 100000, 13000000, "GAS",
+         "Most gas that one transaction of a batch should use; a batch is cut into as many as it takes."},
         {"room-percent", OPTION_NUMBER, &flags->room_percent, "200", 0, 10000, "PERCENT",
          "Room kept in a channel, of what is expected to come to it until the next batch; 0: none is "
          "foreseen."},
@@ -158,6 +160,7 @@ static bool engine_settings_of(const struct flags *flags, struct engine_settings
     random_bytes(&out->seed, sizeof(out->seed));
     out->idle_bps = (uint16_t)flags->idle_bps;
     out->requests_max = (uint32_t)flags->settle_requests;
+    out->call_gas_max = flags->settle_gas_max;
     out->least_move = amount_of(flags->settle_least_move);
     out->room_percent = (uint16_t)flags->room_percent;
     if (terms->min_expiry_s <= 3 * terms->reveal_margin_s || terms->max_expiry_s < terms->min_expiry_s) {

@@ -15,7 +15,8 @@
 #include "base/log.h"
 #include "hub/engine_state.h"
 
-#define REQUESTS_GATHER_MS 250 /* after an OPEN_REQUEST, so that many come into one batch */
+#define REQUESTS_GATHER_MS 250 /* after an OPEN_REQUEST, so that many come into one batch; and more: */
+#define CHANNELS_PER_MS    50
 
 struct pool *settle_pool(struct engine *engine, const struct address *asset)
 {
@@ -70,6 +71,12 @@ void settle_want_changed(struct engine *engine, struct hub_channel *channel)
     engine_touch(engine, channel);
 }
 
+/* A plan looks at every channel: whoever asks again and again must not keep the hub planning. */
+static uint64_t gather_ms(const struct engine *engine)
+{
+    return REQUESTS_GATHER_MS + engine->channels_by_id.count / CHANNELS_PER_MS;
+}
+
 void settle_soon(struct engine *engine, uint64_t delay_ms)
 {
     uint64_t at = engine->now_ms + delay_ms;
@@ -106,7 +113,7 @@ void settle_request(struct engine *engine, struct hub_channel *channel, struct a
     settle_want_changed(engine, channel);
     engine->settle_requests += is_new;
     if (engine->settings.requests_max != 0 && engine->settle_requests >= engine->settings.requests_max)
-        settle_soon(engine, REQUESTS_GATHER_MS);
+        settle_soon(engine, gather_ms(engine));
 }
 
 static struct open_wish *find_wish(struct engine *engine, const struct channel_key *key)
@@ -181,7 +188,7 @@ void settle_open_request(struct engine *engine, struct client *client, const str
     } else {
         engine->wishes[engine->wish_count++] = (struct open_wish){.key = key, .inbound = inbound};
     }
-    settle_soon(engine, REQUESTS_GATHER_MS);
+    settle_soon(engine, gather_ms(engine));
 }
 
 /* ---- planning ---- */

@@ -11,10 +11,12 @@ static const struct {
     [BATCH_FUND] = {28000, 128},
 };
 
-struct batch_room batch_room(uint64_t block_gas_limit, unsigned halvings)
+struct batch_room batch_room(uint64_t block_gas_limit, uint64_t gas_max, unsigned halvings)
 {
     uint64_t gas = (block_gas_limit == 0 ? BATCH_BLOCK_GAS_UNKNOWN : block_gas_limit) / 2;
-    gas = gas < BATCH_CALL_GAS_MAX ? gas : BATCH_CALL_GAS_MAX;
+    if (gas_max == 0 || gas_max > BATCH_CALL_GAS_MAX)
+        gas_max = BATCH_CALL_GAS_MAX;
+    gas = gas < gas_max ? gas : gas_max;
     gas >>= halvings;
     return (struct batch_room){.gas = gas > CALL_GAS ? gas - CALL_GAS : 0,
                                .bytes = (BATCH_CALL_BYTES_MAX - CALL_BYTES) >> halvings,

@@ -24,8 +24,9 @@ struct batch_room {
     bool is_empty; /* nothing is in it yet: the first part always fits */
 };
 
-/* An empty call. block_gas_limit 0: not known. At most half a block: the rest is for others. */
-struct batch_room batch_room(uint64_t block_gas_limit, unsigned halvings);
+/* An empty call. block_gas_limit 0: not known. At most half a block: the rest is for others; and at most gas_max, if
+ * that is not 0. */
+struct batch_room batch_room(uint64_t block_gas_limit, uint64_t gas_max, unsigned halvings);
 /* Takes the part's share of it. False: it does not fit, and nothing has changed. */
 bool batch_take(struct batch_room *room, enum batch_part part);
 

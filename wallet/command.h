@@ -112,7 +112,8 @@ struct session {
     bool follows_ledger; /* the wallet is not merely looked at */
     /* what callbacks told; commands set what they wait for */
     bool ready, recovered;
-    bool outcome;
+    bool outcome;        /* of a payment, or of a channel asked for */
+    bool has_settlement; /* of a payout or close */
     uint8_t waited_id[16];
     struct rill_payment payment; /* memo is not kept */
     struct rill_settlement settlement;
@@ -121,6 +122,7 @@ struct session {
     char text[256];
     int code;
     void (*on_received)(struct session *session, const struct rill_payment *payment);
+    void (*on_settlement)(struct session *session, const struct rill_settlement *settlement);
     void *context;
 };
 
@@ -139,6 +141,43 @@ bool session_wait(struct session *session, bool (*done)(struct session *session)
 int session_ready(struct session *session) MUST_USE;
 bool session_is_ready(struct session *session);
 bool session_is_idle(struct session *session);
+
+/* ---- payouts by themselves ---- */
+
+struct payout_flags {
+    const char *mode, *threshold, *keep, *at;
+};
+#define PAYOUT_ROW_COUNT 4
+/* The rows of --payout and its company. */
+#define PAYOUT_ROWS(flags)                                                                                   \
+    {"payout",                                                                                               \
+     OPTION_CHOICE,                                                                                          \
+     &(flags)->mode,                                                                                         \
+     "as-is",                                                                                                \
+     0,                                                                                                      \
+     0,                                                                                                      \
+     "as-is|manual|threshold|daily",                                                                         \
+     "When this wallet asks to be paid out by itself, from now on."},                                        \
+        {"payout-threshold",                                                                                 \
+         OPTION_TEXT,                                                                                        \
+         &(flags)->threshold,                                                                                \
+         NULL,                                                                                               \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         "AMOUNT",                                                                                           \
+         "As soon as so much can be; with daily: not for less."},                                            \
+        {"payout-keep", OPTION_TEXT, &(flags)->keep, NULL, 0, 0, "AMOUNT", "Leave so much in the channel."}, \
+    {                                                                                                        \
+        "payout-at", OPTION_TEXT, &(flags)->at, "00:00", 0, 0, "HH:MM", "With daily: when, in UTC."          \
+    }
+/* Sets the asset's policy if --payout asks for one, after a line on stderr an exit code if it makes no sense. */
+int command_payout_set(struct session *session, const struct asset_info *asset,
+                       const struct payout_flags *flags) MUST_USE;
+/* "manual", "daily at 00:00 UTC, …". */
+#define PAYOUT_TEXT_MAX 320
+const char *command_payout_text(const struct session *session, const struct asset_info *asset,
+                                char out[PAYOUT_TEXT_MAX]);
+json_t *command_payout_json(const struct session *session, const struct asset_info *asset);
 
 /* ---- assets ---- */
 

@@ -48,6 +48,14 @@ static void print_part(const struct session *session, const struct rill_balance 
         printf("  %-10s %s\n", name, amount_of_asset(session, balance->asset, units, text));
 }
 
+static void print_payout(const struct session *session, const struct rill_balance *balance)
+{
+    const struct asset_info *asset = asset_by_address(session, balance->asset);
+    char text[PAYOUT_TEXT_MAX];
+    if (asset != NULL && rill_payout_policy(session->wallet, balance->asset).mode != RILL_PAYOUT_MANUAL)
+        printf("  %-10s %s\n", "payouts", command_payout_text(session, asset, text));
+}
+
 static void print_balance(const struct session *session, const struct rill_balance *balance)
 {
     char text[ASSET_AMOUNT_TEXT];
@@ -69,6 +77,7 @@ static void print_balance(const struct session *session, const struct rill_balan
     print_part(session, balance, "reserve", balance->reserve);
     print_part(session, balance, "unsecured", balance->unsecured);
     print_part(session, balance, "settling", balance->settling);
+    print_payout(session, balance);
 }
 
 static bool nothing_open(struct session *session)
@@ -323,16 +332,16 @@ int command_open(int argc, char **argv)
 
 /* ---- withdraw, close ---- */
 
-static bool has_outcome(struct session *session)
+static bool has_settlement(struct session *session)
 {
-    return session->outcome;
+    return session->has_settlement;
 }
 
 static int wait_settlement(struct session *session, const struct asset_info *asset, const char *done_text)
 {
     const struct settings *settings = session->settings;
     char text[ASSET_AMOUNT_TEXT];
-    if (!session_wait(session, has_outcome, settings->timeout_s * 1000 * 10,
+    if (!session_wait(session, has_settlement, settings->timeout_s * 1000 * 10,
                       "the hub's next batch on the ledger"))
         return command_fail(settings, RILL_EXIT_PENDING,
                             "the hub has not settled it yet; the wish stays, later commands carry it on");
@@ -366,22 +375,40 @@ static int withdraw(struct session *session, const struct asset_info *asset, uin
     return wait_settlement(session, asset, "paid out");
 }
 
+/* Without an amount: the policy alone, set or only shown. */
+static int show_policy(struct session *session, const struct asset_info *asset)
+{
+    char text[PAYOUT_TEXT_MAX];
+    if (session->settings->json)
+        command_print_json(json_pack("{s:o, s:o}", "asset", json_address(asset->address), "payout",
+                                     command_payout_json(session, asset)));
+    else
+        printf("payouts of %s: %s\n", asset->symbol, command_payout_text(session, asset, text));
+    return RILL_EXIT_OK;
+}
+
 int command_withdraw(int argc, char **argv)
 {
     const char *asset_name = NULL;
+    struct payout_flags payout;
     struct command_line line = {
         .name = "withdraw",
-        .usage = "AMOUNT|all [OPTIONS]",
+        .usage = "[AMOUNT|all] [OPTIONS]",
         .about =
             "Asks the hub to pay out from your channel to your address on the ledger, in its next batch. "
             "Costs you\n"
-            "no gas; payments go on meanwhile.\n"
+            "no gas; payments go on meanwhile. With --payout the wallet does so by itself from now on, "
+            "whenever it is\n"
+            "connected (`rill listen`, or any other command); without an amount, nothing is paid out now, "
+            "and the\n"
+            "policy is shown.\n"
             "Example: rill withdraw 10 --asset USDC\n"
+            "         rill withdraw --payout daily --payout-at 23:30 --payout-keep 50\n"
             "Exit codes: 0 paid out, 1 refused, 3 not reached, 6 not settled in time (it goes on later).",
         .rows =
-            (const struct option_row[]){{"asset", OPTION_TEXT, &asset_name, NULL, 0, 0, "ASSET", asset_help}},
-        .row_count = 1,
-        .words_min = 1,
+            (const struct option_row[]){{"asset", OPTION_TEXT, &asset_name, NULL, 0, 0, "ASSET", asset_help},
+                                        PAYOUT_ROWS(&payout)},
+        .row_count = 1 + PAYOUT_ROW_COUNT,
         .words_max = 1,
     };
     int code;
@@ -389,10 +416,13 @@ int command_withdraw(int argc, char **argv)
         return code;
     struct session session;
     const struct asset_info *asset;
-    uint64_t units;
-    code = open_with_amount(&session, &line, asset_name, &asset, &units, true);
+    uint64_t units = 0;
+    bool now = line.word_count > 0;
+    code = open_with_amount(&session, &line, asset_name, &asset, now ? &units : NULL, true);
     if (code == RILL_EXIT_OK)
-        code = withdraw(&session, asset, units);
+        code = command_payout_set(&session, asset, &payout);
+    if (code == RILL_EXIT_OK)
+        code = now ? withdraw(&session, asset, units) : show_policy(&session, asset);
     session_close(&session);
     return code;
 }

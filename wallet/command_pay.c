@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/ensure.h"
@@ -342,6 +343,27 @@ static void on_input(evutil_socket_t descriptor, short what, void *argument)
         terminal->input_length = 0; /* no line is that long */
 }
 
+/* A payout that the wallet asked for by itself has come, or has not. */
+static void show_settlement(struct session *session, const struct rill_settlement *settlement)
+{
+    char amount[ASSET_AMOUNT_TEXT], when[32];
+    amount_of_asset(session, settlement->asset, settlement->amount, amount);
+    if (session->settings->json) {
+        command_print_json(json_pack("{s:o, s:o, s:b, s:s?, s:o}", "paid_out",
+                                     json_amount(session, settlement->asset, settlement->amount), "asset",
+                                     json_address(settlement->asset), "settled", settlement->settled, "code",
+                                     settlement->settled ? NULL : rill_code_name(settlement->code),
+                                     "transaction", json_hash(settlement->transaction)));
+        return;
+    }
+    time_text((uint64_t)time(NULL), when);
+    if (settlement->settled)
+        printf("%s  paid out %s to your address on the ledger\n", when, amount);
+    else
+        printf("%s  a payout of %s came to nothing: %s\n", when, amount, rill_code_text(settlement->code));
+    fflush(stdout);
+}
+
 static int listen_on(struct session *session)
 {
     struct terminal *terminal = session->context;
@@ -375,6 +397,7 @@ static int listen_on(struct session *session)
 int command_listen(int argc, char **argv)
 {
     const char *asset_name = NULL;
+    struct payout_flags payout;
     struct terminal terminal = {.lifetime_s = 3600};
     struct command_line line = {
         .name = "listen",
@@ -384,7 +407,9 @@ int command_listen(int argc, char **argv)
             "invoice for\n"
             "each line AMOUNT [MEMO] that is typed. Holds the wallet's folder: other commands wait until it "
             "ends.\n"
+            "With --payout it also asks to be paid out by itself, and says when that has come.\n"
             "Example: rill listen --asset USDC\n"
+            "         rill listen --payout threshold --payout-threshold 500 --payout-keep 100\n"
             "Exit codes: 0 stopped (Ctrl-C, or --count reached), 3 not reached, 4 keystore, 5 folder in use.",
         .rows =
             (const struct option_row[]){
@@ -393,8 +418,9 @@ int command_listen(int argc, char **argv)
                  "How long they can be paid."},
                 {"count", OPTION_NUMBER, &terminal.count_max, "0", 0, UINT64_MAX, "NUMBER",
                  "End after so many payments; 0: never."},
+                PAYOUT_ROWS(&payout),
             },
-        .row_count = 3,
+        .row_count = 3 + PAYOUT_ROW_COUNT,
     };
     int code;
     if (!command_read(&line, argc, argv, &code))
@@ -405,7 +431,12 @@ int command_listen(int argc, char **argv)
     session.on_received = show_received;
     if (code == RILL_EXIT_OK) {
         terminal.asset = asset_named(&session, asset_name);
-        code = terminal.asset != NULL ? listen_on(&session) : RILL_EXIT_USAGE;
+        code =
+            terminal.asset != NULL ? command_payout_set(&session, terminal.asset, &payout) : RILL_EXIT_USAGE;
+    }
+    if (code == RILL_EXIT_OK) {
+        session.on_settlement = show_settlement;
+        code = listen_on(&session);
     }
     session_close(&session);
     return code;

@@ -58,8 +58,12 @@ static void on_settlement(void *context, struct rill_wallet *wallet, const struc
 {
     (void)wallet;
     struct session *session = context;
+    if (settlement->settled && settlement->amount == 0 && !settlement->close)
+        return; /* the hub took back what lay idle: nobody asked for it */
     session->settlement = *settlement;
-    session->outcome = true;
+    session->has_settlement = true;
+    if (session->on_settlement != NULL)
+        session->on_settlement(session, settlement);
 }
 
 static void on_open_refused(void *context, struct rill_wallet *wallet, const uint8_t asset[20], int code,

@@ -13,7 +13,7 @@
 
 static unsigned count_of(uint64_t block_gas, unsigned halvings, enum batch_part part)
 {
-    struct batch_room room = batch_room(block_gas, halvings);
+    struct batch_room room = batch_room(block_gas, 0, halvings);
     unsigned count = 0;
     while (batch_take(&room, part))
         count++;
@@ -29,6 +29,9 @@ static void test_within_the_block(void **state)
     assert_int_equal(count_of(8000000, 0, BATCH_FUND), (4000000 - 75000) / 28000); /* half of a small block */
     assert_int_equal(count_of(8000000, 1, BATCH_FUND), (2000000 - 75000) / 28000);
     assert_int_equal(count_of(30000000, 0, BATCH_ITEM), 435); /* the bytes */
+    struct batch_room room = batch_room(30000000, 180000, 0); /* what the operator allows */
+    assert_true(batch_take(&room, BATCH_PAYOUT) && batch_take(&room, BATCH_PAYOUT));
+    assert_false(batch_take(&room, BATCH_PAYOUT));
 }
 
 /* However small the block, a call holds something: else a round would never end. */

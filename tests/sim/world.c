@@ -70,6 +70,9 @@ static void choose_settings(struct sim *sim)
         .settle_interval_s = maybe(sim, 4) ? 0 : 30 + sim_roll(sim, 120),
         .settle_collect_ms = 500 + sim_roll(sim, 3000),
         .idle_bps = (uint16_t)(8000 + sim_roll(sim, 8000)),
+        .room_percent = (uint16_t)(sim->options.seed % 4 * 100),
+        .least_move = {sim->options.seed % 3 == 0 ? sim->options.seed % 200 : 0},
+        .requests_max = (uint32_t)(sim->options.seed % 5),
     };
     if (sim->hub_has_tower)
         sim->hub.settings.tower = sim->towers[0].party.address;
