@@ -5,6 +5,7 @@
 #include "base/ensure.h"
 #include "hub/history.h"
 #include "hub/http_job.h"
+#include "hub/http_query.h"
 #include "hub/hub_state.h"
 #include "hub/transfer.h"
 

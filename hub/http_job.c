@@ -25,15 +25,6 @@ struct http_job {
 
 /* ---- small things ---- */
 
-bool http_read_number(const char *text, uint64_t *out)
-{
-    char *end;
-    if (text[0] < '0' || text[0] > '9' || strlen(text) > 19)
-        return false;
-    *out = strtoull(text, &end, 10);
-    return *end == '\0';
-}
-
 int http_write_error(struct buffer *text, int code, const char *error)
 {
     buffer_printf(text, "{\"error\":\"%s\"}\n", error);

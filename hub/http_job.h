@@ -25,7 +25,5 @@ void http_job_end(struct hub *hub);
 /* {"error": text} */
 void http_reply_error(struct evhttp_request *request, int code, const char *text);
 int http_write_error(struct buffer *text, int code, const char *error);
-/* Digits, at most 19. */
-bool http_read_number(const char *text, uint64_t *out) MUST_USE;
 
 #endif

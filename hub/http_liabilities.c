@@ -1,12 +1,11 @@
 /* GET /liabilities: the newest statement of what the hub owes. POST: makes one now. GET /liabilities/proof: a client's
  * own leaf in it, for who signs that he is that client: the path gives away what the channel holds. */
 #include <event2/buffer.h>
-#include <event2/keyvalq_struct.h>
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/ensure.h"
 #include "hub/http_job.h"
+#include "hub/http_query.h"
 #include "hub/hub_state.h"
 #include "hub/publish.h"
 
@@ -83,43 +82,19 @@ struct asked {
     struct signature signature;
 };
 
-static const char *read_values(struct evkeyvalq *values, struct asked *out)
-{
-    const struct {
-        const char *name;
-        uint8_t *bytes; /* hexadecimal of `length` bytes; NULL: a number */
-        size_t length;
-        uint64_t *number;
-    } wanted[] = {
-        {"client", out->key.client.bytes, sizeof(out->key.client.bytes), NULL},
-        {"asset", out->key.asset.bytes, sizeof(out->key.asset.bytes), NULL},
-        {"salt", NULL, 0, &out->key.salt},
-        {"number", NULL, 0, &out->number},
-        {"signature", out->signature.bytes, sizeof(out->signature.bytes), NULL},
-    };
-    unsigned missing = (1u << ARRAY_LENGTH(wanted)) - 1;
-    for (const struct evkeyval *value = values->tqh_first; value != NULL; value = value->next.tqe_next) {
-        size_t i = 0;
-        while (i < ARRAY_LENGTH(wanted) && strcmp(value->key, wanted[i].name) != 0)
-            i++;
-        if (i == ARRAY_LENGTH(wanted) ||
-            !(wanted[i].bytes != NULL ? hex_decode(value->value, wanted[i].bytes, wanted[i].length)
-                                      : http_read_number(value->value, wanted[i].number)))
-            return "client, asset, salt (the channel's key), number and signature can be given, each as its "
-                   "kind is written";
-        missing &= ~(1u << i);
-    }
-    return missing == 0 ? NULL : "client, asset, salt, number and signature are all needed";
-}
-
 static const char *parse(const char *query, struct asked *out)
 {
-    struct evkeyvalq values = {0};
-    if (query != NULL && evhttp_parse_query_str(query, &values) != 0)
-        return "the query cannot be read";
-    const char *wrong = read_values(&values, out);
-    evhttp_clear_headers(&values);
-    return wrong;
+    const struct http_value values[] = {
+        {"client", out->key.client.bytes, sizeof(out->key.client.bytes), NULL, false},
+        {"asset", out->key.asset.bytes, sizeof(out->key.asset.bytes), NULL, false},
+        {"salt", NULL, 0, &out->key.salt, false},
+        {"number", NULL, 0, &out->number, false},
+        {"signature", out->signature.bytes, sizeof(out->signature.bytes), NULL, false},
+    };
+    return http_read_query(query, values, ARRAY_LENGTH(values),
+                           "client, asset, salt (the channel's key), number and signature can be given, each "
+                           "as its kind is written",
+                           "client, asset, salt, number and signature are all needed");
 }
 
 static void write_proof(const struct asked *asked, const struct publication_proof *proof,

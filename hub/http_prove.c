@@ -1,11 +1,11 @@
 /* GET /prove: the path from a balance proof's digest to the journal root of a settled batch (hub/leaves.h). */
-#include <event2/keyvalq_struct.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
 #include "hub/http_job.h"
+#include "hub/http_query.h"
 #include "hub/hub_state.h"
 #include "hub/leaves.h"
 
@@ -16,30 +16,15 @@ struct prove_work {
     struct journal *journals[SHARDS_MAX];
 };
 
-static const char *read_values(struct evkeyvalq *values, struct prove_work *out)
-{
-    bool has_digest = false;
-    for (const struct evkeyval *value = values->tqh_first; value != NULL; value = value->next.tqe_next) {
-        if (strcmp(value->key, "digest") == 0) {
-            has_digest = hex_decode(value->value, out->digest.bytes, sizeof(out->digest.bytes));
-        } else if (strcmp(value->key, "time") == 0) {
-            if (!http_read_number(value->value, &out->time))
-                return "time is not a time: Unix seconds";
-        } else {
-            return "only digest and time can be given";
-        }
-    }
-    return has_digest ? NULL : "digest=0x… is missing: the digest of the balance proof that is to be proven";
-}
-
 static const char *parse(const char *query, struct prove_work *out)
 {
-    struct evkeyvalq values = {0};
-    if (query != NULL && evhttp_parse_query_str(query, &values) != 0)
-        return "the query cannot be read";
-    const char *wrong = read_values(&values, out);
-    evhttp_clear_headers(&values);
-    return wrong;
+    const struct http_value values[] = {
+        {"digest", out->digest.bytes, sizeof(out->digest.bytes), NULL, false},
+        {"time", NULL, 0, &out->time, true},
+    };
+    return http_read_query(query, values, ARRAY_LENGTH(values),
+                           "only digest, 32 bytes, and time, Unix seconds, can be given",
+                           "digest=0x… is missing: the digest of the balance proof that is to be proven");
 }
 
 static void write_settled(const struct leaf_proof *proof, struct buffer *text)
