@@ -84,9 +84,13 @@ int wallet_end(struct drill_run *run, struct process *process);
 struct closing closing_now(struct drill_run *run, const struct channel_key *key);
 struct channel_state channel_now(struct drill_run *run, const struct channel_key *key);
 bool is_challenged(struct drill_run *run, const struct channel_key *key);
+bool is_voided(struct drill_run *run, const struct channel_key *key); /* locks of the hub's */
 bool is_closed(struct drill_run *run, const struct channel_key *key);
 bool nothing_is_held(struct drill_run *run, const struct channel_key *key);
 struct claim claim_of(const struct balance_proof *proof);
+/* Until some seconds before the lock expires, and then until somebody has registered the secret. */
+void is_registered_in_time(struct drill_run *run, const uint8_t secret[32], uint64_t expiry,
+                           uint64_t seconds_before);
 /* Sends it as the cheat, whose gas is counted. */
 void cheat_sends(struct drill_run *run, const struct secret_key *key, const struct contract_call *call);
 /* Closes with any claim of its own, and the other side's proof (nonce 0: none). */
@@ -103,7 +107,7 @@ void settle_accounts(struct drill_run *run, const struct channel_key *key, const
 struct account {
     struct hash channel;
     uint64_t to_client, to_hub, held_client, held_hub, penalty, bounty, unlocked_client, unlocked_hub;
-    bool finished, voided;
+    bool finished;
     unsigned challenges, skipped, settled;
 };
 /* All that the ledger says of these channels, from the first block on. */

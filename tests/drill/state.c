@@ -39,6 +39,11 @@ bool is_challenged(struct drill_run *run, const struct channel_key *key)
     return closing_now(run, key).challenged;
 }
 
+bool is_voided(struct drill_run *run, const struct channel_key *key)
+{
+    return closing_now(run, key).min_nonce_of_hub > 0;
+}
+
 bool is_closed(struct drill_run *run, const struct channel_key *key)
 {
     return channel_now(run, key).status == CHANNEL_CLOSED;
@@ -52,6 +57,31 @@ bool nothing_is_held(struct drill_run *run, const struct channel_key *key)
                 contract_decode_word(result.data, result.length, 1, &of_hub));
     buffer_free(&result);
     return of_client + of_hub == 0;
+}
+
+void is_registered_in_time(struct drill_run *run, const uint8_t secret[32], uint64_t expiry,
+                           uint64_t seconds_before)
+{
+    struct contract_call call = {.function = CONTRACT_REGISTERED_AT, .hash = condition_of_secret(secret)};
+    uint64_t end_us = clock_monotonic_us() + PATIENCE_MS * 1000ull;
+    unsigned_wide time = 0;
+    struct buffer data = {0};
+    contract_encode_call(&data, &call);
+    ensure(block_time(run->stage) + seconds_before < expiry);
+    advance(run->stage, expiry - seconds_before - run->stage->now);
+    while (time == 0) {
+        struct buffer result = {0};
+        if (clock_monotonic_us() > end_us)
+            fail_with_logs(run, "the registration of a secret");
+        mine(run->stage);
+        turn(run->stage);
+        assert_int_equal(ledger_call_wait(run->stage->ledger, NULL, data.data, data.length, &result, NULL),
+                         LEDGER_OK);
+        assert_true(contract_decode_word(result.data, result.length, 0, &time));
+        buffer_free(&result);
+    }
+    assert_true(time <= expiry);
+    buffer_free(&data);
 }
 
 struct claim claim_of(const struct balance_proof *proof)
@@ -143,9 +173,6 @@ static void on_event(void *context, const struct contract_event *event)
         return;
     case EVENT_CHALLENGED:
         account->challenges++;
-        return;
-    case EVENT_LOCKS_VOIDED:
-        account->voided = true;
         return;
     case EVENT_SETTLE_SKIPPED:
         account->skipped++;
