@@ -37,6 +37,9 @@ struct outcome {
 
 struct drill_run {
     bool evm;
+    bool blocks_by_hand;             /* transactions wait for mine() */
+    unsigned block_interval_ms;      /* of the embedded ledger; 0: a block for each transaction */
+    const char *tower_confirmations; /* NULL: 1 */
     struct hub_stage *stage;
     struct anvil anvil;
     struct proxy *proxy;
@@ -91,7 +94,13 @@ struct claim claim_of(const struct balance_proof *proof);
 /* Until some seconds before the lock expires, and then until somebody has registered the secret. */
 void is_registered_in_time(struct drill_run *run, const uint8_t secret[32], uint64_t expiry,
                            uint64_t seconds_before);
-/* Sends it as the cheat, whose gas is counted. */
+/* Sends it as the cheat, whose gas is counted; cheat_begins does not wait for it, but counts *open down then. */
+struct cheat_call {
+    struct drill_run *run;
+    unsigned *open;
+};
+void cheat_begins(struct cheat_call *sent, struct drill_run *run, const struct secret_key *key,
+                  const struct contract_call *call, unsigned *open);
 void cheat_sends(struct drill_run *run, const struct secret_key *key, const struct contract_call *call);
 /* Closes with any claim of its own, and the other side's proof (nonce 0: none). */
 void cheat_closes(struct drill_run *run, const struct secret_key *key, const struct channel_key *channel,
@@ -109,6 +118,7 @@ struct account {
     uint64_t to_client, to_hub, held_client, held_hub, penalty, bounty, unlocked_client, unlocked_hub;
     bool finished;
     unsigned challenges, skipped, settled;
+    uint64_t challenge_block;
 };
 /* All that the ledger says of these channels, from the first block on. */
 void read_accounts(struct drill_run *run, struct account *accounts, size_t count);
@@ -122,6 +132,9 @@ struct old_state {
     struct shown_proof partner; /* the hub's */
 };
 struct old_state state_of(struct wire_client *client);
+/* All of it running with the hub's tower, three payments made, and the hub killed. Returns what the payer could claim after
+ * the first. */
+struct old_state paid_and_asleep(struct drill_run *run);
 /* Direct payments of the pair, each of which the payee has. */
 void pay_direct(struct drill_run *run, uint64_t units);
 /* A locked payment of the pair that the payee has; the secret is {id, …}. Returns the payer's lock. */

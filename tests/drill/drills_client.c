@@ -4,19 +4,6 @@
 
 static const struct shown_proof no_proof = {.present = false};
 
-/* Three payments; what the payer could claim after the first. The hub sleeps from now on. */
-static struct old_state three_payments(struct drill_run *run)
-{
-    run_open(run, 1);
-    pay_direct(run, 1200);
-    struct old_state old = state_of(run->pair.payer);
-    pay_direct(run, 900);
-    pay_direct(run, 700);
-    tower_has_all(run, run->pair.payer);
-    hub_kill(run->stage);
-    return old;
-}
-
 /* The payer closes with this claim, and gets what it deserves. */
 static void payer_closes(struct drill_run *run, const struct claim *own)
 {
@@ -42,21 +29,21 @@ static uint64_t sent(const struct wire_client *client)
 
 static void old_claim(struct drill_run *run)
 {
-    struct old_state old = three_payments(run);
+    struct old_state old = paid_and_asleep(run);
     payer_closes(run, &old.own);
     expect_penalty(run, sent(run->pair.payer) - old.own.transferred.units);
 }
 
 static void no_claim(struct drill_run *run)
 {
-    (void)three_payments(run);
+    (void)paid_and_asleep(run);
     payer_closes(run, &(struct claim){0});
     expect_penalty(run, sent(run->pair.payer));
 }
 
 static void inflated_nonce(struct drill_run *run)
 {
-    struct old_state old = three_payments(run);
+    struct old_state old = paid_and_asleep(run);
     old.own.nonce += 1000000;
     payer_closes(run, &old.own);
     expect_penalty(run, sent(run->pair.payer) - old.own.transferred.units);
@@ -219,7 +206,7 @@ static void close_at_a_settlement(struct drill_run *run)
 /* The tower dies when it has answered, and again when the window is over. */
 static void tower_dies(struct drill_run *run)
 {
-    struct old_state old = three_payments(run);
+    struct old_state old = paid_and_asleep(run);
     struct wire_client *payer = run->pair.payer;
     struct channel_state before = channel_now(run, &payer->channel_key);
     uint64_t due = due_of(payer->channel, SIDE_HUB, 0);

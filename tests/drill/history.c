@@ -8,6 +8,18 @@ struct old_state state_of(struct wire_client *client)
         .partner = {.present = hubs->proof.nonce > 0, .proof = hubs->proof, .signature = hubs->signature}};
 }
 
+struct old_state paid_and_asleep(struct drill_run *run)
+{
+    run_open(run, 1);
+    pay_direct(run, 1200);
+    struct old_state old = state_of(run->pair.payer);
+    pay_direct(run, 900);
+    pay_direct(run, 700);
+    tower_has_all(run, run->pair.payer);
+    hub_kill(run->stage);
+    return old;
+}
+
 void pay_direct(struct drill_run *run, uint64_t units)
 {
     still_good(&run->pair, units);

@@ -24,7 +24,10 @@ static void ledger_by_anvil(struct drill_run *run)
 
 void run_open_ledger(struct drill_run *run)
 {
-    run->stage = stage_new((const char *const[]){"--bounty-bps", "100", NULL});
+    char interval[16];
+    snprintf(interval, sizeof interval, "%u", run->block_interval_ms);
+    run->stage =
+        stage_new((const char *const[]){"--bounty-bps", "100", "--block-interval-ms", interval, NULL});
     snprintf(run->error_file, sizeof run->error_file, "%s/rill.err", run->stage->folder);
     snprintf(run->home, sizeof run->home, "%s/wallet", run->stage->folder);
     if (run->evm)
@@ -108,7 +111,7 @@ void tower_begin(struct drill_run *run, unsigned index)
                                 "--data",
                                 tower->folder,
                                 "--confirmations",
-                                "1",
+                                run->tower_confirmations != NULL ? run->tower_confirmations : "1",
                                 "--poll-ms",
                                 "20",
                                 "--listen",

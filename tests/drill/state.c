@@ -98,18 +98,37 @@ uint64_t due_of(const struct channel *channel, enum side side, uint64_t known)
 
 /* ---- the cheat ---- */
 
-void cheat_sends(struct drill_run *run, const struct secret_key *key, const struct contract_call *call)
+static void on_cheat_sent(void *context, enum ledger_error error, const struct ledger_receipt *receipt)
+{
+    struct cheat_call *sent = context;
+    if (error != LEDGER_OK || receipt == NULL || !receipt->success)
+        fail_msg("a cheat's transaction: %s %s", ledger_error_text(error),
+                 receipt == NULL ? "" : contract_error_name(receipt->reverted));
+    sent->run->outcome.gas += receipt->gas_used;
+    (*sent->open)--;
+}
+
+void cheat_begins(struct cheat_call *sent, struct drill_run *run, const struct secret_key *key,
+                  const struct contract_call *call, unsigned *open)
 {
     struct buffer data = {0};
-    struct ledger_receipt receipt = {0};
+    *sent = (struct cheat_call){run, open};
+    (*open)++;
     contract_encode_call(&data, call);
-    enum ledger_error error =
-        ledger_send_wait(run->stage->ledger, key, NULL, 0, data.data, data.length, &receipt);
+    ledger_send(run->stage->ledger, key, NULL, 0, data.data, data.length, on_cheat_sent, sent);
     buffer_free(&data);
-    if (error != LEDGER_OK || !receipt.success)
-        fail_msg("%s: %s %s", contract_function_signature(call->function), ledger_error_text(error),
-                 contract_error_name(receipt.reverted));
-    run->outcome.gas += receipt.gas_used;
+}
+
+void cheat_sends(struct drill_run *run, const struct secret_key *key, const struct contract_call *call)
+{
+    struct cheat_call sent;
+    unsigned open = 0;
+    cheat_begins(&sent, run, key, call, &open);
+    while (open > 0) {
+        if (run->blocks_by_hand)
+            mine(run->stage);
+        turn(run->stage);
+    }
 }
 
 void cheat_closes(struct drill_run *run, const struct secret_key *key, const struct channel_key *channel,
@@ -173,6 +192,7 @@ static void on_event(void *context, const struct contract_event *event)
         return;
     case EVENT_CHALLENGED:
         account->challenges++;
+        account->challenge_block = event->block;
         return;
     case EVENT_SETTLE_SKIPPED:
         account->skipped++;
