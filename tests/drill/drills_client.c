@@ -165,6 +165,7 @@ static void close_at_a_settlement(struct drill_run *run)
     request.settle_request.channel = payer->channel->id;
     request.settle_request.amount = amount_of(5000);
     link_send(payer->link, &request);
+    pay_direct(run, 100); /* behind it on the same link: the hub has the request */
     free(http_ask(run->stage->http_port, "POST", "/settle"));
     assert_true(holds_in_time(run->stage, has_settlement, payer) && !payer->closed);
     const struct message *proposed = &wire_expect(payer, MESSAGE_SETTLE_PROPOSE)->message;
