@@ -402,8 +402,8 @@ static inline uint64_t hub_figure(struct hub_stage *stage, const char *name)
 
 /* ---- the set ---- */
 
-/* Ledger running, the coin listed, money in the hub's pool; the hub not started. */
-static inline struct hub_stage *stage_open(const char *const *ledger_flags)
+/* A folder and the hub's key; nothing runs. */
+static inline struct hub_stage *stage_new(const char *const *ledger_flags)
 {
     struct hub_stage *stage = xcalloc(1, sizeof *stage);
     folder_make(stage->folder, sizeof stage->folder);
@@ -423,13 +423,26 @@ static inline struct hub_stage *stage_open(const char *const *ledger_flags)
     }
     write_file(stage->passphrase_file, PASSPHRASE "\n");
     ensure(keystore_create(stage->key_file, PASSPHRASE, &stage->hub, 2) == KEYSTORE_OK);
-    ledger_start(stage);
+    return stage;
+}
+
+/* A ledger is there (url, contract): the coin is listed, and money put into the hub's pool. */
+static inline void stage_begin(struct hub_stage *stage)
+{
     ledger_connect(stage);
     ledger_call_as(stage, &stage->hub, &(struct contract_call){.function = CONTRACT_LIST_ASSET, .unit = UNIT},
                    0);
     ledger_call_as(stage, &stage->hub,
                    &(struct contract_call){.function = CONTRACT_DEPOSIT_POOL, .amount = amount_of(1000000)},
                    1000000);
+}
+
+/* Ledger running, the coin listed, money in the hub's pool; the hub not started. */
+static inline struct hub_stage *stage_open(const char *const *ledger_flags)
+{
+    struct hub_stage *stage = stage_new(ledger_flags);
+    ledger_start(stage);
+    stage_begin(stage);
     return stage;
 }
 
