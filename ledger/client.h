@@ -107,6 +107,18 @@ typedef void ledger_sent(void *context, enum ledger_error error, const struct le
  * key is copied and wiped on free. */
 void ledger_send(struct ledger *ledger, const struct secret_key *key, const struct address *to,
                  unsigned_wide value, const uint8_t *data, size_t length, ledger_sent *sent, void *context);
+/* What a transaction may cost, and how pressing it is (ledger/urgency.h). All zero: no hurry, no limit but
+ * max_fee_per_gas. */
+struct ledger_terms {
+    unsigned_wide budget_wei; /* the most it may cost, were all its gas used; 0: no such limit */
+    uint64_t deadline;        /* block time by which it must be mined; 0: none */
+    uint64_t whole_s;         /* from when the matter arose to the deadline: what urgency is measured by */
+};
+/* ledger_send, under terms. With a budget below what blocks cost it waits for cheaper ones, and ledger_trouble
+ * says so. */
+void ledger_send_under(struct ledger *ledger, const struct secret_key *key, const struct address *to,
+                       const uint8_t *data, size_t length, const struct ledger_terms *terms,
+                       ledger_sent *sent, void *context);
 /* The same with a transaction that creates a contract. code: what creates it, then its constructor's arguments. */
 void ledger_create(struct ledger *ledger, const struct secret_key *key, const uint8_t *code, size_t length,
                    ledger_sent *sent, void *context);
