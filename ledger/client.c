@@ -226,6 +226,11 @@ const char *ledger_last_error(const struct ledger *ledger)
     return rpc_last_error(ledger->rpc);
 }
 
+struct hash ledger_confirmed_hash(const struct ledger *ledger)
+{
+    return ledger->confirmed_hash;
+}
+
 struct ledger_head ledger_head(const struct ledger *ledger)
 {
     return ledger->head;

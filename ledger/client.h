@@ -71,7 +71,13 @@ struct ledger_follow {
  * client. */
 void ledger_follow(struct ledger *ledger, uint64_t from, const struct ledger_follow *callbacks,
                    void *context);
+/* The same where the block before `from` is known from before: too_deep is called first if the chain has another
+ * there now. before zero: not known. */
+void ledger_follow_on(struct ledger *ledger, uint64_t from, const struct hash *before,
+                      const struct ledger_follow *callbacks, void *context);
 struct ledger_head ledger_head(const struct ledger *ledger);
+/* The hash of block head.confirmed_number; zero before the first head. */
+struct hash ledger_confirmed_hash(const struct ledger *ledger);
 
 /* ---- calls ---- */
 

@@ -40,6 +40,7 @@ struct ledger {
     char pulse_trouble[256];
 
     struct ledger_head head;   /* as last given to the follower's owner */
+    struct hash confirmed_hash;
     struct follower *follower; /* NULL: nobody follows */
     struct senders *senders;
 };

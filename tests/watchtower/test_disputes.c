@@ -553,7 +553,7 @@ static void test_restart_at_every_durable_point(void **state)
         world_restart(world, count);
         /* The ledger client replays what lies behind the cursor; with the watch's record it need not. */
         uint64_t cursor;
-        assert_true(tower_cursor(world->tower, &cursor));
+        assert_true(tower_cursor(world->tower, &cursor, NULL));
         world_block(world, 10);
         if (count == appointed)
             world_event(world, EVENT_CLOSE_STARTED, true);
@@ -590,7 +590,7 @@ static void test_cursor_follows_confirmed_heads(void **state)
     hub_appoints(world);
     world_block(world, 10);
     world_restart(world, world->batch_count);
-    assert_true(tower_cursor(world->tower, &cursor));
+    assert_true(tower_cursor(world->tower, &cursor, NULL));
     assert_int_equal(cursor, world->head.confirmed_number + 1);
 }
 
