@@ -229,7 +229,8 @@ static struct appointment *appointment_of(const struct message *message)
 }
 
 static enum code judge(const struct appointment_rules *rules, const struct address *user,
-                       const struct message *message, struct appointment *fresh, struct verdict *out)
+                       const struct message *message, struct appointment *fresh,
+                       struct appointment_verdict *out)
 {
     const char **why = &out->why;
     enum code code = judge_party(rules, user, fresh, why);
@@ -250,11 +251,12 @@ static enum code judge(const struct appointment_rules *rules, const struct addre
 }
 
 void appointment_judge(const struct appointment_rules *rules, const struct address *user,
-                       const struct message *message, struct verdict *out)
+                       const struct message *message, struct appointment_verdict *out)
 {
-    *out = (struct verdict){.why = "",
-                            .channel = channel_id(&message->appoint.key),
-                            .nonce = message->appoint.proof.present ? message->appoint.proof.proof.nonce : 0};
+    *out = (struct appointment_verdict){
+        .why = "",
+        .channel = channel_id(&message->appoint.key),
+        .nonce = message->appoint.proof.present ? message->appoint.proof.proof.nonce : 0};
     if (message->appoint.lock_count > LOCKS_PER_STREAM_MAX ||
         message->appoint.witness_count > LOCKS_PER_STREAM_MAX) {
         out->code = refuse(CODE_LIMIT, &out->why, "more than 1,024 locks or witnesses");

@@ -1,7 +1,7 @@
 /* An appointment: what a user of one side of a channel leaves with its tower, so that the tower can answer a
  * close for it (protocol.md, sections 5 and 9). One is kept per channel and side, the newest only.
  *
- *     APPOINT ─appointment_judge (every signature, sum and root checked)─▶ struct verdict
+ *     APPOINT ─appointment_judge (every signature, sum and root checked)─▶ struct appointment_verdict
  *         none held yet                       kept as it is
  *         higher nonce than held              appointment_inherit: the new one takes its place, witnesses of
  *                                             locks still pending and a newer revocation are kept
@@ -58,7 +58,7 @@ struct appointment_rules {
 };
 
 /* What is thought of one APPOINT. */
-struct verdict {
+struct appointment_verdict {
     enum code code;
     const char *why;           /* static; "" with CODE_OK */
     struct appointment *fresh; /* CODE_OK: the owner's to keep or to free; else NULL */
@@ -75,7 +75,7 @@ struct verdict {
  * attestation whose signature is not the attester's). Whether the hub may leave out its Choice is the caller's to
  * ask. */
 void appointment_judge(const struct appointment_rules *rules, const struct address *user,
-                       const struct message *message, struct verdict *out);
+                       const struct message *message, struct appointment_verdict *out);
 void appointment_free(struct appointment *appointment); /* NULL is allowed */
 
 /* Takes over from `fresh` what is newer without touching the proof. Returns true if anything changed. */

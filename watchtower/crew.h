@@ -22,7 +22,7 @@ struct crew_job {
     struct address user;
     struct message message; /* APPOINT is judged; others only keep their place */
     /* what it gets: for APPOINT. Who takes `fresh` over sets it to NULL */
-    struct verdict verdict;
+    struct appointment_verdict verdict;
     /* the crew's */
     struct shown_lock *locks;
     struct witness *witnesses;

@@ -162,7 +162,7 @@ static void send_error(struct tower *tower, uint64_t peer, enum code code, const
 }
 
 /* Answers an APPOINT that is not taken, and frees what came with it. */
-static void turn_down(struct tower *tower, uint64_t peer, struct verdict *verdict, enum code code,
+static void turn_down(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict, enum code code,
                       const char *why)
 {
     send_error(tower, peer, code, why, MESSAGE_APPOINT, &verdict->channel, verdict->nonce);
@@ -172,7 +172,7 @@ static void turn_down(struct tower *tower, uint64_t peer, struct verdict *verdic
 
 /* For the proof that is held: the verdict's, or a newer one. */
 static void send_receipt(struct tower *tower, uint64_t peer, const struct appointment *held,
-                         const struct verdict *verdict)
+                         const struct appointment_verdict *verdict)
 {
     struct message message = {.type = MESSAGE_RECEIPT};
     message.receipt.channel = held->channel;
@@ -224,7 +224,7 @@ static void write_appointment(struct tower *tower, const struct appointment *app
     buffer_free(&batch);
 }
 
-static void keep_first(struct tower *tower, uint64_t peer, struct verdict *verdict)
+static void keep_first(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict)
 {
     struct appointment *fresh = verdict->fresh;
     const char *broken =
@@ -238,7 +238,8 @@ static void keep_first(struct tower *tower, uint64_t peer, struct verdict *verdi
     send_receipt(tower, peer, fresh, verdict);
 }
 
-static void keep_newer(struct tower *tower, uint64_t peer, struct appointment *held, struct verdict *verdict)
+static void keep_newer(struct tower *tower, uint64_t peer, struct appointment *held,
+                       struct appointment_verdict *verdict)
 {
     struct appointment *fresh = verdict->fresh;
     size_t before = appointment_bytes(held);
@@ -258,7 +259,8 @@ static void keep_newer(struct tower *tower, uint64_t peer, struct appointment *h
 }
 
 /* The proof that is held, or an older one. */
-static void keep_held(struct tower *tower, uint64_t peer, struct appointment *held, struct verdict *verdict)
+static void keep_held(struct tower *tower, uint64_t peer, struct appointment *held,
+                      struct appointment_verdict *verdict)
 {
     size_t before = appointment_bytes(held);
     if (appointment_merge(held, verdict->fresh, tower->options.register_margin_s)) {
@@ -271,7 +273,7 @@ static void keep_held(struct tower *tower, uint64_t peer, struct appointment *he
 }
 
 /* Takes a good verdict, whose channel and standing are in order, and answers it. */
-static void keep(struct tower *tower, uint64_t peer, struct verdict *verdict, bool closing)
+static void keep(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict, bool closing)
 {
     const struct hash channel = verdict->channel;
     struct appointment *held = desk_find(tower, &channel, verdict->fresh->side);
@@ -301,8 +303,8 @@ static void candidate_ask(struct tower *tower, struct candidate *candidate, enum
     tower_ask(tower, &(struct question){.kind = kind, .candidate = candidate->id}, &view);
 }
 
-static void candidate_new(struct tower *tower, uint64_t peer, const struct verdict *verdict, bool ask_channel,
-                          bool ask_tower)
+static void candidate_new(struct tower *tower, uint64_t peer, const struct appointment_verdict *verdict,
+                          bool ask_channel, bool ask_tower)
 {
     struct candidate *candidate = xcalloc(1, sizeof *candidate);
     candidate->id = tower->next_id++;
@@ -354,7 +356,7 @@ void desk_answer(struct tower *tower, const struct question *question, bool ok, 
         return;
     if (candidate->failed && candidate->code == CODE_OK)
         candidate_refuse(candidate, CODE_LIMIT, "the tower cannot ask the ledger now; try again later");
-    struct verdict verdict = candidate->verdict;
+    struct appointment_verdict verdict = candidate->verdict;
     uint64_t peer = candidate->peer;
     enum code code = candidate->code;
     const char *why = candidate->why;
@@ -369,7 +371,7 @@ void desk_answer(struct tower *tower, const struct question *question, bool ok, 
 
 /* ---- messages ---- */
 
-void desk_appoint(struct tower *tower, uint64_t peer, struct verdict *verdict)
+void desk_appoint(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict)
 {
     tower->figures.received++;
     if (verdict->code != CODE_OK) {

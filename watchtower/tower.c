@@ -211,7 +211,7 @@ void tower_message(struct tower *tower, uint64_t peer, const struct address *use
                    const struct message *message)
 {
     if (message->type == MESSAGE_APPOINT) {
-        struct verdict verdict;
+        struct appointment_verdict verdict;
         appointment_judge(&tower->rules, user, message, &verdict);
         tower_appoint(tower, peer, &verdict);
         return;
@@ -226,7 +226,7 @@ const struct appointment_rules *tower_rules(const struct tower *tower)
     return &tower->rules;
 }
 
-void tower_appoint(struct tower *tower, uint64_t peer, struct verdict *verdict)
+void tower_appoint(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict)
 {
     desk_appoint(tower, peer, verdict);
     watch_run(tower);

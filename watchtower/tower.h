@@ -124,7 +124,7 @@ void tower_message(struct tower *tower, uint64_t peer, const struct address *use
                    const struct message *message);
 /* The same for an APPOINT that was judged elsewhere, by tower_rules: takes the verdict's appointment over. */
 const struct appointment_rules *tower_rules(const struct tower *tower);
-void tower_appoint(struct tower *tower, uint64_t peer, struct verdict *verdict);
+void tower_appoint(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict);
 /* How many messages were answered with ERROR. */
 uint64_t tower_refused(const struct tower *tower);
 void tower_event(struct tower *tower, const struct contract_event *event);

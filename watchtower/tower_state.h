@@ -53,7 +53,7 @@ struct user {
 struct candidate {
     uint64_t id;
     uint64_t peer;
-    struct verdict verdict;
+    struct appointment_verdict verdict;
     unsigned waiting;
     bool failed;    /* a question went unanswered */
     bool closing;   /* the channel is being closed */
@@ -158,7 +158,7 @@ uint64_t retry_after_ms(uint32_t failures);
 
 /* ---- desk.c ---- */
 
-void desk_appoint(struct tower *tower, uint64_t peer, struct verdict *verdict);
+void desk_appoint(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict);
 void desk_fetch(struct tower *tower, uint64_t peer, const struct address *user,
                 const struct message *message);
 void desk_answer(struct tower *tower, const struct question *question, bool ok, const uint8_t *data,

@@ -509,7 +509,7 @@ static void test_tower_list(void **state)
                             host, &port, http, &http_port),
                      5);
     snprintf(towers, sizeof towers, "%s@127.0.0.1:%u", address_text(&address, text), port);
-    json_t *list = JSON(world, "tower", "list", "--towers", towers, "--home", world->payer);
+    json_t *list = JSON(world, "tower", "status", "--towers", towers, "--home", world->payer);
     json_t *tower = json_array_get(json_object_get(list, "towers"), 0);
     assert_true(json_is_true(json_object_get(tower, "connected")));
     assert_true(json_is_object(json_object_get(tower, "receipts")));
