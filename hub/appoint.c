@@ -5,7 +5,8 @@
  *                                               ▲         └─ERROR, no answer─▶ refused
  *                                               └──────── tried again ───────────┘
  *
- * A slow or dead tower never slows a payment: only a revocation waits. A tower that is silent for a set time
+ * A channel's appointments leave APPOINT_EVERY_MS apart at least, each with whatever came meanwhile; only what a
+ * revocation waits for leaves at once. A slow or dead tower never slows a payment: only a revocation waits. A tower that is silent for a set time
  * is dismissed, for all channels or for the one that it refuses; one that the contract knows by setTower may
  * still act for the hub with what it holds, so that it is dismissed once setTower(…, false) is confirmed.
  */
@@ -18,6 +19,7 @@
 
 #define REFUSED_RETRY_MS 30000
 #define LOOK_EVERY_MS    1000
+#define APPOINT_EVERY_MS 100
 
 static size_t tower_count(const struct engine *engine)
 {
@@ -74,8 +76,9 @@ static void mark_for(struct engine *engine, struct hub_channel *channel, size_t 
     struct watch *watch = &channel->watch[index];
     watch->appoint_dirty = true;
     silence_begins(engine, tower);
-    if (watch->appoint_sent_ms != 0)
+    if (watch->appoint_sent_ms != 0 || watch->queued)
         return; /* when the one before it is answered */
+    watch->queued = true;
     watch->next_appoint = NULL;
     if (tower->appoint_tail == NULL)
         tower->appoint_head = channel;
@@ -141,22 +144,50 @@ static void send_appointment(struct engine *engine, struct hub_channel *channel,
     free(witnesses);
 }
 
+static bool may_send(const struct hub_tower *tower)
+{
+    return tower->online && tower->appointments_open < APPOINTMENTS_OPEN_MAX;
+}
+
+/* What is wanted for a channel leaves; it may still be in the queue. */
+static void appoint(struct engine *engine, struct hub_channel *channel, size_t index)
+{
+    struct hub_tower *tower = &engine->towers[index];
+    struct watch *watch = &channel->watch[index];
+    watch->appoint_dirty = false;
+    if (channel->channel->funds.stage == STAGE_CLOSED)
+        return;
+    send_appointment(engine, channel, index);
+    watch->appoint_sent_ms = now_of(engine);
+    watch->next_ms = engine->now_ms + APPOINT_EVERY_MS;
+    tower->appointed[tower->appointments_open++] = channel;
+}
+
 static void flush_to(struct engine *engine, size_t index)
 {
     struct hub_tower *tower = &engine->towers[index];
-    while (tower->online && tower->appoint_head != NULL && tower->appointments_open < APPOINTMENTS_OPEN_MAX) {
+    while (may_send(tower) && tower->appoint_head != NULL) {
         struct hub_channel *channel = tower->appoint_head;
         struct watch *watch = &channel->watch[index];
+        if (watch->appoint_dirty && engine->now_ms < watch->next_ms)
+            return; /* those behind it wait as long at most */
         tower->appoint_head = watch->next_appoint;
         if (tower->appoint_head == NULL)
             tower->appoint_tail = NULL;
-        watch->appoint_dirty = false;
-        if (channel->channel->funds.stage == STAGE_CLOSED)
-            continue;
-        send_appointment(engine, channel, index);
-        watch->appoint_sent_ms = now_of(engine);
-        tower->appointed[tower->appointments_open++] = channel;
+        watch->queued = false;
+        if (watch->appoint_dirty)
+            appoint(engine, channel, index);
     }
+    if (tower->online && tower->appoint_head == NULL && tower->appointments_open == 0)
+        tower->silent_since_ms = 0; /* it owes no answer */
+}
+
+void appoint_urgent(struct engine *engine, struct hub_channel *channel)
+{
+    for (size_t i = 0; i < tower_count(engine); i++)
+        if (may_send(&engine->towers[i]) && watch_of(channel, i)->appoint_dirty &&
+            watch_of(channel, i)->appoint_sent_ms == 0)
+            appoint(engine, channel, i);
 }
 
 void appoint_flush(struct engine *engine)

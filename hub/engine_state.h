@@ -53,7 +53,9 @@ struct watch {
     uint64_t appoint_sent_ms; /* not answered yet; 0: none is */
     uint64_t refused_since_ms, refused_retry_ms;
     struct hub_channel *next_appoint, *next_refused;
-    bool appoint_dirty;   /* queued, or to be once the one before it is answered */
+    uint64_t next_ms;   /* not before, unless it is urgent */
+    bool appoint_dirty; /* the tower should have more than it was sent */
+    bool queued;
     bool tower_dismissed; /* for this channel */
 };
 
@@ -390,6 +392,8 @@ void settle_add_report(struct engine *engine, const struct batch_report *report)
 /* appoint.c */
 void appoint_mark(struct engine *engine, struct hub_channel *channel);
 void appoint_flush(struct engine *engine);
+/* A revocation waits for the receipt: what is to be sent for this channel goes at once. */
+void appoint_urgent(struct engine *engine, struct hub_channel *channel);
 void appoint_receipt(struct engine *engine, size_t tower, const struct message *message);
 void appoint_refused(struct engine *engine, size_t tower, const struct message *message);
 void appoint_time(struct engine *engine);
