@@ -16,7 +16,7 @@
 #define PASSES        4   /* payments go on: each is a newer proof of every channel */
 #define BLOCKS        20000
 #define MINES_AHEAD   64
-#define ROUNDS        3
+#define ROUNDS        5
 #define CATCH_UP_MS   600000
 #define CONFIRMATIONS 1
 
@@ -205,13 +205,30 @@ static int compare(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-static double median(double values[ROUNDS])
+static double median(const double values[ROUNDS])
 {
-    qsort(values, ROUNDS, sizeof(values[0]), compare);
-    return values[ROUNDS / 2];
+    double sorted[ROUNDS];
+    memcpy(sorted, values, sizeof(sorted));
+    qsort(sorted, ROUNDS, sizeof(sorted[0]), compare);
+    return sorted[ROUNDS / 2];
 }
 
-static bool measure_states(struct run *run, const struct load_plan *plan, double rates[STATE_COUNT][ROUNDS])
+/* Of the ratios within each round: what the machine does beside changes from round to round. */
+static double median_ratio(const double values[ROUNDS], const double base[ROUNDS])
+{
+    double ratios[ROUNDS];
+    for (unsigned i = 0; i < ROUNDS; i++)
+        ratios[i] = base[i] > 0 ? values[i] / base[i] : 0;
+    return median(ratios);
+}
+
+/* What one state came to, round by round. */
+struct state_rounds {
+    double rates[ROUNDS], cpu_us[ROUNDS];
+};
+
+static bool measure_states(struct run *run, const struct load_plan *plan,
+                           struct state_rounds out[STATE_COUNT])
 {
     enum tower_state now = HEALTHY;
     for (unsigned round = 0; round < ROUNDS; round++)
@@ -223,7 +240,8 @@ static bool measure_states(struct run *run, const struct load_plan *plan, double
                 !measure_round(&run->crew, plan, name, run->flags.warm_up_s, run->flags.seconds,
                                run->figures))
                 return false;
-            rates[state][round] = figures_rate(run->figures);
+            out[state].rates[round] = figures_rate(run->figures);
+            out[state].cpu_us[round] = figures_cpu_us(run->figures);
         }
     return bring(&run->world, &now, HEALTHY);
 }
@@ -231,7 +249,8 @@ static bool measure_states(struct run *run, const struct load_plan *plan, double
 bool run_tower_busy(struct run *run, const struct crew_layout *layout, const struct load_plan *plan)
 {
     struct world *world = &run->world;
-    double rates[STATE_COUNT][ROUNDS], medians[STATE_COUNT], seconds;
+    struct state_rounds rounds[STATE_COUNT];
+    double seconds;
     char towers[128], text[ADDRESS_TEXT_SIZE];
     uint64_t receipts;
     run->figures = figures_new();
@@ -240,17 +259,20 @@ bool run_tower_busy(struct run *run, const struct crew_layout *layout, const str
         return false;
     snprintf(towers, sizeof(towers), "%s@127.0.0.1:%u", address_text(&world->tower, text), world->tower_port);
     setenv("RILL_HUBD_TOWER", towers, 1);
-    if (!world_start_hub(world, &seconds) || !crew_start(&run->crew) || !measure_states(run, plan, rates) ||
+    if (!world_start_hub(world, &seconds) || !crew_start(&run->crew) || !measure_states(run, plan, rounds) ||
         !world_ask_tower(world, "receipts_total", &receipts))
         return false;
     for (unsigned i = 0; i < STATE_COUNT; i++) {
         char name[64];
-        medians[i] = median(rates[i]);
         snprintf(name, sizeof(name), "payments_per_s_%s", state_names[i]);
-        note(run, name, medians[i]);
+        note(run, name, median(rounds[i].rates));
+        snprintf(name, sizeof(name), "hub_cpu_us_per_payment_%s", state_names[i]);
+        note(run, name, median(rounds[i].cpu_us));
     }
-    note(run, "healthy_to_stopped", medians[HEALTHY] / medians[STOPPED]);
-    note(run, "hanging_to_stopped", medians[HANGING] / medians[STOPPED]);
+    note(run, "rate_healthy_to_stopped", median_ratio(rounds[HEALTHY].rates, rounds[STOPPED].rates));
+    note(run, "rate_hanging_to_stopped", median_ratio(rounds[HANGING].rates, rounds[STOPPED].rates));
+    note(run, "cpu_healthy_to_stopped", median_ratio(rounds[HEALTHY].cpu_us, rounds[STOPPED].cpu_us));
+    note(run, "cpu_hanging_to_stopped", median_ratio(rounds[HANGING].cpu_us, rounds[STOPPED].cpu_us));
     note(run, "receipts_in_the_end", (double)receipts);
     return floor_measure(&run->floor) && crew_check(&run->crew) && crew_leave(&run->crew) &&
            world_stop_tower(world);

@@ -13,6 +13,8 @@
 
 #define CANDIDATE_BYTES_MAX (64ULL * 1024 * 1024)
 
+static const char TOO_LATE[] = "the channel is being closed, and the time to challenge is nearly over";
+
 /* ---- tables ---- */
 
 static uint64_t hash_of(const struct tower *tower, const struct hash *channel, enum side side)
@@ -272,12 +274,26 @@ static void keep_held(struct tower *tower, uint64_t peer, struct appointment *he
     appointment_free(verdict->fresh);
 }
 
+/* A receipt for a channel that is being closed is a promise to challenge: none is given when the time for that is
+ * nearly over, or the tower could be blamed for what nobody could have done (docs/watchtower.md). */
+static bool too_late_for(const struct tower *tower, const struct closing *closing, enum side user)
+{
+    uint64_t period = tower->options.challenge_period_s;
+    return closing_closer(closing) != user &&
+           tower_time_estimate(tower) + period / 8 >= challenge_deadline(closing, period);
+}
+
 /* Takes a good verdict, whose channel and standing are in order, and answers it. */
 static void keep(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict, bool closing)
 {
     const struct hash channel = verdict->channel;
     struct appointment *held = desk_find(tower, &channel, verdict->fresh->side);
-    if (held == NULL)
+    struct watch *watch = watch_find(tower, &channel);
+    bool newer = held == NULL || verdict->nonce > held->proof.nonce;
+    if (newer && watch != NULL && watch->state.status == CHANNEL_CLOSING &&
+        too_late_for(tower, &watch->closing, verdict->fresh->side))
+        turn_down(tower, peer, verdict, CODE_STATUS, TOO_LATE);
+    else if (held == NULL)
         keep_first(tower, peer, verdict);
     else if (verdict->nonce > held->proof.nonce)
         keep_newer(tower, peer, held, verdict);
@@ -285,7 +301,7 @@ static void keep(struct tower *tower, uint64_t peer, struct appointment_verdict 
         turn_down(tower, peer, verdict, CODE_NONCE, "another proof with this nonce is held");
     else
         keep_held(tower, peer, held, verdict);
-    struct watch *watch = watch_find(tower, &channel);
+    watch = watch_find(tower, &channel);
     if (closing && desk_serves(tower, &channel))
         watch_open(tower, &channel, true);
     else if (watch != NULL)
@@ -297,6 +313,8 @@ static void keep(struct tower *tower, uint64_t peer, struct appointment_verdict 
 static void candidate_ask(struct tower *tower, struct candidate *candidate, enum question_kind kind)
 {
     struct contract_call view = {.function = CONTRACT_CHANNEL, .key = candidate->verdict.fresh->key};
+    if (kind == QUESTION_CANDIDATE_CLOSING)
+        view.function = CONTRACT_CLOSING;
     if (kind == QUESTION_CANDIDATE_TOWER)
         view = (struct contract_call){.function = CONTRACT_IS_TOWER, .address = tower->self};
     candidate->waiting++;
@@ -325,7 +343,18 @@ static void candidate_refuse(struct candidate *candidate, enum code code, const 
     candidate->why = why;
 }
 
-static void candidate_channel(struct candidate *candidate, const uint8_t *data, size_t length)
+static void candidate_closing(const struct tower *tower, struct candidate *candidate, const uint8_t *data,
+                              size_t length)
+{
+    struct closing closing;
+    if (!contract_decode_closing(data, length, &closing))
+        candidate->failed = true;
+    else if (too_late_for(tower, &closing, candidate->verdict.fresh->side))
+        candidate_refuse(candidate, CODE_STATUS, TOO_LATE);
+}
+
+static void candidate_channel(struct tower *tower, struct candidate *candidate, const uint8_t *data,
+                              size_t length)
 {
     struct channel_state state;
     if (!contract_decode_channel(data, length, &state))
@@ -334,8 +363,10 @@ static void candidate_channel(struct candidate *candidate, const uint8_t *data, 
         candidate_refuse(candidate, CODE_CHANNEL, "the ledger knows no such channel");
     else if (state.status == CHANNEL_CLOSED)
         candidate_refuse(candidate, CODE_STATUS, "the channel is closed");
-    else
-        candidate->closing = state.status == CHANNEL_CLOSING;
+    else if (state.status == CHANNEL_CLOSING) {
+        candidate->closing = true;
+        candidate_ask(tower, candidate, QUESTION_CANDIDATE_CLOSING);
+    }
 }
 
 void desk_answer(struct tower *tower, const struct question *question, bool ok, const uint8_t *data,
@@ -348,7 +379,9 @@ void desk_answer(struct tower *tower, const struct question *question, bool ok, 
     if (!ok)
         candidate->failed = true;
     else if (question->kind == QUESTION_CANDIDATE)
-        candidate_channel(candidate, data, length);
+        candidate_channel(tower, candidate, data, length);
+    else if (question->kind == QUESTION_CANDIDATE_CLOSING)
+        candidate_closing(tower, candidate, data, length);
     else if (!tower->is_tower)
         candidate_refuse(candidate, CODE_SIGNATURE,
                          "no Choice, and the hub's setTower does not allow this tower");

@@ -213,6 +213,14 @@ static bool find_sender(struct post *post)
         if (!other->serves || other->sender != other ||
             ledger_chain_id(other->ledger) != ledger_chain_id(post->ledger))
             continue;
+        if (strcmp(other->settings->ledger_url, post->settings->ledger_url) != 0) {
+            shell_fail(shell,
+                       "%s and %s are both on chain %" PRIu64
+                       ", at two nodes: name one node for both, or, if they "
+                       "are two ledgers, give each a chain id of its own",
+                       other->settings->name, post->settings->name, ledger_chain_id(post->ledger));
+            return false;
+        }
         if (other->settings->confirmations != post->settings->confirmations) {
             shell_fail(shell, "%s and %s are on one chain: give both the same confirmations",
                        other->settings->name, post->settings->name);

@@ -146,6 +146,7 @@ void tower_answer(struct tower *tower, uint64_t id, bool ok, const uint8_t *data
         standing_answered(tower, ok, data, length);
         break;
     case QUESTION_CANDIDATE:
+    case QUESTION_CANDIDATE_CLOSING:
     case QUESTION_CANDIDATE_TOWER:
         if (question.kind == QUESTION_CANDIDATE_TOWER)
             standing_answered(tower, ok, data, length);

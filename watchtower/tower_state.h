@@ -23,10 +23,11 @@
 /* ---- questions to the ledger ---- */
 
 enum question_kind {
-    QUESTION_IS_TOWER,        /* of nobody: this tower's standing */
-    QUESTION_CANDIDATE,       /* channel(key), for an appointment that is new here */
-    QUESTION_CANDIDATE_TOWER, /* isTower(this), for one of the hub's without a Choice */
-    QUESTION_CHANNEL,         /* of a watch, as all below */
+    QUESTION_IS_TOWER,          /* of nobody: this tower's standing */
+    QUESTION_CANDIDATE,         /* channel(key), for an appointment that is new here */
+    QUESTION_CANDIDATE_CLOSING, /* closing(key), where channel(key) said that it is being closed */
+    QUESTION_CANDIDATE_TOWER,   /* isTower(this), for one of the hub's without a Choice */
+    QUESTION_CHANNEL,           /* of a watch, as all below */
     QUESTION_CLOSING,
     QUESTION_HELD,
     QUESTION_REGISTERED,

@@ -186,6 +186,7 @@ static bool take_answer(struct tower *tower, struct watch *watch, const struct q
         break;
     case QUESTION_IS_TOWER:
     case QUESTION_CANDIDATE:
+    case QUESTION_CANDIDATE_CLOSING:
     case QUESTION_CANDIDATE_TOWER:
         ensure(false);
     }
