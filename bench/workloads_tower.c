@@ -14,7 +14,7 @@
 #define FIRST_WINDOW  64  /* new appointments wait for the ledger's word, half of what a tower lets wait */
 #define WINDOW        512 /* a hub of two shards */
 #define PASSES        4   /* payments go on: each is a newer proof of every channel */
-#define BLOCKS        20000
+#define BLOCKS 20000
 #define MINES_AHEAD   64
 #define ROUNDS        5
 #define CATCH_UP_MS   600000

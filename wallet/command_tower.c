@@ -558,10 +558,8 @@ int command_tower_verify(int argc, char **argv)
             "trusts nobody\n"
             "but the ledger node.\n"
             "Example: rill tower verify evidence.json --ledger http://127.0.0.1:8545\n"
-            "Exit codes (of the first line that is not 'kept', else 1): 0 the tower has failed, 1 it has "
-            "not, 2 "
-            "the evidence\n"
-            "is worthless or malformed, 3 ledger not reached, 6 there is still time to answer the close.",
+            "Exit codes: 0 the tower has failed, 1 it has not, 2 the evidence is worthless,\n"
+            "3 ledger not reached, 6 there is still time; of several lines, the first not 1.",
         .words_min = 1,
         .words_max = 1,
     };
