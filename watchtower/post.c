@@ -427,17 +427,19 @@ static bool make_folder(const char *path)
 static bool open_journal(struct post *post)
 {
     char path[4096], message[512];
-    const char *folder = post->shell->settings->data;
+    const char *folder = post->shell->settings->data, *name = post->settings->name;
     bool is_first = post == post->shell->posts;
-    if (snprintf(path, sizeof path, "%s/%s", folder, is_first ? "journal" : post->settings->name) + 9 >=
-        (int)sizeof path) {
+    if (snprintf(path, sizeof path, "%s/%s/journal", folder, name) >= (int)sizeof path) {
         log_error("--data: the path is too long");
         return false;
     }
-    if (!is_first) {
+    if (is_first) {
+        snprintf(path, sizeof path, "%s/journal", folder);
+    } else {
+        snprintf(path, sizeof path, "%s/%s", folder, name);
         if (!make_folder(path))
             return false;
-        strcat(path, "/journal");
+        snprintf(path, sizeof path, "%s/%s/journal", folder, name);
     }
     struct store_options options = {.path = path, .application = "tower", .version = RECORDS_VERSION};
     if (store_open(&options, &post->journal, message, sizeof message) == STORE_OK)

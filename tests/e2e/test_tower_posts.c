@@ -93,6 +93,28 @@ static void test_two_ledgers_and_a_kill(void **state)
     stage_close(&ended);
 }
 
+/* A node that is down holds up nobody but its own contract. */
+static void test_a_dead_node_holds_up_only_its_own(void **state)
+{
+    struct stage *first = *state, *second = stage_new(4243), *const others[] = {second};
+    struct balance_proof old;
+    char also[1024], text[8192];
+    process_end(&second->ledgerd, SIGTERM);
+    new_channel(first, 0);
+    serve_also(first, others, 1, also);
+    tower_start(first);
+    hub_appoints(first, &old);
+    cheat(first, &old);
+    until(first, is_challenged, "the challenge");
+    http_get(first->metrics_port, "/healthz", text, sizeof text);
+    assert_non_null(strstr(text, " 503 "));
+    assert_non_null(strstr(text, "other-1: "));
+    assert_null(strstr(text, "main: "));
+    assert_int_equal(process_end(&first->towerd, SIGTERM), 0);
+    void *ended = second;
+    stage_close(&ended);
+}
+
 /* Two posts on one ledger have one account: its nonces are given once. */
 static void test_two_posts_on_one_ledger_share_the_account(void **state)
 {
@@ -307,6 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_two_ledgers_and_a_kill),
+        TEST(test_a_dead_node_holds_up_only_its_own),
         TEST(test_two_posts_on_one_ledger_share_the_account),
         TEST(test_two_nodes_of_one_chain_are_refused),
         TEST(test_an_alarm_reaches_a_real_server),
