@@ -1,6 +1,7 @@
 /* Every command of `rill` against a real ledger, hub and tower, in a token with 6 decimals: what each prints as JSON, what
  * money moves, and which exit code tells what. test_rill.c has the day of a payer and a shop in plain text. */
 #include "tests/e2e/hub_fixture.h"
+#include "tests/e2e/tower_process.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -17,7 +18,7 @@ struct world {
     char error_file[160], hub[32], http[32], token[ADDRESS_TEXT_SIZE];
     char output[OUTPUT_SIZE]; /* stdout of the last run */
     char payer[160], shop[160], payer_address[ADDRESS_TEXT_SIZE], shop_address[ADDRESS_TEXT_SIZE];
-    struct process towerds[2];
+    struct tower_process towers[2];
     struct process
         lost; /* a command that waits for a ledger that is not there; test_a_ledger_… looks at its end */
     char lost_home[160], lost_errors[160];
@@ -182,7 +183,7 @@ static int world_close(void **state)
 {
     struct world *world = *state;
     for (size_t i = 0; i < 2; i++)
-        process_end(&world->towerds[i], SIGKILL);
+        process_end(&world->towers[i].process, SIGKILL);
     process_end(&world->lost, SIGKILL);
     stage_close(world->stage);
     free(world);
@@ -470,49 +471,6 @@ static void test_withdraw_and_close(void **state)
 
 /* ---- towers ---- */
 
-/* Starts tower `number` and says how wallets name it. */
-static void start_tower(struct world *world, unsigned number, char name[160],
-                        char address_out[ADDRESS_TEXT_SIZE])
-{
-    struct hub_stage *stage = world->stage;
-    char path[256], data[160], key_file[160], log[160], line[256], listen[64], http[64], host[64], seed[32];
-    unsigned port, http_port;
-    snprintf(seed, sizeof seed, "end to end tower %u", number);
-    struct secret_key key = key_of(seed);
-    struct address address = secret_key_address(&key);
-    snprintf(data, sizeof data, "%s/tower-%u", stage->folder, number);
-    snprintf(key_file, sizeof key_file, "%s/tower-%u.json", stage->folder, number);
-    snprintf(log, sizeof log, "%s/tower-%u.log", stage->folder, number);
-    ensure(keystore_create(key_file, PASSPHRASE, &key, 2) == KEYSTORE_OK);
-    send_coins(stage, &stage->hub, &address, COINS);
-    const char *const argv[] = {process_path("rill-towerd", path, sizeof path),
-                                "--contract",
-                                stage->contract_text,
-                                "--ledger",
-                                stage->url,
-                                "--key-file",
-                                key_file,
-                                "--passphrase-file",
-                                stage->passphrase_file,
-                                "--data",
-                                data,
-                                "--confirmations",
-                                "1",
-                                "--poll-ms",
-                                "20",
-                                "--listen",
-                                "127.0.0.1:0",
-                                "--http",
-                                "127.0.0.1:0",
-                                NULL};
-    assert_true(process_start(&world->towerds[number], argv, log));
-    assert_true(process_line(&world->towerds[number], "rill-towerd ready", line, sizeof line, PATIENCE_MS));
-    assert_int_equal(sscanf(line, "rill-towerd ready: address %63s listen %63[^:]:%u http %63[^:]:%u", listen,
-                            host, &port, http, &http_port),
-                     5);
-    snprintf(name, 160, "%s@127.0.0.1:%u", address_text(&address, address_out), port);
-}
-
 static void expect_towers(struct world *world, const json_t *list, const char *first, const char *second)
 {
     const json_t *towers = json_object_get(list, "towers");
@@ -531,8 +489,8 @@ static void test_towers(void **state)
         file[160];
     RUNS(world, 2, "tower", "list", "--home", world->shop);
     expect_error(world, "tower add");
-    start_tower(world, 0, first, first_address);
-    start_tower(world, 1, second, second_address);
+    tower_process_start(world->stage, &world->towers[0], 0);
+    tower_process_start(world->stage, &world->towers[1], 1);
     RUNS(world, 0, "tower", "add", first, "--home", world->shop);
     RUNS(world, 0, "tower", "add", second, "--home", world->shop);
     RUNS(world, 0, "tower", "add", second, "--home", world->shop); /* again: where it is now */
