@@ -28,6 +28,9 @@ static const char about[] =
     "  scale         --channels idle ones: memory of each, restart, and payments beside them\n"
     "  history       single and busy on an empty hub, then with --payments old ones on disk; restart\n"
     "  plan          how long the hub plans a netted batch over --channels channels; nothing is started\n"
+    "  tower         a watchtower: bytes for each of --channels channels, appointments a second after an\n"
+    "                outage, blocks a minute\n"
+    "  tower-busy    busy in turns with a tower that is well, is stopped and hangs: the ratios\n"
     "  connections   TLS connections (a number may follow the word), idle: memory of each\n"
     "\n"
     "Examples: rill-bench\n"
@@ -71,7 +74,7 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
         {"rate", OPTION_NUMBER, &flags->rate, "0", 0, 10000000, "PAYMENTS",
          "steady: a second; 0: half of the maximum."},
         {"channels", OPTION_NUMBER, &flags->channels, "100000", 1, 10000000, "NUMBER",
-         "scale: idle channels; plan: channels."},
+         "scale, tower: idle channels; plan: channels."},
         {"payments", OPTION_NUMBER, &flags->payments, "1000000", 1, 1000000000, "NUMBER",
          "history: old payments."},
         {"seed", OPTION_NUMBER, &flags->seed, "1", 0, UINT32_MAX, "NUMBER", "Who pays whom, and how much."},

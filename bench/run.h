@@ -39,6 +39,12 @@ struct run {
     double hub_rss_mib;
 };
 
+/* ---- workloads_tower.c ---- */
+
+bool run_tower(struct run *run);
+/* The plan's payments, in turns with a tower that is well, is stopped, and hangs. */
+bool run_tower_busy(struct run *run, const struct crew_layout *layout, const struct load_plan *plan);
+
 /* ---- report.c ---- */
 
 /* All figures and conditions, to be decref'd. */

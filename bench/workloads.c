@@ -157,6 +157,14 @@ static bool run_busy(struct run *run)
     return run_plan(run, &layout, &plan);
 }
 
+static bool run_busy_with_tower(struct run *run)
+{
+    struct crew_layout layout = layout_of(run);
+    uint32_t window = window_of(run, run->flags.locked ? LOCKED_WINDOW : run->workload->window);
+    struct load_plan plan = plan_market(run, &layout, layout.payers, layout.payees, window);
+    return run_tower_busy(run, &layout, &plan);
+}
+
 static bool run_mobile_money(struct run *run)
 {
     struct crew_layout layout = layout_of(run);
@@ -373,6 +381,10 @@ const struct workload workloads[] = {
     {"steady", "payments at a fixed rate, latency from the moment each was due", run_steady, 512, 0, 1},
     {"scale", "idle channels: memory of each, restart, and payments beside them", run_scale, 64, 0, 1},
     {"history", "single and busy on an empty hub and with old payments on disk", run_history, 512, 0, 1},
+    {"tower", "a watchtower: storage per channel, catching up with appointments and blocks", run_tower, 0, 0,
+     1},
+    {"tower-busy", "busy with a tower that is well, is stopped, and hangs", run_busy_with_tower, 64, 16,
+     4 * BODY_PAYMENTS},
     {"connections", "idle TLS connections: memory of each", run_connections, 10000, 0, 1},
 };
 const size_t workload_count = ARRAY_LENGTH(workloads);

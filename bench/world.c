@@ -79,7 +79,7 @@ static bool is_well(struct world *world)
 {
     if (world->interrupted)
         return world_fail(world, "interrupted");
-    struct child *const children[] = {&world->ledgerd, &world->hubd};
+    struct child *const children[] = {&world->ledgerd, &world->hubd, &world->towerd};
     for (size_t i = 0; i < ARRAY_LENGTH(children); i++)
         if (children[i]->pid != 0 && !child_is_running(children[i]))
             return world_fail(world, "%s has ended: see %s", children[i]->name, children[i]->log);
@@ -108,13 +108,13 @@ bool world_wait(struct world *world, bool (*done)(void *context), void *context,
     return is_well(world);
 }
 
-static const char *path_in(const struct world *world, const char *name, char out[WORLD_PATH])
+const char *world_path(const struct world *world, const char *name, char out[WORLD_PATH])
 {
     snprintf(out, WORLD_PATH, "%s/%s", world->folder, name);
     return out;
 }
 
-static const char *program_in(const struct world *world, const char *name, char out[WORLD_PATH])
+const char *world_program(const struct world *world, const char *name, char out[WORLD_PATH])
 {
     snprintf(out, WORLD_PATH, "%s/%s", world->bin, name);
     return out;
@@ -128,13 +128,13 @@ static bool start_ledger(struct world *world)
     char hub[ADDRESS_TEXT_SIZE], fund[128], port[64];
     address_text(&world->hub, hub);
     snprintf(fund, sizeof(fund), "%s=" OPERATOR_COINS, hub);
-    const char *const arguments[] = {program_in(world, "rill-ledgerd", program),
+    const char *const arguments[] = {world_program(world, "rill-ledgerd", program),
                                      "--folder",
-                                     path_in(world, "ledger", folder),
+                                     world_path(world, "ledger", folder),
                                      "--port",
                                      "0",
                                      "--port-file",
-                                     path_in(world, "ledger.port", port_file),
+                                     world_path(world, "ledger.port", port_file),
                                      "--hub",
                                      hub,
                                      "--fund",
@@ -142,7 +142,7 @@ static bool start_ledger(struct world *world)
                                      "--idle-block-ms",
                                      "500",
                                      NULL};
-    if (!child_start(&world->ledgerd, "rill-ledgerd", path_in(world, "ledger.log", log), arguments,
+    if (!child_start(&world->ledgerd, "rill-ledgerd", world_path(world, "ledger.log", log), arguments,
                      world->message, sizeof(world->message)))
         return false;
     if (!child_wait_file(&world->ledgerd, port_file, 20000, port, sizeof(port)))
@@ -164,6 +164,11 @@ static bool send_call(struct world *world, const struct contract_call *call, uin
         return world_fail(world, "%s: %s %s", contract_function_signature(call->function),
                           ledger_error_text(error), ledger_last_error(world->ledger));
     return true;
+}
+
+bool world_call(struct world *world, const struct contract_call *call)
+{
+    return send_call(world, call, 0);
 }
 
 bool world_add_pool(struct world *world, uint64_t units)
@@ -371,12 +376,12 @@ bool world_start_hub(struct world *world, double *seconds)
     const char *arguments[HUB_ARGUMENTS_MAX];
     char ports[64];
     unsigned port, http_port;
-    program_in(world, "rill-hubd", paths.program);
-    path_in(world, "hub.json", paths.key);
-    path_in(world, "hub.pass", paths.passphrase);
-    path_in(world, "hub", paths.data);
-    path_in(world, "hub.port", paths.port_file);
-    path_in(world, "hub.log", paths.log);
+    world_program(world, "rill-hubd", paths.program);
+    world_path(world, "hub.json", paths.key);
+    world_path(world, "hub.pass", paths.passphrase);
+    world_path(world, "hub", paths.data);
+    world_path(world, "hub.port", paths.port_file);
+    world_path(world, "hub.log", paths.log);
     snprintf(paths.shards, sizeof(paths.shards), "%llu", (unsigned long long)world->shards);
     hub_arguments(world, &paths, arguments);
     if (access(paths.key, F_OK) != 0 && !write_key(world, paths.key, paths.passphrase))
@@ -435,6 +440,7 @@ void world_end(struct world *world, bool keep)
     if (world->ledger != NULL)
         ledger_free(world->ledger);
     child_stop(&world->hubd, 60000);
+    child_kill(&world->towerd); /* it may be stopped */
     child_stop(&world->ledgerd, 10000);
     for (size_t i = 0; i < ARRAY_LENGTH(world->interrupts); i++)
         if (world->interrupts[i] != NULL)

@@ -21,11 +21,13 @@ struct world {
     uint64_t shards;    /* 0: the hub's default */
     struct event_base *base;
     struct event *interrupts[2];
-    struct child ledgerd, hubd;
+    struct child ledgerd, hubd, towerd;
     struct secret_key hub_key;
     struct address hub, contract;
     struct ledger *ledger;
-    uint16_t hub_port, http_port;
+    uint16_t hub_port, http_port, tower_port, tower_http_port;
+    struct secret_key tower_key;
+    struct address tower;
     uint64_t pool, in_channels; /* units, by what was sent there */
     uint64_t channels;
     /* funds that wait for world_open_end */
@@ -64,8 +66,24 @@ bool world_start_hub(struct world *world, double *seconds);
 bool world_stop_hub(struct world *world);
 /* Asks its operator port. NULL, after world_fail, for no good answer; else to be freed. */
 char *world_ask_hub(struct world *world, const char *path);
+/* The same of the operator port of any of the processes. */
+char *world_ask_port(struct world *world, uint16_t port, const char *path);
 /* A figure of /metrics by its name without "rill_"; false if there is none. */
 bool metric_find(const char *metrics, const char *name, uint64_t *out);
+
+/* ---- a watchtower, bench/tower_world.c ---- */
+
+/* The contract knows it by setTower: appointments of the hub need no Choice. Before it is started. */
+bool world_make_tower(struct world *world);
+/* Starts it on its folder, a second time on the same journal, and waits until it serves. */
+bool world_start_tower(struct world *world, double *seconds);
+bool world_stop_tower(struct world *world);
+/* A figure of its /metrics, without "rill_tower_". */
+bool world_ask_tower(struct world *world, const char *name, uint64_t *out);
+/* Sends a call of the hub's and waits for it. */
+bool world_call(struct world *world, const struct contract_call *call);
+const char *world_path(const struct world *world, const char *name, char out[WORLD_PATH]);
+const char *world_program(const struct world *world, const char *name, char out[WORLD_PATH]);
 
 /* ---- waiting ---- */
 

@@ -1,4 +1,4 @@
-/* The hub's operator port. */
+/* The operator ports of hub and tower. */
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <stdio.h>
@@ -34,21 +34,25 @@ static bool is_answered(void *context)
 
 char *world_ask_hub(struct world *world, const char *path)
 {
+    return world_ask_port(world, world->http_port, path);
+}
+
+char *world_ask_port(struct world *world, uint16_t port, const char *path)
+{
     struct question question = {.done = false};
-    struct evhttp_connection *connection =
-        evhttp_connection_base_new(world->base, NULL, "127.0.0.1", world->http_port);
+    struct evhttp_connection *connection = evhttp_connection_base_new(world->base, NULL, "127.0.0.1", port);
     struct evhttp_request *request = evhttp_request_new(on_answer, &question);
     ensure(connection != NULL && request != NULL);
     evhttp_connection_set_timeout(connection, 60);
     evhttp_add_header(evhttp_request_get_output_headers(request), "Host", "127.0.0.1");
     evhttp_add_header(evhttp_request_get_output_headers(request), "Connection", "close");
     bool asked = evhttp_make_request(connection, request, EVHTTP_REQ_GET, path) == 0 &&
-                 world_wait(world, is_answered, &question, 65000, "an answer of the hub's operator port");
+                 world_wait(world, is_answered, &question, 65000, "an answer of an operator port");
     evhttp_connection_free(connection);
     if (asked && question.status == 200 && question.text != NULL)
         return question.text;
     if (asked)
-        world_fail(world, "the hub's %s gives no good answer (status %d)", path, question.status);
+        world_fail(world, "%s gives no good answer (status %d)", path, question.status);
     free(question.text);
     return NULL;
 }

@@ -1,11 +1,12 @@
-/* The hub's watchtower: it gets the newest proof of each client's stream, one appointment of a channel at a
- * time, and its receipts open the way for REVOKE (protocol.md, section 4).
+/* The hub's watchtowers: each gets the newest proof of each client's stream, one appointment of a channel at a
+ * time, and their receipts open the way for REVOKE (protocol.md, section 4).
  *
- *     of a channel:  held ─update─▶ queued ─▶ open ─RECEIPT─▶ held       (queued again if more came meanwhile)
- *                                     ▲         └─ERROR, no answer─▶ refused
- *                                     └──────── tried again ───────────┘
+ *     of a channel and tower:  held ─update─▶ queued ─▶ open ─RECEIPT─▶ held   (queued again if more came meanwhile)
+ *                                               ▲         └─ERROR, no answer─▶ refused
+ *                                               └──────── tried again ───────────┘
  *
- * A slow or dead tower never slows a payment: only a revocation waits. A tower that is silent for a set time
+ * A channel's appointments leave APPOINT_EVERY_MS apart at least, each with whatever came meanwhile; only what a
+ * revocation waits for leaves at once. A slow or dead tower never slows a payment: only a revocation waits. A tower that is silent for a set time
  * is dismissed, for all channels or for the one that it refuses; one that the contract knows by setTower may
  * still act for the hub with what it holds, so that it is dismissed once setTower(…, false) is confirmed.
  */
@@ -18,10 +19,11 @@
 
 #define REFUSED_RETRY_MS 30000
 #define LOOK_EVERY_MS    1000
+#define APPOINT_EVERY_MS 100
 
-static bool has_tower(const struct engine *engine)
+static size_t tower_count(const struct engine *engine)
 {
-    return !address_is_zero(&engine->settings.tower);
+    return engine->settings.tower_count;
 }
 
 static uint64_t silence_ms(const struct engine *engine)
@@ -35,43 +37,60 @@ static uint64_t now_of(const struct engine *engine)
     return engine->now_ms == 0 ? 1 : engine->now_ms;
 }
 
-static const struct watch *watch_of(const struct hub_channel *channel)
+static const struct watch *watch_of(const struct hub_channel *channel, size_t tower)
 {
     static const struct watch never = {0};
-    return channel->watch == NULL ? &never : channel->watch;
+    return channel->watch == NULL ? &never : &channel->watch[tower];
+}
+
+static const char *name_of(const struct engine *engine, size_t tower, char text[ADDRESS_TEXT_SIZE])
+{
+    return address_text(&engine->settings.towers[tower].address, text);
 }
 
 bool appoint_covers(const struct engine *engine, const struct hub_channel *channel, uint64_t nonce)
 {
-    const struct watch *watch = watch_of(channel);
-    return !has_tower(engine) || engine->tower_dismissed || watch->tower_dismissed ||
-           watch->receipt_nonce >= nonce;
+    for (size_t i = 0; i < tower_count(engine); i++) {
+        const struct watch *watch = watch_of(channel, i);
+        if (!engine->towers[i].dismissed && !watch->tower_dismissed && watch->receipt_nonce < nonce)
+            return false;
+    }
+    return true;
 }
 
 /* ---- what waits to be sent ---- */
 
-static void silence_begins(struct engine *engine)
+static void silence_begins(const struct engine *engine, struct hub_tower *tower)
 {
-    if (engine->tower_silent_since_ms == 0)
-        engine->tower_silent_since_ms = now_of(engine);
+    if (tower->silent_since_ms == 0)
+        tower->silent_since_ms = now_of(engine);
+}
+
+static void mark_for(struct engine *engine, struct hub_channel *channel, size_t index)
+{
+    struct hub_tower *tower = &engine->towers[index];
+    if (watch_of(channel, index)->appoint_dirty)
+        return;
+    if (channel->watch == NULL)
+        channel->watch = xcalloc(tower_count(engine), sizeof(*channel->watch));
+    struct watch *watch = &channel->watch[index];
+    watch->appoint_dirty = true;
+    silence_begins(engine, tower);
+    if (watch->appoint_sent_ms != 0 || watch->queued)
+        return; /* when the one before it is answered */
+    watch->queued = true;
+    watch->next_appoint = NULL;
+    if (tower->appoint_tail == NULL)
+        tower->appoint_head = channel;
+    else
+        tower->appoint_tail->watch[index].next_appoint = channel;
+    tower->appoint_tail = channel;
 }
 
 void appoint_mark(struct engine *engine, struct hub_channel *channel)
 {
-    if (!has_tower(engine) || watch_of(channel)->appoint_dirty)
-        return;
-    if (channel->watch == NULL)
-        channel->watch = xcalloc(1, sizeof(*channel->watch));
-    channel->watch->appoint_dirty = true;
-    silence_begins(engine);
-    if (channel->watch->appoint_sent_ms != 0)
-        return; /* when the one before it is answered */
-    channel->watch->next_appoint = NULL;
-    if (engine->appoint_tail == NULL)
-        engine->appoint_head = channel;
-    else
-        engine->appoint_tail->watch->next_appoint = channel;
-    engine->appoint_tail = channel;
+    for (size_t i = 0; i < tower_count(engine); i++)
+        mark_for(engine, channel, i);
 }
 
 static size_t collect_locks(struct engine *engine, const struct hub_channel *channel,
@@ -93,23 +112,25 @@ static size_t collect_locks(struct engine *engine, const struct hub_channel *cha
     return count;
 }
 
-static void send_appointment(struct engine *engine, struct hub_channel *channel)
+static void send_appointment(struct engine *engine, struct hub_channel *channel, size_t tower)
 {
     const struct stream *stream = &channel->channel->streams[SIDE_CLIENT];
     const struct dropped *own = stream_dropped(&channel->channel->streams[SIDE_HUB]);
-    struct shown_lock *locks = xcalloc(LOCKS_PER_STREAM_MAX, sizeof(*locks));
-    struct witness *witnesses = xcalloc(LOCKS_PER_STREAM_MAX, sizeof(*witnesses));
+    size_t room = lock_set_count(stream->locks) + 1;
+    struct shown_lock *locks = xmalloc(room * sizeof(*locks));
+    struct witness *witnesses = xmalloc(room * sizeof(*witnesses));
     struct message message = {.type = MESSAGE_APPOINT};
     message.appoint.key = channel->channel->key;
     message.appoint.proof = (struct shown_proof){stream->proof.nonce > 0, stream->proof, stream->signature};
     struct hash digest = HASH_ZERO;
     if (stream->proof.nonce > 0)
         digest = digest_balance_proof(&engine->settings.domain, &channel->channel->id, &stream->proof);
-    channel->watch->appointed_nonce = stream->proof.nonce;
-    channel->watch->appointed_digest = digest;
-    message.appoint.has_choice = !engine->settings.tower_is_set;
+    channel->watch[tower].appointed_nonce = stream->proof.nonce;
+    channel->watch[tower].appointed_digest = digest;
+    message.appoint.has_choice = !engine->settings.towers[tower].is_set;
     if (message.appoint.has_choice) {
-        struct hash choice = digest_choice(&engine->settings.domain, &digest, &engine->settings.tower);
+        struct hash choice =
+            digest_choice(&engine->settings.domain, &digest, &engine->settings.towers[tower].address);
         message.appoint.choice = key_sign(&engine->settings.key, &choice);
     }
     message.appoint.lock_count =
@@ -118,146 +139,192 @@ static void send_appointment(struct engine *engine, struct hub_channel *channel)
     message.appoint.witnesses = witnesses;
     message.appoint.revocation =
         (struct shown_revocation){own->revoked_nonce > 0, own->revoked_nonce, own->revocation};
-    engine_emit(engine, ENGINE_PEER_TOWER, &message);
+    engine_emit(engine, ENGINE_PEER_TOWER + tower, &message);
     free(locks);
     free(witnesses);
 }
 
+static bool may_send(const struct hub_tower *tower)
+{
+    return tower->online && tower->appointments_open < APPOINTMENTS_OPEN_MAX;
+}
+
+/* What is wanted for a channel leaves; it may still be in the queue. */
+static void appoint(struct engine *engine, struct hub_channel *channel, size_t index)
+{
+    struct hub_tower *tower = &engine->towers[index];
+    struct watch *watch = &channel->watch[index];
+    watch->appoint_dirty = false;
+    if (channel->channel->funds.stage == STAGE_CLOSED)
+        return;
+    send_appointment(engine, channel, index);
+    watch->appoint_sent_ms = now_of(engine);
+    watch->next_ms = engine->now_ms + APPOINT_EVERY_MS;
+    tower->appointed[tower->appointments_open++] = channel;
+}
+
+static void flush_to(struct engine *engine, size_t index)
+{
+    struct hub_tower *tower = &engine->towers[index];
+    while (may_send(tower) && tower->appoint_head != NULL) {
+        struct hub_channel *channel = tower->appoint_head;
+        struct watch *watch = &channel->watch[index];
+        if (watch->appoint_dirty && engine->now_ms < watch->next_ms)
+            return; /* those behind it wait as long at most */
+        tower->appoint_head = watch->next_appoint;
+        if (tower->appoint_head == NULL)
+            tower->appoint_tail = NULL;
+        watch->queued = false;
+        if (watch->appoint_dirty)
+            appoint(engine, channel, index);
+    }
+    if (tower->online && tower->appoint_head == NULL && tower->appointments_open == 0)
+        tower->silent_since_ms = 0; /* it owes no answer */
+}
+
+void appoint_urgent(struct engine *engine, struct hub_channel *channel)
+{
+    for (size_t i = 0; i < tower_count(engine); i++)
+        if (may_send(&engine->towers[i]) && watch_of(channel, i)->appoint_dirty &&
+            watch_of(channel, i)->appoint_sent_ms == 0)
+            appoint(engine, channel, i);
+}
+
 void appoint_flush(struct engine *engine)
 {
-    while (engine->tower_online && engine->appoint_head != NULL &&
-           engine->appointments_open < APPOINTMENTS_OPEN_MAX) {
-        struct hub_channel *channel = engine->appoint_head;
-        engine->appoint_head = channel->watch->next_appoint;
-        if (engine->appoint_head == NULL)
-            engine->appoint_tail = NULL;
-        channel->watch->appoint_dirty = false;
-        if (channel->channel->funds.stage == STAGE_CLOSED)
-            continue;
-        send_appointment(engine, channel);
-        channel->watch->appoint_sent_ms = now_of(engine);
-        engine->appointed[engine->appointments_open++] = channel;
-    }
+    for (size_t i = 0; i < tower_count(engine); i++)
+        flush_to(engine, i);
 }
 
 /* ---- what is answered ---- */
 
 /* The appointment is not open any more; what came since goes next. False: none was. */
-static bool close_appointment(struct engine *engine, struct hub_channel *channel)
+static bool close_appointment(struct engine *engine, struct hub_channel *channel, size_t index)
 {
-    if (watch_of(channel)->appoint_sent_ms == 0)
+    struct hub_tower *tower = &engine->towers[index];
+    if (watch_of(channel, index)->appoint_sent_ms == 0)
         return false;
+    struct watch *watch = &channel->watch[index];
     size_t at = 0;
-    while (engine->appointed[at] != channel)
-        ensure(++at < engine->appointments_open);
-    engine->appointed[at] = engine->appointed[--engine->appointments_open];
-    channel->watch->appoint_sent_ms = 0;
-    if (channel->watch->appoint_dirty) {
-        channel->watch->appoint_dirty = false;
-        appoint_mark(engine, channel);
+    while (tower->appointed[at] != channel)
+        ensure(++at < tower->appointments_open);
+    tower->appointed[at] = tower->appointed[--tower->appointments_open];
+    watch->appoint_sent_ms = 0;
+    if (watch->appoint_dirty) {
+        watch->appoint_dirty = false;
+        mark_for(engine, channel, index);
     }
     return true;
 }
 
-static void answered(struct engine *engine)
+static void answered(struct engine *engine, size_t index)
 {
-    bool waits = engine->appointments_open > 0 || engine->appoint_head != NULL;
-    engine->tower_silent_since_ms = waits ? now_of(engine) : 0;
-    if (engine->tower_dismissed)
-        log_info("the tower answers again");
-    engine->tower_dismissed = false;
+    struct hub_tower *tower = &engine->towers[index];
+    char text[ADDRESS_TEXT_SIZE];
+    bool waits = tower->appointments_open > 0 || tower->appoint_head != NULL;
+    tower->silent_since_ms = waits ? now_of(engine) : 0;
+    if (tower->dismissed)
+        log_info("tower %s answers again", name_of(engine, index, text));
+    tower->dismissed = false;
 }
 
-void engine_tower(struct engine *engine, bool connected)
+void engine_tower(struct engine *engine, size_t index, bool connected)
 {
-    engine->tower_online = connected;
+    ensure(index < ENGINE_TOWERS_MAX);
+    struct hub_tower *tower = &engine->towers[index];
+    tower->online = connected;
     if (!connected) {
-        silence_begins(engine);
+        silence_begins(engine, tower);
         return;
     }
     /* What was sent on an older link may be lost: all that has no receipt goes again. */
-    while (engine->appointments_open > 0) {
-        struct hub_channel *channel = engine->appointed[0];
-        close_appointment(engine, channel);
-        appoint_mark(engine, channel);
+    while (tower->appointments_open > 0) {
+        struct hub_channel *channel = tower->appointed[0];
+        close_appointment(engine, channel, index);
+        mark_for(engine, channel, index);
     }
-    for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
+    for (struct hub_channel *channel = engine->channels; channel != NULL && index < tower_count(engine);
+         channel = channel->next) {
         if (channel->channel->funds.stage != STAGE_CLOSED &&
-            watch_of(channel)->receipt_nonce < channel_peer(channel->channel)->proof.nonce)
-            appoint_mark(engine, channel);
+            watch_of(channel, index)->receipt_nonce < channel_peer(channel->channel)->proof.nonce)
+            mark_for(engine, channel, index);
     }
-    if (engine->appoint_head == NULL)
-        engine->tower_silent_since_ms = 0; /* it owes no answer */
+    if (tower->appoint_head == NULL)
+        tower->silent_since_ms = 0; /* it owes no answer */
 }
 
-static bool receipt_is_good(const struct engine *engine, const struct hub_channel *channel,
+static bool receipt_is_good(const struct engine *engine, const struct hub_channel *channel, size_t tower,
                             const struct message *message)
 {
-    const struct watch *watch = watch_of(channel);
+    const struct watch *watch = watch_of(channel, tower);
     if (watch->appoint_sent_ms == 0 || message->receipt.nonce != watch->appointed_nonce ||
         !hash_equal(&message->receipt.proof_digest, &watch->appointed_digest))
         return false;
     struct hash digest = digest_receipt(&engine->settings.domain, &message->receipt.channel,
                                         message->receipt.nonce, &message->receipt.proof_digest);
-    return signature_is_by(&message->receipt.signature, &digest, &engine->settings.tower);
+    return signature_is_by(&message->receipt.signature, &digest, &engine->settings.towers[tower].address);
 }
 
-static void refused_remove(struct engine *engine, struct hub_channel *channel)
+static void refused_remove(struct engine *engine, struct hub_channel *channel, size_t tower)
 {
-    struct watch *watch = channel->watch;
+    struct watch *watch = &channel->watch[tower];
     if (watch->refused_since_ms == 0)
         return;
-    struct hub_channel **at = &engine->refused;
+    struct hub_channel **at = &engine->towers[tower].refused;
     while (*at != channel) {
         ensure(*at != NULL);
-        at = &(*at)->watch->next_refused;
+        at = &(*at)->watch[tower].next_refused;
     }
     *at = watch->next_refused;
     watch->next_refused = NULL;
     watch->refused_since_ms = 0;
 }
 
-void appoint_receipt(struct engine *engine, const struct message *message)
+void appoint_receipt(struct engine *engine, size_t tower, const struct message *message)
 {
     struct hub_channel *channel = engine_channel(engine, &message->receipt.channel);
     if (channel == NULL && engine->settings.shards > 1)
-        return; /* another shard's: all hear what the one tower says */
-    if (channel == NULL || !receipt_is_good(engine, channel, message)) {
-        log_warn("the tower sent a receipt that is not good; ignored");
+        return; /* another shard's: all hear what a tower says */
+    if (channel == NULL || !receipt_is_good(engine, channel, tower, message)) {
+        char text[ADDRESS_TEXT_SIZE];
+        log_warn("tower %s sent a receipt that is not good; ignored", name_of(engine, tower, text));
         return;
     }
-    close_appointment(engine, channel);
-    refused_remove(engine, channel);
-    channel->watch->tower_dismissed = false;
-    answered(engine);
-    channel->watch->receipt_nonce = channel->watch->appointed_nonce;
+    close_appointment(engine, channel, tower);
+    refused_remove(engine, channel, tower);
+    struct watch *watch = &channel->watch[tower];
+    watch->tower_dismissed = false;
+    answered(engine, tower);
+    watch->receipt_nonce = watch->appointed_nonce;
     outcome_revoke_due(engine, channel);
 }
 
-static void refused(struct engine *engine, struct hub_channel *channel)
+static void refused(struct engine *engine, struct hub_channel *channel, size_t tower)
 {
-    if (!close_appointment(engine, channel))
+    if (!close_appointment(engine, channel, tower))
         return;
-    struct watch *watch = channel->watch;
+    struct watch *watch = &channel->watch[tower];
     if (watch->refused_since_ms == 0) {
         watch->refused_since_ms = now_of(engine);
-        watch->next_refused = engine->refused;
-        engine->refused = channel;
+        watch->next_refused = engine->towers[tower].refused;
+        engine->towers[tower].refused = channel;
     }
     watch->refused_retry_ms = engine->now_ms + REFUSED_RETRY_MS;
 }
 
-void appoint_refused(struct engine *engine, const struct message *message)
+void appoint_refused(struct engine *engine, size_t tower, const struct message *message)
 {
     const struct error_reference *about = &message->error.reference;
     struct hub_channel *channel =
         about->present && about->has_channel ? engine_channel(engine, &about->channel) : NULL;
     if (channel == NULL && about->present && about->has_channel && engine->settings.shards > 1)
         return;
-    log_warn("the tower refused an appointment: %s", code_text(message->error.code));
+    char text[ADDRESS_TEXT_SIZE];
+    log_warn("tower %s refused an appointment: %s", name_of(engine, tower, text),
+             code_text(message->error.code));
     if (channel != NULL)
-        refused(engine, channel);
-    answered(engine);
+        refused(engine, channel, tower);
+    answered(engine, tower);
 }
 
 /* ---- silence ---- */
@@ -269,101 +336,122 @@ static void revoke_all(struct engine *engine)
 }
 
 /* Asks the contract to forget the tower; appoint_tower_set goes on. */
-static void unset_tower(struct engine *engine)
+static void unset_tower(struct engine *engine, size_t index)
 {
-    if (engine->tower_unset_asked)
+    struct hub_tower *tower = &engine->towers[index];
+    char text[ADDRESS_TEXT_SIZE];
+    if (tower->unset_asked)
         return;
-    engine->tower_unset_asked = true;
+    tower->unset_asked = true;
     struct contract_call call = {
-        .function = CONTRACT_SET_TOWER, .address = engine->settings.tower, .flag = false};
-    engine_emit_call(engine, ENGINE_CALL_SET_TOWER, 0, &call);
-    log_warn("the tower does not answer: setTower(…, false) is sent, then revocations go on without it");
+        .function = CONTRACT_SET_TOWER, .address = engine->settings.towers[index].address, .flag = false};
+    engine_emit_call(engine, ENGINE_CALL_SET_TOWER, index, &call);
+    log_warn("tower %s does not answer: setTower(…, false) is sent, then revocations go on without it",
+             name_of(engine, index, text));
 }
 
-void appoint_set_tower_failed(struct engine *engine)
+void appoint_set_tower_failed(struct engine *engine, uint64_t tower)
 {
-    engine->tower_unset_asked = false;
+    ensure(tower < ENGINE_TOWERS_MAX);
+    engine->towers[tower].unset_asked = false;
 }
 
-static void dismiss(struct engine *engine)
+static void dismiss(struct engine *engine, size_t tower)
 {
-    if (engine->settings.tower_is_set) {
-        unset_tower(engine);
+    char text[ADDRESS_TEXT_SIZE];
+    if (engine->settings.towers[tower].is_set) {
+        unset_tower(engine, tower);
         return;
     }
-    log_warn("the tower has been silent for too long: revocations go on without it");
-    engine->tower_dismissed = true;
+    log_warn("tower %s has been silent for too long: revocations go on without it",
+             name_of(engine, tower, text));
+    engine->towers[tower].dismissed = true;
     revoke_all(engine);
 }
 
-static void dismiss_for(struct engine *engine, struct hub_channel *channel)
+static void dismiss_for(struct engine *engine, struct hub_channel *channel, size_t tower)
 {
-    if (engine->settings.tower_is_set) {
-        unset_tower(engine);
+    if (engine->settings.towers[tower].is_set) {
+        unset_tower(engine, tower);
         return;
     }
-    channel->watch->tower_dismissed = true;
+    channel->watch[tower].tower_dismissed = true;
     outcome_revoke_due(engine, channel);
 }
 
-/* Confirmed on the ledger. */
-void appoint_tower_set(struct engine *engine, const struct address *tower, bool allowed)
+static void tower_was_set(struct engine *engine, size_t index, bool allowed)
 {
-    if (!address_equal(tower, &engine->settings.tower) || engine->settings.tower_is_set == allowed)
+    struct hub_tower *tower = &engine->towers[index];
+    if (engine->settings.towers[index].is_set == allowed)
         return;
-    engine->settings.tower_is_set = allowed;
+    engine->settings.towers[index].is_set = allowed;
     if (allowed)
         return;
     /* What it holds without a Choice gives it no authority any more. */
     for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (channel->watch != NULL)
-            channel->watch->receipt_nonce = 0;
+            channel->watch[index].receipt_nonce = 0;
         if (channel->channel->funds.stage != STAGE_CLOSED)
-            appoint_mark(engine, channel);
+            mark_for(engine, channel, index);
     }
-    if (!engine->tower_unset_asked)
+    if (!tower->unset_asked)
         return;
-    engine->tower_unset_asked = false;
-    dismiss(engine);
+    tower->unset_asked = false;
+    dismiss(engine, index);
 }
 
-static void look_at_refused(struct engine *engine, struct hub_channel *channel)
+/* Confirmed on the ledger. */
+void appoint_tower_set(struct engine *engine, const struct address *address, bool allowed)
 {
-    struct watch *watch = channel->watch;
+    for (size_t i = 0; i < tower_count(engine); i++)
+        if (address_equal(address, &engine->settings.towers[i].address))
+            tower_was_set(engine, i, allowed);
+}
+
+static void look_at_refused(struct engine *engine, struct hub_channel *channel, size_t tower)
+{
+    struct watch *watch = &channel->watch[tower];
     uint64_t since = watch->refused_since_ms;
     if (channel->channel->funds.stage == STAGE_CLOSED) {
-        refused_remove(engine, channel);
+        refused_remove(engine, channel, tower);
         return;
     }
     if (engine->now_ms >= watch->refused_retry_ms) {
         watch->refused_retry_ms = engine->now_ms + REFUSED_RETRY_MS;
-        appoint_mark(engine, channel);
+        mark_for(engine, channel, tower);
     }
     if (!watch->tower_dismissed && engine->now_ms > since && engine->now_ms - since > silence_ms(engine))
-        dismiss_for(engine, channel);
+        dismiss_for(engine, channel, tower);
 }
 
 void appoint_time_begins(struct engine *engine, uint64_t now_ms)
 {
-    if (engine->tower_silent_since_ms != 0)
-        engine->tower_silent_since_ms = now_ms == 0 ? 1 : now_ms;
+    for (size_t i = 0; i < tower_count(engine); i++)
+        if (engine->towers[i].silent_since_ms != 0)
+            engine->towers[i].silent_since_ms = now_ms == 0 ? 1 : now_ms;
+}
+
+static void look_at(struct engine *engine, size_t index)
+{
+    struct hub_tower *tower = &engine->towers[index];
+    uint64_t now = engine->now_ms, since = tower->silent_since_ms;
+    if (!tower->dismissed && since != 0 && now > since && now - since > silence_ms(engine))
+        dismiss(engine, index);
+    /* One that it just never answers, while it answers others. */
+    for (size_t i = tower->appointments_open; tower->online && i-- > 0;)
+        if (now - tower->appointed[i]->watch[index].appoint_sent_ms > silence_ms(engine))
+            refused(engine, tower->appointed[i], index);
+    for (struct hub_channel *channel = tower->refused, *next; channel != NULL; channel = next) {
+        next = channel->watch[index].next_refused;
+        look_at_refused(engine, channel, index);
+    }
 }
 
 void appoint_time(struct engine *engine)
 {
-    uint64_t now = engine->now_ms;
-    if (!has_tower(engine) || now < engine->appoint_look_ms)
+    if (tower_count(engine) == 0 || engine->now_ms < engine->appoint_look_ms)
         return;
-    engine->appoint_look_ms = now + LOOK_EVERY_MS;
-    uint64_t since = engine->tower_silent_since_ms;
-    if (!engine->tower_dismissed && since != 0 && now > since && now - since > silence_ms(engine))
-        dismiss(engine);
-    /* One that it just never answers, while it answers others. */
-    for (size_t i = engine->appointments_open; engine->tower_online && i-- > 0;)
-        if (now - engine->appointed[i]->watch->appoint_sent_ms > silence_ms(engine))
-            refused(engine, engine->appointed[i]);
-    for (struct hub_channel *channel = engine->refused, *next; channel != NULL; channel = next) {
-        next = channel->watch->next_refused;
-        look_at_refused(engine, channel);
-    }
+    engine->appoint_look_ms = engine->now_ms + LOOK_EVERY_MS;
+    for (size_t i = 0; i < tower_count(engine); i++)
+        look_at(engine, i);
 }

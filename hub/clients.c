@@ -108,7 +108,7 @@ static void take_offline(struct engine *engine, struct client *client)
 
 void engine_connected(struct engine *engine, uint64_t peer, const struct address *address)
 {
-    ensure(peer > ENGINE_PEER_TOWER);
+    ensure(peer > ENGINE_PEER_TOWER_LAST);
     engine_flush(engine); /* what is shown below must be sealed and journaled */
     struct client *client = engine_client(engine, address);
     if (client->peer != 0) {

@@ -139,7 +139,7 @@ void conduct_mail(void *context, struct mail *mail)
         send_transaction(hub, mail);
         break;
     case MAIL_TOWER_FRAME:
-        tower_send(hub, mail->bytes, mail->length);
+        tower_send(hub, mail->number, mail->bytes, mail->length);
         break;
     case MAIL_TURN_WANTED:
         take_turn(hub, mail);

@@ -470,11 +470,11 @@ static void message_error(struct engine *engine, struct client *client, const st
 
 void engine_message(struct engine *engine, uint64_t peer, const struct message *message)
 {
-    if (peer == ENGINE_PEER_TOWER) {
+    if (peer <= ENGINE_PEER_TOWER_LAST) {
         if (message->type == MESSAGE_RECEIPT)
-            appoint_receipt(engine, message);
+            appoint_receipt(engine, peer - ENGINE_PEER_TOWER, message);
         else if (message->type == MESSAGE_ERROR)
-            appoint_refused(engine, message);
+            appoint_refused(engine, peer - ENGINE_PEER_TOWER, message);
         return;
     }
     struct client *client = engine_client_online(engine, peer);

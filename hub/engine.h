@@ -29,16 +29,23 @@
 
 struct engine;
 
+#define ENGINE_TOWERS_MAX 4
+
+struct engine_tower {
+    struct address address;
+    bool is_set; /* in the contract, by setTower: appointments need no Choice */
+};
+
 struct engine_settings {
     uint32_t shards, shard; /* how many there are, and which this is; 0 shards: one */
     struct secret_key key;  /* the hub's; wiped when the engine is freed */
     struct domain domain;
     struct terms terms; /* assets join it as the contract lists them, with these terms: */
     struct asset_terms asset_terms;
-    uint32_t waiting_max;       /* direct payments that wait for one payee; more are refunded LIMIT */
-    struct amount inbound_max;  /* most that one OPEN_REQUEST may get; 0: the hub opens no channels */
-    struct address tower;       /* the hub's watchtower; zero: none */
-    bool tower_is_set;          /* it is set in the contract: appointments need no Choice */
+    uint32_t waiting_max;      /* direct payments that wait for one payee; more are refunded LIMIT */
+    struct amount inbound_max; /* most that one OPEN_REQUEST may get; 0: the hub opens no channels */
+    struct engine_tower towers[ENGINE_TOWERS_MAX]; /* the hub's watchtowers: each gets every proof */
+    size_t tower_count;
     uint64_t tower_silence_s;   /* after which a silent tower is dismissed (section 4) */
     uint64_t settle_interval_s; /* a batch is planned this often; 0: only when asked to */
     uint64_t settle_collect_ms; /* how long clients have to sign */
@@ -65,7 +72,8 @@ enum engine_call {
     ENGINE_CALL_START_CLOSE
 };
 
-#define ENGINE_PEER_TOWER 1 /* the peer handle of the tower's link; clients' are above */
+#define ENGINE_PEER_TOWER      1 /* the peer handle of the first tower's link; the others' follow */
+#define ENGINE_PEER_TOWER_LAST (ENGINE_PEER_TOWER + ENGINE_TOWERS_MAX - 1) /* clients' are above */
 
 struct engine_effects {
     /* Appends a batch; returns its sequence. */
@@ -113,12 +121,13 @@ void engine_time(struct engine *engine, uint64_t now_ms);
 #define ENGINE_ACKS_MS 10
 bool engine_acks_wait(const struct engine *engine);
 void engine_acks(struct engine *engine);
-/* A client has proven who it is on link `peer` (a fresh handle > ENGINE_PEER_TOWER). An older link of it is
+/* A client has proven who it is on link `peer` (a fresh handle > ENGINE_PEER_TOWER_LAST). An older link of it is
  * replaced. */
 void engine_connected(struct engine *engine, uint64_t peer, const struct address *client);
 void engine_disconnected(struct engine *engine, uint64_t peer);
 void engine_message(struct engine *engine, uint64_t peer, const struct message *message);
-void engine_tower(struct engine *engine, bool connected);
+/* tower: its index in the settings. */
+void engine_tower(struct engine *engine, size_t tower, bool connected);
 void engine_event(struct engine *engine, const struct contract_event *event);
 void engine_head(struct engine *engine, const struct ledger_head *head);
 /* The gas that a block of the ledger has room for, as of now; 0: not known. */

@@ -51,14 +51,16 @@ struct held_update {
     struct held_update *next;
 };
 
-/* What the watchtower was told of a channel, and has answered; hub/appoint.c's. */
+/* What one watchtower was told of a channel, and has answered; hub/appoint.c's. */
 struct watch {
     uint64_t appointed_nonce, receipt_nonce;
     struct hash appointed_digest;
     uint64_t appoint_sent_ms; /* not answered yet; 0: none is */
     uint64_t refused_since_ms, refused_retry_ms;
     struct hub_channel *next_appoint, *next_refused;
-    bool appoint_dirty;   /* queued, or to be once the one before it is answered */
+    uint64_t next_ms;   /* not before, unless it is urgent */
+    bool appoint_dirty; /* the tower should have more than it was sent */
+    bool queued;
     bool tower_dismissed; /* for this channel */
 };
 
@@ -93,7 +95,7 @@ struct hub_channel {
     struct amount
         room_floor; /* what the hub once gave this client to receive with: kept up, never called idle */
     struct amount passed_on; /* to this client since `demand` was last brought up to date */
-    struct watch *watch;     /* NULL: no watchtower has been told of it */
+    struct watch *watch;     /* one for each tower; NULL: none has been told of it */
 };
 
 /* What a finished close holds for locks; remains.c. */
@@ -158,7 +160,7 @@ struct open_wish {
     struct amount fund_planned; /* by the batch in hand */
 };
 #define OPEN_WISHES_MAX       1024
-#define APPOINTMENTS_OPEN_MAX 64
+#define APPOINTMENTS_OPEN_MAX 256
 #define HELD_BYTES_MAX        ((size_t)64 << 20) /* bodies of held updates, all channels */
 
 /* SETTLED's outcomes beside the ledger's reasons to skip (section 5). */
@@ -180,6 +182,16 @@ struct call_mark {
     enum engine_call call;
     uint64_t reference;
     size_t offset, length;
+};
+
+/* A watchtower as the whole of the hub sees it; hub/appoint.c's. */
+struct hub_tower {
+    bool online, dismissed;
+    bool unset_asked; /* setTower(…, false) is on its way */
+    uint64_t silent_since_ms;
+    struct hub_channel *appointed[APPOINTMENTS_OPEN_MAX]; /* sent, without an answer yet */
+    size_t appointments_open;
+    struct hub_channel *appoint_head, *appoint_tail, *refused;
 };
 
 struct engine {
@@ -267,13 +279,9 @@ struct engine {
     size_t report_count, report_capacity;
     uint64_t reports_gone_from, reports_gone_to; /* numbers that the next batch of the journal removes */
 
-    /* watchtower */
-    bool tower_online, tower_dismissed;
-    bool tower_unset_asked; /* setTower(…, false) is on its way */
-    uint64_t tower_silent_since_ms, appoint_look_ms;
-    struct hub_channel *appointed[APPOINTMENTS_OPEN_MAX]; /* sent, without an answer yet */
-    size_t appointments_open;
-    struct hub_channel *appoint_head, *appoint_tail, *refused;
+    /* watchtowers */
+    struct hub_tower towers[ENGINE_TOWERS_MAX];
+    uint64_t appoint_look_ms;
 
     struct {
         bool active, phase; /* a channel whose `counted` is not the phase is still to be counted */
@@ -487,14 +495,16 @@ static inline void count_before_change(struct engine *engine, struct hub_channel
 /* appoint.c */
 void appoint_mark(struct engine *engine, struct hub_channel *channel);
 void appoint_flush(struct engine *engine);
-void appoint_receipt(struct engine *engine, const struct message *message);
-void appoint_refused(struct engine *engine, const struct message *message);
+/* A revocation waits for the receipt: what is to be sent for this channel goes at once. */
+void appoint_urgent(struct engine *engine, struct hub_channel *channel);
+void appoint_receipt(struct engine *engine, size_t tower, const struct message *message);
+void appoint_refused(struct engine *engine, size_t tower, const struct message *message);
 void appoint_time(struct engine *engine);
 /* The first time that is told. What was waiting for the tower before, at recovery, waits from now on. */
 void appoint_time_begins(struct engine *engine, uint64_t now_ms);
 void appoint_tower_set(struct engine *engine, const struct address *tower, bool allowed);
-void appoint_set_tower_failed(struct engine *engine);
-/* The tower stands by everything up to the nonce, or counts no more. */
+void appoint_set_tower_failed(struct engine *engine, uint64_t tower);
+/* Each tower stands by everything up to the nonce, or counts no more. */
 bool appoint_covers(const struct engine *engine, const struct hub_channel *channel, uint64_t nonce);
 
 /* NULL, or what engine_check would stop at. */

@@ -97,6 +97,8 @@ static void retry_ledger(struct hub *hub, enum ledger_error error)
     event_add(hub->retry, &pause);
 }
 
+static void ask_about_towers(struct hub *hub);
+
 static void on_is_tower(void *context, enum ledger_error error, enum contract_error reverted,
                         const uint8_t *data, size_t length)
 {
@@ -106,11 +108,27 @@ static void on_is_tower(void *context, enum ledger_error error, enum contract_er
     if (error == LEDGER_STOPPED)
         return;
     if (error != LEDGER_OK || !contract_decode_word(data, length, 0, &value)) {
+        hub->towers_asked = 0;
         retry_ledger(hub, error);
         return;
     }
-    hub->engine_settings.tower_is_set = value != 0;
-    hub_post_all(hub, MAIL_BEGIN, false);
+    hub->engine_settings.towers[hub->towers_asked++].is_set = value != 0;
+    ask_about_towers(hub);
+}
+
+/* One after another: which of the towers the contract knows. */
+static void ask_about_towers(struct hub *hub)
+{
+    if (hub->towers_asked == hub->engine_settings.tower_count) {
+        hub_post_all(hub, MAIL_BEGIN, false);
+        return;
+    }
+    struct buffer call = {0};
+    struct contract_call is_tower = {.function = CONTRACT_IS_TOWER,
+                                     .address = hub->engine_settings.towers[hub->towers_asked].address};
+    contract_encode_call(&call, &is_tower);
+    ledger_call(hub->ledger, NULL, call.data, call.length, on_is_tower, hub);
+    buffer_free(&call);
 }
 
 static void on_hub_address(void *context, enum ledger_error error, enum contract_error reverted,
@@ -137,11 +155,7 @@ static void on_hub_address(void *context, enum ledger_error error, enum contract
         return;
     }
     hub->engine_settings.domain = domain_make(ledger_chain_id(hub->ledger), &hub->settings->contract);
-    struct buffer call = {0};
-    struct contract_call is_tower = {.function = CONTRACT_IS_TOWER, .address = hub->engine_settings.tower};
-    contract_encode_call(&call, &is_tower);
-    ledger_call(hub->ledger, NULL, call.data, call.length, on_is_tower, hub);
-    buffer_free(&call);
+    ask_about_towers(hub);
 }
 
 static void ask_ledger(struct hub *hub)
@@ -213,7 +227,7 @@ void hub_serving(struct hub *hub)
     }
     hub->serving = true;
     write_port_file(hub);
-    tower_connect(hub);
+    tower_connect_all(hub);
 }
 
 void hub_stopped(struct hub *hub)
@@ -242,13 +256,6 @@ static bool make_folder(struct hub *hub, const char *path)
         return true;
     hub_fail(hub, "the folder %s cannot be made: choose another with --data", path);
     return false;
-}
-
-static void on_tower_retry(evutil_socket_t descriptor, short what, void *context)
-{
-    (void)descriptor;
-    (void)what;
-    tower_connect(context);
 }
 
 static uint32_t cores(void)
@@ -350,7 +357,7 @@ static void stop_threads(struct hub *hub)
 static void free_all(struct hub *hub)
 {
     stop_threads(hub);
-    tower_close(hub);
+    tower_close_all(hub);
     http_free(hub);
     ledger_free(hub->ledger);
     for (uint32_t i = 0; i < hub->shard_count && hub->shards != NULL; i++)
@@ -361,7 +368,7 @@ static void free_all(struct hub *hub)
     free(hub->pool_counts);
     tls_identity_free(hub->identity);
     publisher_free(hub->publisher);
-    struct event *const events[] = {hub->term, hub->interrupt, hub->retry, hub->tower_retry};
+    struct event *const events[] = {hub->term, hub->interrupt, hub->retry};
     for (size_t i = 0; i < ARRAY_LENGTH(events); i++)
         event_free(events[i]);
     event_base_free(hub->base);
@@ -378,7 +385,6 @@ int hub_run(const struct hub_settings *settings)
     hub.mailbox = mailbox_new(hub.base, conduct_mail, &hub);
     hub.publisher = publisher_new(&hub);
     hub.retry = event_new(hub.base, -1, 0, on_retry, &hub);
-    hub.tower_retry = event_new(hub.base, -1, 0, on_tower_retry, &hub);
     hub.term = evsignal_new(hub.base, SIGTERM, on_signal, &hub);
     hub.interrupt = evsignal_new(hub.base, SIGINT, on_signal, &hub);
     event_add(hub.term, NULL);

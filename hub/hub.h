@@ -3,6 +3,7 @@
 #ifndef RILL_HUB_HUB_H
 #define RILL_HUB_HUB_H
 
+#include "base/endpoint.h"
 #include "base/options.h"
 #include "hub/engine.h"
 
@@ -13,8 +14,11 @@ struct hub_settings {
     uint64_t shards;         /* 0: as the journal is made for, one a core if it is new */
     const char *http;        /* "HOST:PORT" for operators, loopback */
     const char *ledger_url;
-    const char *tower; /* "HOST:PORT"; NULL: none */
-    uint64_t chain_id; /* 0: as the node says */
+    struct hub_tower_place {
+        char host[HOST_BYTES_MAX + 1];
+        uint16_t port;
+    } towers[ENGINE_TOWERS_MAX]; /* where those of engine.towers are */
+    uint64_t chain_id;           /* 0: as the node says */
     struct address contract;
     uint64_t contract_block; /* nothing before it is read */
     uint64_t confirmations;

@@ -70,6 +70,14 @@ struct pool_foreseen {
     struct outlook_verdict verdict;
 };
 
+/* The one link to a watchtower, which all shards use. */
+struct hub_tower_link {
+    struct hub *hub;
+    size_t index;
+    struct link *link; /* NULL: not connected, nor on the way */
+    struct event *retry;
+};
+
 struct hub {
     const struct hub_settings *settings;
     struct engine_settings engine_settings;
@@ -78,14 +86,15 @@ struct hub {
     struct shard *shards;
     struct event_base *base;
     struct mailbox *mailbox;
-    struct event *term, *interrupt, *retry, *tower_retry;
+    struct event *term, *interrupt, *retry;
     struct ledger *ledger;
     struct tls_identity *identity;
     struct evhttp *http;
     struct http_job *http_job; /* under way; NULL: none */
     uint32_t receipts_asked;   /* http_settlements.c */
     struct publisher *publisher;
-    struct link *tower_link;
+    struct hub_tower_link towers[ENGINE_TOWERS_MAX];
+    size_t towers_asked; /* of which the contract has said whether it knows them */
     uint32_t opened, recovered, serving_shards, stopped; /* how many shards have said so */
     uint64_t cursor;
     bool asked_to_serve, serving, stopping, threads_run;
@@ -144,9 +153,9 @@ void links_stop(struct shard *shard);
 void links_free(struct shard *shard);
 
 /* tower_link.c */
-void tower_connect(struct hub *hub);
-void tower_send(struct hub *hub, const uint8_t *frame, size_t length);
-void tower_close(struct hub *hub);
+void tower_connect_all(struct hub *hub);
+void tower_send(struct hub *hub, uint64_t tower, const uint8_t *frame, size_t length);
+void tower_close_all(struct hub *hub);
 
 /* http.c */
 bool http_listen(struct hub *hub);

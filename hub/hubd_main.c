@@ -1,6 +1,7 @@
 /* rill-hubd: reads its settings and its key, then runs the hub. */
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
@@ -13,7 +14,7 @@
 
 struct flags {
     struct hub_settings hub;
-    const char *contract, *key_file, *passphrase_file, *tower_address, *log_format, *log_level;
+    const char *contract, *key_file, *passphrase_file, *tower, *tower_address, *log_format, *log_level;
     uint64_t reveal_margin_s, min_expiry_s, max_expiry_s, settle_window_s;
     uint64_t base_fee, fee_ppm, direct_limit, reserve_bps, min_lock, max_lock, locks_per_payer;
     uint64_t waiting_max, inbound_max, unlock_min, tower_silence_s, settle_interval_s, settle_collect_ms,
@@ -56,10 +57,12 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "How often the node is asked for its newest block."},
         {"max-fee-gwei", OPTION_NUMBER, &hub->max_fee_gwei, "500", 1, 1000000, "GWEI",
          "The most that is ever offered for a unit of gas."},
-        {"tower", OPTION_TEXT, &hub->tower, NULL, 0, 0, "ADDRESS:PORT",
-         "The hub's watchtower; none by default."},
+        {"tower", OPTION_TEXT, &flags->tower, NULL, 0, 0, "ADDRESS@HOST:PORT,…",
+         "The hub's watchtowers, at most four, each with the ledger address that rill-towerd prints at "
+         "start; none "
+         "by default."},
         {"tower-address", OPTION_TEXT, &flags->tower_address, NULL, 0, 0, "ADDRESS",
-         "The watchtower's ledger address; needed with --tower."},
+         "The address of the one tower that --tower names as HOST:PORT alone."},
         {"tower-silence-s", OPTION_NUMBER, &flags->tower_silence_s, "600", 1, 864000, "SECONDS",
          "A tower silent this long is dismissed: revocations no longer wait for it."},
         {"base-fee", OPTION_NUMBER, &flags->base_fee, "1", 0, AMOUNT_LIMIT - 1, "UNITS",
@@ -175,6 +178,47 @@ static bool engine_settings_of(const struct flags *flags, struct engine_settings
     return true;
 }
 
+/* One entry of --tower: ADDRESS@HOST:PORT, or HOST:PORT with --tower-address. */
+static bool tower_of(const struct flags *flags, char *entry, struct hub_settings *hub)
+{
+    char *at = strchr(entry, '@');
+    const char *address = at != NULL ? entry : flags->tower_address, *place = at != NULL ? at + 1 : entry;
+    if (at != NULL)
+        *at = '\0';
+    if (hub->engine.tower_count == ENGINE_TOWERS_MAX) {
+        log_error("--tower names more than %d towers", ENGINE_TOWERS_MAX);
+        return false;
+    }
+    struct engine_tower *tower = &hub->engine.towers[hub->engine.tower_count];
+    struct hub_tower_place *where = &hub->towers[hub->engine.tower_count];
+    if (address == NULL || !hex_decode(address, tower->address.bytes, sizeof(struct address)) ||
+        !endpoint_split(place, where->host, &where->port)) {
+        log_error(
+            "--tower wants ADDRESS@HOST:PORT, separated by commas (or one HOST:PORT and --tower-address): "
+            "rill-towerd prints both at start");
+        return false;
+    }
+    for (size_t i = 0; i < hub->engine.tower_count; i++)
+        if (address_equal(&hub->engine.towers[i].address, &tower->address)) {
+            log_error("--tower names one tower twice: two towers have two keys");
+            return false;
+        }
+    hub->engine.tower_count++;
+    return true;
+}
+
+static bool towers_of(struct flags *flags)
+{
+    if (flags->tower == NULL)
+        return true;
+    char *copy = xstrdup(flags->tower), *rest = copy, *entry;
+    bool good = true;
+    while (good && (entry = strsep(&rest, ",")) != NULL)
+        good = tower_of(flags, entry, &flags->hub);
+    free(copy);
+    return good;
+}
+
 static bool settings_of(struct flags *flags)
 {
     struct hub_settings *hub = &flags->hub;
@@ -184,13 +228,7 @@ static bool settings_of(struct flags *flags)
         log_error("--contract %s is not an address: 0x and 40 digits", flags->contract);
         return false;
     }
-    if (hub->tower != NULL &&
-        (flags->tower_address == NULL ||
-         !hex_decode(flags->tower_address, hub->engine.tower.bytes, sizeof(struct address)))) {
-        log_error("--tower needs --tower-address, 0x and 40 digits: rill-towerd prints it at start");
-        return false;
-    }
-    return engine_settings_of(flags, &hub->engine);
+    return towers_of(flags) && engine_settings_of(flags, &hub->engine);
 }
 
 /* What batches and payments took is soon taken again: given back to the system in between, each page would cost a

@@ -18,8 +18,10 @@ static struct peer *find(struct shard *shard, uint64_t handle)
 void links_deliver(void *context, uint64_t handle, const uint8_t *frame, size_t length)
 {
     struct shard *shard = context;
-    if (handle == ENGINE_PEER_TOWER) {
-        mailbox_post(shard->hub->mailbox, mail_new(MAIL_TOWER_FRAME, shard->index, frame, length));
+    if (handle <= ENGINE_PEER_TOWER_LAST) {
+        struct mail *mail = mail_new(MAIL_TOWER_FRAME, shard->index, frame, length);
+        mail->number = handle - ENGINE_PEER_TOWER;
+        mailbox_post(shard->hub->mailbox, mail);
         return;
     }
     struct peer *peer = find(shard, handle);

@@ -237,8 +237,12 @@ void outcome_revoke(struct engine *engine, struct hub_channel *channel, const st
 void outcome_revoke_due(struct engine *engine, struct hub_channel *channel)
 {
     uint64_t nonce = channel_revocation_due(channel->channel);
-    if (nonce == 0 || !appoint_covers(engine, channel, nonce))
+    if (nonce == 0)
         return;
+    if (!appoint_covers(engine, channel, nonce)) {
+        appoint_urgent(engine, channel);
+        return;
+    }
     struct message message = {.type = MESSAGE_REVOKE};
     message.revoke.channel = channel->channel->id;
     message.revoke.min_nonce = nonce;

@@ -477,10 +477,10 @@ static void take_input(struct shard *shard, struct mail *mail)
         engine_receipt(shard->engine, &mail->call.receipt);
         break;
     case MAIL_TOWER:
-        engine_tower(shard->engine, mail->flag);
+        engine_tower(shard->engine, mail->number, mail->flag);
         break;
     case MAIL_TOWER_MESSAGE:
-        engine_message(shard->engine, ENGINE_PEER_TOWER, &mail->message);
+        engine_message(shard->engine, ENGINE_PEER_TOWER + mail->number, &mail->message);
         break;
     case MAIL_POOLS:
         take_pools(shard, mail);
@@ -548,7 +548,7 @@ static void *run(void *context)
 
 void shard_init(struct shard *shard, struct hub *hub, uint32_t index)
 {
-    *shard = (struct shard){.hub = hub, .index = index, .next_handle = ENGINE_PEER_TOWER + 1};
+    *shard = (struct shard){.hub = hub, .index = index, .next_handle = ENGINE_PEER_TOWER_LAST + 1};
     ensure(pthread_mutex_init(&shard->figures_mutex, NULL) == 0);
     shard->base = event_base_new();
     ensure(shard->base != NULL && event_base_priority_init(shard->base, 3) == 0);

@@ -198,7 +198,7 @@ void engine_call_done(struct engine *engine, enum engine_call call, uint64_t ref
     if (call == ENGINE_CALL_REGISTER)
         outcome_register_failed(engine);
     else if (call == ENGINE_CALL_SET_TOWER)
-        appoint_set_tower_failed(engine);
+        appoint_set_tower_failed(engine, reference);
     else
         dispute_call_failed(engine, call, reference);
 }

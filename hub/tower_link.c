@@ -1,91 +1,127 @@
-/* The hub's one link to its watchtower, which all shards use. */
+/* The hub's links to its watchtowers: one to each, which all shards use. */
 #include "base/ensure.h"
 #include "hub/hub_state.h"
 
 #define TOWER_RETRY_S 2
 
-static void tell_shards(struct hub *hub, bool connected)
+static const char *place_of(const struct hub_tower_link *tower, char text[HOST_BYTES_MAX + 8])
 {
-    hub_post_all(hub, MAIL_TOWER, connected);
+    const struct hub_tower_place *place = &tower->hub->settings->towers[tower->index];
+    snprintf(text, HOST_BYTES_MAX + 8, "%s:%u", place->host, place->port);
+    return text;
+}
+
+static void tell_shards(const struct hub_tower_link *tower, bool connected)
+{
+    for (uint32_t i = 0; i < tower->hub->shard_count; i++) {
+        struct mail *mail = mail_new(MAIL_TOWER, 0, NULL, 0);
+        mail->number = tower->index;
+        mail->flag = connected;
+        mailbox_post(tower->hub->shards[i].mailbox, mail);
+    }
 }
 
 static void on_ready(void *context, struct link *link, const struct address *peer,
                      const struct message *welcome)
 {
-    struct hub *hub = context;
+    struct hub_tower_link *tower = context;
+    char place[HOST_BYTES_MAX + 8];
     (void)link;
     (void)peer;
     (void)welcome;
-    log_info("the watchtower at %s is here", hub->settings->tower);
-    tell_shards(hub, true);
+    log_info("the watchtower at %s is here", place_of(tower, place));
+    tell_shards(tower, true);
 }
 
 /* Which shard it is for only the shards know, by the channel that it names. */
 static void on_message(void *context, struct link *link, const struct message *message)
 {
-    struct hub *hub = context;
+    struct hub_tower_link *tower = context;
     (void)link;
     if (message->type != MESSAGE_RECEIPT && message->type != MESSAGE_ERROR)
         return;
-    for (uint32_t i = 0; i < hub->shard_count; i++) {
+    for (uint32_t i = 0; i < tower->hub->shard_count; i++) {
         struct mail *mail = mail_new(MAIL_TOWER_MESSAGE, 0, NULL, 0);
+        mail->number = tower->index;
         mail->message = *message;
         if (message->type == MESSAGE_ERROR)
             mail->message.error.text =
                 (struct text){"", 0}; /* it lives in the frame, which does not travel */
-        mailbox_post(hub->shards[i].mailbox, mail);
+        mailbox_post(tower->hub->shards[i].mailbox, mail);
     }
 }
 
 static void on_closed(void *context, struct link *link, enum link_closed why, const char *reason)
 {
-    struct hub *hub = context;
+    struct hub_tower_link *tower = context;
+    char place[HOST_BYTES_MAX + 8];
     (void)link;
     (void)why;
-    log_warn("the watchtower at %s: %s; trying again", hub->settings->tower, reason);
-    hub->tower_link = NULL;
-    if (hub->stopping)
+    log_warn("the watchtower at %s: %s; trying again", place_of(tower, place), reason);
+    tower->link = NULL;
+    if (tower->hub->stopping)
         return;
-    tell_shards(hub, false);
+    tell_shards(tower, false);
     const struct timeval pause = {TOWER_RETRY_S, 0};
-    event_add(hub->tower_retry, &pause);
+    event_add(tower->retry, &pause);
 }
 
-void tower_connect(struct hub *hub)
+static void connect_to(struct hub_tower_link *tower)
 {
-    char host[HOST_BYTES_MAX + 1];
-    uint16_t port;
     static const struct link_callbacks callbacks = {
         .ready = on_ready, .message = on_message, .closed = on_closed};
-    if (hub->settings->tower == NULL || hub->tower_link != NULL || hub->stopping)
+    struct hub *hub = tower->hub;
+    if (tower->link != NULL || hub->stopping)
         return;
-    if (!endpoint_split(hub->settings->tower, host, &port)) {
-        hub_fail(hub, "--tower %s is not ADDRESS:PORT", hub->settings->tower);
-        return;
-    }
     struct link_client_options options = {
-        .host = host,
-        .port = port,
+        .host = hub->settings->towers[tower->index].host,
+        .port = hub->settings->towers[tower->index].port,
         .key = hub->engine_settings.key,
         .chain_id = hub->engine_settings.domain.chain_id,
         .contract = hub->settings->contract,
-        .server = hub->engine_settings.tower,
+        .server = hub->engine_settings.towers[tower->index].address,
         .tower = true,
         .agent = "rill-hubd",
     };
-    hub->tower_link = link_connect(hub->base, &options, &callbacks, hub);
+    tower->link = link_connect(hub->base, &options, &callbacks, tower);
     bytes_wipe(&options.key, sizeof(options.key));
 }
 
-void tower_send(struct hub *hub, const uint8_t *frame, size_t length)
+static void on_retry(evutil_socket_t descriptor, short what, void *context)
 {
-    if (hub->tower_link != NULL)
-        link_send_frame(hub->tower_link, frame, length);
+    (void)descriptor;
+    (void)what;
+    connect_to(context);
 }
 
-void tower_close(struct hub *hub)
+void tower_connect_all(struct hub *hub)
 {
-    if (hub->tower_link != NULL)
-        link_close(hub->tower_link);
-    hub->tower_link = NULL;
+    for (size_t i = 0; i < hub->engine_settings.tower_count; i++) {
+        struct hub_tower_link *tower = &hub->towers[i];
+        tower->hub = hub;
+        tower->index = i;
+        tower->retry = event_new(hub->base, -1, 0, on_retry, tower);
+        ensure(tower->retry != NULL);
+        connect_to(tower);
+    }
+}
+
+void tower_send(struct hub *hub, uint64_t index, const uint8_t *frame, size_t length)
+{
+    ensure(index < ENGINE_TOWERS_MAX);
+    struct hub_tower_link *tower = &hub->towers[index];
+    if (tower->link != NULL)
+        link_send_frame(tower->link, frame, length);
+}
+
+void tower_close_all(struct hub *hub)
+{
+    for (size_t i = 0; i < ENGINE_TOWERS_MAX; i++) {
+        struct hub_tower_link *tower = &hub->towers[i];
+        if (tower->link != NULL)
+            link_close(tower->link);
+        tower->link = NULL;
+        if (tower->retry != NULL)
+            event_free(tower->retry);
+    }
 }

@@ -277,6 +277,11 @@ void rill_deposit(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t 
 /* The newest nonce of the hub's proofs that a tower has given its receipt for, by its index in the options; 0: none. */
 uint64_t rill_tower_receipt(const struct rill_wallet *wallet, size_t tower, const uint8_t channel[32]);
 bool rill_tower_is_connected(const struct rill_wallet *wallet, size_t tower);
+/* The nonce of the hub's newest proof of a channel: what every tower should have a receipt for. */
+uint64_t rill_tower_owed(const struct rill_wallet *wallet, const uint8_t channel[32]);
+/* What a tower has signed for, with all that a third party needs to hold it against the ledger, as a JSON object in
+ * text (`rill tower verify` reads it); to be freed with free(). NULL: it has given no receipt for this channel. */
+char *rill_tower_evidence(const struct rill_wallet *wallet, size_t tower, const uint8_t channel[32]);
 
 /* ---- names ---- */
 

@@ -231,6 +231,11 @@ uint64_t ledger_block_gas(const struct ledger *ledger)
     return ledger->has_latest ? ledger->latest.gas_limit : 0;
 }
 
+struct hash ledger_confirmed_hash(const struct ledger *ledger)
+{
+    return ledger->confirmed_hash;
+}
+
 struct ledger_head ledger_head(const struct ledger *ledger)
 {
     return ledger->head;

@@ -71,9 +71,15 @@ struct ledger_follow {
  * client. */
 void ledger_follow(struct ledger *ledger, uint64_t from, const struct ledger_follow *callbacks,
                    void *context);
+/* The same where the block before `from` is known from before: too_deep is called first if the chain has another
+ * there now. before zero: not known. */
+void ledger_follow_on(struct ledger *ledger, uint64_t from, const struct hash *before,
+                      const struct ledger_follow *callbacks, void *context);
 struct ledger_head ledger_head(const struct ledger *ledger);
 /* The gas that the newest block had room for; 0: not known. */
 uint64_t ledger_block_gas(const struct ledger *ledger);
+/* The hash of block head.confirmed_number; zero before the first head. */
+struct hash ledger_confirmed_hash(const struct ledger *ledger);
 
 /* ---- calls ---- */
 
@@ -109,6 +115,18 @@ typedef void ledger_sent(void *context, enum ledger_error error, const struct le
  * key is copied and wiped on free. */
 void ledger_send(struct ledger *ledger, const struct secret_key *key, const struct address *to,
                  unsigned_wide value, const uint8_t *data, size_t length, ledger_sent *sent, void *context);
+/* What a transaction may cost, and how pressing it is (ledger/urgency.h). All zero: no hurry, no limit but
+ * max_fee_per_gas. */
+struct ledger_terms {
+    unsigned_wide budget_wei; /* the most it may cost, were all its gas used; 0: no such limit */
+    uint64_t deadline;        /* block time by which it must be mined; 0: none */
+    uint64_t whole_s;         /* from when the matter arose to the deadline: what urgency is measured by */
+};
+/* ledger_send, under terms. With a budget below what blocks cost it waits for cheaper ones, and ledger_trouble
+ * says so. */
+void ledger_send_under(struct ledger *ledger, const struct secret_key *key, const struct address *to,
+                       const uint8_t *data, size_t length, const struct ledger_terms *terms,
+                       ledger_sent *sent, void *context);
 /* The same with a transaction that creates a contract. code: what creates it, then its constructor's arguments. */
 void ledger_create(struct ledger *ledger, const struct secret_key *key, const uint8_t *code, size_t length,
                    ledger_sent *sent, void *context);

@@ -39,7 +39,8 @@ struct ledger {
     uint64_t highest; /* the highest it has shown: behind one address there may be nodes of unequal height */
     char pulse_trouble[256];
 
-    struct ledger_head head;   /* as last given to the follower's owner */
+    struct ledger_head head; /* as last given to the follower's owner */
+    struct hash confirmed_hash;
     struct follower *follower; /* NULL: nobody follows */
     struct senders *senders;
 };

@@ -182,8 +182,9 @@ static void too_deep(struct follower *follower, uint64_t block)
 
 static void anchor_judge(struct follower *follower, const struct block *now)
 {
-    if (!hash_equal(&now->hash, &follower->anchor.hash)) {
-        follower->anchor = *now; /* said once; from here on this is the chain */
+    bool is_gone = !hash_equal(&now->hash, &follower->anchor.hash);
+    follower->anchor = *now; /* said once; from here on this is the chain */
+    if (is_gone) {
         too_deep(follower, now->number);
         if (follower->ledger->stopped)
             return;
@@ -531,6 +532,7 @@ static bool head_give(struct follower *follower)
                                                   .time = follower->latest.time,
                                                   .confirmed_number = follower->anchor.number,
                                                   .confirmed_time = follower->anchor.time};
+    follower->ledger->confirmed_hash = follower->anchor.hash;
     if (follower->callbacks.head != NULL)
         follower->callbacks.head(follower->context, &follower->ledger->head);
     return !follower->ledger->stopped;
@@ -668,6 +670,12 @@ static void round_head(struct follower *follower)
 
 void ledger_follow(struct ledger *ledger, uint64_t from, const struct ledger_follow *callbacks, void *context)
 {
+    ledger_follow_on(ledger, from, &HASH_ZERO, callbacks, context);
+}
+
+void ledger_follow_on(struct ledger *ledger, uint64_t from, const struct hash *before,
+                      const struct ledger_follow *callbacks, void *context)
+{
     ensure(ledger->follower == NULL && callbacks->event != NULL);
     struct follower *follower = xcalloc(1, sizeof(*follower));
     follower->ledger = ledger;
@@ -675,6 +683,10 @@ void ledger_follow(struct ledger *ledger, uint64_t from, const struct ledger_fol
     follower->context = context;
     follower->next = from;
     follower->range = ledger->options.logs_range_max;
+    if (from > 0 && !hash_is_zero(before)) {
+        follower->has_anchor = true;
+        follower->anchor = (struct block){.number = from - 1, .hash = *before};
+    }
     ledger->follower = follower;
     pulse_now(ledger);
 }

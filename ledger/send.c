@@ -169,6 +169,7 @@ struct wish {
     unsigned_wide value;
     const uint8_t *data;
     size_t length;
+    struct ledger_terms terms;
 };
 
 static void enqueue(struct ledger *ledger, const struct secret_key *key, const struct wish *wish,
@@ -188,6 +189,7 @@ static void enqueue(struct ledger *ledger, const struct secret_key *key, const s
     send->creates = wish->to == NULL;
     send->to = wish->to != NULL ? *wish->to : ADDRESS_ZERO;
     send->value = wish->value;
+    send->terms = wish->terms;
     send->data = xmalloc(wish->length);
     if (wish->length > 0)
         memcpy(send->data, wish->data, wish->length);
@@ -202,13 +204,23 @@ static void enqueue(struct ledger *ledger, const struct secret_key *key, const s
 void ledger_send(struct ledger *ledger, const struct secret_key *key, const struct address *to,
                  unsigned_wide value, const uint8_t *data, size_t length, ledger_sent *sent, void *context)
 {
-    const struct wish wish = {to != NULL ? to : &ledger->options.contract, value, data, length};
+    const struct wish wish = {
+        .to = to != NULL ? to : &ledger->options.contract, .value = value, .data = data, .length = length};
+    enqueue(ledger, key, &wish, sent, context);
+}
+
+void ledger_send_under(struct ledger *ledger, const struct secret_key *key, const struct address *to,
+                       const uint8_t *data, size_t length, const struct ledger_terms *terms,
+                       ledger_sent *sent, void *context)
+{
+    const struct wish wish = {
+        .to = to != NULL ? to : &ledger->options.contract, .data = data, .length = length, .terms = *terms};
     enqueue(ledger, key, &wish, sent, context);
 }
 
 void ledger_create(struct ledger *ledger, const struct secret_key *key, const uint8_t *code, size_t length,
                    ledger_sent *sent, void *context)
 {
-    const struct wish wish = {NULL, 0, code, length};
+    const struct wish wish = {.data = code, .length = length};
     enqueue(ledger, key, &wish, sent, context);
 }

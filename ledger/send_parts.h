@@ -22,9 +22,6 @@
 #define SENDS_PER_KEY_MAX 256 /* queued; more are refused */
 #define UNMINED_MAX       16  /* of a key, as nodes keep about as many */
 #define VARIANTS_MAX      48  /* replacements of one transaction; 9/8 each time is a factor of 250 */
-/* Not mined for so long, by the chain's count and clock: its fee is raised. */
-#define BUMP_AFTER_BLOCKS 3
-#define BUMP_AFTER_S      10
 #define SHOW_AGAIN_LOOKS                                                                                     \
     10 /* pulses after which the node is shown a transaction again: it may have lost it */
 /* Pulses with the nonce used up and no receipt, before the transaction that used it is looked for: in so many
@@ -48,6 +45,7 @@ struct send {
     unsigned_wide value;
     uint8_t *data;
     size_t data_length;
+    struct ledger_terms terms;
     ledger_sent *sent;
     void *context;
 
@@ -57,7 +55,8 @@ struct send {
     enum contract_error doubted; /* why it reverted */
     bool had_unmined;            /* when its gas was last estimated, earlier ones of the key were not mined */
     uint64_t gas_limit;
-    struct block block; /* the newest, when the fees were chosen */
+    struct block block;       /* the newest, when the fees were chosen */
+    unsigned_wide market_tip; /* what the node called usual at first */
     unsigned_wide priority_fee, max_fee;
     bool has_nonce;
     uint64_t nonce;
@@ -119,6 +118,10 @@ void senders_trouble_set(struct senders *senders, const char *text);
 /* The transaction as the one argument of eth_estimateGas and eth_call. */
 json_t *send_call_json(const struct send *send);
 void send_prepare(struct send *send);
+/* The most that a unit of its gas may cost. */
+unsigned_wide send_fee_most(const struct send *send);
+/* The tip that its deadline calls for while the newest block is this one. */
+unsigned_wide send_tip_due(const struct send *send, const struct block *latest);
 /* Signs with the send's fees and broadcasts; also what replaces. `first`: its refusal may end the send. */
 void send_broadcast(struct send *send, bool first);
 

@@ -9,6 +9,7 @@
 #include "ledger/quantity.h"
 #include "ledger/send_parts.h"
 #include "ledger/transaction.h"
+#include "ledger/urgency.h"
 
 #define GAS_SPARE       50000 /* beside a quarter: the state may change before it is mined */
 #define GAS_MAX         ((uint64_t)1 << 40)
@@ -142,6 +143,21 @@ static void on_block(void *context, const struct rpc_answer *answer)
     ask(send, "eth_maxPriorityFeePerGas", json_array(), on_tip);
 }
 
+unsigned_wide send_fee_most(const struct send *send)
+{
+    return urgency_fee_most(send->account->senders->ledger->options.max_fee_per_gas, send->terms.budget_wei,
+                            send->gas_limit);
+}
+
+unsigned_wide send_tip_due(const struct send *send, const struct block *latest)
+{
+    const struct ledger_terms *terms = &send->terms;
+    unsigned_wide most = send_fee_most(send), base = 2 * (unsigned_wide)latest->base_fee;
+    uint64_t left = terms->deadline > latest->time ? terms->deadline - latest->time : 0;
+    return urgency_tip(send->market_tip, most > base ? most - base : 0, left,
+                       terms->deadline == 0 ? 0 : terms->whole_s);
+}
+
 static void on_tip(void *context, const struct rpc_answer *answer)
 {
     struct send *send = context;
@@ -150,7 +166,9 @@ static void on_tip(void *context, const struct rpc_answer *answer)
     unsigned_wide tip;
     if (answer->error == LEDGER_REFUSED || !quantity_wide(answer->result, &tip) || tip > UINT64_MAX)
         tip = TIP_UNKNOWN_WEI;
-    uint64_t most = send->account->senders->ledger->options.max_fee_per_gas;
+    send->market_tip = tip;
+    tip = send_tip_due(send, &send->block);
+    unsigned_wide most = send_fee_most(send);
     send->max_fee = 2 * (unsigned_wide)send->block.base_fee + tip;
     if (send->max_fee > most)
         send->max_fee = most;

@@ -8,6 +8,7 @@
 #include "ledger/follow_logs.h"
 #include "ledger/quantity.h"
 #include "ledger/send_parts.h"
+#include "ledger/urgency.h"
 
 #define WHY_TRIES 3 /* of asking why a mined transaction reverted */
 
@@ -42,11 +43,27 @@ static unsigned_wide raised(unsigned_wide fee)
     return fee + fee / 8 + 1; /* nodes ask for a tenth */
 }
 
+/* The deadline calls for clearly more than is offered. */
+static bool is_pressing(const struct send *send, const struct block *latest)
+{
+    return send_tip_due(send, latest) > send->priority_fee + send->priority_fee / 4;
+}
+
+static bool is_late(const struct send *send, const struct block *latest)
+{
+    uint64_t left = send->terms.deadline > latest->time ? send->terms.deadline - latest->time : 0;
+    struct urgency_pace pace = urgency_pace(left, send->terms.deadline == 0 ? 0 : send->terms.whole_s);
+    return latest->number >= send->broadcast_head + pace.blocks &&
+           latest->time >= send->broadcast_time + pace.seconds;
+}
+
 /* Raises the fees. Returns false at the owner's cap, or when there have been too many. */
 static bool fees_raise(struct send *send, const struct block *latest)
 {
-    unsigned_wide most = send->account->senders->ledger->options.max_fee_per_gas;
+    unsigned_wide most = send_fee_most(send), due = send_tip_due(send, latest);
     unsigned_wide tip = raised(send->priority_fee), fee = raised(send->max_fee);
+    if (tip < due)
+        tip = due;
     unsigned_wide market = 2 * (unsigned_wide)latest->base_fee + tip;
     if (fee < market)
         fee = market < most ? market : most;
@@ -68,14 +85,14 @@ static bool fees_raise(struct send *send, const struct block *latest)
 /* `is_first`: it is the one the chain waits for. */
 static void pending_look(struct send *send, bool is_first, const struct block *latest)
 {
-    bool is_late = latest->number >= send->broadcast_head + BUMP_AFTER_BLOCKS &&
-                   latest->time >= send->broadcast_time + BUMP_AFTER_S;
-    bool is_raised = (send->is_underpriced || (is_late && is_first)) && fees_raise(send, latest);
+    bool late = is_late(send, latest),
+         pressing = latest->number > send->broadcast_head && is_pressing(send, latest);
+    bool is_raised = (send->is_underpriced || ((late || pressing) && is_first)) && fees_raise(send, latest);
     if (is_raised)
         log_info("ledger: transaction with nonce %" PRIu64 " is not mined; fee raised", send->nonce);
     send->is_underpriced = false;
     /* Unchanged, it is shown again from time to time. */
-    if (is_raised || is_late || ++send->looks >= SHOW_AGAIN_LOOKS)
+    if (is_raised || late || ++send->looks >= SHOW_AGAIN_LOOKS)
         send_broadcast(send, false);
 }
 

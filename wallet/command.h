@@ -57,7 +57,8 @@ command_function command_init, command_deposit, command_balance, command_invoice
     command_history, command_withdraw, command_close, command_dispute, command_recover, command_open,
     command_prove, command_audit, command_hub_status, command_hub_history, command_hub_settlements,
     command_hub_close, command_ledger_deploy, command_ledger_issue, command_ledger_list, command_ledger_pool,
-    command_ledger_balance, command_ledger_send, command_tower_list;
+    command_ledger_balance, command_ledger_send, command_tower_add, command_tower_remove, command_tower_list,
+    command_tower_status, command_tower_prove, command_tower_verify;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)

@@ -1,4 +1,4 @@
-/* rill hub status, hub history, tower list: how the others are, and what the hub knows of past payments. */
+/* rill hub status, hub history: how the others are, and what the hub knows of past payments. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,93 +202,4 @@ int command_hub_history(int argc, char **argv)
     if (code == RILL_EXIT_OK)
         show_history(settings, answer);
     return code;
-}
-
-/* ---- tower list ---- */
-
-struct tower_wait {
-    size_t towers;
-};
-
-static bool towers_connected(struct session *session)
-{
-    const struct tower_wait *wait = session->context;
-    for (size_t i = 0; i < wait->towers; i++)
-        if (!rill_tower_is_connected(session->wallet, i))
-            return false;
-    return true;
-}
-
-static bool receipts_given(struct session *session)
-{
-    const struct tower_wait *wait = session->context;
-    struct rill_balance balance;
-    for (size_t c = 0; rill_balance_at(session->wallet, c, &balance); c++)
-        for (size_t i = 0; i < wait->towers; i++)
-            if (balance.stage == RILL_OPEN && rill_tower_receipt(session->wallet, i, balance.channel) == 0)
-                return false;
-    return true;
-}
-
-static size_t count_towers(const char *text)
-{
-    size_t count = text != NULL && text[0] != '\0';
-    for (; text != NULL && *text != '\0'; text++)
-        count += *text == ',';
-    return count;
-}
-
-int command_tower_list(int argc, char **argv)
-{
-    struct command_line line = {
-        .name = "tower list",
-        .usage = "[OPTIONS]",
-        .about = "Shows the wallet's watchtowers, and up to which of the hub's proofs each has signed a "
-                 "receipt per channel.\n"
-                 "Example: rill tower list\n"
-                 "Exit codes: 0 all connected, 1 one is not, 2 none are set, 4 keystore, 5 folder in use.",
-    };
-    int code;
-    if (!command_read(&line, argc, argv, &code))
-        return code;
-    const struct settings *settings = &line.settings;
-    if (settings->towers == NULL)
-        return command_fail(settings, RILL_EXIT_USAGE,
-                            "no towers are set: --towers ADDRESS@HOST:PORT, or `towers` in the "
-                            "wallet's config file");
-    struct session session;
-    struct tower_wait wait = {.towers = count_towers(settings->towers)};
-    code = session_open(&session, settings, SESSION_WALLET | SESSION_HUB, false);
-    if (code != RILL_EXIT_OK) {
-        session_close(&session);
-        return code;
-    }
-    session.context = &wait;
-    session.quiet_trouble = true;
-    bool all = session_wait(&session, towers_connected, 5000, "the towers");
-    if (all)
-        (void)session_wait(&session, receipts_given, 2000, "their receipts");
-    json_t *list = json_array();
-    for (size_t i = 0; i < wait.towers; i++) {
-        bool connected = rill_tower_is_connected(session.wallet, i);
-        struct rill_balance balance;
-        json_t *receipts = json_object();
-        if (!settings->json)
-            printf("tower %zu  %s\n", i + 1, connected ? "connected" : "not connected");
-        for (size_t c = 0; rill_balance_at(session.wallet, c, &balance); c++) {
-            char text[HASH_TEXT_SIZE];
-            struct hash channel;
-            memcpy(channel.bytes, balance.channel, sizeof(channel.bytes));
-            uint64_t nonce = rill_tower_receipt(session.wallet, i, balance.channel);
-            json_object_set_new(receipts, hash_text(&channel, text), json_integer((json_int_t)nonce));
-            if (!settings->json)
-                printf("  channel %.18s…  receipt for proof %llu\n", text, (unsigned long long)nonce);
-        }
-        json_array_append_new(list, json_pack("{s:b, s:o}", "connected", connected, "receipts", receipts));
-    }
-    if (settings->json)
-        command_print_json(json_pack("{s:O}", "towers", list));
-    json_decref(list);
-    session_close(&session);
-    return all ? RILL_EXIT_OK : RILL_EXIT_FAILED;
 }

@@ -17,6 +17,7 @@
 
 #include "channel/channel.h"
 #include "ledger/client.h"
+#include "wallet/evidence.h"
 #include "wallet/payout_policy.h"
 #include "wire/invoice.h"
 #include "wire/message.h"
@@ -310,5 +311,10 @@ bool wallet_payment_find(const struct wallet_core *core, const struct payment_id
                          struct payment_view *out) MUST_USE;
 /* Receipt nonce of a tower for a channel, 0 if none. */
 uint64_t wallet_tower_receipt(const struct wallet_core *core, size_t tower, const struct hash *channel);
+/* The newest receipt with the proof it is for. False: there is none. */
+bool wallet_tower_evidence(const struct wallet_core *core, size_t tower, const struct hash *channel,
+                           struct evidence *out) MUST_USE;
+/* The nonce of the hub's newest proof: what every tower should have. */
+uint64_t wallet_tower_owed(const struct wallet_core *core, const struct hash *channel);
 
 #endif

@@ -185,6 +185,13 @@ void wallet_receipt_write(struct wallet_core *core, const struct wallet_channel 
     buffer_append(&core->batch, duty->receipt_digest.bytes, 32);
     buffer_append(&core->batch, duty->receipt_signature.bytes, 64);
     buffer_u64(&core->batch, duty->silent_since_s);
+    if (duty->receipt_proof.nonce != 0) {
+        buffer_u64(&core->batch, duty->receipt_proof.transferred.units);
+        buffer_u64(&core->batch, duty->receipt_proof.locked.units);
+        buffer_append(&core->batch, duty->receipt_proof.locks_root.bytes, 32);
+        buffer_append(&core->batch, duty->receipt_proof.body_hash.bytes, 32);
+        buffer_append(&core->batch, duty->receipt_proof_signature.bytes, 64);
+    }
     record_end(&core->batch, mark);
 }
 
@@ -404,7 +411,7 @@ static bool read_receipt(struct wallet_core *core, const struct record *record, 
     if (record->key_length != sizeof(key))
         return false;
     memcpy(&key, record->key, sizeof(key));
-    struct tower_duty ignored, *duty = &ignored; /* of a tower that is appointed no more */
+    struct tower_duty ignored = {0}, *duty = &ignored; /* of a tower that is appointed no more */
     for (size_t i = 0; i < core->options.tower_count; i++)
         if (address_equal(&core->options.towers[i], &key.tower))
             duty = &channel_slot(core, &key.channel)->towers[i];
@@ -412,6 +419,14 @@ static bool read_receipt(struct wallet_core *core, const struct record *record, 
     reader_copy(value, duty->receipt_digest.bytes, 32);
     reader_copy(value, duty->receipt_signature.bytes, 64);
     duty->silent_since_s = reader_u64(value);
+    if (value->left > 0) { /* older journals do without */
+        duty->receipt_proof.nonce = duty->receipt_nonce;
+        duty->receipt_proof.transferred.units = reader_u64(value);
+        duty->receipt_proof.locked.units = reader_u64(value);
+        reader_copy(value, duty->receipt_proof.locks_root.bytes, 32);
+        reader_copy(value, duty->receipt_proof.body_hash.bytes, 32);
+        reader_copy(value, duty->receipt_proof_signature.bytes, 64);
+    }
     return reader_done(value);
 }
 

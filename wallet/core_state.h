@@ -191,12 +191,17 @@ struct settlement_wish {
 struct tower_duty {
     uint64_t appointed; /* nonce of the newest APPOINT sent on this connection */
     bool in_flight;     /* APPOINT sent, RECEIPT not yet */
-    struct hash digest; /* of what is in flight */
+    struct hash digest; /* of what is in flight, as the two below */
+    struct balance_proof proof;
+    struct signature proof_signature;
     uint64_t sent_ms;
     uint32_t appointed_change; /* the channel's `change` it covered */
     uint64_t receipt_nonce;    /* newest RECEIPT */
     struct hash receipt_digest;
     struct signature receipt_signature;
+    struct balance_proof
+        receipt_proof; /* what it is for: evidence of what the tower owes; nonce 0: not kept */
+    struct signature receipt_proof_signature;
     uint64_t silent_since_s; /* owes a receipt since (wall clock); 0: owes none */
     bool silence_written;
     bool dismissed;

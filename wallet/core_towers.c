@@ -115,6 +115,8 @@ static void appoint(struct wallet_core *core, struct wallet_channel *own, size_t
     duty->appointed = hub->proof.nonce;
     duty->appointed_change = own->change;
     duty->digest = digest;
+    duty->proof = hub->proof;
+    duty->proof_signature = hub->signature;
     duty->sent_ms = core->now_ms;
 }
 
@@ -179,6 +181,8 @@ static void receipt_received(struct wallet_core *core, size_t tower, const struc
     duty->receipt_nonce = message->receipt.nonce;
     duty->receipt_digest = message->receipt.proof_digest;
     duty->receipt_signature = message->receipt.signature;
+    duty->receipt_proof = duty->proof;
+    duty->receipt_proof_signature = duty->proof_signature;
     duty->silent_since_s = owes_receipt(own, duty) ? core->unix_s : 0;
     duty->silence_written = duty->dismissed = duty->told_refusal = false;
     wallet_receipt_write(core, own, tower);
@@ -218,4 +222,30 @@ uint64_t wallet_tower_receipt(const struct wallet_core *core, size_t tower, cons
 {
     const struct wallet_channel *own = wallet_channel_by_id(core, channel);
     return own != NULL && tower < core->options.tower_count ? own->towers[tower].receipt_nonce : 0;
+}
+
+bool wallet_tower_evidence(const struct wallet_core *core, size_t tower, const struct hash *channel,
+                           struct evidence *out)
+{
+    const struct wallet_channel *own = wallet_channel_by_id(core, channel);
+    if (own == NULL || tower >= core->options.tower_count)
+        return false;
+    const struct tower_duty *duty = &own->towers[tower];
+    if (duty->receipt_nonce == 0 || duty->receipt_proof.nonce != duty->receipt_nonce)
+        return false;
+    *out = (struct evidence){.chain_id = core->options.domain.chain_id,
+                             .contract = core->options.domain.contract,
+                             .tower = core->options.towers[tower],
+                             .key = own->channel->key,
+                             .digest = duty->receipt_digest,
+                             .receipt = duty->receipt_signature,
+                             .proof = duty->receipt_proof,
+                             .signature = duty->receipt_proof_signature};
+    return true;
+}
+
+uint64_t wallet_tower_owed(const struct wallet_core *core, const struct hash *channel)
+{
+    const struct wallet_channel *own = wallet_channel_by_id(core, channel);
+    return own == NULL ? 0 : own->channel->streams[SIDE_HUB].proof.nonce;
 }

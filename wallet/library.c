@@ -2,6 +2,7 @@
 #include "rill.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -307,6 +308,25 @@ uint64_t rill_tower_receipt(const struct rill_wallet *wallet, size_t tower, cons
 {
     struct hash id = rill_bytes_hash(channel);
     return wallet_tower_receipt(wallet->core, tower, &id);
+}
+
+uint64_t rill_tower_owed(const struct rill_wallet *wallet, const uint8_t channel[32])
+{
+    struct hash id = rill_bytes_hash(channel);
+    return wallet_tower_owed(wallet->core, &id);
+}
+
+char *rill_tower_evidence(const struct rill_wallet *wallet, size_t tower, const uint8_t channel[32])
+{
+    struct hash id = rill_bytes_hash(channel);
+    struct evidence evidence;
+    if (!wallet_tower_evidence(wallet->core, tower, &id, &evidence))
+        return NULL;
+    json_t *json = evidence_json(&evidence);
+    char *text = json_dumps(json, JSON_COMPACT);
+    ensure(text != NULL);
+    json_decref(json);
+    return text;
 }
 
 bool rill_tower_is_connected(const struct rill_wallet *wallet, size_t tower)

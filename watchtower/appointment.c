@@ -7,25 +7,33 @@
 #include "crypto/key.h"
 #include "crypto/lock.h"
 
-struct appointment_id appointment_id_make(const struct hash *channel, enum side side)
-{
-    struct appointment_id id;
-    memcpy(id.bytes, channel->bytes, sizeof channel->bytes);
-    id.bytes[32] = (uint8_t)side;
-    return id;
-}
-
 void appointment_free(struct appointment *appointment)
 {
     if (appointment == NULL)
         return;
+    free(appointment->revocation);
     free(appointment->locks);
     free(appointment);
 }
 
-static size_t appointment_bytes(const struct appointment *appointment)
+size_t appointment_bytes(const struct appointment *appointment)
 {
-    return sizeof *appointment + appointment->lock_count * sizeof *appointment->locks;
+    return sizeof *appointment + appointment->lock_count * sizeof *appointment->locks +
+           (appointment->revocation == NULL ? 0 : sizeof *appointment->revocation);
+}
+
+const struct address *appointment_user(const struct appointment *appointment, const struct address *hub)
+{
+    return appointment->side == SIDE_CLIENT ? &appointment->key.client : hub;
+}
+
+bool appointment_same_proof(const struct appointment *a, const struct appointment *b)
+{
+    const struct balance_proof *one = &a->proof, *other = &b->proof;
+    return hash_equal(&a->channel, &b->channel) && one->nonce == other->nonce &&
+           amount_compare(one->transferred, other->transferred) == 0 &&
+           amount_compare(one->locked, other->locked) == 0 &&
+           hash_equal(&one->locks_root, &other->locks_root) && hash_equal(&one->body_hash, &other->body_hash);
 }
 
 void appointment_schedule(struct appointment *appointment, uint64_t register_margin_s, uint64_t now)
@@ -33,7 +41,6 @@ void appointment_schedule(struct appointment *appointment, uint64_t register_mar
     appointment->register_from = UINT64_MAX;
     for (size_t i = 0; i < appointment->lock_count; i++) {
         const struct held_lock *held = &appointment->locks[i];
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): appointment_replace frees the older one's locks, not these */
         if (held->witness.length == 0 || held->registered_at != 0 || held->lock.expiry < now)
             continue;
         uint64_t from = held->lock.expiry > register_margin_s ? held->lock.expiry - register_margin_s : 0;
@@ -82,14 +89,14 @@ static enum code refuse(enum code code, const char **why, const char *text)
     return code;
 }
 
-static enum code judge_party(const struct appointment_rules *rules, struct appointment *fresh,
-                             const char **why)
+static enum code judge_party(const struct appointment_rules *rules, const struct address *user,
+                             struct appointment *fresh, const char **why)
 {
     if (address_is_zero(&fresh->key.client) || address_equal(&fresh->key.client, &rules->hub))
         return refuse(CODE_CHANNEL, why, "the channel's client is zero or the hub");
-    if (address_equal(&fresh->user, &fresh->key.client))
+    if (address_equal(user, &fresh->key.client))
         fresh->side = SIDE_CLIENT;
-    else if (address_equal(&fresh->user, &rules->hub))
+    else if (address_equal(user, &rules->hub))
         fresh->side = SIDE_HUB;
     else
         return refuse(CODE_CHANNEL, why, "only the channel's client or the hub may appoint for it");
@@ -97,7 +104,7 @@ static enum code judge_party(const struct appointment_rules *rules, struct appoi
 }
 
 static enum code judge_proof(const struct appointment_rules *rules, const struct address *counterparty,
-                             struct appointment *fresh, const char **why)
+                             const struct appointment *fresh, struct hash *digest, const char **why)
 {
     const struct balance_proof *proof = &fresh->proof;
     if (proof->nonce == 0)
@@ -106,21 +113,21 @@ static enum code judge_proof(const struct appointment_rules *rules, const struct
         return refuse(CODE_TRANSFERRED, why, "transferred is 2^63 or more");
     if (proof->locked.units >= AMOUNT_LIMIT)
         return refuse(CODE_LOCKED, why, "locked is 2^63 or more");
-    fresh->digest = digest_balance_proof(&rules->domain, &fresh->channel, proof);
-    if (!signature_is_by(&fresh->signature, &fresh->digest, counterparty))
+    *digest = digest_balance_proof(&rules->domain, &fresh->channel, proof);
+    if (!signature_is_by(&fresh->signature, digest, counterparty))
         return refuse(CODE_SIGNATURE, why, "the proof is not signed by the counterparty");
     return CODE_OK;
 }
 
 static enum code judge_choice(const struct appointment_rules *rules, const struct appointment *fresh,
-                              const char **why)
+                              const struct hash *proof_digest, const char **why)
 {
     if (!fresh->has_choice && fresh->side == SIDE_HUB)
         return CODE_OK;
     if (!fresh->has_choice)
         return refuse(CODE_SIGNATURE, why, "a client's appointment needs its Choice");
-    struct hash digest = digest_choice(&rules->domain, &fresh->digest, &rules->tower);
-    if (!signature_is_by(&fresh->choice, &digest, &fresh->user))
+    struct hash digest = digest_choice(&rules->domain, proof_digest, &rules->tower);
+    if (!signature_is_by(&fresh->choice, &digest, appointment_user(fresh, &rules->hub)))
         return refuse(CODE_SIGNATURE, why, "the Choice is not the user's for this proof and this tower");
     return CODE_OK;
 }
@@ -146,10 +153,10 @@ static enum code judge_locks(const struct appointment *fresh, const char **why)
 static enum code judge_revocation(const struct appointment_rules *rules, const struct address *counterparty,
                                   const struct appointment *fresh, const char **why)
 {
-    if (!fresh->revocation.present)
+    if (fresh->revocation == NULL)
         return CODE_OK;
-    struct hash digest = digest_revocation(&rules->domain, &fresh->channel, fresh->revocation.min_nonce);
-    if (!signature_is_by(&fresh->revocation.signature, &digest, counterparty))
+    struct hash digest = digest_revocation(&rules->domain, &fresh->channel, fresh->revocation->min_nonce);
+    if (!signature_is_by(&fresh->revocation->signature, &digest, counterparty))
         return refuse(CODE_SIGNATURE, why, "the revocation is not signed by the counterparty");
     return CODE_OK;
 }
@@ -196,10 +203,9 @@ static enum code take_witness(const struct appointment_rules *rules, struct appo
     return CODE_OK;
 }
 
-static struct appointment *appointment_of(const struct address *user, const struct message *message)
+static struct appointment *appointment_of(const struct message *message)
 {
     struct appointment *fresh = xcalloc(1, sizeof *fresh);
-    fresh->user = *user;
     fresh->key = message->appoint.key;
     fresh->channel = channel_id(&fresh->key);
     if (message->appoint.proof.present) {
@@ -209,9 +215,12 @@ static struct appointment *appointment_of(const struct address *user, const stru
     fresh->has_choice = message->appoint.has_choice;
     if (fresh->has_choice)
         fresh->choice = message->appoint.choice;
-    if (message->appoint.revocation.present)
-        fresh->revocation = message->appoint.revocation;
-    fresh->lock_count = message->appoint.lock_count;
+    if (message->appoint.revocation.present) {
+        fresh->revocation = xmalloc(sizeof *fresh->revocation);
+        *fresh->revocation = (struct held_revocation){message->appoint.revocation.min_nonce,
+                                                      message->appoint.revocation.signature};
+    }
+    fresh->lock_count = (uint16_t)message->appoint.lock_count;
     if (fresh->lock_count > 0)
         fresh->locks = xcalloc(fresh->lock_count, sizeof *fresh->locks);
     for (size_t i = 0; i < fresh->lock_count; i++)
@@ -219,17 +228,21 @@ static struct appointment *appointment_of(const struct address *user, const stru
     return fresh;
 }
 
-static enum code judge(const struct appointment_rules *rules, const struct message *message,
-                       struct appointment *fresh, const char **why)
+static enum code judge(const struct appointment_rules *rules, const struct address *user,
+                       const struct message *message, struct appointment *fresh,
+                       struct appointment_verdict *out)
 {
-    enum code code = judge_party(rules, fresh, why);
+    const char **why = &out->why;
+    enum code code = judge_party(rules, user, fresh, why);
     if (code != CODE_OK)
         return code;
-    struct address counterparty = fresh->side == SIDE_CLIENT ? rules->hub : fresh->key.client;
-    if (message->appoint.proof.present && (code = judge_proof(rules, &counterparty, fresh, why)) != CODE_OK)
+    const struct address *counterparty = fresh->side == SIDE_CLIENT ? &rules->hub : &fresh->key.client;
+    if (message->appoint.proof.present &&
+        (code = judge_proof(rules, counterparty, fresh, &out->digest, why)) != CODE_OK)
         return code;
-    if ((code = judge_choice(rules, fresh, why)) != CODE_OK || (code = judge_locks(fresh, why)) != CODE_OK ||
-        (code = judge_revocation(rules, &counterparty, fresh, why)) != CODE_OK)
+    if ((code = judge_choice(rules, fresh, &out->digest, why)) != CODE_OK ||
+        (code = judge_locks(fresh, why)) != CODE_OK ||
+        (code = judge_revocation(rules, counterparty, fresh, why)) != CODE_OK)
         return code;
     for (size_t i = 0; i < message->appoint.witness_count; i++)
         if ((code = take_witness(rules, fresh, &message->appoint.witnesses[i], why)) != CODE_OK)
@@ -237,24 +250,28 @@ static enum code judge(const struct appointment_rules *rules, const struct messa
     return CODE_OK;
 }
 
-enum code appointment_make(const struct appointment_rules *rules, const struct address *user,
-                           const struct message *message, struct appointment **out, const char **why)
+void appointment_judge(const struct appointment_rules *rules, const struct address *user,
+                       const struct message *message, struct appointment_verdict *out)
 {
-    *out = NULL;
+    *out = (struct appointment_verdict){
+        .why = "",
+        .channel = channel_id(&message->appoint.key),
+        .nonce = message->appoint.proof.present ? message->appoint.proof.proof.nonce : 0};
     if (message->appoint.lock_count > LOCKS_PER_STREAM_MAX ||
-        message->appoint.witness_count > LOCKS_PER_STREAM_MAX)
-        return refuse(CODE_LIMIT, why, "more than 1,024 locks or witnesses");
-    struct appointment *fresh = appointment_of(user, message);
-    enum code code = judge(rules, message, fresh, why);
-    if (code != CODE_OK) {
-        appointment_free(fresh);
-        return code;
+        message->appoint.witness_count > LOCKS_PER_STREAM_MAX) {
+        out->code = refuse(CODE_LIMIT, &out->why, "more than 1,024 locks or witnesses");
+        return;
     }
-    fresh->id = appointment_id_make(&fresh->channel, fresh->side);
-    fresh->bytes = appointment_bytes(fresh);
+    struct appointment *fresh = appointment_of(message);
+    out->code = judge(rules, user, message, fresh, out);
+    if (out->code != CODE_OK) {
+        appointment_free(fresh);
+        return;
+    }
     appointment_schedule(fresh, rules->register_margin_s, 0);
-    *out = fresh;
-    return CODE_OK;
+    out->fresh = fresh;
+    struct hash digest = digest_receipt(&rules->domain, &fresh->channel, fresh->proof.nonce, &out->digest);
+    out->receipt = key_sign(rules->key, &digest);
 }
 
 /* ---- keeping ---- */
@@ -280,10 +297,12 @@ static bool carry_witnesses(struct appointment *to, const struct appointment *fr
 
 static bool carry_revocation(struct appointment *to, const struct appointment *from)
 {
-    if (!from->revocation.present ||
-        (to->revocation.present && to->revocation.min_nonce >= from->revocation.min_nonce))
+    if (from->revocation == NULL ||
+        (to->revocation != NULL && to->revocation->min_nonce >= from->revocation->min_nonce))
         return false;
-    to->revocation = from->revocation;
+    if (to->revocation == NULL)
+        to->revocation = xmalloc(sizeof *to->revocation);
+    *to->revocation = *from->revocation;
     return true;
 }
 
@@ -291,7 +310,7 @@ bool appointment_merge(struct appointment *held, const struct appointment *fresh
 {
     bool changed = carry_revocation(held, fresh);
     changed = carry_witnesses(held, fresh) || changed;
-    if (!held->has_choice && fresh->has_choice && hash_equal(&held->digest, &fresh->digest)) {
+    if (!held->has_choice && fresh->has_choice && appointment_same_proof(held, fresh)) {
         held->has_choice = true;
         held->choice = fresh->choice;
         changed = true;
@@ -301,18 +320,14 @@ bool appointment_merge(struct appointment *held, const struct appointment *fresh
     return changed;
 }
 
-void appointment_replace(struct appointment *held, struct appointment *fresh, uint64_t register_margin_s)
+void appointment_inherit(struct appointment *fresh, const struct appointment *held,
+                         uint64_t register_margin_s)
 {
-    ensure(fresh->proof.nonce > held->proof.nonce);
-    ensure(memcmp(held->id.bytes, fresh->id.bytes, sizeof held->id.bytes) == 0);
+    ensure(fresh->proof.nonce > held->proof.nonce && fresh->side == held->side &&
+           hash_equal(&fresh->channel, &held->channel));
     (void)carry_revocation(fresh, held);
     (void)carry_witnesses(fresh, held);
-    UT_hash_handle in_table = held->hh;
-    free(held->locks);
-    *held = *fresh;
-    held->hh = in_table;
-    free(fresh); /* its locks are held's now */
-    appointment_schedule(held, register_margin_s, 0);
+    appointment_schedule(fresh, register_margin_s, 0);
 }
 
 /* ---- showing ---- */
@@ -335,7 +350,9 @@ struct message appointment_message(const struct appointment *appointment, struct
     message.appoint.proof.signature = appointment->signature;
     message.appoint.has_choice = appointment->has_choice;
     message.appoint.choice = appointment->choice;
-    message.appoint.revocation = appointment->revocation;
+    if (appointment->revocation != NULL)
+        message.appoint.revocation = (struct shown_revocation){true, appointment->revocation->min_nonce,
+                                                               appointment->revocation->signature};
     message.appoint.locks = *locks;
     message.appoint.lock_count = appointment->lock_count;
     message.appoint.witnesses = *witnesses;

@@ -1,28 +1,22 @@
 /* An appointment: what a user of one side of a channel leaves with its tower, so that the tower can answer a
  * close for it (protocol.md, sections 5 and 9). One is kept per channel and side, the newest only.
  *
- *     APPOINT ─appointment_make (every signature, sum and root checked)─▶ struct appointment
+ *     APPOINT ─appointment_judge (every signature, sum and root checked)─▶ struct appointment_verdict
  *         none held yet                       kept as it is
- *         higher nonce than held              appointment_replace: the new one, witnesses of locks still
- *                                             pending are kept
+ *         higher nonce than held              appointment_inherit: the new one takes its place, witnesses of
+ *                                             locks still pending and a newer revocation are kept
  *         same proof as held, or lower nonce  appointment_merge: newer revocation, Choice and witnesses
  *                                             are taken over
  *         same nonce, another proof           refused: NONCE
+ *
+ * A tower may hold a million of them: what is not needed often is derived (digest, user) or behind a pointer.
  */
 #ifndef RILL_WATCHTOWER_APPOINTMENT_H
 #define RILL_WATCHTOWER_APPOINTMENT_H
 
-#include <uthash.h>
-
 #include "channel/lock_set.h"
 #include "crypto/typed.h"
 #include "wire/message.h"
-
-/* Channel id and side: how appointments are found. */
-#define APPOINTMENT_ID_BYTES 33
-struct appointment_id {
-    uint8_t bytes[APPOINTMENT_ID_BYTES];
-};
 
 /* A lock of the counterparty's proof: the user is its receiver. */
 struct held_lock {
@@ -34,23 +28,24 @@ struct held_lock {
     uint64_t registered_at; /* 0: not registered */
 };
 
+/* Of the user's own stream, by the counterparty. */
+struct held_revocation {
+    uint64_t min_nonce;
+    struct signature signature;
+};
+
 struct appointment {
-    struct appointment_id id;
-    struct hash channel;
     struct channel_key key;
-    enum side side; /* the user's */
-    struct address user;
+    struct hash channel;
     struct balance_proof proof; /* the counterparty's; nonce 0: none */
     struct signature signature;
-    struct hash digest; /* the proof's EIP-712 digest, zero if there is none */
-    bool has_choice;    /* false: the hub's, towards a tower that setTower allows */
-    struct signature choice;
-    struct shown_revocation revocation; /* of the user's own stream, by the counterparty */
+    struct signature choice;            /* if has_choice */
+    struct held_revocation *revocation; /* NULL: none */
     struct held_lock *locks;            /* in the order they came */
-    size_t lock_count;
-    size_t bytes;           /* what it costs in memory, for the quotas */
     uint64_t register_from; /* when the next known witness must be registered; UINT64_MAX: never */
-    UT_hash_handle hh;
+    enum side side;         /* the user's */
+    uint16_t lock_count;
+    bool has_choice; /* false: the hub's, towards a tower that setTower allows */
 };
 
 /* What an appointment is judged by. */
@@ -59,25 +54,42 @@ struct appointment_rules {
     struct address tower; /* this tower */
     struct address hub;
     uint64_t register_margin_s;
+    const struct secret_key *key; /* the tower's, for receipts */
 };
 
-struct appointment_id appointment_id_make(const struct hash *channel, enum side side);
+/* What is thought of one APPOINT. */
+struct appointment_verdict {
+    enum code code;
+    const char *why;           /* static; "" with CODE_OK */
+    struct appointment *fresh; /* CODE_OK: the owner's to keep or to free; else NULL */
+    struct hash channel;
+    uint64_t nonce; /* of its proof; 0: none */
+    /* with CODE_OK */
+    struct hash digest;       /* the proof's EIP-712 digest, zero if there is none */
+    struct signature receipt; /* for this proof: to be revealed only once it is durable */
+};
 
-/* Builds one from an APPOINT of this user. Returns CODE_OK, or a code and one line in *why (static), *out
- * NULL: CHANNEL (the user is not a party), SIGNATURE (proof, Choice or revocation; no Choice from a client),
- * NONCE (a proof with nonce 0), TRANSFERRED, LOCKED (sums), ROOT (the locks do not make the proof's root),
- * WITNESS (malformed, or an attestation whose signature is not the attester's). Whether the hub may leave out
- * its Choice is the caller's to ask. */
-enum code appointment_make(const struct appointment_rules *rules, const struct address *user,
-                           const struct message *message, struct appointment **out,
-                           const char **why) MUST_USE;
+/* Judges an APPOINT of this user. Pure, and safe in any thread. Codes: LIMIT (too many locks or witnesses), CHANNEL
+ * (the user is not a party), SIGNATURE (proof, Choice or revocation; no Choice from a client), NONCE (a proof with
+ * nonce 0), TRANSFERRED, LOCKED (sums), ROOT (the locks do not make the proof's root), WITNESS (malformed, or an
+ * attestation whose signature is not the attester's). Whether the hub may leave out its Choice is the caller's to
+ * ask. */
+void appointment_judge(const struct appointment_rules *rules, const struct address *user,
+                       const struct message *message, struct appointment_verdict *out);
 void appointment_free(struct appointment *appointment); /* NULL is allowed */
 
 /* Takes over from `fresh` what is newer without touching the proof. Returns true if anything changed. */
 bool appointment_merge(struct appointment *held, const struct appointment *fresh, uint64_t register_margin_s);
-/* Puts the contents of `fresh` (freed) in the place of the older `held`, which stays in its table. A newer
- * revocation and the witnesses known for locks that are still pending are kept. */
-void appointment_replace(struct appointment *held, struct appointment *fresh, uint64_t register_margin_s);
+/* Gives `fresh`, of a higher nonce, what of `held` is still of use: a newer revocation, and the witnesses known for
+ * locks that are still pending. */
+void appointment_inherit(struct appointment *fresh, const struct appointment *held,
+                         uint64_t register_margin_s);
+/* Whether both hold the same proof of the same channel. */
+bool appointment_same_proof(const struct appointment *a, const struct appointment *b);
+/* What it costs in memory, for the quotas. */
+size_t appointment_bytes(const struct appointment *appointment);
+/* The user who left it. */
+const struct address *appointment_user(const struct appointment *appointment, const struct address *hub);
 
 /* The locks as a tree (lock_set_free it). NULL if they do not make the proof's root: only a bug or a bad
  * disk. */

@@ -178,14 +178,20 @@ static void report_alarms(struct decision *decision)
     for (unsigned i = 0; i < ALARM_KIND_COUNT; i++) {
         if (decision->alarm[i] && !watch->alarm[i]) {
             tower->figures.alarms_raised++;
-            tower_say(tower, LOG_ERROR, "ALARM: channel %s: the %s is not mined yet, %llu s left", text,
-                      names[i], (unsigned long long)decision->alarm_left[i]);
+            struct tower_alarm alarm = {.kind = TOWER_ALARM_DEADLINE,
+                                        .channel = &watch->channel,
+                                        .duty = names[i],
+                                        .left_s = decision->alarm_left[i]};
+            tower_raise(tower, alarm, "channel %s: the %s is not mined yet, %llu s left", text, names[i],
+                        (unsigned long long)decision->alarm_left[i]);
         }
         watch->alarm[i] = decision->alarm[i];
         if (decision->missed[i] && !watch->missed[i]) {
             tower->figures.missed++;
             watch->missed[i] = true;
-            tower_say(tower, LOG_ERROR, "ALARM: channel %s: too late for the %s", text, names[i]);
+            struct tower_alarm alarm = {
+                .kind = TOWER_ALARM_MISSED, .channel = &watch->channel, .duty = names[i]};
+            tower_raise(tower, alarm, "channel %s: too late for the %s", text, names[i]);
         }
     }
 }
@@ -224,17 +230,22 @@ static void decide_challenge(struct decision *decision, const struct appointment
                                  .to = tower->self};
     if (appointment->has_choice)
         call.choice = appointment->choice;
-    act(decision, &(struct response){.kind = RESPONSE_CHALLENGE, .channel = appointment->channel}, &call);
+    act(decision,
+        &(struct response){.kind = RESPONSE_CHALLENGE,
+                           .channel = appointment->channel,
+                           .deadline = challenge_deadline(closing, period),
+                           .whole_s = period},
+        &call);
 }
 
 static void decide_void(struct decision *decision, const struct appointment *appointment)
 {
-    if (!appointment->revocation.present)
+    if (appointment->revocation == NULL)
         return;
     struct tower *tower = decision->tower;
     const struct closing *closing = &decision->watch->closing;
     uint64_t period = tower->options.challenge_period_s;
-    enum duty duty = judge_void(closing, appointment->side, appointment->revocation.min_nonce, period,
+    enum duty duty = judge_void(closing, appointment->side, appointment->revocation->min_nonce, period,
                                 tower_block_time(tower));
     decision->missed[ALARM_VOID] |= duty == DUTY_TOO_LATE;
     if (duty != DUTY_DUE)
@@ -243,10 +254,14 @@ static void decide_void(struct decision *decision, const struct appointment *app
     struct contract_call call = {.function = CONTRACT_VOID_LOCKS,
                                  .key = appointment->key,
                                  .flag = appointment->side == SIDE_CLIENT,
-                                 .min_nonce = appointment->revocation.min_nonce,
-                                 .signature = appointment->revocation.signature};
+                                 .min_nonce = appointment->revocation->min_nonce,
+                                 .signature = appointment->revocation->signature};
     act(decision,
-        &(struct response){.kind = RESPONSE_VOID, .channel = appointment->channel, .side = appointment->side},
+        &(struct response){.kind = RESPONSE_VOID,
+                           .channel = appointment->channel,
+                           .side = appointment->side,
+                           .deadline = void_deadline(closing, period),
+                           .whole_s = period},
         &call);
 }
 
@@ -265,7 +280,7 @@ static void decide_finish(struct decision *decision)
 
 /* ---- witnesses ---- */
 
-static void send_registration(struct decision *decision, const struct held_lock *held)
+static void send_registration(struct decision *decision, const struct held_lock *held, uint64_t margin)
 {
     struct contract_call call = {.function = CONTRACT_REGISTER_SECRET};
     const uint8_t *bytes = held->witness.bytes;
@@ -280,7 +295,9 @@ static void send_registration(struct decision *decision, const struct held_lock 
     act(decision,
         &(struct response){.kind = RESPONSE_REGISTER,
                            .channel = decision->watch->channel,
-                           .condition = held->lock.condition},
+                           .condition = held->lock.condition,
+                           .deadline = held->lock.expiry,
+                           .whole_s = margin},
         &call);
 }
 
@@ -296,9 +313,10 @@ static void decide_registering(struct decision *decision, struct appointment *ap
             continue;
         watch_deadline(decision, ALARM_REGISTER, held->lock.expiry + 1,
                        quarter < margin / 2 ? quarter : margin / 2);
-        send_registration(decision, held);
+        send_registration(decision, held, margin);
     }
     appointment_schedule(appointment, margin, tower_block_time(tower));
+    desk_scheduled(tower, appointment);
     if (helps && appointment->register_from != UINT64_MAX && decision->watch->state.status != CHANNEL_OPEN)
         wait_until(decision, appointment->register_from);
 }

@@ -33,6 +33,30 @@ static void say_response(struct tower *tower, enum log_level level, const struct
               response_name(response->kind), what, *detail == '\0' ? "" : ": ", detail);
 }
 
+/* False, and said once, if the response must wait for the next day. */
+static bool within_budget(struct tower *tower, struct response *response)
+{
+    char text[HASH_TEXT_SIZE];
+    if (budget_take(&tower->budget, tower_block_time(tower), response->deadline != 0)) {
+        response->over_budget = false;
+        return true;
+    }
+    if (response->over_budget)
+        return false;
+    response->over_budget = true;
+    tower->figures.over_budget++;
+    const char *name = response_name(response->kind);
+    hash_text(&response->channel, text);
+    if (response->deadline == 0)
+        tower_say(tower, LOG_WARN, "channel %s: %s waits: the day's budget for gas is used up", text, name);
+    else
+        tower_raise(
+            tower,
+            (struct tower_alarm){.kind = TOWER_ALARM_BUDGET, .channel = &response->channel, .duty = name},
+            "channel %s: no %s: the day's budget for gas is used up; raise --budget-day-gwei", text, name);
+    return false;
+}
+
 uint64_t respond(struct tower *tower, const struct response *wanted, const struct contract_call *call)
 {
     struct response *response;
@@ -52,12 +76,19 @@ uint64_t respond(struct tower *tower, const struct response *wanted, const struc
         *response = *wanted;
         DL_APPEND(tower->responses, response);
     }
+    response->deadline = wanted->deadline;
+    response->whole_s = wanted->whole_s;
+    if (!within_budget(tower, response))
+        return tower->now_ms + RETRY_MS_MAX;
     response->id = tower->next_id++;
     response->in_flight = true;
     tower->in_flight++;
     tower->figures.sent[response->kind]++;
     say_response(tower, LOG_INFO, response, "sent", "");
-    tower->effects.submit(tower->context, response->id, call);
+    const struct ledger_terms terms = {.budget_wei = tower->options.budget_response_wei,
+                                       .deadline = response->deadline,
+                                       .whole_s = response->whole_s};
+    tower->effects.submit(tower->context, response->id, call, &terms);
     return UINT64_MAX;
 }
 
@@ -81,12 +112,25 @@ static void look_after(struct tower *tower, const struct response *response)
 static void note_funds(struct tower *tower, bool lacking)
 {
     if (lacking && !tower->figures.out_of_gas_money)
-        tower_say(tower, LOG_ERROR, "ALARM: this tower's account cannot pay for gas: send native coin to it");
+        tower_raise(tower, (struct tower_alarm){.kind = TOWER_ALARM_GAS_MONEY},
+                    "this tower's account cannot pay for gas: send native coin to it");
     tower->figures.out_of_gas_money = lacking;
 }
 
+/* What was spent must survive a restart, or each one would begin with a full budget. */
+static void note_cost(struct tower *tower, unsigned_wide cost_wei)
+{
+    budget_settle(&tower->budget, tower_block_time(tower), cost_wei);
+    if (cost_wei == 0)
+        return;
+    struct buffer batch = {0};
+    disk_write_spending(&batch, &tower->budget);
+    tower_append(tower, &batch);
+    buffer_free(&batch);
+}
+
 void respond_outcome(struct tower *tower, uint64_t submission, enum ledger_error error, bool success,
-                     enum contract_error reverted)
+                     enum contract_error reverted, unsigned_wide cost_wei)
 {
     struct response *response;
     DL_FOREACH(tower->responses, response)
@@ -97,6 +141,7 @@ void respond_outcome(struct tower *tower, uint64_t submission, enum ledger_error
     ensure(response != NULL && tower->in_flight > 0);
     response->in_flight = false;
     tower->in_flight--;
+    note_cost(tower, cost_wei);
     if (error == LEDGER_OK || error == LEDGER_NO_FUNDS)
         note_funds(tower, error == LEDGER_NO_FUNDS);
     struct response done = *response;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/ensure.h"
+#include "crypto/hash.h"
 #include "crypto/key.h"
 
 struct tower *tower_new(const struct tower_options *options, const struct tower_effects *effects,
@@ -20,7 +21,13 @@ struct tower *tower_new(const struct tower_options *options, const struct tower_
     tower->rules = (struct appointment_rules){.domain = tower->domain,
                                               .tower = tower->self,
                                               .hub = options->hub,
-                                              .register_margin_s = options->register_margin_s};
+                                              .register_margin_s = options->register_margin_s,
+                                              .key = &tower->options.key};
+    tower->budget =
+        (struct budget){.response_wei = options->budget_response_wei, .day_wei = options->budget_day_wei};
+    struct hash seed = keccak256(options->key.bytes, sizeof options->key.bytes);
+    tower->seed = load_be64(seed.bytes);
+    tower->next_register = UINT64_MAX;
     tower->next_id = 1;
     return tower;
 }
@@ -50,6 +57,26 @@ void tower_say(struct tower *tower, enum log_level level, const char *format, ..
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     tower->effects.say(tower->context, level, line);
+}
+
+const char *tower_alarm_name(enum tower_alarm_kind kind)
+{
+    static const char *const names[TOWER_ALARM_KIND_COUNT] = {"deadline", "missed",      "gas-money",
+                                                              "budget",   "reorganised", "blind"};
+    ensure(kind < TOWER_ALARM_KIND_COUNT);
+    return names[kind];
+}
+
+void tower_raise(struct tower *tower, struct tower_alarm alarm, const char *format, ...)
+{
+    char line[LOG_LINE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    tower_say(tower, LOG_ERROR, "ALARM: %s", line);
+    alarm.line = line;
+    tower->effects.alarm(tower->context, &alarm);
 }
 
 void tower_append(struct tower *tower, const struct buffer *batch)
@@ -119,6 +146,7 @@ void tower_answer(struct tower *tower, uint64_t id, bool ok, const uint8_t *data
         standing_answered(tower, ok, data, length);
         break;
     case QUESTION_CANDIDATE:
+    case QUESTION_CANDIDATE_CLOSING:
     case QUESTION_CANDIDATE_TOWER:
         if (question.kind == QUESTION_CANDIDATE_TOWER)
             standing_answered(tower, ok, data, length);
@@ -136,17 +164,19 @@ void tower_answer(struct tower *tower, uint64_t id, bool ok, const uint8_t *data
 }
 
 void tower_outcome(struct tower *tower, uint64_t submission, enum ledger_error error, bool success,
-                   enum contract_error reverted)
+                   enum contract_error reverted, unsigned_wide cost_wei)
 {
-    respond_outcome(tower, submission, error, success, reverted);
+    respond_outcome(tower, submission, error, success, reverted, cost_wei);
     watch_run(tower);
 }
 
 /* ---- the journal ---- */
 
-bool tower_cursor(const struct tower *tower, uint64_t *block)
+bool tower_cursor(const struct tower *tower, uint64_t *block, struct hash *before)
 {
     *block = tower->cursor;
+    if (before != NULL)
+        *before = tower->cursor_hash;
     return tower->has_cursor;
 }
 
@@ -157,19 +187,21 @@ void tower_begin(struct tower *tower, uint64_t block)
     tower->cursor = block;
     struct buffer batch = {0};
     disk_write_identity(&batch, tower);
-    disk_write_cursor(&batch, block);
+    disk_write_cursor(&batch, tower);
     tower_append(tower, &batch);
     buffer_free(&batch);
 }
 
-/* Everything before `block` has been seen, confirmed. */
-static void move_cursor(struct tower *tower, uint64_t block)
+/* Everything up to the confirmed head has been seen. */
+static void move_cursor(struct tower *tower, const struct ledger_head *head,
+                        const struct hash *confirmed_hash)
 {
-    if (!tower->has_cursor || block <= tower->cursor)
+    if (!tower->has_cursor || head->confirmed_number < tower->cursor)
         return;
-    tower->cursor = block;
+    tower->cursor = head->confirmed_number + 1;
+    tower->cursor_hash = *confirmed_hash;
     struct buffer batch = {0};
-    disk_write_cursor(&batch, block);
+    disk_write_cursor(&batch, tower);
     tower_append(tower, &batch);
     buffer_free(&batch);
 }
@@ -179,11 +211,31 @@ static void move_cursor(struct tower *tower, uint64_t block)
 void tower_message(struct tower *tower, uint64_t peer, const struct address *user,
                    const struct message *message)
 {
-    if (message->type == MESSAGE_APPOINT)
-        desk_appoint(tower, peer, user, message);
-    else if (message->type == MESSAGE_FETCH)
+    if (message->type == MESSAGE_APPOINT) {
+        struct appointment_verdict verdict;
+        appointment_judge(&tower->rules, user, message, &verdict);
+        tower_appoint(tower, peer, &verdict);
+        return;
+    }
+    if (message->type == MESSAGE_FETCH)
         desk_fetch(tower, peer, user, message);
     watch_run(tower);
+}
+
+const struct appointment_rules *tower_rules(const struct tower *tower)
+{
+    return &tower->rules;
+}
+
+void tower_appoint(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict)
+{
+    desk_appoint(tower, peer, verdict);
+    watch_run(tower);
+}
+
+uint64_t tower_refused(const struct tower *tower)
+{
+    return tower->figures.refused;
 }
 
 /* An event may tell of a block that the head callback has not announced yet. */
@@ -234,13 +286,42 @@ void tower_event(struct tower *tower, const struct contract_event *event)
     watch_run(tower);
 }
 
-void tower_head(struct tower *tower, const struct ledger_head *head)
+void tower_reorganised(struct tower *tower, uint64_t block)
+{
+    tower->figures.reorganised++;
+    tower_raise(
+        tower, (struct tower_alarm){.kind = TOWER_ALARM_REORGANISED},
+        "the ledger reorganised block %llu, which was confirmed: all %zu channels are looked at anew; "
+        "look at the node, and raise --confirmations if this chain does that",
+        (unsigned long long)block, tower->appointments.count);
+    size_t at = 0;
+    struct appointment *each;
+    while ((each = desk_each(tower, &at)) != NULL) {
+        for (size_t i = 0; i < each->lock_count; i++)
+            each->locks[i].registered_at = 0;
+        appointment_schedule(each, tower->options.register_margin_s, 0);
+        desk_scheduled(tower, each);
+        watch_open(tower, &each->channel, false);
+    }
+    watch_run(tower);
+}
+
+void tower_blind(struct tower *tower, uint64_t seconds, const char *why)
+{
+    tower->figures.alarms_raised++;
+    tower_raise(
+        tower, (struct tower_alarm){.kind = TOWER_ALARM_BLIND},
+        "the ledger node has given no good answer for %llu s (%s): %u channels in dispute cannot be seen",
+        (unsigned long long)seconds, why, HASH_COUNT(tower->watches));
+}
+
+void tower_head(struct tower *tower, const struct ledger_head *head, const struct hash *confirmed_hash)
 {
     bool first = !tower->has_head;
     tower->has_head = true;
     tower->head = *head;
     tower->head_ms = tower->now_ms;
-    move_cursor(tower, head->confirmed_number + 1);
+    move_cursor(tower, head, confirmed_hash);
     if (first)
         ask_standing(tower);
     watch_schedule(tower);
@@ -261,7 +342,8 @@ struct tower_figures tower_figures(const struct tower *tower)
 {
     struct tower_figures figures = tower->figures;
     figures.users = HASH_COUNT(tower->users);
-    figures.appointments = HASH_COUNT(tower->appointments);
+    figures.appointments = tower->appointments.count;
+    figures.spent_today_wei = budget_spent(&tower->budget, tower->head.time);
     figures.watches = HASH_COUNT(tower->watches);
     figures.responses_in_flight = tower->in_flight;
     figures.alarms = 0;

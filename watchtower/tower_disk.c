@@ -1,13 +1,14 @@
 /* The tower's records (docs/journal.md). On disk: do not renumber.
  *
  *     64 appointment  key: channel id, side u8      value: below
- *     65 cursor       key: one zero byte            value: block u64 to follow from
+ *     65 cursor       key: one zero byte            value: block u64 to follow from, hash of the one before it
  *     66 watch        key: channel id               value: one zero byte
  *     67 identity     key: one zero byte            value: chain id u64, contract, hub, tower
+ *     68 spending     key: one zero byte            value: day u64, wei spent in it u64 high and u64 low
  *
- * An appointment: client 20, asset 20, salt u64, user 20, flags u8 (1 Choice, 2 revocation), proof (nonce
- * u64, transferred u64, locked u64, root 32, body hash 32), its signature 64, [Choice 64], [min nonce u64,
- * signature 64], count u16 of locks (id u64, amount u64, expiry u64, kind u8, condition 32, witness length u8
+ * An appointment: client 20, asset 20, salt u64, user 20, flags u8 (1 Choice, 2 revocation), proof (nonce u64,
+ * transferred u64, locked u64, root 32, body hash 32), its signature 64, [Choice 64], [min nonce u64, signature
+ * 64], count u16 of locks (id u64, amount u64, expiry u64, kind u8, condition 32, witness length u8
  * and bytes).
  */
 #include "watchtower/tower_state.h"
@@ -22,11 +23,25 @@ enum tower_record {
     RECORD_CURSOR = 65,
     RECORD_WATCH = 66,
     RECORD_IDENTITY = 67,
+    RECORD_SPENDING = 68,
 };
 #define FLAG_CHOICE     1
 #define FLAG_REVOCATION 2
 
 static const uint8_t ONLY_KEY[1] = {0};
+
+/* Channel id and side. */
+struct appointment_key {
+    uint8_t bytes[33];
+};
+
+static struct appointment_key appointment_key_of(const struct appointment *appointment)
+{
+    struct appointment_key key;
+    memcpy(key.bytes, appointment->channel.bytes, sizeof appointment->channel.bytes);
+    key.bytes[32] = (uint8_t)appointment->side;
+    return key;
+}
 
 /* ---- writing ---- */
 
@@ -56,16 +71,17 @@ static void write_lock(struct buffer *batch, const struct held_lock *held)
     buffer_append(batch, held->witness.bytes, held->witness.length);
 }
 
-void disk_write_appointment(struct buffer *batch, const struct appointment *appointment)
+void disk_write_appointment(struct buffer *batch, const struct appointment *appointment,
+                            const struct address *hub)
 {
-    size_t mark =
-        record_begin(batch, RECORD_APPOINTMENT, appointment->id.bytes, sizeof appointment->id.bytes);
+    const struct appointment_key key = appointment_key_of(appointment);
+    size_t mark = record_begin(batch, RECORD_APPOINTMENT, key.bytes, sizeof key.bytes);
     write_address(batch, &appointment->key.client);
     write_address(batch, &appointment->key.asset);
     buffer_u64(batch, appointment->key.salt);
-    write_address(batch, &appointment->user);
+    write_address(batch, appointment_user(appointment, hub));
     buffer_u8(batch, (uint8_t)((appointment->has_choice ? FLAG_CHOICE : 0) |
-                               (appointment->revocation.present ? FLAG_REVOCATION : 0)));
+                               (appointment->revocation != NULL ? FLAG_REVOCATION : 0)));
     buffer_u64(batch, appointment->proof.nonce);
     buffer_u64(batch, appointment->proof.transferred.units);
     buffer_u64(batch, appointment->proof.locked.units);
@@ -74,9 +90,9 @@ void disk_write_appointment(struct buffer *batch, const struct appointment *appo
     write_signature(batch, &appointment->signature);
     if (appointment->has_choice)
         write_signature(batch, &appointment->choice);
-    if (appointment->revocation.present) {
-        buffer_u64(batch, appointment->revocation.min_nonce);
-        write_signature(batch, &appointment->revocation.signature);
+    if (appointment->revocation != NULL) {
+        buffer_u64(batch, appointment->revocation->min_nonce);
+        write_signature(batch, &appointment->revocation->signature);
     }
     buffer_u16(batch, (uint16_t)appointment->lock_count);
     for (size_t i = 0; i < appointment->lock_count; i++)
@@ -86,7 +102,8 @@ void disk_write_appointment(struct buffer *batch, const struct appointment *appo
 
 void disk_write_appointment_gone(struct buffer *batch, const struct appointment *appointment)
 {
-    record_gone(batch, RECORD_APPOINTMENT, appointment->id.bytes, sizeof appointment->id.bytes);
+    const struct appointment_key key = appointment_key_of(appointment);
+    record_gone(batch, RECORD_APPOINTMENT, key.bytes, sizeof key.bytes);
 }
 
 void disk_write_watch(struct buffer *batch, const struct hash *channel, bool gone)
@@ -97,11 +114,21 @@ void disk_write_watch(struct buffer *batch, const struct hash *channel, bool gon
         record_put(batch, RECORD_WATCH, channel->bytes, sizeof channel->bytes, ONLY_KEY, sizeof ONLY_KEY);
 }
 
-void disk_write_cursor(struct buffer *batch, uint64_t block)
+void disk_write_cursor(struct buffer *batch, const struct tower *tower)
 {
-    uint8_t value[8];
-    store_be64(value, block);
+    uint8_t value[8 + 32];
+    store_be64(value, tower->cursor);
+    memcpy(value + 8, tower->cursor_hash.bytes, sizeof tower->cursor_hash.bytes);
     record_put(batch, RECORD_CURSOR, ONLY_KEY, sizeof ONLY_KEY, value, sizeof value);
+}
+
+void disk_write_spending(struct buffer *batch, const struct budget *budget)
+{
+    uint8_t value[24];
+    store_be64(value, budget->day);
+    store_be64(value + 8, (uint64_t)(budget->spent >> 64));
+    store_be64(value + 16, (uint64_t)budget->spent);
+    record_put(batch, RECORD_SPENDING, ONLY_KEY, sizeof ONLY_KEY, value, sizeof value);
 }
 
 static void identity_value(struct buffer *value, const struct tower *tower)
@@ -155,7 +182,6 @@ static bool read_locks(struct reader *reader, struct appointment *appointment)
         appointment->locks = xcalloc(appointment->lock_count, sizeof *appointment->locks);
     for (size_t i = 0; i < appointment->lock_count; i++)
         read_lock(reader, &appointment->locks[i]);
-    appointment->bytes = sizeof *appointment + appointment->lock_count * sizeof *appointment->locks;
     return reader_done(reader);
 }
 
@@ -167,37 +193,37 @@ static struct appointment *read_appointment(const struct tower *tower, const str
     reader_copy(&reader, read->key.client.bytes, 20);
     reader_copy(&reader, read->key.asset.bytes, 20);
     read->key.salt = reader_u64(&reader);
-    reader_copy(&reader, read->user.bytes, 20);
+    struct address user;
+    reader_copy(&reader, user.bytes, sizeof user.bytes);
     uint8_t flags = reader_u8(&reader);
     read_proof(&reader, read);
     read->has_choice = (flags & FLAG_CHOICE) != 0;
     if (read->has_choice)
         reader_copy(&reader, read->choice.bytes, 64);
-    read->revocation.present = (flags & FLAG_REVOCATION) != 0;
-    if (read->revocation.present) {
-        read->revocation.min_nonce = reader_u64(&reader);
-        reader_copy(&reader, read->revocation.signature.bytes, 64);
+    if ((flags & FLAG_REVOCATION) != 0) {
+        read->revocation = xcalloc(1, sizeof *read->revocation);
+        read->revocation->min_nonce = reader_u64(&reader);
+        reader_copy(&reader, read->revocation->signature.bytes, 64);
     }
     read->channel = channel_id(&read->key);
-    read->side = address_equal(&read->user, &read->key.client) ? SIDE_CLIENT : SIDE_HUB;
-    read->id = appointment_id_make(&read->channel, read->side);
-    if (!read_locks(&reader, read) || record->key_length != sizeof read->id.bytes ||
-        memcmp(record->key, read->id.bytes, sizeof read->id.bytes) != 0) {
+    read->side = (enum side)record->key[32];
+    if (!read_locks(&reader, read) ||
+        address_equal(&user, &read->key.client) != (read->side == SIDE_CLIENT) ||
+        memcmp(record->key, read->channel.bytes, sizeof read->channel.bytes) != 0) {
         appointment_free(read);
         return NULL;
     }
-    if (read->proof.nonce > 0)
-        read->digest = digest_balance_proof(&tower->domain, &read->channel, &read->proof);
     appointment_schedule(read, tower->options.register_margin_s, 0);
     return read;
 }
 
 static bool take_appointment(struct tower *tower, const struct record *record)
 {
-    if (record->key_length != APPOINTMENT_ID_BYTES)
+    struct hash channel;
+    if (record->key_length != sizeof(struct appointment_key) || record->key[32] > SIDE_HUB)
         return false;
-    struct appointment *held;
-    HASH_FIND(hh, tower->appointments, record->key, APPOINTMENT_ID_BYTES, held);
+    memcpy(channel.bytes, record->key, sizeof channel.bytes);
+    struct appointment *held = desk_find(tower, &channel, (enum side)record->key[32]);
     if (held != NULL)
         desk_remove(tower, held);
     if (record->gone)
@@ -234,6 +260,30 @@ static bool take_identity(struct tower *tower, const struct record *record)
     return true;
 }
 
+static bool take_cursor(struct tower *tower, const struct record *record)
+{
+    struct reader reader = reader_of(record->value, record->value_length);
+    if (record->gone)
+        return false;
+    tower->cursor = reader_u64(&reader);
+    tower->cursor_hash = HASH_ZERO;
+    if (record->value_length > 8) /* older journals do without */
+        reader_copy(&reader, tower->cursor_hash.bytes, sizeof tower->cursor_hash.bytes);
+    if (!reader_done(&reader))
+        return false;
+    tower->has_cursor = true;
+    return true;
+}
+
+static bool take_spending(struct tower *tower, const struct record *record)
+{
+    if (record->gone || record->value_length != 24)
+        return false;
+    tower->budget.day = load_be64(record->value);
+    tower->budget.spent = (unsigned_wide)load_be64(record->value + 8) << 64 | load_be64(record->value + 16);
+    return true;
+}
+
 bool tower_read(struct tower *tower, const struct record *record)
 {
     switch (record->type) {
@@ -244,11 +294,9 @@ bool tower_read(struct tower *tower, const struct record *record)
     case RECORD_IDENTITY:
         return take_identity(tower, record);
     case RECORD_CURSOR:
-        if (record->gone || record->value_length != 8)
-            return false;
-        tower->cursor = load_be64(record->value);
-        tower->has_cursor = true;
-        return true;
+        return take_cursor(tower, record);
+    case RECORD_SPENDING:
+        return take_spending(tower, record);
     }
     return false;
 }
@@ -271,7 +319,7 @@ static bool appointment_is_whole(const struct appointment *appointment)
 bool tower_recovered(struct tower *tower, char *message, size_t message_size)
 {
     if (tower->has_identity != tower->has_cursor ||
-        (!tower->has_identity && (tower->appointments != NULL || tower->watches != NULL))) {
+        (!tower->has_identity && (tower->appointments.count > 0 || tower->watches != NULL))) {
         snprintf(message, message_size, "the journal does not say whose it is: it is damaged");
         return false;
     }
@@ -280,7 +328,9 @@ bool tower_recovered(struct tower *tower, char *message, size_t message_size)
                  "the journal belongs to another chain, contract, hub or tower key: use another folder");
         return false;
     }
-    for (const struct appointment *each = tower->appointments; each != NULL; each = each->hh.next)
+    size_t at = 0;
+    const struct appointment *each;
+    while ((each = desk_each(tower, &at)) != NULL)
         if (!appointment_is_whole(each)) {
             char text[HASH_TEXT_SIZE];
             snprintf(message, message_size, "the journal's appointment for channel %s is damaged",

@@ -3,6 +3,10 @@
 #ifndef RILL_WATCHTOWER_TOWER_STATE_H
 #define RILL_WATCHTOWER_TOWER_STATE_H
 
+#include <uthash.h>
+
+#include "base/index.h"
+#include "watchtower/budget.h"
 #include "watchtower/judge.h"
 #include "watchtower/tower.h"
 
@@ -19,10 +23,11 @@
 /* ---- questions to the ledger ---- */
 
 enum question_kind {
-    QUESTION_IS_TOWER,        /* of nobody: this tower's standing */
-    QUESTION_CANDIDATE,       /* channel(key), for an appointment that is new here */
-    QUESTION_CANDIDATE_TOWER, /* isTower(this), for one of the hub's without a Choice */
-    QUESTION_CHANNEL,         /* of a watch, as all below */
+    QUESTION_IS_TOWER,          /* of nobody: this tower's standing */
+    QUESTION_CANDIDATE,         /* channel(key), for an appointment that is new here */
+    QUESTION_CANDIDATE_CLOSING, /* closing(key), where channel(key) said that it is being closed */
+    QUESTION_CANDIDATE_TOWER,   /* isTower(this), for one of the hub's without a Choice */
+    QUESTION_CHANNEL,           /* of a watch, as all below */
     QUESTION_CLOSING,
     QUESTION_HELD,
     QUESTION_REGISTERED,
@@ -49,7 +54,7 @@ struct user {
 struct candidate {
     uint64_t id;
     uint64_t peer;
-    struct appointment *fresh;
+    struct appointment_verdict verdict;
     unsigned waiting;
     bool failed;    /* a question went unanswered */
     bool closing;   /* the channel is being closed */
@@ -93,7 +98,10 @@ struct response {
     enum side side;        /* void: the user's; unlock: whose stream */
     uint64_t lock_id;      /* unlock */
     struct hash condition; /* register: for all locks that have it, in whatever channel */
+    uint64_t deadline;     /* block time by which it must be mined; 0: none */
+    uint64_t whole_s;      /* how long the way to it is */
     bool in_flight;
+    bool over_budget; /* it waits for that, and the owner has been told */
     uint32_t failures;
     uint64_t not_before_ms; /* after a failure */
     struct response *prev, *next;
@@ -108,9 +116,11 @@ struct tower {
     struct appointment_rules rules;
     bool is_tower; /* setTower allows this one, as last seen */
 
-    struct appointment *appointments; /* by id */
-    struct user *users;               /* by address */
-    struct candidate *candidates;     /* by id */
+    struct index appointments; /* by channel and side, hashed with the seed */
+    uint64_t seed;
+    uint64_t next_register;       /* no appointment's register_from is before this */
+    struct user *users;           /* by address */
+    struct candidate *candidates; /* by id */
     uint64_t candidate_bytes;
     struct question *questions; /* by id */
     struct watch *watches;      /* by channel */
@@ -118,11 +128,13 @@ struct tower {
     unsigned looks;
     struct response *responses;
     unsigned in_flight;
+    struct budget budget;
     uint64_t next_id;
 
     uint64_t appended; /* sequence of the newest batch */
     bool has_identity, has_cursor, foreign;
     uint64_t cursor;
+    struct hash cursor_hash; /* of the block before it; zero: not known */
 
     bool has_head;
     struct ledger_head head;
@@ -134,6 +146,8 @@ struct tower {
 /* ---- tower.c ---- */
 
 void tower_say(struct tower *tower, enum log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Says an alarm of this kind and raises it. alarm: line is filled in. */
+void tower_raise(struct tower *tower, struct tower_alarm alarm, const char *format, ...) PRINTF_LIKE(3, 4);
 /* The time of the newest block, and an estimate of the next one's: the machine's clock has gone on since. */
 uint64_t tower_block_time(const struct tower *tower);
 uint64_t tower_time_estimate(const struct tower *tower);
@@ -145,14 +159,17 @@ uint64_t retry_after_ms(uint32_t failures);
 
 /* ---- desk.c ---- */
 
-void desk_appoint(struct tower *tower, uint64_t peer, const struct address *user,
-                  const struct message *message);
+void desk_appoint(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict);
 void desk_fetch(struct tower *tower, uint64_t peer, const struct address *user,
                 const struct message *message);
 void desk_answer(struct tower *tower, const struct question *question, bool ok, const uint8_t *data,
                  size_t length);
 struct appointment *desk_find(const struct tower *tower, const struct hash *channel, enum side side);
 bool desk_serves(const struct tower *tower, const struct hash *channel);
+/* All of them, in no order: *at is 0 at first, NULL at the end. None may come or go meanwhile. */
+struct appointment *desk_each(const struct tower *tower, size_t *at);
+/* Its register_from was set anew. */
+void desk_scheduled(struct tower *tower, const struct appointment *appointment);
 /* Puts one into the tables and counts it. */
 void desk_insert(struct tower *tower, struct appointment *appointment);
 /* Removes and frees it; the caller has written that it is gone. */
@@ -188,12 +205,12 @@ bool decide(struct tower *tower, struct watch *watch);
 
 /* ---- respond.c ---- */
 
-/* Sends the transaction unless the same one is in flight, was refused a moment ago, or too many are under
- * way. Returns when (ms) it should be tried again, UINT64_MAX if it is under way. `wanted` says which it is.
+/* Sends the transaction unless the same one is in flight, was refused a moment ago, too many are under way, or
+ * the day's budget is used up. Returns when (ms) it should be tried again, UINT64_MAX if it is under way. `wanted` says which it is.
  */
 uint64_t respond(struct tower *tower, const struct response *wanted, const struct contract_call *call);
 void respond_outcome(struct tower *tower, uint64_t submission, enum ledger_error error, bool success,
-                     enum contract_error reverted);
+                     enum contract_error reverted, unsigned_wide cost_wei);
 bool respond_in_flight(const struct tower *tower, const struct hash *channel);
 /* Forgets the failures kept for a channel. */
 void respond_forget(struct tower *tower, const struct hash *channel);
@@ -201,10 +218,12 @@ void respond_free_all(struct tower *tower);
 
 /* ---- tower_disk.c ---- */
 
-void disk_write_appointment(struct buffer *batch, const struct appointment *appointment);
+void disk_write_appointment(struct buffer *batch, const struct appointment *appointment,
+                            const struct address *hub);
 void disk_write_appointment_gone(struct buffer *batch, const struct appointment *appointment);
 void disk_write_watch(struct buffer *batch, const struct hash *channel, bool gone);
-void disk_write_cursor(struct buffer *batch, uint64_t block);
+void disk_write_cursor(struct buffer *batch, const struct tower *tower);
+void disk_write_spending(struct buffer *batch, const struct budget *budget);
 void disk_write_identity(struct buffer *batch, const struct tower *tower);
 
 #endif

@@ -186,6 +186,7 @@ static bool take_answer(struct tower *tower, struct watch *watch, const struct q
         break;
     case QUESTION_IS_TOWER:
     case QUESTION_CANDIDATE:
+    case QUESTION_CANDIDATE_CLOSING:
     case QUESTION_CANDIDATE_TOWER:
         ensure(false);
     }
@@ -248,9 +249,16 @@ void watch_schedule(struct tower *tower)
         if (!watch->queued && watch_is_due(tower, watch))
             watch_look_soon(tower, watch);
     uint64_t now = tower_time_estimate(tower);
-    for (struct appointment *each = tower->appointments; each != NULL; each = each->hh.next)
+    if (now < tower->next_register)
+        return;
+    size_t at = 0;
+    struct appointment *each;
+    tower->next_register = UINT64_MAX;
+    while ((each = desk_each(tower, &at)) != NULL) {
+        desk_scheduled(tower, each);
         if (each->register_from <= now && watch_find(tower, &each->channel) == NULL)
             watch_open(tower, &each->channel, false);
+    }
 }
 
 void watch_run(struct tower *tower)

@@ -1,6 +1,7 @@
 /* Every command of `rill` against a real ledger, hub and tower, in a token with 6 decimals: what each prints as JSON, what
  * money moves, and which exit code tells what. test_rill.c has the day of a payer and a shop in plain text. */
 #include "tests/e2e/hub_fixture.h"
+#include "tests/e2e/tower_process.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -17,7 +18,7 @@ struct world {
     char error_file[160], hub[32], http[32], token[ADDRESS_TEXT_SIZE];
     char output[OUTPUT_SIZE]; /* stdout of the last run */
     char payer[160], shop[160], payer_address[ADDRESS_TEXT_SIZE], shop_address[ADDRESS_TEXT_SIZE];
-    struct process towerd;
+    struct tower_process towers[2];
     struct process
         lost; /* a command that waits for a ledger that is not there; test_a_ledger_… looks at its end */
     char lost_home[160], lost_errors[160];
@@ -181,7 +182,8 @@ static int world_open(void **state)
 static int world_close(void **state)
 {
     struct world *world = *state;
-    process_end(&world->towerd, SIGKILL);
+    for (size_t i = 0; i < 2; i++)
+        process_end(&world->towers[i].process, SIGKILL);
     process_end(&world->lost, SIGKILL);
     stage_close(world->stage);
     free(world);
@@ -201,11 +203,13 @@ static void expect_holds(struct world *world, const char *address, const char *a
 static void test_every_command_explains_itself(void **state)
 {
     static const char *const commands[][2] = {
-        {"init", NULL},        {"deposit", NULL},    {"open", NULL},      {"balance", NULL},
-        {"invoice", NULL},     {"pay", NULL},        {"listen", NULL},    {"history", NULL},
-        {"withdraw", NULL},    {"close", NULL},      {"dispute", NULL},   {"recover", NULL},
-        {"tower", "list"},     {"hub", "status"},    {"ledger", "issue"}, {"ledger", "send"},
-        {"ledger", "balance"}, {"ledger", "deploy"}, {"ledger", "list"},  {"ledger", "pool"},
+        {"init", NULL},     {"deposit", NULL},     {"open", NULL},       {"balance", NULL},
+        {"invoice", NULL},  {"pay", NULL},         {"listen", NULL},     {"history", NULL},
+        {"withdraw", NULL}, {"close", NULL},       {"dispute", NULL},    {"recover", NULL},
+        {"tower", "add"},   {"tower", "remove"},   {"tower", "list"},    {"tower", "status"},
+        {"tower", "prove"}, {"tower", "verify"},   {"hub", "status"},    {"ledger", "issue"},
+        {"ledger", "send"}, {"ledger", "balance"}, {"ledger", "deploy"}, {"ledger", "list"},
+        {"ledger", "pool"},
     };
     struct world *world = *state;
     RUNS(world, 0, "--help");
@@ -467,54 +471,66 @@ static void test_withdraw_and_close(void **state)
 
 /* ---- towers ---- */
 
-static void test_tower_list(void **state)
+static void expect_towers(struct world *world, const json_t *list, const char *first, const char *second)
+{
+    const json_t *towers = json_object_get(list, "towers");
+    assert_int_equal(json_array_size(towers), 1 + (second != NULL));
+    assert_string_equal(text_of(json_array_get(towers, 0), "address"), first);
+    if (second != NULL)
+        assert_string_equal(text_of(json_array_get(towers, 1), "address"), second);
+    (void)world;
+}
+
+/* A wallet with two towers: both get the hub's newest proof, and each signs for it by itself. */
+static void test_towers(void **state)
 {
     struct world *world = *state;
-    struct hub_stage *stage = world->stage;
-    struct secret_key key = key_of("end to end tower");
-    struct address address = secret_key_address(&key);
-    char path[256], data[160], key_file[160], log[160], line[256], text[ADDRESS_TEXT_SIZE], towers[160];
-    char listen[64], http[64], host[64];
-    unsigned port, http_port;
-    RUNS(world, 2, "tower", "list", "--home", world->payer);
-    expect_error(world, "--towers");
-    snprintf(data, sizeof data, "%s/tower", stage->folder);
-    snprintf(key_file, sizeof key_file, "%s/tower.json", stage->folder);
-    snprintf(log, sizeof log, "%s/tower.log", stage->folder);
-    ensure(keystore_create(key_file, PASSPHRASE, &key, 2) == KEYSTORE_OK);
-    send_coins(stage, &stage->hub, &address, COINS);
-    const char *const argv[] = {process_path("rill-towerd", path, sizeof path),
-                                "--contract",
-                                stage->contract_text,
-                                "--ledger",
-                                stage->url,
-                                "--key-file",
-                                key_file,
-                                "--passphrase-file",
-                                stage->passphrase_file,
-                                "--data",
-                                data,
-                                "--confirmations",
-                                "1",
-                                "--poll-ms",
-                                "20",
-                                "--listen",
-                                "127.0.0.1:0",
-                                "--http",
-                                "127.0.0.1:0",
-                                NULL};
-    assert_true(process_start(&world->towerd, argv, log));
-    assert_true(process_line(&world->towerd, "rill-towerd ready", line, sizeof line, PATIENCE_MS));
-    assert_int_equal(sscanf(line, "rill-towerd ready: address %63s listen %63[^:]:%u http %63[^:]:%u", listen,
-                            host, &port, http, &http_port),
-                     5);
-    snprintf(towers, sizeof towers, "%s@127.0.0.1:%u", address_text(&address, text), port);
-    json_t *list = JSON(world, "tower", "list", "--towers", towers, "--home", world->payer);
-    json_t *tower = json_array_get(json_object_get(list, "towers"), 0);
-    assert_true(json_is_true(json_object_get(tower, "connected")));
-    assert_true(json_is_object(json_object_get(tower, "receipts")));
+    char first[160], second[160], first_address[ADDRESS_TEXT_SIZE], second_address[ADDRESS_TEXT_SIZE],
+        file[160];
+    RUNS(world, 2, "tower", "list", "--home", world->shop);
+    expect_error(world, "tower add");
+    tower_process_start(world->stage, &world->towers[0], 0);
+    tower_process_start(world->stage, &world->towers[1], 1);
+    RUNS(world, 0, "tower", "add", first, "--home", world->shop);
+    RUNS(world, 0, "tower", "add", second, "--home", world->shop);
+    RUNS(world, 0, "tower", "add", second, "--home", world->shop); /* again: where it is now */
+    json_t *list = JSON(world, "tower", "list", "--home", world->shop);
+    expect_towers(world, list, first_address, second_address);
     json_decref(list);
-    RUNS(world, 2, "tower", "list", "--towers", "nonsense", "--home", world->payer);
+    json_t *status = JSON(world, "tower", "status", "--home", world->shop);
+    expect_towers(world, status, first_address, second_address);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *tower = json_array_get(json_object_get(status, "towers"), i);
+        assert_true(json_is_true(json_object_get(tower, "connected")));
+        assert_true(json_is_true(json_object_get(tower, "covered")));
+        const char *channel;
+        json_t *nonce;
+        json_object_foreach(json_object_get(tower, "receipts"), channel, nonce)
+        {
+            assert_true(json_integer_value(nonce) > 0);
+        }
+    }
+    json_decref(status);
+    RUNS(world, 0, "tower", "prove", "--home", world->shop);
+    const char *line_end = strchr(world->output, '\n');
+    assert_non_null(line_end);
+    assert_non_null(strchr(line_end + 1, '\n')); /* one line of each tower */
+    snprintf(file, sizeof file, "%s/evidence.json", world->stage->folder);
+    FILE *evidence = fopen(file, "w");
+    assert_non_null(evidence);
+    fputs(world->output, evidence);
+    fclose(evidence);
+    RUNS(world, 1, "tower", "verify", file, "--home", world->shop); /* neither has broken its word */
+    assert_int_equal(strncmp(world->output, "kept", 4), 0);
+    RUNS(world, 2, "tower", "verify", world->error_file, "--home", world->shop);
+    RUNS(world, 0, "tower", "remove", first_address, "--home", world->shop);
+    RUNS(world, 1, "tower", "remove", first_address, "--home", world->shop);
+    list = JSON(world, "tower", "list", "--home", world->shop);
+    expect_towers(world, list, second_address, NULL);
+    json_decref(list);
+    RUNS(world, 0, "tower", "remove", second_address, "--home", world->shop);
+    RUNS(world, 2, "tower", "add", "nonsense", "--home", world->shop);
+    RUNS(world, 2, "tower", "list", "--towers", "nonsense", "--home", world->shop);
 }
 
 /* ---- without the hub ---- */
@@ -635,8 +651,8 @@ int main(void)
         cmocka_unit_test(test_listen),
         cmocka_unit_test(test_history),
         cmocka_unit_test(test_hub_status),
+        cmocka_unit_test(test_towers),
         cmocka_unit_test(test_withdraw_and_close),
-        cmocka_unit_test(test_tower_list),
         cmocka_unit_test(test_dispute_without_the_hub),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_a_ledger_that_is_another_or_none),

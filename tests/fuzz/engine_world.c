@@ -140,13 +140,15 @@ static void start_engine(struct world *world)
                         .max_locks_per_payer = 4},
         .waiting_max = 4,
         .inbound_max = {5000},
-        .tower_is_set = true,
+        .towers = {{.is_set = true}},
         .tower_silence_s = 600,
         .settle_collect_ms = 500,
         .idle_bps = 10000,
     };
-    if (world->has_tower)
-        settings.tower = secret_key_address(&(struct secret_key){{1, [31] = TOWER_KEY}});
+    if (world->has_tower) {
+        settings.tower_count = 1;
+        settings.towers[0].address = secret_key_address(&(struct secret_key){{1, [31] = TOWER_KEY}});
+    }
     world->engine = engine_new(&settings, &effects);
 }
 
@@ -177,7 +179,7 @@ void world_open(struct world *world, struct input *input)
     world->hub = secret_key_address(&world->hub_key);
     world->domain = domain_make(31337, &(struct address){{7}});
     world->now = START;
-    world->next_peer = ENGINE_PEER_TOWER + 1;
+    world->next_peer = ENGINE_PEER_TOWER_LAST + 1;
     world->decoder = decoder_new();
     world->answers = decoder_new();
     world->bodies = decoder_new();
@@ -198,7 +200,7 @@ void world_open(struct world *world, struct input *input)
     give(world, &pool);
     world->pool = POOL;
     if (world->has_tower)
-        engine_tower(world->engine, true);
+        engine_tower(world->engine, 0, true);
     for (unsigned i = 0; i < CLIENTS; i++)
         add_money(world, i, DEPOSIT, ROOM);
     give_head(world);
@@ -248,7 +250,7 @@ void world_crash(struct world *world, uint64_t more)
     }
     recover(world);
     if (world->has_tower)
-        engine_tower(world->engine, true);
+        engine_tower(world->engine, 0, true);
 }
 
 void world_connect(struct world *world, struct client_at *client)

@@ -45,8 +45,10 @@ static void effect_ask(void *context, uint64_t question, const struct contract_c
         world->asks[world->ask_count++] = question;
 }
 
-static void effect_submit(void *context, uint64_t submission, const struct contract_call *call)
+static void effect_submit(void *context, uint64_t submission, const struct contract_call *call,
+                          const struct ledger_terms *terms)
 {
+    (void)terms;
     struct buffer data = {0};
     (void)context;
     (void)submission;
@@ -61,8 +63,14 @@ static void effect_say(void *context, enum log_level level, const char *line)
     ensure(line[0] != '\0');
 }
 
-static const struct tower_effects effects = {effect_append, effect_send, effect_ask, effect_submit,
-                                             effect_say};
+static void effect_alarm(void *context, const struct tower_alarm *alarm)
+{
+    (void)context;
+    ensure(alarm->line[0] != '\0');
+}
+
+static const struct tower_effects effects = {effect_append, effect_send, effect_ask,
+                                             effect_submit, effect_say,  effect_alarm};
 
 static struct secret_key key_named(const char *name)
 {
@@ -107,7 +115,7 @@ static void look(struct tower *tower, struct world *world, uint64_t block, bool 
 {
     static const uint8_t zeros[2048];
     struct ledger_head head = {block, 1900000000 + block * 1000, block - 1, 1900000000 + (block - 1) * 1000};
-    tower_head(tower, &head);
+    tower_head(tower, &head, &HASH_ZERO);
     for (size_t i = 0; i < world->ask_count; i++)
         tower_answer(tower, world->asks[i], ok, zeros, ok ? sizeof(zeros) : 0);
     world->ask_count = 0;
@@ -123,7 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tower *tower = start(&world);
     uint64_t block;
     if (recover(tower, &world.batches)) {
-        if (!tower_cursor(tower, &block))
+        if (!tower_cursor(tower, &block, NULL))
             tower_begin(tower, 1);
         look(tower, &world, 10, false);
         look(tower, &world, 11, true);

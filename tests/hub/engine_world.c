@@ -27,7 +27,7 @@ static bool effect_find(void *context, uint8_t type, const void *rest, size_t re
     return journal_find(world->journal, type, rest, rest_length, visit, visit_context);
 }
 
-static void take_appointment(struct world *world, const uint8_t *frame, size_t length)
+static void take_appointment(struct world *world, size_t tower, const uint8_t *frame, size_t length)
 {
     struct message message;
     const char *why;
@@ -37,6 +37,7 @@ static void take_appointment(struct world *world, const uint8_t *frame, size_t l
     appointment->channel = channel_id(&message.appoint.key);
     appointment->nonce = message.appoint.proof.proof.nonce;
     appointment->has_choice = message.appoint.has_choice;
+    appointment->tower = tower;
     appointment->digest = HASH_ZERO;
     if (message.appoint.proof.present)
         appointment->digest =
@@ -47,8 +48,8 @@ static void effect_send(void *context, uint64_t sequence, uint64_t peer, const u
 {
     struct world *world = context;
     ensure(sequence <= memory_journal_appended(world->journal));
-    if (peer == ENGINE_PEER_TOWER) {
-        take_appointment(world, frame, length);
+    if (peer <= ENGINE_PEER_TOWER_LAST) {
+        take_appointment(world, peer - ENGINE_PEER_TOWER, frame, length);
         return;
     }
     struct waiting_head head = {sequence, peer, length};
@@ -146,7 +147,7 @@ void world_open_with(struct world *world, void (*change)(struct engine_settings 
     world->hub = secret_key_address(&world->hub_key);
     world->domain = domain_make(31337, &contract);
     world->now = WORLD_START;
-    world->next_peer = ENGINE_PEER_TOWER + 1;
+    world->next_peer = ENGINE_PEER_TOWER_LAST + 1;
     world->decoder = decoder_new();
     world->bodies = decoder_new();
     world->journal = memory_journal_create();
@@ -506,9 +507,9 @@ void world_receipt(struct world *world, const struct world_appointment *appointm
     message.receipt.proof_digest = appointment->digest;
     struct hash digest =
         digest_receipt(&world->domain, &appointment->channel, appointment->nonce, &appointment->digest);
-    struct secret_key tower = key_of(WORLD_TOWER);
+    struct secret_key tower = key_of((uint8_t)(WORLD_TOWER + appointment->tower));
     message.receipt.signature = key_sign(&tower, &digest);
-    engine_message(world->engine, ENGINE_PEER_TOWER, &message);
+    engine_message(world->engine, ENGINE_PEER_TOWER + appointment->tower, &message);
 }
 
 static bool visit(void *context, const struct record *record)

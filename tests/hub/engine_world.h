@@ -37,6 +37,7 @@ struct world_client {
 };
 
 struct world_appointment {
+    size_t tower; /* index: its key is WORLD_TOWER plus this */
     struct hash channel, digest;
     uint64_t nonce;
     bool has_choice;

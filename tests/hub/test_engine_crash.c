@@ -628,7 +628,7 @@ static void world_new(struct world *world, uint64_t seed)
     world->hub = secret_key_address(&world->hub_key);
     world->domain = domain_make(31337, &(struct address){.bytes = {7}});
     world->now = 1800000000;
-    world->next_peer = ENGINE_PEER_TOWER + 1;
+    world->next_peer = ENGINE_PEER_TOWER_LAST + 1;
     world->decoder = decoder_new();
     world->client_decoder = decoder_new();
     world->bodies = decoder_new();

@@ -14,13 +14,22 @@
 static void with_tower(struct engine_settings *settings)
 {
     struct secret_key tower = world_key(WORLD_TOWER);
-    settings->tower = secret_key_address(&tower);
+    settings->tower_count = 1;
+    settings->towers[0].address = secret_key_address(&tower);
 }
 
 static void with_set_tower(struct engine_settings *settings)
 {
     with_tower(settings);
-    settings->tower_is_set = true;
+    settings->towers[0].is_set = true;
+}
+
+static void with_two_towers(struct engine_settings *settings)
+{
+    struct secret_key second = world_key(WORLD_TOWER + 1);
+    with_tower(settings);
+    settings->tower_count = 2;
+    settings->towers[1].address = secret_key_address(&second);
 }
 
 static struct world *open_some(void (*change)(struct engine_settings *settings))
@@ -32,7 +41,7 @@ static struct world *open_some(void (*change)(struct engine_settings *settings))
     world_fund(&world, 2, 1000, 1000);
     for (unsigned i = 0; i < 3; i++)
         world_connect(&world, i);
-    engine_tower(world.engine, true);
+    engine_tower(world.engine, 0, true);
     world_settle_down(&world);
     return &world;
 }
@@ -52,6 +61,12 @@ static int open_with_tower(void **state)
 static int open_with_set_tower(void **state)
 {
     *state = open_some(with_set_tower);
+    return 0;
+}
+
+static int open_with_two_towers(void **state)
+{
+    *state = open_some(with_two_towers);
     return 0;
 }
 
@@ -92,10 +107,10 @@ static void test_a_restart_does_not_dismiss_the_tower(void **state)
     world_crash(world);
     engine_time(world->engine, 100000000);
     engine_time(world->engine, 100000000 + 2000);
-    assert_false(world->engine->tower_dismissed);
+    assert_false(world->engine->towers[0].dismissed);
     assert_int_equal(calls_of(world, ENGINE_CALL_SET_TOWER), 0);
     engine_time(world->engine, 100000000 + 2000 + 1000 * world->engine->settings.tower_silence_s);
-    assert_true(world->engine->tower_dismissed);
+    assert_true(world->engine->towers[0].dismissed);
 }
 
 /* ---- disputes ---- */
@@ -376,16 +391,72 @@ static void test_a_silent_tower_is_dismissed(void **state)
     assert_true(is_revoked(world));
 }
 
+static size_t appointments_of(const struct world *world, size_t tower)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < world->appointment_count; i++)
+        count += world->appointments[i].tower == tower;
+    return count;
+}
+
+/* What one tower was given, it alone is asked for. */
+static void answer_as(struct world *world, size_t tower)
+{
+    for (size_t i = 0; i < world->appointment_count; i++)
+        if (world->appointments[i].tower == tower)
+            world_receipt(world, &world->appointments[i]);
+    world_settle_down(world);
+}
+
+static void test_a_revocation_waits_for_all_towers(void **state)
+{
+    struct world *world = *state;
+    engine_tower(world->engine, 1, true);
+    world_settle_down(world);
+    answer_all(world);
+    drop_a_lock(world);
+    for (unsigned i = 0; i < 8; i++)
+        answer_as(world, 0);
+    assert_int_equal(hub_side(world, 0)->watch[0].receipt_nonce,
+                     channel_own(world->clients[0].channel)->proof.nonce);
+    assert_false(is_revoked(world));
+    for (unsigned i = 0; i < 8 && !is_revoked(world); i++)
+        answer_as(world, 1);
+    assert_true(is_revoked(world));
+    assert_true(appointments_of(world, 0) > 0 && appointments_of(world, 1) > 0);
+}
+
+/* One that is dead delays revocations until it is dismissed, and takes nothing from the others. */
+static void test_one_of_two_towers_is_dismissed_alone(void **state)
+{
+    struct world *world = *state;
+    answer_all(world); /* the second is not there at all */
+    drop_a_lock(world);
+    for (unsigned i = 0; i < 8; i++)
+        answer_as(world, 0);
+    assert_int_equal(appointments_of(world, 1), 0);
+    assert_false(is_revoked(world));
+    pass(world, 603);
+    assert_true(is_revoked(world));
+    assert_true(world->engine->towers[1].dismissed);
+    assert_false(world->engine->towers[0].dismissed);
+    engine_tower(world->engine, 1, true);
+    world_settle_down(world);
+    assert_true(appointments_of(world, 1) > 0);
+    answer_as(world, 1);
+    assert_false(world->engine->towers[1].dismissed);
+}
+
 static void test_a_tower_with_nothing_to_do_is_not_dismissed(void **state)
 {
     struct world *world = *state;
     answer_all(world);
-    engine_tower(world->engine, false);
+    engine_tower(world->engine, 0, false);
     pass(world, 10);
-    engine_tower(world->engine, true);
+    engine_tower(world->engine, 0, true);
     answer_all(world);
     pass(world, 2000);
-    assert_false(world->engine->tower_dismissed);
+    assert_false(world->engine->towers[0].dismissed);
     drop_a_lock(world);
     assert_false(is_revoked(world));
 }
@@ -406,7 +477,7 @@ static void test_a_refused_channel_is_tried_again_then_goes_on_without(void **st
         pass(world, 31);
     }
     assert_true(is_revoked(world));
-    assert_false(world->engine->tower_dismissed);
+    assert_false(world->engine->towers[0].dismissed);
     assert_true(hub_side(world, 0)->watch->tower_dismissed);
     assert_false(hub_side(world, 1)->watch->tower_dismissed);
 }
@@ -441,7 +512,7 @@ static void test_a_set_tower_is_dismissed_on_the_ledger_first(void **state)
     world_head(world, 1);
     world_settle_down(world);
     assert_true(is_revoked(world));
-    engine_tower(world->engine, true); /* it comes back: from now on it needs Choices */
+    engine_tower(world->engine, 0, true); /* it comes back: from now on it needs Choices */
     world_settle_down(world);
     assert_true(newest(world)->has_choice);
 }
@@ -461,6 +532,8 @@ int main(void)
         TEST(test_a_close_is_finished_after_its_window, open_world),
         TEST(test_a_revocation_waits_for_the_receipt, open_with_tower),
         TEST(test_a_silent_tower_is_dismissed, open_with_tower),
+        TEST(test_a_revocation_waits_for_all_towers, open_with_two_towers),
+        TEST(test_one_of_two_towers_is_dismissed_alone, open_with_two_towers),
         TEST(test_a_tower_with_nothing_to_do_is_not_dismissed, open_with_tower),
         TEST(test_a_refused_channel_is_tried_again_then_goes_on_without, open_with_tower),
         TEST(test_an_error_about_nothing_does_not_stall_a_channel, open_with_tower),

@@ -318,6 +318,37 @@ static void fees_stay_below_the_cap(void **state)
     node_free(node);
 }
 
+static void fees_press_towards_a_deadline_within_the_budget(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    struct ledger *ledger = ledger_make(node, 0);
+    struct outcome outcome = {.node = node};
+    uint64_t start = node->blocks[node->height].time;
+    const uint64_t gas = 60000 + 60000 / 4 + 50000, most = 200000;
+    const struct ledger_terms terms = {
+        .budget_wei = (unsigned_wide)gas * most, .deadline = start + 240, .whole_s = 240};
+    ledger_send_under(ledger, &key, NULL, (const uint8_t *)"data", 4, &terms, on_sent, &outcome);
+    node_run_until(node, node->pool_count == 1);
+    assert_true(node->pool[0].tip == node->tip); /* there is time: what is usual */
+    for (int i = 0; i < 20; i++) {
+        node_mine(node, 1);
+        look_around(node);
+    }
+    assert_true(node->blocks[node->height].time == terms.deadline);
+    const struct node_transaction *last = &node->pool[node->pool_count - 1];
+    assert_true(last->fee <= most && last->fee > most / 5 * 4); /* all of it but a step, and no more */
+    for (size_t i = 1; i < node->pool_count; i++) {
+        assert_int_equal(node->pool[i].nonce, 0);
+        assert_true(node->pool[i].tip >= node->pool[i - 1].tip && node->pool[i].fee <= most);
+    }
+    node_mine_transaction(node, node->pool_count - 1);
+    node_run_until(node, outcome.told);
+    assert_int_equal(outcome.error, LEDGER_OK);
+    ledger_free(ledger);
+    node_free(node);
+}
+
 static void base_fee_outruns_the_offer(void **state)
 {
     (void)state;
@@ -754,6 +785,7 @@ int main(void)
         cmocka_unit_test(an_estimate_that_needs_an_earlier_one),
         cmocka_unit_test(fees_rise_until_mined),
         cmocka_unit_test(fees_stay_below_the_cap),
+        cmocka_unit_test(fees_press_towards_a_deadline_within_the_budget),
         cmocka_unit_test(base_fee_outruns_the_offer),
         cmocka_unit_test(reorganised_away_and_sent_again),
         cmocka_unit_test(forgotten_by_the_node_and_shown_again),

@@ -287,7 +287,7 @@ static void take_mail(struct sim_shard *shard, const struct sim_mail *mail)
         tell_pools(shard);
         return;
     case SIM_MAIL_TOWER:
-        engine_tower(engine, mail->flag);
+        engine_tower(engine, 0, mail->flag);
         return;
     case SIM_MAIL_TOWER_FRAME:
         take_tower_frame(shard, mail);
@@ -513,7 +513,7 @@ void hub_start(struct sim *sim)
     hub->serves = hub->tower_linked = false;
     sim_trace(sim, "the hub starts");
     if (sim->hub_has_tower)
-        hub->settings.tower_is_set = vault_is_tower(sim->chain.vault, &hub->settings.tower);
+        hub->settings.towers[0].is_set = vault_is_tower(sim->chain.vault, &hub->settings.towers[0].address);
     for (unsigned i = 0; i < hub->shard_count; i++) {
         hub->shards[i].sim = sim;
         hub->shards[i].index = i;

@@ -61,7 +61,7 @@ static void give_head(struct sim *sim, struct sim_party *party, const struct led
         wallet_head(sim->wallets[party->index].core, head);
         sim->wallets[party->index].run_wanted = true;
     } else {
-        tower_head(sim->towers[party->index].core, head);
+        tower_head(sim->towers[party->index].core, head, &HASH_ZERO);
     }
 }
 
@@ -194,7 +194,8 @@ static void outcome(struct sim *sim, struct sim_party *party, const struct sim_t
     else if (party->kind == PARTY_WALLET)
         sim_wallet_outcome(&sim->wallets[party->index], tx->reference, error, tx->success, tx->reverted);
     else
-        tower_outcome(sim->towers[party->index].core, tx->reference, error, tx->success, tx->reverted);
+        tower_outcome(sim->towers[party->index].core, tx->reference, error, tx->success, tx->reverted,
+                      error == LEDGER_OK ? receipt.gas_used : 0);
 }
 
 bool node_has_submission(const struct sim *sim, const struct sim_party *party)

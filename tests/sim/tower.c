@@ -19,9 +19,11 @@ static void effect_ask(void *context, uint64_t question, const struct contract_c
     node_ask(&tower->party.node, question, view);
 }
 
-static void effect_submit(void *context, uint64_t submission, const struct contract_call *call)
+static void effect_submit(void *context, uint64_t submission, const struct contract_call *call,
+                          const struct ledger_terms *terms)
 {
     struct sim_tower *tower = context;
+    (void)terms;
     struct buffer data = {0};
     contract_encode_call(&data, call);
     node_submit(&tower->party.node, data.data, data.length, 0, 0, submission);
@@ -35,11 +37,18 @@ static void effect_say(void *context, enum log_level level, const char *line)
         sim_trace(tower->sim, "tower %u says: %s", tower->party.index, line);
 }
 
+static void effect_alarm(void *context, const struct tower_alarm *alarm)
+{
+    struct sim_tower *tower = context;
+    sim_trace(tower->sim, "tower %u raises an alarm: %s", tower->party.index, alarm->line);
+}
+
 static const struct tower_effects effects = {.append = effect_append,
                                              .send = effect_send,
                                              .ask = effect_ask,
                                              .submit = effect_submit,
-                                             .say = effect_say};
+                                             .say = effect_say,
+                                             .alarm = effect_alarm};
 
 static void deliver(void *context, uint64_t peer, const uint8_t *frame, size_t length)
 {
@@ -108,9 +117,9 @@ void tower_start(struct sim_tower *tower)
     tower->party.is_up = true;
     tower->party.life++;
     uint64_t cursor;
-    if (!tower_cursor(tower->core, &cursor)) {
+    if (!tower_cursor(tower->core, &cursor, NULL)) {
         tower_begin(tower->core, chain_tip(sim)->number);
-        ensure(tower_cursor(tower->core, &cursor));
+        ensure(tower_cursor(tower->core, &cursor, NULL));
     }
     node_restart(&tower->party.node, cursor);
 }

@@ -74,8 +74,10 @@ static void choose_settings(struct sim *sim)
         .least_move = {sim->options.seed % 3 == 0 ? sim->options.seed % 200 : 0},
         .requests_max = (uint32_t)(sim->options.seed % 5),
     };
-    if (sim->hub_has_tower)
-        sim->hub.settings.tower = sim->towers[0].party.address;
+    if (sim->hub_has_tower) {
+        sim->hub.settings.tower_count = 1;
+        sim->hub.settings.towers[0].address = sim->towers[0].party.address;
+    }
     sim->hub.party.node.confirmations = confirmations;
     for (unsigned i = 1; i < sim->party_count; i++)
         sim->parties[i]->node.confirmations =
@@ -161,7 +163,7 @@ void world_start(struct sim *sim)
     sim->decoder = decoder_new();
     sim->bodies = decoder_new();
     sim->observing = decoder_new();
-    sim->next_link = ENGINE_PEER_TOWER;
+    sim->next_link = ENGINE_PEER_TOWER_LAST;
     choose_people(sim);
     choose_faults(sim);
     choose_settings(sim);

@@ -442,6 +442,45 @@ static void test_fetch(void **state)
     expect_error(world, CODE_CHANNEL);
 }
 
+/* Nobody can blame the tower for a proof that it got when it was too late to show it. */
+static void test_no_receipt_when_the_time_to_challenge_is_over(void **state)
+{
+    struct world *world = *state;
+    struct balance_proof held = proof_of(7, 90, NULL, 0), newer = proof_of(8, 95, NULL, 0), none = {0};
+    struct appoint appoint;
+    world_appoint(world, SIDE_HUB, &held, NULL, 0, NULL);
+    world_close(world, false, &none, &none);
+    world_block_at(world, world->closing.deadline - PERIOD / 8 - 1);
+    appoint_make(world, &appoint, SIDE_HUB, &newer, NULL, 0);
+    appoint_send_as(world, &appoint, &world->hub);
+    expect_receipt(world, 8);
+    world_block(world, 1);
+    newer = proof_of(9, 99, NULL, 0);
+    appoint_make(world, &appoint, SIDE_HUB, &newer, NULL, 0);
+    appoint_send_as(world, &appoint, &world->hub);
+    expect_error(world, CODE_STATUS);
+    /* What is held already is confirmed again; and so are the closer's own appointments. */
+    newer = proof_of(8, 95, NULL, 0);
+    appoint_make(world, &appoint, SIDE_HUB, &newer, NULL, 0);
+    appoint_send_as(world, &appoint, &world->hub);
+    expect_receipt(world, 8);
+    world_appoint(world, SIDE_CLIENT, &held, NULL, 0, NULL);
+}
+
+/* The same where the tower hears of the channel for the first time. */
+static void test_no_first_receipt_when_it_is_too_late(void **state)
+{
+    struct world *world = *state;
+    struct balance_proof proof = proof_of(7, 90, NULL, 0), none = {0};
+    struct appoint appoint;
+    world_close(world, false, &none, &none);
+    world_block_at(world, world->closing.deadline - PERIOD / 8);
+    appoint_make(world, &appoint, SIDE_HUB, &proof, NULL, 0);
+    appoint_send_as(world, &appoint, &world->hub);
+    expect_error(world, CODE_STATUS);
+    assert_int_equal(tower_figures(world->tower).appointments, 0);
+}
+
 static void test_a_foreign_journal_is_refused(void **state)
 {
     struct world *world = *state;
@@ -486,6 +525,8 @@ int main(void)
         TEST(test_quota_of_bytes),
         TEST(test_waiting_appointments_are_bounded),
         TEST(test_fetch),
+        TEST(test_no_receipt_when_the_time_to_challenge_is_over),
+        TEST(test_no_first_receipt_when_it_is_too_late),
         TEST(test_a_foreign_journal_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -553,7 +553,7 @@ static void test_restart_at_every_durable_point(void **state)
         world_restart(world, count);
         /* The ledger client replays what lies behind the cursor; with the watch's record it need not. */
         uint64_t cursor;
-        assert_true(tower_cursor(world->tower, &cursor));
+        assert_true(tower_cursor(world->tower, &cursor, NULL));
         world_block(world, 10);
         if (count == appointed)
             world_event(world, EVENT_CLOSE_STARTED, true);
@@ -590,7 +590,7 @@ static void test_cursor_follows_confirmed_heads(void **state)
     hub_appoints(world);
     world_block(world, 10);
     world_restart(world, world->batch_count);
-    assert_true(tower_cursor(world->tower, &cursor));
+    assert_true(tower_cursor(world->tower, &cursor, NULL));
     assert_int_equal(cursor, world->head.confirmed_number + 1);
 }
 
@@ -616,11 +616,146 @@ static void test_looks_are_bounded(void **state)
     assert_int_equal(world->submit_count, 40);
 }
 
+/* ---- what may be spent, and how pressing it is ---- */
+
+static void test_a_response_carries_its_deadline_and_budget(void **state)
+{
+    struct world *world = *state;
+    world->options.budget_response_wei = 1000;
+    world_restart(world, world->batch_count);
+    world_block(world, 10);
+    struct balance_proof held = hub_appoints(world);
+    client_cheats(world);
+    struct submitted sent = world_take(world, CONTRACT_CHALLENGE);
+    assert_true(sent.terms.budget_wei == 1000);
+    assert_int_equal(sent.terms.deadline, world->closing.deadline);
+    assert_int_equal(sent.terms.whole_s, PERIOD);
+    world_challenged(world, &held, false);
+    world_confirm(world, &sent);
+    world_block_at(world, world->closing.deadline + 3 * PERIOD / 8);
+    sent = world_take(world, CONTRACT_FINISH);
+    assert_int_equal(sent.terms.deadline, 0);
+}
+
+/* The day's budget is used up by one response: the next waits for the next day, and somebody is woken. */
+static void test_the_days_budget_survives_a_restart_and_ends_with_the_day(void **state)
+{
+    struct world *world = *state;
+    world->options.budget_response_wei = 1000;
+    world->options.budget_day_wei = 2000;
+    world->cost_wei = 1500;
+    world_restart(world, world->batch_count);
+    world_block_at(world, (world->head.time / 86400 + 1) * 86400);
+    hub_appoints(world);
+    client_cheats(world);
+    struct submitted sent = world_take(world, CONTRACT_CHALLENGE);
+    world_outcome(world, &sent, LEDGER_REVERTED, false, CONTRACT_NOT_NEWER);
+    assert_true(tower_figures(world->tower).spent_today_wei == 1500);
+    world_restart(world, world->batch_count);
+    world->now_ms += 60000;
+    world_block(world, 10);
+    expect_silence(world);
+    assert_int_equal(world->raised[TOWER_ALARM_BUDGET], 1);
+    assert_true(tower_figures(world->tower).spent_today_wei == 1500);
+    world->now_ms += 60000;
+    world_block(world, 10);
+    assert_int_equal(world->raised[TOWER_ALARM_BUDGET], 1); /* said once */
+    world->closing.deadline += 2 * 86400;
+    world->now_ms += 60000;
+    world_block(world, 86400);
+    (void)world_take(world, CONTRACT_CHALLENGE);
+}
+
+static void test_what_has_no_deadline_leaves_half_of_the_budget(void **state)
+{
+    struct world *world = *state;
+    world->options.budget_response_wei = 1000;
+    world->options.budget_day_wei = 2900; /* half of it is for 1.45 responses */
+    world_restart(world, world->batch_count);
+    world_block_at(world, (world->head.time / 86400 + 1) * 86400); /* a day in which all of it fits */
+    struct balance_proof held = hub_appoints(world);
+    client_cheats(world);
+    struct submitted sent = world_take(world, CONTRACT_CHALLENGE);
+    world->cost_wei = 500;
+    world_challenged(world, &held, false);
+    world_confirm(world, &sent);
+    world_block_at(world, world->closing.deadline + 3 * PERIOD / 8);
+    expect_silence(world); /* 500 are spent, 1,000 more would be beyond half */
+    assert_int_equal(world->raised[TOWER_ALARM_BUDGET], 0);
+    assert_int_equal(tower_figures(world->tower).over_budget, 1);
+    world->now_ms += 60000;
+    world_block(world, 86400);
+    (void)world_take(world, CONTRACT_FINISH);
+}
+
+/* ---- alarms ---- */
+
+static void test_alarms_say_what_and_of_which_channel(void **state)
+{
+    struct world *world = *state;
+    hub_appoints(world);
+    client_cheats(world);
+    struct submitted sent = world_take(world, CONTRACT_CHALLENGE);
+    world_block_at(world, world->closing.deadline - PERIOD / 4 - 1);
+    assert_int_equal(world->raised[TOWER_ALARM_DEADLINE], 0);
+    world_block(world, 2);
+    assert_int_equal(world->raised[TOWER_ALARM_DEADLINE], 1);
+    world_block(world, 2);
+    assert_int_equal(world->raised[TOWER_ALARM_DEADLINE], 1);
+    world_outcome(world, &sent, LEDGER_NO_FUNDS, false, CONTRACT_OK);
+    assert_int_equal(world->raised[TOWER_ALARM_GAS_MONEY], 1);
+    world_block_at(world, world->closing.deadline);
+    assert_int_equal(world->raised[TOWER_ALARM_MISSED], 1);
+    tower_blind(world->tower, 60, "it does not answer");
+    assert_int_equal(world->raised[TOWER_ALARM_BLIND], 1);
+}
+
+/* ---- reorganisations below what was confirmed ---- */
+
+static void test_a_deep_reorganisation_makes_it_look_at_everything(void **state)
+{
+    struct world *world = *state;
+    hub_appoints(world);
+    for (unsigned i = 0; i < 5; i++)
+        world_block(world, 10);
+    /* The new chain has the close in a block that lies below the cursor: no event tells of it. */
+    struct balance_proof old = proof_of(3, 50, NULL, 0);
+    world->state.status = CHANNEL_CLOSING;
+    world->closing = (struct closing){.deadline = world->head.time + PERIOD, .own = claim_of(&old)};
+    world->closing.of_client = claim_of(&old);
+    world_block(world, 10);
+    expect_silence(world);
+    tower_reorganised(world->tower, world->head.confirmed_number);
+    world_settle(world);
+    assert_int_equal(world->raised[TOWER_ALARM_REORGANISED], 1);
+    assert_int_equal(tower_figures(world->tower).reorganised, 1);
+    (void)world_take(world, CONTRACT_CHALLENGE);
+}
+
+static void test_the_cursor_remembers_its_block(void **state)
+{
+    struct world *world = *state;
+    uint64_t cursor;
+    struct hash before;
+    world->head_hash = keccak256("a block", 7);
+    world_block(world, 10);
+    world_restart(world, world->batch_count);
+    assert_true(tower_cursor(world->tower, &cursor, &before));
+    assert_int_equal(cursor, world->head.confirmed_number + 1);
+    assert_true(hash_equal(&before, &world->head_hash));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_a_response_carries_its_deadline_and_budget),
+        TEST(test_the_days_budget_survives_a_restart_and_ends_with_the_day),
+        TEST(test_what_has_no_deadline_leaves_half_of_the_budget),
+        TEST(test_alarms_say_what_and_of_which_channel),
+        TEST(test_a_deep_reorganisation_makes_it_look_at_everything),
+        TEST(test_the_cursor_remembers_its_block),
         TEST(test_cheat_is_challenged_finished_and_forgotten),
         TEST(test_one_challenge_at_a_time),
         TEST(test_an_honest_close_costs_only_the_finish),

@@ -34,6 +34,7 @@ struct asked {
 struct submitted {
     uint64_t id;
     struct contract_call call;
+    struct ledger_terms terms;
     struct hash merkle[LOCK_TREE_DEPTH];
 };
 struct said {
@@ -61,9 +62,12 @@ struct world {
     size_t submit_count;
     struct said said[64];
     size_t said_count;
-    size_t alarms;
+    size_t alarms; /* lines at level error */
+    size_t raised[TOWER_ALARM_KIND_COUNT];
+    unsigned_wide cost_wei; /* of each transaction */
     /* the ledger */
     struct ledger_head head;
+    struct hash head_hash; /* of its confirmed block; zero: not told */
     uint64_t now_ms;
     bool is_tower, down;
     struct channel_state state;
@@ -113,12 +117,13 @@ static void world_ask(void *context, uint64_t question, const struct contract_ca
     world->questions++;
 }
 
-static void world_submit(void *context, uint64_t submission, const struct contract_call *call)
+static void world_submit(void *context, uint64_t submission, const struct contract_call *call,
+                         const struct ledger_terms *terms)
 {
     struct world *world = context;
     assert_true(world->submit_count < WORLD_QUEUE_MAX);
     struct submitted *submitted = &world->submits[world->submit_count++];
-    *submitted = (struct submitted){.id = submission, .call = *call};
+    *submitted = (struct submitted){.id = submission, .call = *call, .terms = *terms};
     for (size_t i = 0; i < call->merkle_count; i++)
         submitted->merkle[i] = call->merkle[i];
     submitted->call.merkle = NULL;
@@ -133,8 +138,19 @@ static void world_say(void *context, enum log_level level, const char *line)
         fprintf(stderr, "    %s\n", line);
 }
 
-static const struct tower_effects world_effects = {
-    .append = world_append, .send = world_send, .ask = world_ask, .submit = world_submit, .say = world_say};
+static void world_alarm(void *context, const struct tower_alarm *alarm)
+{
+    struct world *world = context;
+    world->raised[alarm->kind]++;
+    assert_true(strlen(alarm->line) > 0 && strlen(tower_alarm_name(alarm->kind)) > 0);
+}
+
+static const struct tower_effects world_effects = {.append = world_append,
+                                                   .send = world_send,
+                                                   .ask = world_ask,
+                                                   .submit = world_submit,
+                                                   .say = world_say,
+                                                   .alarm = world_alarm};
 
 /* ---- the ledger's answers ---- */
 
@@ -195,7 +211,7 @@ UNUSED static void world_block(struct world *world, uint64_t seconds)
     }
     world->now_ms += 1000;
     tower_tick(world->tower, world->now_ms);
-    tower_head(world->tower, &world->head);
+    tower_head(world->tower, &world->head, &world->head_hash);
     world_settle(world);
 }
 
@@ -232,7 +248,7 @@ UNUSED static struct submitted world_take(struct world *world, enum contract_fun
 UNUSED static void world_outcome(struct world *world, const struct submitted *submitted,
                                  enum ledger_error error, bool success, enum contract_error reverted)
 {
-    tower_outcome(world->tower, submitted->id, error, success, reverted);
+    tower_outcome(world->tower, submitted->id, error, success, reverted, world->cost_wei);
     world_settle(world);
 }
 

@@ -1,0 +1,281 @@
+/* The workloads about watchtowers: what one costs and how fast it catches up, and that it never slows a payment. */
+#include <dirent.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "bench/run.h"
+#include "bench/tower_load.h"
+
+#define FIRST_WINDOW  64  /* new appointments wait for the ledger's word, half of what a tower lets wait */
+#define WINDOW        512 /* a hub of two shards */
+#define PASSES        4   /* payments go on: each is a newer proof of every channel */
+#define BLOCKS        12000
+#define MINES_AHEAD   64
+#define ROUNDS        5
+#define CATCH_UP_MS   600000
+#define CONFIRMATIONS 1
+
+static void note(struct run *run, const char *name, double value)
+{
+    json_object_set_new(run->extra, name, json_real(value));
+}
+
+/* Of all files below. */
+static uint64_t folder_bytes(const char *path)
+{
+    uint64_t sum = 0;
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        char below[2 * WORLD_PATH];
+        struct stat status;
+        snprintf(below, sizeof(below), "%s/%s", path, entry->d_name);
+        if (entry->d_name[0] == '.' || lstat(below, &status) != 0)
+            continue;
+        sum += S_ISDIR(status.st_mode) ? folder_bytes(below) : (uint64_t)status.st_size;
+    }
+    if (folder != NULL)
+        closedir(folder);
+    return sum;
+}
+
+/* ---- tower: storage, restart, catching up with appointments ---- */
+
+struct sizes {
+    double memory, disk; /* bytes for each channel, after a restart */
+};
+
+static bool restart_and_weigh(struct run *run, uint64_t empty_kib, double *seconds, struct sizes *out)
+{
+    struct world *world = &run->world;
+    char folder[WORLD_PATH];
+    if (!world_stop_tower(world) || !world_start_tower(world, seconds))
+        return false;
+    double channels = (double)run->flags.channels;
+    out->memory = ((double)child_rss_kib(&world->towerd) - (double)empty_kib) * 1024 / channels;
+    if (!world_stop_tower(world))
+        return false;
+    out->disk = (double)folder_bytes(world_path(world, "tower/journal", folder)) / channels;
+    return world_start_tower(world, seconds);
+}
+
+static bool passes(struct run *run, struct tower_load *load, uint64_t empty_kib)
+{
+    struct tower_load_result first, plain = {0}, verified;
+    struct sizes once, many;
+    double seconds, channels = (double)run->flags.channels, best = 0;
+    if (!tower_load_run(load, 1, FIRST_WINDOW, true, &first) ||
+        !restart_and_weigh(run, empty_kib, &seconds, &once))
+        return false;
+    for (uint64_t nonce = 2; nonce < 2 + PASSES; nonce++) {
+        if (!tower_load_run(load, nonce, WINDOW, false, &plain))
+            return false;
+        best = fmax(best, channels / plain.seconds);
+    }
+    if (!tower_load_run(load, 2 + PASSES, WINDOW, true, &verified) ||
+        !restart_and_weigh(run, empty_kib, &seconds, &many))
+        return false;
+    note(run, "new_appointments_per_s", channels / first.seconds);
+    note(run, "appointments_per_s", channels / plain.seconds);
+    note(run, "appointments_per_s_best", best);
+    note(run, "appointments_per_s_receipts_verified", channels / verified.seconds);
+    note(run, "tower_cpu_us_per_appointment", (double)plain.tower_cpu_us / channels);
+    note(run, "memory_bytes_per_channel", once.memory);
+    note(run, "memory_bytes_per_channel_after_more", many.memory);
+    note(run, "disk_bytes_per_channel", once.disk);
+    note(run, "disk_bytes_per_channel_after_more", many.disk);
+    note(run, "restart_s", seconds);
+    return true;
+}
+
+/* ---- catching up with blocks ---- */
+
+struct mining {
+    struct world *world;
+    uint64_t open, failed;
+};
+
+static void on_mined(void *context, enum ledger_error error, const char *text)
+{
+    struct mining *mining = context;
+    (void)text;
+    if (error == LEDGER_STOPPED)
+        return;
+    mining->open--;
+    mining->failed += error != LEDGER_OK;
+}
+
+static bool has_room(void *context)
+{
+    return ((struct mining *)context)->open < MINES_AHEAD;
+}
+
+static bool all_mined(void *context)
+{
+    return ((struct mining *)context)->open == 0;
+}
+
+static bool mine(struct world *world, uint64_t blocks)
+{
+    struct mining mining = {.world = world};
+    for (uint64_t i = 0; i < blocks; i++) {
+        mining.open++;
+        ledger_request(world->ledger, "evm_mine", "[]", on_mined, &mining);
+        world_progress(world, "%llu of %llu blocks mined", (unsigned long long)i, (unsigned long long)blocks);
+        if (mining.open >= MINES_AHEAD && !world_wait(world, has_room, &mining, CATCH_UP_MS, "a block"))
+            return false;
+    }
+    return world_wait(world, all_mined, &mining, CATCH_UP_MS, "the last block") &&
+           (mining.failed == 0 ||
+            world_fail(world, "%llu blocks could not be mined", (unsigned long long)mining.failed));
+}
+
+static bool catch_up_with_blocks(struct run *run)
+{
+    struct world *world = &run->world;
+    uint64_t from, target, confirmed = 0;
+    double start_s;
+    if (!world_stop_tower(world) || !world_block(world, &from) || !mine(world, BLOCKS) ||
+        !world_block(world, &target) || !world_start_tower(world, &start_s))
+        return false;
+    uint64_t begun = clock_monotonic_us();
+    while (confirmed + CONFIRMATIONS < target) {
+        if (!world_pause(world, 2000) || !world_ask_tower(world, "ledger_confirmed", &confirmed))
+            return false;
+        if (clock_monotonic_us() - begun > CATCH_UP_MS * 1000ull)
+            return world_fail(world, "the tower did not catch up with %d blocks", BLOCKS);
+    }
+    double seconds = (double)(clock_monotonic_us() - begun) / 1e6;
+    note(run, "blocks", (double)(target - from));
+    note(run, "blocks_catch_up_s", seconds);
+    note(run, "blocks_per_minute", (double)(target - from) / seconds * 60);
+    return true;
+}
+
+bool run_tower(struct run *run)
+{
+    struct world *world = &run->world;
+    double seconds;
+    if (!world_make_tower(world))
+        return false;
+    struct tower_load *load = tower_load_new(world, run->flags.channels);
+    if (load == NULL)
+        return false;
+    note(run, "channels", (double)run->flags.channels);
+    bool good = world_start_tower(world, &seconds) && passes(run, load, child_rss_kib(&world->towerd)) &&
+                catch_up_with_blocks(run) && floor_measure(&run->floor);
+    tower_load_free(load);
+    if (!good)
+        return false;
+    double floor_us = run->floor.verify_us + run->floor.sign_us;
+    note(run, "verify_us", run->floor.verify_us);
+    note(run, "sign_us", run->floor.sign_us);
+    note(run, "floor_appointments_per_s_and_core", 1e6 / floor_us);
+    return world_stop_tower(world);
+}
+
+/* ---- tower-busy: payments beside a tower that is well, gone, or hangs ---- */
+
+enum tower_state { HEALTHY, STOPPED, HANGING, STATE_COUNT };
+static const char *const state_names[STATE_COUNT] = {"healthy", "stopped", "hanging"};
+
+/* From any state to another. */
+static bool bring(struct world *world, enum tower_state *now, enum tower_state next)
+{
+    double seconds;
+    if (*now == HANGING && kill(world->towerd.pid, SIGCONT) != 0)
+        return world_fail(world, "the tower cannot be woken");
+    if (*now == STOPPED && !world_start_tower(world, &seconds))
+        return false;
+    *now = next;
+    if (next == STOPPED)
+        return world_stop_tower(world);
+    if (!world_pause(world, 3000000)) /* the hub finds it again within two seconds */
+        return false;
+    return next != HANGING || kill(world->towerd.pid, SIGSTOP) == 0 ||
+           world_fail(world, "the tower cannot be stopped");
+}
+
+static int compare(const void *a, const void *b)
+{
+    double first = *(const double *)a, second = *(const double *)b;
+    return (first > second) - (first < second);
+}
+
+static double median(const double values[ROUNDS])
+{
+    double sorted[ROUNDS];
+    memcpy(sorted, values, sizeof(sorted));
+    qsort(sorted, ROUNDS, sizeof(sorted[0]), compare);
+    return sorted[ROUNDS / 2];
+}
+
+/* Of the ratios within each round: what the machine does beside changes from round to round. */
+static double median_ratio(const double values[ROUNDS], const double base[ROUNDS])
+{
+    double ratios[ROUNDS];
+    for (unsigned i = 0; i < ROUNDS; i++)
+        ratios[i] = base[i] > 0 ? values[i] / base[i] : 0;
+    return median(ratios);
+}
+
+/* What one state came to, round by round. */
+struct state_rounds {
+    double rates[ROUNDS], cpu_us[ROUNDS];
+};
+
+static bool measure_states(struct run *run, const struct load_plan *plan,
+                           struct state_rounds out[STATE_COUNT])
+{
+    enum tower_state now = HEALTHY;
+    for (unsigned round = 0; round < ROUNDS; round++)
+        for (unsigned i = 0; i < STATE_COUNT; i++) {
+            char name[64];
+            unsigned state = (round + i) % STATE_COUNT; /* none has always the first turn */
+            snprintf(name, sizeof(name), "tower %s, round %u of %d", state_names[state], round + 1, ROUNDS);
+            if (!bring(&run->world, &now, (enum tower_state)state) ||
+                !measure_round(&run->crew, plan, name, run->flags.warm_up_s, run->flags.seconds,
+                               run->figures))
+                return false;
+            out[state].rates[round] = figures_rate(run->figures);
+            out[state].cpu_us[round] = figures_cpu_us(run->figures);
+        }
+    return bring(&run->world, &now, HEALTHY);
+}
+
+bool run_tower_busy(struct run *run, const struct crew_layout *layout, const struct load_plan *plan)
+{
+    struct world *world = &run->world;
+    struct state_rounds rounds[STATE_COUNT];
+    double seconds;
+    char towers[128], text[ADDRESS_TEXT_SIZE];
+    uint64_t receipts;
+    run->figures = figures_new();
+    if (!world_make_tower(world) || !world_start_tower(world, &seconds) ||
+        !crew_open(&run->crew, world, layout))
+        return false;
+    snprintf(towers, sizeof(towers), "%s@127.0.0.1:%u", address_text(&world->tower, text), world->tower_port);
+    setenv("RILL_HUBD_TOWER", towers, 1);
+    if (!world_start_hub(world, &seconds) || !crew_start(&run->crew) || !measure_states(run, plan, rounds) ||
+        !world_ask_tower(world, "receipts_total", &receipts))
+        return false;
+    for (unsigned i = 0; i < STATE_COUNT; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "payments_per_s_%s", state_names[i]);
+        note(run, name, median(rounds[i].rates));
+        snprintf(name, sizeof(name), "hub_cpu_us_per_payment_%s", state_names[i]);
+        note(run, name, median(rounds[i].cpu_us));
+    }
+    note(run, "rate_healthy_to_stopped", median_ratio(rounds[HEALTHY].rates, rounds[STOPPED].rates));
+    note(run, "rate_hanging_to_stopped", median_ratio(rounds[HANGING].rates, rounds[STOPPED].rates));
+    note(run, "cpu_healthy_to_stopped", median_ratio(rounds[HEALTHY].cpu_us, rounds[STOPPED].cpu_us));
+    note(run, "cpu_hanging_to_stopped", median_ratio(rounds[HANGING].cpu_us, rounds[STOPPED].cpu_us));
+    note(run, "receipts_in_the_end", (double)receipts);
+    return floor_measure(&run->floor) && crew_check(&run->crew) && crew_leave(&run->crew) &&
+           world_stop_tower(world);
+}
