@@ -46,6 +46,7 @@ struct drill_run {
     struct tower towers[TOWERS_MAX];
     struct world pair; /* payer and payee by hand: who of them cheats, the drill says */
     char error_file[160], home[160];
+    uint64_t mined_us; /* when a waiting wallet was last given a block */
     struct outcome outcome;
 };
 

@@ -35,5 +35,5 @@ gas-page: contracts ## write what was measured into docs/gas.md
 	@node tests/evm/gas.mjs --write
 
 # Every part runs, whatever became of the one before; the last line sums up.
-check-evm: $(EVM_PROGRAMS)/rill-ledgerd $(EVM_PROGRAMS)/rill-hubd $(EVM_PROGRAMS)/rill contracts ## the contract on a real EVM: hostile tests, gas, both ledgers side by side
+check-evm: build/release/tests/drill/run_drills $(EVM_PROGRAMS)/rill-towerd $(EVM_PROGRAMS)/rill-ledgerd $(EVM_PROGRAMS)/rill-hubd $(EVM_PROGRAMS)/rill contracts ## the contract on a real EVM: hostile tests, gas, both ledgers side by side
 	@RILL_BIN=$(EVM_PROGRAMS) tests/evm/check --seed '$(EVM_SEED)' --calls $(EVM_CALLS) $(EVM_TESTS)
