@@ -95,6 +95,7 @@ export function follow(id, onInvoice, onReachable) {
     isAsking = true;
     try {
       const response = await fetch(`${address}.json`, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) });
+      if (response.status === 429) return; // asked too often from this address: later
       if (!response.ok && response.status !== 404) throw new Error(`status ${response.status}`);
       const invoice = response.ok ? await response.json() : null;
       if (ending.signal.aborted) return;

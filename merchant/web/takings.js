@@ -23,7 +23,7 @@ export class Takings {
   /** The list as it is now; throws ApiError. */
   async load() {
     this.news = new Map();
-    const rows = await this.api.all(`/v1/payments?since=${midnight()}&limit=100`, 'payments');
+    const rows = await this.api.all(`/v1/payments?since=${midnight()}&limit=500`, 'payments');
     this.payments = new Map([...rows.map((payment) => [payment.id, payment]), ...this.news]);
     this.draw();
   }
