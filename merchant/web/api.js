@@ -1,5 +1,6 @@
 // The merchant's API as the till uses it.
 const ANSWER_MS = 10000;
+const SILENCE_MS = 30000; // a stream says something every 10 s, if only that it lives
 
 /** What went wrong: kind is 'key', 'scope', 'busy', 'refused' (with the server's own sentence in message) or 'away'. */
 export class ApiError extends Error {
@@ -63,7 +64,8 @@ export class Api {
     onOpen();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ''; ;) {
-      const { value, done } = await reader.read();
+      const silence = setTimeout(() => reader.cancel(), SILENCE_MS);
+      const { value, done } = await reader.read().finally(() => clearTimeout(silence));
       if (done) return;
       const events = (rest + value).replace(/\r\n?/g, '\n').split('\n\n');
       rest = events.pop();
