@@ -29,7 +29,7 @@ PROGRAMS := rill-hubd:hub/hubd_main.c rill-ledgerd:ledger/embedded/ledgerd_main.
             rill-towerd:watchtower/towerd_main.c rill:wallet/rill_main.c rill-merchantd:merchant/merchantd_main.c rill-bench:bench/bench_main.c \
             rill-demo:bench/demo_main.c rill-journal-bench:bench/journal_bench_main.c
 
-PACKAGES := libsecp256k1 nettle libcrypto libssl libevent libevent_openssl msgpack jansson
+PACKAGES := libsecp256k1 nettle libcrypto libssl libevent libevent_openssl msgpack jansson libqrencode
 ifeq ($(origin CC),default)
 CC       := gcc
 endif

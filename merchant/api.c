@@ -14,6 +14,7 @@
 #include "base/index.h"
 #include "base/log.h"
 #include "crypto/hash.h"
+#include "merchant/pages.h"
 #include "merchant/routes.h"
 
 #define STRANGERS_BURST_FACTOR 4
@@ -237,10 +238,13 @@ static bool prepare(struct call *call, const struct route **route)
 {
     char scope[KEY_SCOPES_SIZE];
     bool open = call->part_count == 0 || strcmp(call->parts[0], "v1") != 0;
-    if (open && !find_route(call, route))
-        return stranger_may(call) && false;
-    if (open && (*route)->scope == 0)
-        return stranger_may(call);
+    bool found = open && find_route(call, route);
+    if (open && (!found || (*route)->scope == 0)) {
+        if (!stranger_may(call))
+            return false;
+        call->taken = !found && pages_serve(call->api->pages, call->request);
+        return found;
+    }
     if (!authenticate(call) || (!open && !find_route(call, route)))
         return false;
     if ((call->key->scopes & (*route)->scope) == 0)

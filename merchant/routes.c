@@ -21,7 +21,6 @@ static const struct route routes[] = {
     {EVHTTP_REQ_GET, "healthz", 0, false, false, api_health},
     {EVHTTP_REQ_GET, "metrics", SCOPE_READ, false, false, api_metrics},
     {EVHTTP_REQ_GET, "pay/*/events", 0, false, false, api_public_events},
-    {EVHTTP_REQ_GET, "pay/*", 0, false, false, api_public_invoice},
 };
 
 static bool matches(const char *pattern, const char *const *parts, size_t count)

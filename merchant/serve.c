@@ -10,12 +10,13 @@
 #include "base/log.h"
 #include "merchant/api.h"
 #include "merchant/merchantd.h"
+#include "merchant/pages.h"
 #include "merchant/streams.h"
 
 #define GOODBYE_TURNS 50
 
 struct flags {
-    const char *listen, *public_url, *certificate, *key, *port_file, *log_format, *log_level;
+    const char *listen, *public_url, *shop, *colour, *frame_ancestors, *certificate, *key, *port_file, *log_format, *log_level;
     bool allow_plain;
     uint64_t connections, rate, burst, public_rate, invoices_max, keep_days;
 };
@@ -40,6 +41,10 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
         {"public-url", OPTION_TEXT, &flags->public_url, NULL, 0, 0, "URL",
          "How customers reach it, as https://pay.example.com: what pay_url begins with; default: where it "
          "listens."},
+        {"shop", OPTION_TEXT, &flags->shop, "", 0, 0, "NAME", "The shop's name, on the payment page and the till."},
+        {"colour", OPTION_TEXT, &flags->colour, "#1a7f5a", 0, 0, "#RRGGBB", "Colour of their head and buttons."},
+        {"frame-ancestors", OPTION_TEXT, &flags->frame_ancestors, "'none'", 0, 0, "SOURCES",
+         "Who may show the payment page in a frame: 'none', 'self', or origins with spaces between."},
         {"tls-cert", OPTION_TEXT, &flags->certificate, NULL, 0, 0, "FILE",
          "Certificate chain, PEM: then HTTPS is spoken."},
         {"tls-key", OPTION_TEXT, &flags->key, NULL, 0, 0, "FILE", "Its key, PEM."},
@@ -217,6 +222,10 @@ static int start_http(struct server *server)
     api->shop = &server->shop;
     api->session = &server->session;
     api->keys = keys_new(path, (uint32_t)flags->rate, (uint32_t)flags->burst);
+    const struct pages_settings pages = {flags->shop, flags->colour, flags->frame_ancestors};
+    api->pages = pages_new(&pages, api_public_invoice, api, message, sizeof(message));
+    if (api->pages == NULL)
+        return command_fail(server->session.settings, RILL_EXIT_USAGE, "%s", message);
     api->streams = streams_new(server->session.base, &server->shop, flags->connections * 3 / 4);
     api_init(api, (uint32_t)flags->public_rate);
     if (!keys_refresh(api->keys, message, sizeof(message)))
@@ -289,8 +298,9 @@ static int run(struct server *server)
 
 static void stop(struct server *server)
 {
+    http_free(server->api.http); /* streams go with their connections */
     streams_free(server->api.streams);
-    http_free(server->api.http);
+    pages_free(server->api.pages);
     keys_free(server->api.keys);
     if (server->wake != NULL)
         event_free(server->wake);

@@ -58,7 +58,7 @@ class Cable {
 
 export class Stage {
   static async start(kind) {
-    const stage = new Stage();
+    const stage = new this();
     stage.folder = mkdtempSync(join(tmpdir(), 'rill-client-'));
     stage.stopped = [];
     try {
