@@ -12,11 +12,13 @@
 #include "merchant/merchantd.h"
 #include "merchant/pages.h"
 #include "merchant/streams.h"
+#include "merchant/webhooks.h"
 
 #define GOODBYE_TURNS 50
 
 struct flags {
-    const char *listen, *public_url, *shop, *colour, *frame_ancestors, *certificate, *key, *port_file, *log_format, *log_level;
+    const char *listen, *public_url, *shop, *colour, *frame_ancestors, *certificate, *webhook_allow,
+        *webhook_ca, *key, *port_file, *log_format, *log_level;
     bool allow_plain;
     uint64_t connections, rate, burst, public_rate, invoices_max, keep_days;
 };
@@ -41,13 +43,19 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
         {"public-url", OPTION_TEXT, &flags->public_url, NULL, 0, 0, "URL",
          "How customers reach it, as https://pay.example.com: what pay_url begins with; default: where it "
          "listens."},
-        {"shop", OPTION_TEXT, &flags->shop, "", 0, 0, "NAME", "The shop's name, on the payment page and the till."},
-        {"colour", OPTION_TEXT, &flags->colour, "#1a7f5a", 0, 0, "#RRGGBB", "Colour of their head and buttons."},
+        {"shop", OPTION_TEXT, &flags->shop, "", 0, 0, "NAME",
+         "The shop's name, on the payment page and the till."},
+        {"colour", OPTION_TEXT, &flags->colour, "#1a7f5a", 0, 0, "#RRGGBB",
+         "Colour of their head and buttons."},
         {"frame-ancestors", OPTION_TEXT, &flags->frame_ancestors, "'none'", 0, 0, "SOURCES",
          "Who may show the payment page in a frame: 'none', 'self', or origins with spaces between."},
         {"tls-cert", OPTION_TEXT, &flags->certificate, NULL, 0, 0, "FILE",
          "Certificate chain, PEM: then HTTPS is spoken."},
         {"tls-key", OPTION_TEXT, &flags->key, NULL, 0, 0, "FILE", "Its key, PEM."},
+        {"webhook-allow", OPTION_TEXT, &flags->webhook_allow, NULL, 0, 0, "HOST,…",
+         "Hosts, as their URLs have them, to which web hooks may go plain and into private networks."},
+        {"webhook-ca", OPTION_TEXT, &flags->webhook_ca, NULL, 0, 0, "FILE",
+         "Certificates, PEM, to trust in web hooks beside the system's."},
         {"allow-plain", OPTION_FLAG, &flags->allow_plain, "false", 0, 0, NULL,
          "Speak plain HTTP although --listen is not loopback: for a proxy with TLS in front."},
         {"connections", OPTION_NUMBER, &flags->connections, "1024", 8, 65536, "NUMBER",
@@ -171,7 +179,9 @@ static void on_trouble(void *context, struct rill_wallet *wallet, const char *te
 
 static void on_published(void *context)
 {
-    streams_published(((struct server *)context)->api.streams);
+    struct server *server = context;
+    streams_published(server->api.streams);
+    webhooks_published(server->api.webhooks);
 }
 
 static void on_wake(evutil_socket_t descriptor, short what, void *context)
@@ -192,6 +202,7 @@ static void on_tick(evutil_socket_t descriptor, short what, void *context)
     shop_tick(&server->shop);
     shop_durable(&server->shop);
     streams_tick(server->api.streams);
+    webhooks_tick(server->api.webhooks);
 }
 
 static bool write_port(const struct server *server)
@@ -245,7 +256,12 @@ static int open_shop(struct server *server)
     struct shop_options options = {
         .invoices_max = server->flags.invoices_max, .keep_days = server->flags.keep_days, .base_url = ""};
     command_path(server->session.settings, "merchant", folder, sizeof(folder));
+    const struct webhooks_options webhooks = {server->flags.webhook_allow, server->flags.webhook_ca};
     shop_init(&server->shop, &options, &server->session);
+    server->api.webhooks =
+        webhooks_new(server->session.base, &server->shop, &webhooks, message, sizeof(message));
+    if (server->api.webhooks == NULL)
+        return command_fail(server->session.settings, RILL_EXIT_USAGE, "--webhook-ca: %s", message);
     if (!shop_open(&server->shop, folder, message, sizeof(message)))
         return command_fail(server->session.settings, RILL_EXIT_FAILED, "%s", message);
     server->shop.on_published = on_published;
@@ -274,6 +290,7 @@ static int run(struct server *server)
     shop_reconcile(&server->shop);
     watch(server);
     shop_durable(&server->shop);
+    webhooks_start(server->api.webhooks);
     if (!write_port(server))
         return command_fail(server->session.settings, RILL_EXIT_FAILED, "cannot write the port file %s",
                             server->flags.port_file);
@@ -300,6 +317,7 @@ static void stop(struct server *server)
 {
     http_free(server->api.http); /* streams go with their connections */
     streams_free(server->api.streams);
+    webhooks_free(server->api.webhooks);
     pages_free(server->api.pages);
     keys_free(server->api.keys);
     if (server->wake != NULL)
