@@ -26,7 +26,7 @@ USES_bench           := merchant wallet watchtower hub settlement ledger/embedde
 USES_vectors         := ledger/embedded ledger store channel wire crypto base
 
 PROGRAMS := rill-hubd:hub/hubd_main.c rill-ledgerd:ledger/embedded/ledgerd_main.c \
-            rill-towerd:watchtower/towerd_main.c rill:wallet/rill_main.c rill-bench:bench/bench_main.c \
+            rill-towerd:watchtower/towerd_main.c rill:wallet/rill_main.c rill-merchantd:merchant/merchantd_main.c rill-bench:bench/bench_main.c \
             rill-demo:bench/demo_main.c rill-journal-bench:bench/journal_bench_main.c
 
 PACKAGES := libsecp256k1 nettle libcrypto libssl libevent libevent_openssl msgpack jansson libqrencode

@@ -150,6 +150,13 @@ bool rill_is_idle(const struct rill_wallet *wallet);
 int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount,
                         uint64_t lifetime_s, const char *memo, char *text, uint8_t secret_hash[32]);
 
+/* From now on no payment of it is accepted, and that is durable when this returns. 0; INVOICE: not one of this wallet's that
+ * could still be paid; PAID: too late, a payment has been accepted. */
+int rill_invoice_cancel(struct rill_wallet *wallet, const uint8_t secret_hash[32]);
+/* The secret of an invoice of this wallet for which a payment was accepted (received, or arriving): what the payer has as
+ * the receipt. False if none was, or if it ended more than a day ago. */
+bool rill_invoice_receipt(const struct rill_wallet *wallet, const uint8_t secret_hash[32], uint8_t secret[32]);
+
 struct rill_invoice {
     uint8_t payee[20], asset[20], secret_hash[32];
     uint64_t amount; /* 0: the payer chooses */
@@ -214,6 +221,31 @@ bool rill_terms_of(const struct rill_wallet *wallet, const uint8_t asset[20], st
 
 /* Pays out to this wallet's address on the ledger; `settlement` tells the outcome. */
 int rill_withdraw(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount);
+/* Units of a payout that was asked for, by this call or by the policy, and has not ended; 0: none. */
+uint64_t rill_withdrawal(const struct rill_wallet *wallet, const uint8_t asset[20]);
+
+/* Payouts that the wallet asks for by itself, per asset: while it is connected, and as soon as it is again if it was
+ * not at the moment. The policy is kept in the wallet's folder. A payout that comes to nothing is asked for anew a
+ * minute later; `settlement` tells each outcome. */
+enum rill_payout_mode {
+    RILL_PAYOUT_MANUAL = 0,    /* never: rill_withdraw alone */
+    RILL_PAYOUT_THRESHOLD = 1, /* as soon as `threshold` units can be paid out */
+    RILL_PAYOUT_DAILY = 2      /* once a day at `minute`, if at least `threshold` units can be */
+};
+struct rill_payout_policy {
+    enum rill_payout_mode mode;
+    uint64_t
+        threshold; /* units; above 0 for RILL_PAYOUT_THRESHOLD; 0 for RILL_PAYOUT_DAILY: whatever there is */
+    uint64_t keep; /* units that stay in the channel, beside the reserve */
+    uint16_t minute; /* RILL_PAYOUT_DAILY: minute of the day, UTC, 0-1439 */
+};
+/* 0, or AMOUNT: it makes no sense (rill_refusal has the sentence). Setting what is set already changes nothing, so a
+ * program may do so at every start; a daily policy that is new waits for the next such minute. */
+int rill_set_payout_policy(struct rill_wallet *wallet, const uint8_t asset[20],
+                           const struct rill_payout_policy *policy);
+/* RILL_PAYOUT_MANUAL where none was set. */
+struct rill_payout_policy rill_payout_policy(const struct rill_wallet *wallet, const uint8_t asset[20]);
+
 /* Closes the asset's channel together with the hub. */
 int rill_close(struct rill_wallet *wallet, const uint8_t asset[20]);
 /* Closes it on the ledger without the hub; `closing` tells each step. Keep the wallet open until it says done. */

@@ -39,6 +39,7 @@ void wallet_free(struct wallet_core *core)
     {
         wallet_channel_remove(core, own);
     }
+    wallet_payouts_free(core);
     wallet_ledger_free(core);
     wallet_recover_free(core);
     struct open_wish *wish, *later;
@@ -217,6 +218,7 @@ static void sign_revocation(struct wallet_core *core, struct wallet_channel *own
 static void change_state(struct wallet_core *core)
 {
     struct wallet_channel *own, *next;
+    wallet_payouts_run(core);
     HASH_ITER(hh, core->channels, own, next)
     {
         if (own->held != NULL && own->held_retry)

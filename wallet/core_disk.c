@@ -47,7 +47,8 @@ enum book_flag {
     BOOK_WISH_CLOSE = 2,
     BOOK_DISPUTE = 4,
     BOOK_WATCH = 8,
-    BOOK_CLOSING_SEEN = 16
+    BOOK_CLOSING_SEEN = 16,
+    BOOK_WISH_BY_POLICY = 32
 };
 
 void wallet_disk_write_book(struct wallet_core *core, const struct wallet_channel *own)
@@ -58,9 +59,21 @@ void wallet_disk_write_book(struct wallet_core *core, const struct wallet_channe
     buffer_u8(&core->batch,
               (uint8_t)((own->wish.active ? BOOK_WISH : 0) | (own->wish.close ? BOOK_WISH_CLOSE : 0) |
                         (own->dispute ? BOOK_DISPUTE : 0) | (own->watch.active ? BOOK_WATCH : 0) |
-                        (own->closing_seen ? BOOK_CLOSING_SEEN : 0)));
+                        (own->closing_seen ? BOOK_CLOSING_SEEN : 0) |
+                        (own->wish.by_policy ? BOOK_WISH_BY_POLICY : 0)));
     buffer_u64(&core->batch, own->wish.amount.units);
     buffer_u64(&core->batch, own->watch.to_client.units);
+    record_end(&core->batch, mark);
+}
+
+void wallet_disk_write_payout(struct wallet_core *core, const struct payout_of_asset *payout)
+{
+    size_t mark = record_begin(&core->batch, RECORD_PAYOUT, &payout->asset, sizeof(payout->asset));
+    buffer_u8(&core->batch, (uint8_t)payout->policy.mode);
+    buffer_u16(&core->batch, payout->policy.minute);
+    buffer_u64(&core->batch, payout->policy.threshold.units);
+    buffer_u64(&core->batch, payout->policy.keep.units);
+    buffer_u64(&core->batch, payout->policy.done_s);
     record_end(&core->batch, mark);
 }
 
@@ -212,6 +225,7 @@ static bool read_book(struct wallet_core *core, const struct record *record, str
     own->dispute = (flags & BOOK_DISPUTE) != 0;
     own->watch.active = (flags & BOOK_WATCH) != 0;
     own->closing_seen = (flags & BOOK_CLOSING_SEEN) != 0;
+    own->wish.by_policy = (flags & BOOK_WISH_BY_POLICY) != 0;
     own->wish.amount = amount_of(reader_u64(value));
     own->watch.to_client = amount_of(reader_u64(value));
     return reader_done(value);
@@ -377,6 +391,23 @@ static bool read_terms(struct wallet_core *core, struct reader *value)
     return reader_done(value);
 }
 
+static bool read_payout(struct wallet_core *core, const struct record *record, struct reader *value)
+{
+    struct address asset;
+    if (record->key_length != sizeof(asset))
+        return false;
+    memcpy(&asset, record->key, sizeof(asset));
+    struct payout_of_asset *payout = wallet_payout_slot(core, &asset);
+    if (payout == NULL)
+        return false;
+    payout->policy.mode = (enum payout_mode)reader_u8(value);
+    payout->policy.minute = reader_u16(value);
+    payout->policy.threshold = amount_of(reader_u64(value));
+    payout->policy.keep = amount_of(reader_u64(value));
+    payout->policy.done_s = reader_u64(value);
+    return reader_done(value) && payout_policy_trouble(&payout->policy) == NULL;
+}
+
 bool wallet_read(struct wallet_core *core, const struct record *record)
 {
     struct reader value = reader_of(record->value, record->value_length);
@@ -405,6 +436,8 @@ bool wallet_read(struct wallet_core *core, const struct record *record)
         return reader_done(&value);
     case RECORD_TERMS:
         return read_terms(core, &value);
+    case RECORD_PAYOUT:
+        return read_payout(core, record, &value);
     }
     return false;
 }

@@ -49,6 +49,24 @@ static void end_wish(struct wallet_channel *own)
     own->book_dirty = true;
 }
 
+static void came_to_nothing(struct wallet_core *core, struct wallet_channel *own)
+{
+    if (own->wish.by_policy)
+        wallet_payout_failed(core, own);
+    end_wish(own);
+}
+
+struct amount wallet_withdrawal(const struct wallet_core *core, const struct hash *channel)
+{
+    const struct wallet_channel *own = wallet_channel_by_id(core, channel);
+    if (own == NULL)
+        return amount_of(0);
+    if (own->wish.active && !own->wish.close)
+        return own->wish.amount;
+    const struct settlement *settlement = channel_settlement(own->channel);
+    return settlement->phase == SETTLEMENT_SIGNED && !settlement->close ? settlement->client_out : amount_of(0);
+}
+
 void wallet_withdraw_cancel(struct wallet_core *core, const struct hash *channel)
 {
     struct wallet_channel *own = wallet_channel_by_id(core, channel);
@@ -233,7 +251,7 @@ void wallet_settle_head(struct wallet_core *core, struct wallet_channel *own)
     bool wished = own->wish.active && (before.close == own->wish.close) &&
                   (before.close || !amount_is_zero(before.client_out));
     if (wished) {
-        end_wish(own);
+        came_to_nothing(core, own);
         tell_outcome(core, own, 6, before.client_out, before.close, CODE_SETTLE, NULL);
     }
 }
@@ -250,7 +268,7 @@ void wallet_settle_refused(struct wallet_core *core, const struct message *error
     if (!own->wish.active || !own->wish.asked)
         return;
     struct settlement_wish ended = own->wish;
-    end_wish(own);
+    came_to_nothing(core, own);
     tell_outcome(core, own, WALLET_SETTLEMENT_REFUSED, ended.amount, ended.close, error->error.code, NULL);
 }
 

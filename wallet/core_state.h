@@ -19,7 +19,8 @@ enum wallet_record {
     RECORD_REGISTRATION = 38, /* key: kind u8, condition */
     RECORD_RECEIPT = 39,      /* key: tower address, channel id */
     RECORD_COUNTER = 40,      /* key: none; the invoice counter */
-    RECORD_TERMS = 41         /* key: none; the times of the hub's last terms */
+    RECORD_TERMS = 41,        /* key: none; the times of the hub's last terms */
+    RECORD_PAYOUT = 42        /* key: asset; the policy of payouts that are asked for by themselves */
 };
 
 struct wallet_channel;
@@ -168,6 +169,7 @@ struct held_update {
 /* A wish to settle; survives a restart. */
 struct settlement_wish {
     bool active, close;
+    bool by_policy; /* not the user's own */
     struct amount amount;
     bool asked;         /* on this connection */
     uint64_t ask_at_ms; /* not before */
@@ -248,6 +250,14 @@ struct wallet_channel {
     struct tower_duty towers[WALLET_TOWERS_MAX];
     struct shown_channel shown;
     UT_hash_handle hh;
+};
+
+/* core_payout.c's: the policy of one asset. */
+struct payout_of_asset {
+    struct address asset;
+    struct payout_policy policy;
+    uint64_t not_before_ms; /* after one that came to nothing */
+    struct payout_of_asset *prev, *next;
 };
 
 struct open_wish {
@@ -335,6 +345,8 @@ struct wallet_core {
     bool tower_linked[WALLET_TOWERS_MAX];
 
     struct open_wish *opens;
+    struct payout_of_asset *payouts;
+    size_t payout_count;
 
     /* recovering */
     struct kept_appointment *kept;
@@ -465,6 +477,16 @@ void wallet_settle_found(struct wallet_core *core, struct wallet_channel *own,
 void wallet_settle_run(struct wallet_core *core, struct wallet_channel *own);
 void wallet_settle_send(struct wallet_core *core, struct wallet_channel *own);
 
+/* ---- core_payout.c ---- */
+
+/* Finds the asset's or makes it, manual. NULL at the limit. */
+struct payout_of_asset *wallet_payout_slot(struct wallet_core *core, const struct address *asset);
+/* Asks for what the policies say is due. */
+void wallet_payouts_run(struct wallet_core *core);
+/* A payout that a policy had asked for came to nothing. */
+void wallet_payout_failed(struct wallet_core *core, const struct wallet_channel *own);
+void wallet_payouts_free(struct wallet_core *core);
+
 /* ---- core_ledger.c ---- */
 
 uint64_t wallet_ledger_registered_at(void *context, uint8_t kind, const struct hash *condition);
@@ -525,5 +547,6 @@ void wallet_disk_write_cursor(struct wallet_core *core);
 void wallet_disk_write_counter(struct wallet_core *core);
 void wallet_disk_write_terms(struct wallet_core *core);
 void wallet_disk_write_book(struct wallet_core *core, const struct wallet_channel *own);
+void wallet_disk_write_payout(struct wallet_core *core, const struct payout_of_asset *payout);
 
 #endif
