@@ -1,5 +1,3 @@
-# The pages, and the API's description, are in the assembly of web_files.c and openapi.c, where the compiler does not see that
-# they depend on them.
-WEB_FILES := $(wildcard merchant/web/*)
-$(foreach b,release debug clang,$(eval build/$(b)/merchant/web_files.o: $(WEB_FILES)))
+# What is in the assembly of these, where the compiler does not see that they depend on it: merchant/openapi.json, the pages.
 $(foreach b,release debug clang,$(eval build/$(b)/merchant/openapi.o: merchant/openapi.json))
+$(foreach b,release debug clang,$(eval build/$(b)/merchant/web_files.o: $(wildcard merchant/web/*)))

@@ -78,7 +78,8 @@ const assetName = ({ symbol, address }) =>
   assets.filter((other) => other.symbol === symbol).length > 1 ? `${symbol} ${address.slice(0, 8)}…` : symbol;
 
 function takeAssets(balance) {
-  assets = balance.balances.map((one) => one.asset);
+  const open = balance.balances.filter((one) => one.stage === 'open').map((one) => [one.asset.address, one.asset]);
+  assets = [...new Map(open).values()];
   $('asset').replaceChildren(...assets.map((one) => new Option(assetName(one), one.address)));
   $('asset').disabled = assets.length < 2;
 }

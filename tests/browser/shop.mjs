@@ -26,10 +26,10 @@ export class Shop extends Stage {
     return shop;
   }
 
-  /** What a command of `rill` prints; it must succeed. */
-  async command(name, words) {
-    const { code, output, errors } = await this.rill(name, words);
-    if (code !== 0) throw new Error(`rill ${words.join(' ')}: ${errors}${output}`);
+  /** What a command of `rill` or another program prints; it must succeed. */
+  async command(name, words, program = 'rill') {
+    const { code, output, errors } = await this.rill(name, words, program);
+    if (code !== 0) throw new Error(`${program} ${words.join(' ')}: ${errors}${output}`);
     return output;
   }
 
@@ -62,4 +62,12 @@ export class Shop extends Stage {
   }
 
   invoice(amount, more = {}) { return this.api('POST', '/v1/invoices', { amount, ...more }); }
+
+  /** Gives part of a payment back, to an invoice of the payer, whose terminal is listening. */
+  async refund(payment, amount, terminal) {
+    terminal.type(amount);
+    let text;
+    while (text === undefined) text = /rill:[A-Z2-7]{100,}/.exec(await terminal.next())?.[0];
+    return this.api('POST', `/v1/payments/${payment}/refund`, { amount, invoice: text }, 'payout');
+  }
 }
