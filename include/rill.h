@@ -155,6 +155,14 @@ bool rill_is_idle(const struct rill_wallet *wallet);
 int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount,
                         uint64_t lifetime_s, const char *memo, char *text, uint8_t secret_hash[32]);
 
+/* From now on no payment of it is accepted, and that is durable when this returns. 0; INVOICE: not one of this wallet's that
+ * could still be paid; PAID: too late, a payment has been accepted. */
+int rill_invoice_cancel(struct rill_wallet *wallet, const uint8_t secret_hash[32]);
+/* The secret of an invoice of this wallet for which a payment was accepted (received, or arriving): what the payer has as
+ * the receipt. False if none was, or if it ended more than a day ago. */
+bool rill_invoice_receipt(const struct rill_wallet *wallet, const uint8_t secret_hash[32],
+                          uint8_t secret[32]);
+
 struct rill_invoice {
     uint8_t payee[20], asset[20], secret_hash[32];
     uint64_t amount; /* 0: the payer chooses */
@@ -234,8 +242,11 @@ struct rill_terms {
 bool rill_asset_at(const struct rill_wallet *wallet, size_t index, uint8_t asset[20]);
 bool rill_terms_of(const struct rill_wallet *wallet, const uint8_t asset[20], struct rill_terms *out);
 
-/* Pays out to this wallet's address on the ledger; `settlement` tells the outcome. */
+/* Pays out to this wallet's address on the ledger; the wish is durable when this returns, and `settlement` tells the
+ * outcome. */
 int rill_withdraw(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount);
+/* Units of a payout that was asked for, by this call or by the policy, and has not ended; 0: none. */
+uint64_t rill_withdrawal(const struct rill_wallet *wallet, const uint8_t asset[20]);
 
 /* Payouts that the wallet asks for by itself, per asset: while it is connected, and as soon as it is again if it was
  * not at the moment. The policy is kept in the wallet's folder. A payout that comes to nothing is asked for anew a

@@ -32,15 +32,16 @@ struct settings {
     const char *passphrase_file, *key_file, *max_unsecured, *max_unsecured_per_payee;
     uint64_t chain_id, contract_block, confirmations, timeout_s;
     bool json;
+    const char *program; /* whose lines on stderr they are; NULL: rill */
 };
 
-#define COMMAND_ROWS_MAX  40
+#define COMMAND_ROWS_MAX  64
 #define COMMAND_WORDS_MAX 4
 
 /* A command's table: its own rows come first. */
 struct command_line {
     struct settings settings;
-    const char *name;  /* "pay" */
+    const char *name;  /* "pay"; "" if the program is its only command */
     const char *usage; /* "INVOICE [AMOUNT] [OPTIONS]" */
     const char *about;
     const struct option_row *rows;
@@ -58,7 +59,7 @@ command_function command_init, command_deposit, command_balance, command_invoice
     command_prove, command_audit, command_hub_status, command_hub_history, command_hub_settlements,
     command_hub_close, command_ledger_deploy, command_ledger_issue, command_ledger_list, command_ledger_pool,
     command_ledger_balance, command_ledger_send, command_tower_add, command_tower_remove, command_tower_list,
-    command_tower_status, command_tower_prove, command_tower_verify;
+    command_tower_status, command_tower_prove, command_tower_verify, command_merchant_webhooks;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)
@@ -94,7 +95,13 @@ struct asset_info {
 };
 #define ASSETS_KNOWN_MAX 64
 
-enum session_need { SESSION_LEDGER = 1, SESSION_WALLET = 2, SESSION_HUB = 4, SESSION_OFFLINE = 8 };
+enum session_need {
+    SESSION_LEDGER = 1,
+    SESSION_WALLET = 2,
+    SESSION_HUB = 4,
+    SESSION_OFFLINE = 8,
+    SESSION_PATIENT = 16 /* a ledger that is away is waited for later, if the settings say which one it is */
+};
 
 struct session {
     const struct settings *settings;
@@ -131,6 +138,9 @@ struct session {
 void session_start(struct session *session, const struct settings *settings);
 /* Opens what is needed. towers and recover for rill_options. Returns RILL_EXIT_OK or an exit code after a line on
  * stderr; the session is to be closed in any case. */
+int session_open_with(struct session *session, const struct settings *settings, unsigned needs, bool recover,
+                      const struct rill_callbacks *callbacks, void *context) MUST_USE;
+/* With callbacks that fill the session's fields. */
 int session_open(struct session *session, const struct settings *settings, unsigned needs,
                  bool recover) MUST_USE;
 void session_close(struct session *session);

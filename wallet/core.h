@@ -220,6 +220,11 @@ uint64_t wallet_next_ms(const struct wallet_core *core);
 enum code wallet_invoice(struct wallet_core *core, const struct address *asset, struct amount amount,
                          uint64_t lifetime_s, const char *memo, uint64_t unix_s,
                          struct invoice *out) MUST_USE;
+/* Takes it back. INVOICE: there is none that could still be paid; PAID: a payment of it was accepted. */
+enum code wallet_invoice_cancel(struct wallet_core *core, const struct hash *secret_hash) MUST_USE;
+/* The secret of an invoice that a payment was accepted for; false if none was. */
+bool wallet_invoice_receipt(const struct wallet_core *core, const struct hash *secret_hash,
+                            uint8_t secret[32]) MUST_USE;
 /* PAID (this secret hash was paid), DUPLICATE (a payment of it is under way, or the id was used), EXPIRED, PAYEE,
  * AMOUNT, CHANNEL (no channel of this asset), STATUS, AVAILABLE, LIMIT (max_unsecured, or too many waiting),
  * BODY (memo). What can only be judged with the hub's terms is judged when they are known: WALLET_NEWS_FAILED. */
@@ -231,6 +236,8 @@ const char *wallet_refusal(const struct wallet_core *core);
 enum code wallet_withdraw(struct wallet_core *core, const struct hash *channel,
                           struct amount amount) MUST_USE;
 enum code wallet_close(struct wallet_core *core, const struct hash *channel) MUST_USE;
+/* The payout that is wished for, or signed and not settled; zero: none. */
+struct amount wallet_withdrawal(const struct wallet_core *core, const struct hash *channel);
 /* Drops a wish that has not been signed yet. */
 void wallet_withdraw_cancel(struct wallet_core *core, const struct hash *channel);
 /* When payouts of an asset are asked for without further words; kept over restarts. AMOUNT: the policy makes no sense

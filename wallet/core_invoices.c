@@ -92,6 +92,29 @@ enum code wallet_invoice(struct wallet_core *core, const struct address *asset, 
     return CODE_OK;
 }
 
+/* One that was taken back is kept as one that expired long ago: nothing is left to promise. */
+enum code wallet_invoice_cancel(struct wallet_core *core, const struct hash *secret_hash)
+{
+    struct invoice_issued *invoice = wallet_invoice_find(core, secret_hash);
+    if (invoice == NULL || invoice->expiry == 0)
+        return CODE_INVOICE;
+    if (invoice->paid)
+        return CODE_PAID;
+    invoice->expiry = 0;
+    wallet_invoice_write(core, invoice);
+    return CODE_OK;
+}
+
+bool wallet_invoice_receipt(const struct wallet_core *core, const struct hash *secret_hash,
+                            uint8_t secret[32])
+{
+    const struct invoice_issued *invoice = wallet_invoice_find(core, secret_hash);
+    if (invoice == NULL || !invoice->paid)
+        return false;
+    wallet_invoice_secret(core, invoice->counter, secret);
+    return true;
+}
+
 #define LOOK_EVERY_S 600
 
 /* An invoice is kept as long as a payment of it may still come or be asked about. */

@@ -56,6 +56,18 @@ static void came_to_nothing(struct wallet_core *core, struct wallet_channel *own
     end_wish(own);
 }
 
+struct amount wallet_withdrawal(const struct wallet_core *core, const struct hash *channel)
+{
+    const struct wallet_channel *own = wallet_channel_by_id(core, channel);
+    if (own == NULL)
+        return amount_of(0);
+    if (own->wish.active && !own->wish.close)
+        return own->wish.amount;
+    const struct settlement *settlement = channel_settlement(own->channel);
+    return settlement->phase == SETTLEMENT_SIGNED && !settlement->close ? settlement->client_out
+                                                                        : amount_of(0);
+}
+
 void wallet_withdraw_cancel(struct wallet_core *core, const struct hash *channel)
 {
     struct wallet_channel *own = wallet_channel_by_id(core, channel);

@@ -98,6 +98,15 @@ static int refuse(struct rill_wallet *wallet, enum code code, const char *why)
 
 /* ---- invoices ---- */
 
+static void make_durable(struct rill_wallet *wallet)
+{
+    if (wallet->journal != NULL) {
+        wallet_run(wallet->core, clock_monotonic_us() / 1000, clock_unix_s());
+        journal_wait(wallet->journal, wallet->core->appended);
+    }
+    rill_wallet_run_soon(wallet);
+}
+
 int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount,
                         uint64_t lifetime_s, const char *memo, char *text, uint8_t secret_hash[32])
 {
@@ -115,12 +124,26 @@ int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uin
     if (secret_hash != NULL)
         memcpy(secret_hash, invoice.secret_hash.bytes, sizeof(invoice.secret_hash.bytes));
     /* Nobody may see an invoice that a crash could make the wallet forget, or make twice. */
-    if (wallet->journal != NULL) {
-        wallet_run(wallet->core, clock_monotonic_us() / 1000, clock_unix_s());
-        journal_wait(wallet->journal, wallet->core->appended);
-    }
-    rill_wallet_run_soon(wallet);
+    make_durable(wallet);
     return 0;
+}
+
+int rill_invoice_cancel(struct rill_wallet *wallet, const uint8_t secret_hash[32])
+{
+    struct hash hash = rill_bytes_hash(secret_hash);
+    enum code code = wallet_invoice_cancel(wallet->core, &hash);
+    if (code == CODE_PAID)
+        return refuse(wallet, code, "a payment of it has been accepted");
+    if (code != CODE_OK)
+        return refuse(wallet, code, NULL);
+    make_durable(wallet);
+    return 0;
+}
+
+bool rill_invoice_receipt(const struct rill_wallet *wallet, const uint8_t secret_hash[32], uint8_t secret[32])
+{
+    struct hash hash = rill_bytes_hash(secret_hash);
+    return wallet_invoice_receipt(wallet->core, &hash, secret);
 }
 
 bool rill_invoice_read(const struct rill_wallet *wallet, const char *text, struct rill_invoice *out,
@@ -361,7 +384,10 @@ int rill_withdraw(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t 
     struct wallet_channel_view view;
     if (!open_channel(wallet, asset, &view))
         return refuse(wallet, CODE_CHANNEL, "this wallet has no open channel in this asset");
-    return settled(wallet, wallet_withdraw(wallet->core, &view.id, amount_of(amount)));
+    int code = settled(wallet, wallet_withdraw(wallet->core, &view.id, amount_of(amount)));
+    if (code == 0)
+        make_durable(wallet);
+    return code;
 }
 
 int rill_set_payout_policy(struct rill_wallet *wallet, const uint8_t asset[20],
@@ -387,6 +413,13 @@ struct rill_payout_policy rill_payout_policy(const struct rill_wallet *wallet, c
                                        .threshold = policy.threshold.units,
                                        .keep = policy.keep.units,
                                        .minute = policy.minute};
+}
+
+uint64_t rill_withdrawal(const struct rill_wallet *wallet, const uint8_t asset[20])
+{
+    struct address of = rill_bytes_address(asset);
+    struct wallet_channel_view view;
+    return wallet_channel_of(wallet->core, &of, &view) ? wallet_withdrawal(wallet->core, &view.id).units : 0;
 }
 
 int rill_close(struct rill_wallet *wallet, const uint8_t asset[20])

@@ -32,6 +32,7 @@ static const struct {
     {"tower", "status", command_tower_status, "whether they are there, and what they have signed for"},
     {"tower", "prove", command_tower_prove, "print what a watchtower has signed for, as evidence"},
     {"tower", "verify", command_tower_verify, "hold such evidence against the ledger"},
+    {"merchant", "webhooks", command_merchant_webhooks, "a shop's web hooks: list, dead letters, tell again"},
     {"hub", "status", command_hub_status, "how the hub on this machine is"},
     {"hub", "history", command_hub_history, "a client's past payments, from the hub on this machine"},
     {"hub", "close", command_hub_close, "close a channel whose client does not come back"},
@@ -52,7 +53,7 @@ static void print_help(FILE *out)
         char name[32];
         snprintf(name, sizeof(name), "%s%s%s", commands[i].first, commands[i].second != NULL ? " " : "",
                  commands[i].second != NULL ? commands[i].second : "");
-        fprintf(out, "  %-16s %s\n", name, commands[i].help);
+        fprintf(out, "  %-18s %s\n", name, commands[i].help);
     }
     fprintf(
         out,

@@ -115,7 +115,7 @@ static int parse_address(const struct settings *settings, const char *name, cons
     return RILL_EXIT_OK;
 }
 
-static int open_ledger(struct session *session, bool offline)
+static int open_ledger(struct session *session, unsigned needs)
 {
     const struct settings *settings = session->settings;
     struct rill_ledger_options options = {.url = settings->ledger,
@@ -128,9 +128,12 @@ static int open_ledger(struct session *session, bool offline)
     if (code != RILL_EXIT_OK)
         return code;
     session->ledger = rill_ledger_new(session->base, &options);
-    if (offline && settings->chain_id != 0 && settings->hub_address != NULL)
+    bool known = settings->chain_id != 0 && settings->hub_address != NULL;
+    if ((needs & SESSION_OFFLINE) != 0 && known)
         return RILL_EXIT_OK;
     if (!rill_ledger_wait(session->ledger, CONNECT_TIMEOUT_MS)) {
+        if ((needs & SESSION_PATIENT) != 0 && known)
+            return RILL_EXIT_OK;
         const char *trouble = rill_ledger_trouble(session->ledger);
         return command_fail(settings, RILL_EXIT_UNREACHABLE, "the ledger at %s cannot be used: %s",
                             settings->ledger, trouble[0] != '\0' ? trouble : "no answer");
@@ -186,18 +189,20 @@ static int parse_limit(const struct settings *settings, const char *name, const 
     return RILL_EXIT_OK;
 }
 
-static int open_wallet(struct session *session, unsigned needs, bool recover)
+static const struct rill_callbacks session_callbacks = {.ready = on_ready,
+                                                        .offline = on_offline,
+                                                        .paid = on_payment,
+                                                        .failed = on_payment,
+                                                        .received = on_received,
+                                                        .settlement = on_settlement,
+                                                        .open_refused = on_open_refused,
+                                                        .closing = on_closing,
+                                                        .recovered = on_recovered,
+                                                        .trouble = on_trouble};
+
+static int open_wallet(struct session *session, unsigned needs, bool recover,
+                       const struct rill_callbacks *callbacks, void *context)
 {
-    static const struct rill_callbacks callbacks = {.ready = on_ready,
-                                                    .offline = on_offline,
-                                                    .paid = on_payment,
-                                                    .failed = on_payment,
-                                                    .received = on_received,
-                                                    .settlement = on_settlement,
-                                                    .open_refused = on_open_refused,
-                                                    .closing = on_closing,
-                                                    .recovered = on_recovered,
-                                                    .trouble = on_trouble};
     const struct settings *settings = session->settings;
     char folder[1200], host[HOST_BYTES_MAX + 1], message[400];
     static char tower_hosts[RILL_TOWERS_MAX * (HOST_BYTES_MAX + 1)];
@@ -216,11 +221,11 @@ static int open_wallet(struct session *session, unsigned needs, bool recover)
         code = command_fail(settings, RILL_EXIT_USAGE, "--hub '%s' is not HOST:PORT", settings->hub);
     if (code == RILL_EXIT_OK) {
         options.hub_host = (needs & SESSION_OFFLINE) != 0 ? NULL : host;
-        session->wallet = rill_open(session->base, &options, &callbacks, session, message, sizeof(message));
+        session->wallet = rill_open(session->base, &options, callbacks, context, message, sizeof(message));
         if (session->wallet == NULL) {
             bool in_use = strstr(message, "already open in") != NULL;
             code = command_fail(settings, in_use ? RILL_EXIT_IN_USE : RILL_EXIT_FAILED, "%s%s", message,
-                                in_use ? " (a running `rill listen` holds it)" : "");
+                                in_use ? " (a running `rill listen` or rill-merchantd holds it)" : "");
         }
     }
     bytes_wipe(options.key, sizeof(options.key));
@@ -256,6 +261,12 @@ void session_start(struct session *session, const struct settings *settings)
 
 int session_open(struct session *session, const struct settings *settings, unsigned needs, bool recover)
 {
+    return session_open_with(session, settings, needs, recover, &session_callbacks, session);
+}
+
+int session_open_with(struct session *session, const struct settings *settings, unsigned needs, bool recover,
+                      const struct rill_callbacks *callbacks, void *context)
+{
     memset(session, 0, sizeof(*session));
     session->settings = settings;
     if ((needs & SESSION_WALLET) != 0) {
@@ -266,12 +277,13 @@ int session_open(struct session *session, const struct settings *settings, unsig
         memcpy(session->address, self.bytes, sizeof(session->address));
     }
     session_start(session, settings);
-    int code = open_ledger(session, (needs & SESSION_OFFLINE) != 0);
-    if (code == RILL_EXIT_OK && (needs & SESSION_WALLET) != 0)
-        code = open_wallet(session, needs, recover);
+    int code = open_ledger(session, needs);
     session->follows_ledger = (needs & SESSION_OFFLINE) == 0;
+    /* Before the wallet, which may call back as soon as the loop runs. */
     if (code == RILL_EXIT_OK)
         assets_load(session);
+    if (code == RILL_EXIT_OK && (needs & SESSION_WALLET) != 0)
+        code = open_wallet(session, needs, recover, callbacks, context);
     return code;
 }
 

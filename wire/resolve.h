@@ -1,4 +1,4 @@
-/* A host's addresses without blocking the event loop. Private to wire/.
+/* A host's addresses without blocking the event loop.
  *
  * getaddrinfo can take many seconds and knows the machine's own way of naming (files, DNS, mDNS), so it runs
  * as it is, in a short-lived thread of its own. Numeric addresses need no thread.

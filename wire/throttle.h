@@ -1,4 +1,4 @@
-/* So many at once, then so many a second; what turns out to be worth it is given back. Private to wire/.
+/* So many at once, then so many a second; what turns out to be worth it is given back.
  *
  * Kept as one point in time: each take moves it into the future by its share of a second, and it may be at most the
  * burst's share ahead of the clock. The caller says what time it is.

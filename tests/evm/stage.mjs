@@ -22,7 +22,7 @@ const CHALLENGE_PERIOD = 60, BOUNTY_BPS = 1000;
 const HUB = 0, DEPLOYER = 9;
 
 /** Between a wallet and the hub: may be deaf in either direction, and may be cut. */
-class Cable {
+export class Cable {
   constructor(port) {
     this.isDeafToHub = this.isDeafToClient = false;
     this.pairs = new Set();
@@ -58,7 +58,7 @@ class Cable {
 
 export class Stage {
   static async start(kind) {
-    const stage = new Stage();
+    const stage = new this();
     stage.folder = mkdtempSync(join(tmpdir(), 'rill-client-'));
     stage.stopped = [];
     try {
@@ -150,9 +150,9 @@ export class Stage {
     if (code !== 0) throw new Error(`rill init: ${errors}`);
   }
 
-  /** Runs a command of `rill` to its end: { code, output, errors }. */
-  async rill(name, words) {
-    const running = spawn(join(programs, 'rill'), [...words, '--home', this.home[name], '--timeout-s', '60'],
+  /** Runs a command of `rill` (or another program with a wallet's home) to its end: { code, output, errors }. */
+  async rill(name, words, program = 'rill') {
+    const running = spawn(join(programs, program), [...words, '--home', this.home[name], '--timeout-s', '60'],
       { env: { ...process.env, RILL_PASSPHRASE: PASSPHRASE }, stdio: ['ignore', 'pipe', 'pipe'] });
     const text = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr']) running[stream].on('data', (bytes) => { text[stream] += bytes; });
