@@ -14,6 +14,7 @@
 #include "base/index.h"
 #include "base/log.h"
 #include "crypto/hash.h"
+#include "merchant/pages.h"
 #include "merchant/routes.h"
 
 #define STRANGERS_BURST_FACTOR 4
@@ -249,6 +250,20 @@ static bool prepare(struct call *call, const struct route **route)
     return read_body(call) && (!(*route)->writes || is_new(call, *route));
 }
 
+/* The payment page and the till, which need no key. What is looked up and drawn for an invoice counts against its reader's
+ * address; the other files cost next to nothing, and a page without one of them would be broken. */
+static bool is_page(struct call *call)
+{
+    const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(call->request));
+    if (path == NULL || !pages_want(path))
+        return false;
+    if (strncmp(path, "/pay/", 5) == 0 && !stranger_may(call))
+        return true;
+    pages_serve(call->api->pages, call->request);
+    call->taken = true;
+    return true;
+}
+
 static void call_free(struct call *call)
 {
     json_decref(call->answer);
@@ -265,7 +280,7 @@ void api_handle(void *context, struct evhttp_request *request)
     call.api->requests++;
     if (call.api->stopping)
         (void)call_fail(&call, 503, "stopping", "the server is stopping: try again in a moment");
-    else if (split_path(&call) && prepare(&call, &route)) {
+    else if (!is_page(&call) && split_path(&call) && prepare(&call, &route)) {
         route->run(&call);
         if (!call.taken)
             call_commit(&call);

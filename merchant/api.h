@@ -14,6 +14,7 @@
 #include "merchant/shop.h"
 #include "wallet/command.h"
 
+struct pages;
 struct streams;
 struct webhooks;
 
@@ -25,6 +26,7 @@ struct api {
     struct http *http;
     struct keys *keys;
     struct streams *streams;
+    struct pages *pages;
     struct webhooks *webhooks;
     struct throttle strangers[STRANGERS];
     uint64_t strangers_seed;

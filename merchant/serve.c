@@ -10,11 +10,13 @@
 #include "base/log.h"
 #include "merchant/api.h"
 #include "merchant/merchantd.h"
+#include "merchant/pages.h"
 #include "merchant/streams.h"
 
 #define GOODBYE_TURNS 50
 
 struct flags {
+    struct pages_settings pages;
     const char *listen, *public_url, *certificate, *key, *port_file, *log_format, *log_level;
     bool allow_plain;
     uint64_t connections, rate, burst, public_rate, invoices_max, keep_days;
@@ -57,6 +59,13 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
          "Invoices kept at a time, about 1 KiB of memory each; more are refused."},
         {"keep-days", OPTION_NUMBER, &flags->keep_days, "400", 4, 36500, "DAYS",
          "How long what has ended can be looked up: invoices, payments, events, history."},
+        {"page-shop", OPTION_TEXT, &flags->pages.shop, "", 0, 0, "NAME",
+         "The shop's name, at the head of the payment page and the till."},
+        {"page-colour", OPTION_TEXT, &flags->pages.colour, "#1d4f73", 0, 0, "#RRGGBB",
+         "Colour of their head and main buttons; the words on it are black or white, whichever can be read."},
+        {"page-frame-ancestors", OPTION_TEXT, &flags->pages.frame_ancestors, "'none'", 0, 0, "ORIGINS",
+         "Who may show the payment page in a frame, as Content-Security-Policy has it: 'none', 'self', "
+         "https://shop.example. The till never is in one."},
         {"port-file", OPTION_TEXT, &flags->port_file, NULL, 0, 0, "FILE", "Gets the port once it is served."},
         {"log-format", OPTION_CHOICE, &flags->log_format, "text", 0, 0, "text|json",
          "Form of the log on stderr."},
@@ -203,6 +212,25 @@ static bool write_port(const struct server *server)
     return good && rename(temporary, path) == 0;
 }
 
+/* What the pages draw for an invoice. */
+static const char *invoice_text(void *context, const char *id)
+{
+    const struct server *server = context;
+    struct object_id object;
+    if (!object_parse(PREFIX_INVOICE, id, &object))
+        return NULL;
+    const struct shop_invoice *invoice = shop_invoice_find(&server->shop, &object);
+    return invoice == NULL ? NULL : invoice->text;
+}
+
+static int make_pages(struct server *server)
+{
+    char message[300];
+    server->api.pages = pages_new(&server->flags.pages, invoice_text, server, message, sizeof(message));
+    return server->api.pages != NULL ? RILL_EXIT_OK
+                                     : command_fail(server->session.settings, RILL_EXIT_USAGE, "%s", message);
+}
+
 static int start_http(struct server *server)
 {
     char message[500], path[1200];
@@ -257,7 +285,9 @@ static void watch(struct server *server)
 
 static int run(struct server *server)
 {
-    int code = open_shop(server);
+    int code = make_pages(server);
+    if (code == RILL_EXIT_OK)
+        code = open_shop(server);
     if (code == RILL_EXIT_OK)
         code = start_http(server);
     if (code != RILL_EXIT_OK)
@@ -291,6 +321,7 @@ static void stop(struct server *server)
 {
     streams_free(server->api.streams);
     http_free(server->api.http);
+    pages_free(server->api.pages);
     keys_free(server->api.keys);
     if (server->wake != NULL)
         event_free(server->wake);

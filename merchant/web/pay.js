@@ -37,7 +37,7 @@ function drawOpen() {
 
 function drawReceipt() {
   write($('paidAt'), invoice.paid ? clockText(invoice.paid, true) : '');
-  write($('hash'), invoice.payments.map((payment) => payment.secret_hash).join(' '));
+  write($('number'), invoice.id);
 }
 
 /** The clipboard is only there over HTTPS (or on this machine); else the old way, else by hand. */

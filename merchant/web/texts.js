@@ -29,7 +29,7 @@ export const TEXTS = {
   unknown: ['No such invoice', '账单不存在'],
   unknownNote: ['Check the link, or ask the shop for a new one.', '请检查链接，或向商家索取新链接。'],
   paidAt: ['Paid at', '付款时间'],
-  receipt: ['Payment hash', '付款哈希'],
+  number: ['Invoice', '账单号'],
   print: ['Print', '打印'],
 
   // The till

@@ -109,7 +109,7 @@ export function accessTests(world) {
     await world.rig.visit(`/pay/${invoice.id}`, {}, async (page) => {
       await says(page, 'status', 'Paid');
       await page.emulateMedia({ media: 'print' });
-      assert.equal(await page.isVisible('#hash'), true);
+      assert.equal(await page.isVisible('#number'), true);
       assert.equal(await page.locator('button:visible').count(), 0);
       await picture(page, 'pay-print');
     });

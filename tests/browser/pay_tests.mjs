@@ -29,8 +29,7 @@ export function payTests(world) {
     await world.shop.pay(invoice);
     await page.waitForSelector('#invoice[data-state=paid]', { timeout: 5000 });
     await says(page, 'status', 'Paid');
-    const [payment] = (await world.shop.api('GET', `/v1/invoices/${invoice.id}`)).payments;
-    await says(page, 'hash', payment.secret_hash);
+    await says(page, 'number', invoice.id);
     assert.equal(await page.isVisible('#ways'), false);
     assert.match(await page.title(), /^Paid · /);
     await picture(page, 'pay-paid');
