@@ -1,7 +1,7 @@
 // The till: asks for a key once, takes an amount, shows the invoice, says when it is paid, and adds up the day.
 import { cleanAmount, formatUnits, parseAmount, pressKey } from './amounts.js';
 import { Api, randomKey } from './api.js';
-import { $, follow, memory, startCountdown, startLanguage, sumOf, text, write } from './common.js';
+import { $, follow, memory, startCountdown, startLanguage, text, write, writeSum } from './common.js';
 import { Takings } from './takings.js';
 
 const KEY = 'rill-till-key', INVOICE = 'rill-till-invoice';
@@ -64,7 +64,7 @@ function drawInvoice(invoice) {
   const isOpen = invoice.state === 'open';
   $('invoice').dataset.state = invoice.state;
   write($('status'), text(invoice.state));
-  write($('sum'), sumOf(invoice));
+  writeSum($('sum'), invoice);
   write($('invoiceMemo'), invoice.memo ?? '');
   $('show').hidden = $('left').hidden = $('qr').hidden = $('cancel').hidden = !isOpen;
   $('next').hidden = isOpen;

@@ -91,16 +91,18 @@ export async function assertFitsPhone(page) {
   assert.deepEqual(small, []);
 }
 
-/** The text of the QR code on the screen, read from its pixels. */
+/** The text of the QR code on the page, read from its pixels. */
 export async function scan(page) {
-  const { pixels, size } = await page.evaluate(async () => {
+  const { width, dark } = await page.evaluate(async () => {
     const image = document.getElementById('qr');
     await image.decode();
     const canvas = document.createElement('canvas');
-    canvas.width = canvas.height = 800;
+    canvas.width = canvas.height = image.naturalWidth;
     const pen = canvas.getContext('2d');
-    pen.drawImage(image, 0, 0, 800, 800);
-    return { pixels: [...pen.getImageData(0, 0, 800, 800).data], size: 800 };
+    pen.drawImage(image, 0, 0);
+    const { data } = pen.getImageData(0, 0, canvas.width, canvas.width);
+    return { width: canvas.width, dark: Array.from({ length: data.length / 4 }, (_, i) => (data[4 * i] < 128 ? 1 : 0)).join('') };
   });
-  return jsQR(Uint8ClampedArray.from(pixels), size, size)?.data;
+  const pixels = Uint8ClampedArray.from({ length: 4 * dark.length }, (_, i) => (i % 4 < 3 && dark[i >> 2] === '1' ? 0 : 255));
+  return jsQR(pixels, width, width)?.data;
 }
