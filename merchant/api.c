@@ -238,30 +238,19 @@ static bool prepare(struct call *call, const struct route **route)
 {
     char scope[KEY_SCOPES_SIZE];
     bool open = call->part_count == 0 || strcmp(call->parts[0], "v1") != 0;
-    if (open && !find_route(call, route))
-        return stranger_may(call) && false;
-    if (open && (*route)->scope == 0)
-        return stranger_may(call);
+    bool found = open && find_route(call, route);
+    if (open && (!found || (*route)->scope == 0)) {
+        if (!stranger_may(call))
+            return false;
+        call->taken = !found && pages_serve(call->api->pages, call->request);
+        return found;
+    }
     if (!authenticate(call) || (!open && !find_route(call, route)))
         return false;
     if ((call->key->scopes & (*route)->scope) == 0)
         return call_fail(call, 403, "forbidden", "this key lacks the scope '%s': make one that has it",
                          scopes_text((*route)->scope, scope));
     return read_body(call) && (!(*route)->writes || is_new(call, *route));
-}
-
-/* The payment page and the till, which need no key. What is looked up and drawn for an invoice counts against its reader's
- * address; the other files cost next to nothing, and a page without one of them would be broken. */
-static bool is_page(struct call *call)
-{
-    const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(call->request));
-    if (path == NULL || !pages_want(path))
-        return false;
-    if (strncmp(path, "/pay/", 5) == 0 && !stranger_may(call))
-        return true;
-    pages_serve(call->api->pages, call->request);
-    call->taken = true;
-    return true;
 }
 
 static void call_free(struct call *call)
@@ -280,7 +269,7 @@ void api_handle(void *context, struct evhttp_request *request)
     call.api->requests++;
     if (call.api->stopping)
         (void)call_fail(&call, 503, "stopping", "the server is stopping: try again in a moment");
-    else if (!is_page(&call) && split_path(&call) && prepare(&call, &route)) {
+    else if (split_path(&call) && prepare(&call, &route)) {
         route->run(&call);
         if (!call.taken)
             call_commit(&call);

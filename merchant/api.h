@@ -105,7 +105,8 @@ call_function api_webhook_create, api_webhook_list, api_webhook_delete, api_webh
     api_webhook_replay;                             /* api_webhooks.c */
 call_function api_events;                           /* api_events.c */
 call_function api_openapi, api_health, api_metrics; /* api_about.c */
-/* /pay/{id}.json and /pay/{id}/events. */
-call_function api_public_invoice, api_public_events;
+call_function api_public_events;                    /* /pay/{id}/events */
+/* A pages_lookup; context: the api. */
+json_t *api_public_invoice(void *context, const char *id);
 
 #endif

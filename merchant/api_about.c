@@ -6,6 +6,7 @@
 #include "base/ensure.h"
 #include "merchant/api.h"
 #include "merchant/streams.h"
+#include "merchant/webhooks.h"
 #include "store/store.h"
 
 extern const char merchant_openapi_json[];
@@ -53,6 +54,12 @@ void api_metrics(struct call *call)
     put(&out, "invoices_paid_total", "counter", "Invoices paid.", shop->invoices_paid);
     put(&out, "invoices_expired_total", "counter", "Invoices expired.", shop->invoices_expired);
     put(&out, "invoices_cancelled_total", "counter", "Invoices cancelled.", shop->invoices_cancelled);
+    struct webhooks_figures hooks = webhooks_figures(api->webhooks);
+    put(&out, "webhooks", "gauge", "Web hooks.", hooks.hooks);
+    put(&out, "webhook_pending", "gauge", "Events admitted and not taken yet.", hooks.pending);
+    put(&out, "webhook_dead", "gauge", "Dead letters.", hooks.dead);
+    put(&out, "webhook_delivered_total", "counter", "Events taken by web hooks.", hooks.delivered);
+    put(&out, "webhook_failed_total", "counter", "Attempts that came to nothing.", hooks.failed);
     put(&out, "journal_batches_total", "counter", "Batches appended to the journal.", store.batches);
     put(&out, "journal_syncs_total", "counter", "Syncs of the journal.", store.syncs);
     http_reply_text(call->request, 200, "text/plain; version=0.0.4", (const char *)out.data, out.length);

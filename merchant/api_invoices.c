@@ -164,17 +164,11 @@ void api_invoice_cancel(struct call *call)
 
 /* ---- the payment page's ---- */
 
-void api_public_invoice(struct call *call)
+json_t *api_public_invoice(void *context, const char *id)
 {
-    char name[OBJECT_TEXT_SIZE + 8];
-    size_t length = strlen(call->parts[1]);
-    if (length >= sizeof(name) || length < 5 || strcmp(call->parts[1] + length - 5, ".json") != 0) {
-        (void)call_fail(call, 404, "not_found", "there is no such page");
-        return;
-    }
-    memcpy(name, call->parts[1], length - 5);
-    name[length - 5] = '\0';
-    const struct shop_invoice *invoice = invoice_named(call, name);
-    if (invoice != NULL)
-        call_answer(call, 200, public_invoice(render_invoice(call->api->shop, invoice)));
+    const struct api *api = context;
+    struct object_id of;
+    const struct shop_invoice *invoice =
+        object_parse(PREFIX_INVOICE, id, &of) ? shop_invoice_find(api->shop, &of) : NULL;
+    return invoice != NULL ? render_invoice(api->shop, invoice) : NULL;
 }

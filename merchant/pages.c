@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "crypto/hash.h"
 #include "merchant/language.h"
@@ -133,7 +134,7 @@ static void answer_error(const struct pages *pages, struct pages_answer *out, en
 
 static void answer_unknown(const struct pages *pages, struct pages_answer *out)
 {
-    answer_error(pages, out, NOT_FOUND, "not_found", "there is nothing here: check the address");
+    answer_error(pages, out, NOT_FOUND, "not_found", "There is nothing here: check the address.");
 }
 
 /* ---- pages from templates ---- */
@@ -194,69 +195,89 @@ static void answer_page(const struct pages *pages, const struct pages_request *r
         tag_body(request, out);
 }
 
-static void answer_qr(const struct pages *pages, const struct pages_request *request, const char *text,
+/* ---- what a payer may see ---- */
+
+static void copy_members(json_t *to, const json_t *from, const char *const names[], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        json_t *value = json_object_get(from, names[i]);
+        if (value != NULL)
+            ensure(json_object_set(to, names[i], value) == 0);
+    }
+}
+
+json_t *pages_public_invoice(const json_t *invoice, uint64_t now)
+{
+    static const char *const names[] = {"id",         "state",   "amount",  "amount_units", "asset",
+                                        "text",       "memo",    "created", "expires",      "paid",
+                                        "paid_units", "pay_url", "qr_url"};
+    json_t *shown = json_object();
+    ensure(shown != NULL);
+    copy_members(shown, invoice, names, ARRAY_LENGTH(names));
+    ensure(json_object_set_new(shown, "now", json_integer((json_int_t)now)) == 0);
+    return shown;
+}
+
+static void answer_invoice(const struct pages *pages, const json_t *invoice, struct pages_answer *out)
+{
+    json_t *shown = pages_public_invoice(invoice, clock_unix_s());
+    char *text = json_dumps(shown, JSON_COMPACT);
+    ensure(text != NULL);
+    *out = answer_of(OK, "application/json", CACHE_NEVER, pages->policy);
+    buffer_printf(&out->body, "%s\n", text);
+    free(text);
+    json_decref(shown);
+}
+
+static void answer_qr(const struct pages *pages, const struct pages_request *request, const json_t *invoice,
                       struct pages_answer *out)
 {
+    const char *text = json_string_value(json_object_get(invoice, "text"));
+    struct buffer image = {0};
+    if (text == NULL || !qr_svg(text, &image)) {
+        answer_unknown(pages, out);
+        return;
+    }
     *out = answer_of(OK, "image/svg+xml", CACHE_LONG, pages->policy);
-    ensure(qr_svg(text, &out->body)); /* every invoice fits */
+    out->body = image;
     tag_body(request, out);
 }
 
 /* ---- which is asked for ---- */
 
-enum part { PART_PAY, PART_QR, PART_TILL, PART_FILE, PART_NOTHING, PART_API };
+enum pay_part { PAY_PAGE, PAY_JSON, PAY_QR, PAY_EVENTS, PAY_NOTHING };
 
-/* "ID", "ID/qr.svg", and what the API has: "ID.json", "ID/events". Out: the id, "" if it is none. */
-static enum part split_pay(const char *rest, char id[PAGES_ID_MAX + 1])
+/* "ID", "ID.json", "ID/qr.svg", "ID/events". The id is "" if it is none. */
+static enum pay_part split_pay(const char *rest, char id[PAGES_ID_MAX + 1])
 {
     static const struct {
         const char *tail;
-        enum part part;
-    } tails[] = {{"", PART_PAY}, {"/qr.svg", PART_QR}, {".json", PART_API}, {"/events", PART_API}};
+        enum pay_part part;
+    } tails[] = {{"", PAY_PAGE}, {".json", PAY_JSON}, {"/qr.svg", PAY_QR}, {"/events", PAY_EVENTS}};
     size_t length = strspn(rest, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
     if (length == 0 || length > PAGES_ID_MAX)
-        return PART_NOTHING;
+        return PAY_NOTHING;
     memcpy(id, rest, length);
     id[length] = '\0';
     for (size_t i = 0; i < ARRAY_LENGTH(tails); i++)
         if (strcmp(rest + length, tails[i].tail) == 0)
             return tails[i].part;
-    return PART_NOTHING;
+    return PAY_NOTHING;
 }
 
-static const char *after(const char *path, const char *prefix)
-{
-    size_t length = strlen(prefix);
-    return strncmp(path, prefix, length) == 0 ? path + length : NULL;
-}
-
-static enum part part_of(const char *path, char id[PAGES_ID_MAX + 1])
-{
-    const char *pay = after(path, "/pay/");
-    id[0] = '\0';
-    if (pay != NULL)
-        return split_pay(pay, id);
-    if (after(path, "/static/") != NULL)
-        return PART_FILE;
-    return strcmp(path, "/till") == 0 ? PART_TILL : PART_API;
-}
-
-bool pages_want(const char *path)
-{
-    char id[PAGES_ID_MAX + 1];
-    return part_of(path, id) != PART_API;
-}
-
-static void answer_pay(const struct pages *pages, const struct pages_request *request, enum part part,
+static void answer_pay(const struct pages *pages, const struct pages_request *request, enum pay_part part,
                        const char *id, struct pages_answer *out)
 {
-    const char *text = pages->lookup(pages->context, id);
-    if (part == PART_PAY) /* of an unknown invoice too: the page says so, in the reader's language */
-        answer_page(pages, request, text == NULL ? NOT_FOUND : OK, "pay.html", id, out);
-    else if (text == NULL)
+    json_t *invoice = part == PAY_NOTHING ? NULL : pages->lookup(pages->context, id);
+    if (part == PAY_PAGE) /* of an unknown invoice too: the page says so, in the reader's language */
+        answer_page(pages, request, invoice == NULL ? NOT_FOUND : OK, "pay.html", id, out);
+    else if (invoice == NULL)
         answer_unknown(pages, out);
+    else if (part == PAY_JSON)
+        answer_invoice(pages, invoice, out);
     else
-        answer_qr(pages, request, text, out);
+        answer_qr(pages, request, invoice, out);
+    json_decref(invoice);
 }
 
 static void answer_file(const struct pages *pages, const struct pages_request *request, const char *name,
@@ -276,38 +297,33 @@ static void answer_file(const struct pages *pages, const struct pages_request *r
     tag_body(request, out);
 }
 
-static void answer_read(const struct pages *pages, const struct pages_request *request,
-                        struct pages_answer *out)
+static const char *after(const char *path, const char *prefix)
 {
-    char id[PAGES_ID_MAX + 1];
-    enum part part = part_of(request->path, id);
-    switch (part) {
-    case PART_PAY:
-    case PART_QR:
-        answer_pay(pages, request, part, id, out);
-        return;
-    case PART_TILL:
-        answer_page(pages, request, OK, "till.html", "", out);
-        return;
-    case PART_FILE:
-        answer_file(pages, request, after(request->path, "/static/"), out);
-        return;
-    case PART_NOTHING:
-    case PART_API:
-        answer_unknown(pages, out);
-    }
+    size_t length = strlen(prefix);
+    return strncmp(path, prefix, length) == 0 ? path + length : NULL;
 }
 
-void pages_answer(const struct pages *pages, const struct pages_request *request, struct pages_answer *out)
+bool pages_answer(const struct pages *pages, const struct pages_request *request, struct pages_answer *out)
 {
-    bool is_head = strcmp(request->method, "HEAD") == 0;
-    if (is_head || strcmp(request->method, "GET") == 0) {
-        answer_read(pages, request, out);
-    } else {
-        answer_error(pages, out, METHOD_NOT_ALLOWED, "method_not_allowed", "this can only be read: use GET");
+    const char *pay = after(request->path, "/pay/"), *file = after(request->path, "/static/");
+    char id[PAGES_ID_MAX + 1] = "";
+    enum pay_part part = pay == NULL ? PAY_NOTHING : split_pay(pay, id);
+    bool is_till = strcmp(request->path, "/till") == 0, is_head = strcmp(request->method, "HEAD") == 0;
+    if (part == PAY_EVENTS || (pay == NULL && file == NULL && !is_till))
+        return false;
+
+    if (!is_head && strcmp(request->method, "GET") != 0) {
+        answer_error(pages, out, METHOD_NOT_ALLOWED, "method_not_allowed", "This can only be read: use GET.");
         add_header(out, "Allow", "GET, HEAD");
+    } else if (is_till) {
+        answer_page(pages, request, OK, "till.html", "", out);
+    } else if (file != NULL) {
+        answer_file(pages, request, file, out);
+    } else {
+        answer_pay(pages, request, part, id, out);
     }
     out->send_body = !is_head && out->code != NOT_MODIFIED;
+    return true;
 }
 
 void pages_answer_free(struct pages_answer *answer)

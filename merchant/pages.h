@@ -1,14 +1,17 @@
-/* The payment page and the till, as rill-merchantd serves them: static files that are compiled in.
+/* The payment page and the till, as rill-merchantd serves them: static files that are compiled in, and, without a key, what
+ * the payment page may know of an invoice.
  *
- *     GET /pay/{id}         the page of an invoice        GET /till            the till
- *     GET /pay/{id}/qr.svg  its QR code                   GET /static/{file}   scripts, style, icon, and brand.css,
- *                                                                              which is made from the settings
+ *     GET /pay/{id}         the page       GET /pay/{id}.json   the invoice, without what only the shop may see
+ *     GET /pay/{id}/qr.svg  its QR code    GET /till            the till
+ *     GET /static/{file}    scripts, style, icon, and brand.css, which is made from the settings
  *
  * Every answer has a Content-Security-Policy that allows nothing but this server's own files, nosniff and no-referrer.
- * What the page asks for while it is open, /pay/{id}.json and /pay/{id}/events, the API answers.
+ * /pay/{id}/events, the stream, is not answered here.
  */
 #ifndef RILL_MERCHANT_PAGES_H
 #define RILL_MERCHANT_PAGES_H
+
+#include <jansson.h>
 
 #include "base/buffer.h"
 
@@ -25,9 +28,9 @@ struct pages_settings {
         frame_ancestors; /* who may frame the payment page: "'none'", "'self'", origins with spaces between */
 };
 
-/* The text of the invoice with this id, valid until the next call; NULL if there is none. The id is letters, digits, '_' and
- * '-', at most PAGES_ID_MAX. */
-typedef const char *pages_lookup(void *context, const char *id);
+/* The invoice of this id as GET /v1/invoices/{id} gives it, a new reference; NULL if there is none. The id is letters,
+ * digits, '_' and '-', at most PAGES_ID_MAX. */
+typedef json_t *pages_lookup(void *context, const char *id);
 
 /* NULL, and one line in message that says what to write instead, if a setting is not what it may be. The texts are
  * copied. */
@@ -57,13 +60,18 @@ struct pages_answer {
     bool send_body;
 };
 
-/* True if the path is one of those above, or lies below /pay/ or /static/ and is nothing; false: the API's. */
-bool pages_want(const char *path) MUST_USE;
-/* Answers a request that pages_want; *out is to be freed, and not to be copied. */
-void pages_answer(const struct pages *pages, const struct pages_request *request, struct pages_answer *out);
+/* Returns true if the path is one of those above, or lies below /pay/ or /static/ and is nothing: then *out is the answer,
+ * to be freed. False: somebody else's (/pay/{id}/events among them); *out is not touched. */
+bool pages_answer(const struct pages *pages, const struct pages_request *request,
+                  struct pages_answer *out) MUST_USE;
 void pages_answer_free(struct pages_answer *answer);
 
-/* The same for libevent's server (pages_http.c): the request has been answered. */
-void pages_serve(const struct pages *pages, struct evhttp_request *request);
+/* The same for libevent's server (pages_http.c): true when the request has been answered. */
+bool pages_serve(const struct pages *pages, struct evhttp_request *request) MUST_USE;
+
+/* What anybody who has the link may see of an invoice: a new object of the members that are listed in pages.c, so not
+ * metadata, external_id, nor the payments with their receipts (whoever shows one could pass as the payer), and "now", the
+ * time here, so that a phone whose clock is wrong counts down rightly. */
+json_t *pages_public_invoice(const json_t *invoice, uint64_t now);
 
 #endif

@@ -25,7 +25,7 @@ static const char *method_of(const struct evhttp_request *request)
     return "";
 }
 
-void pages_serve(const struct pages *pages, struct evhttp_request *request)
+bool pages_serve(const struct pages *pages, struct evhttp_request *request)
 {
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
     struct evkeyvalq *in = evhttp_request_get_input_headers(request);
@@ -37,7 +37,9 @@ void pages_serve(const struct pages *pages, struct evhttp_request *request)
                                   .accept_language = evhttp_find_header(in, "Accept-Language"),
                                   .if_none_match = evhttp_find_header(in, "If-None-Match")};
     struct pages_answer answer;
-    pages_answer(pages, &asked, &answer);
+    if (!pages_answer(pages, &asked, &answer))
+        return false;
+
     for (size_t i = 0; i < answer.header_count; i++)
         evhttp_add_header(out, answer.headers[i].name, answer.headers[i].value);
     char length[24];
@@ -51,4 +53,5 @@ void pages_serve(const struct pages *pages, struct evhttp_request *request)
     evhttp_send_reply(request, answer.code, NULL, body);
     evbuffer_free(body);
     pages_answer_free(&answer);
+    return true;
 }

@@ -126,14 +126,6 @@ json_t *render_invoice(const struct shop *shop, const struct shop_invoice *invoi
     return object;
 }
 
-json_t *public_invoice(json_t *invoice)
-{
-    json_object_del(invoice, "metadata");
-    json_object_del(invoice, "external_id");
-    json_object_del(invoice, "payments");
-    return invoice;
-}
-
 json_t *render_payout(const struct shop *shop, const struct payout *payout)
 {
     bool failed = payout->state == PAYOUT_FAILED;

@@ -13,8 +13,6 @@ json_t *render_invoice(const struct shop *shop, const struct shop_invoice *invoi
 json_t *render_payment(const struct shop *shop, const struct payment *payment);
 json_t *render_refund(const struct shop *shop, const struct refund *refund);
 json_t *render_payout(const struct shop *shop, const struct payout *payout);
-/* What anybody who has the link may see of a rendered invoice (taken over): not metadata, external id, nor receipts. */
-json_t *public_invoice(json_t *invoice);
 /* An object's name, or null for OBJECT_NONE. */
 json_t *render_id(const char *prefix, const struct object_id *id);
 /* A text, or null for NULL. */

@@ -16,12 +16,16 @@ static const struct route routes[] = {
     {EVHTTP_REQ_GET, "v1/payouts/policy", SCOPE_READ, false, false, api_policy_get},
     {EVHTTP_REQ_PUT, "v1/payouts/policy", SCOPE_PAYOUT, true, false, api_policy_put},
     {EVHTTP_REQ_GET, "v1/history", SCOPE_READ, false, false, api_history},
+    {EVHTTP_REQ_POST, "v1/webhooks", SCOPE_INVOICE, true, false, api_webhook_create},
+    {EVHTTP_REQ_GET, "v1/webhooks", SCOPE_READ, false, false, api_webhook_list},
+    {EVHTTP_REQ_POST, "v1/webhooks/replay", SCOPE_INVOICE, true, false, api_webhook_replay},
+    {EVHTTP_REQ_DELETE, "v1/webhooks/*", SCOPE_INVOICE, true, false, api_webhook_delete},
+    {EVHTTP_REQ_GET, "v1/webhooks/*/deliveries", SCOPE_READ, false, false, api_webhook_deliveries},
     {EVHTTP_REQ_GET, "v1/events", SCOPE_READ, false, false, api_events},
     {EVHTTP_REQ_GET, "openapi.json", 0, false, false, api_openapi},
     {EVHTTP_REQ_GET, "healthz", 0, false, false, api_health},
     {EVHTTP_REQ_GET, "metrics", SCOPE_READ, false, false, api_metrics},
     {EVHTTP_REQ_GET, "pay/*/events", 0, false, false, api_public_events},
-    {EVHTTP_REQ_GET, "pay/*", 0, false, false, api_public_invoice},
 };
 
 static bool matches(const char *pattern, const char *const *parts, size_t count)

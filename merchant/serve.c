@@ -12,12 +12,13 @@
 #include "merchant/merchantd.h"
 #include "merchant/pages.h"
 #include "merchant/streams.h"
+#include "merchant/webhooks.h"
 
 #define GOODBYE_TURNS 50
 
 struct flags {
-    struct pages_settings pages;
-    const char *listen, *public_url, *certificate, *key, *port_file, *log_format, *log_level;
+    const char *listen, *public_url, *shop, *colour, *frame_ancestors, *certificate, *webhook_allow,
+        *webhook_ca, *key, *port_file, *log_format, *log_level;
     bool allow_plain;
     uint64_t connections, rate, burst, public_rate, invoices_max, keep_days;
 };
@@ -42,9 +43,19 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
         {"public-url", OPTION_TEXT, &flags->public_url, NULL, 0, 0, "URL",
          "How customers reach it, as https://pay.example.com: what pay_url begins with; default: where it "
          "listens."},
+        {"page-shop", OPTION_TEXT, &flags->shop, "", 0, 0, "NAME",
+         "The shop's name, on the payment page and the till."},
+        {"page-colour", OPTION_TEXT, &flags->colour, "#1d4f73", 0, 0, "#RRGGBB",
+         "Colour of their head and buttons."},
+        {"page-frame-ancestors", OPTION_TEXT, &flags->frame_ancestors, "'none'", 0, 0, "SOURCES",
+         "Who may show the payment page in a frame: 'none', 'self', or origins with spaces between."},
         {"tls-cert", OPTION_TEXT, &flags->certificate, NULL, 0, 0, "FILE",
          "Certificate chain, PEM: then HTTPS is spoken."},
         {"tls-key", OPTION_TEXT, &flags->key, NULL, 0, 0, "FILE", "Its key, PEM."},
+        {"webhook-allow", OPTION_TEXT, &flags->webhook_allow, NULL, 0, 0, "HOST,…",
+         "Hosts, as their URLs have them, to which web hooks may go plain and into private networks."},
+        {"webhook-ca", OPTION_TEXT, &flags->webhook_ca, NULL, 0, 0, "FILE",
+         "Certificates, PEM, to trust in web hooks beside the system's."},
         {"allow-plain", OPTION_FLAG, &flags->allow_plain, "false", 0, 0, NULL,
          "Speak plain HTTP although --listen is not loopback: for a proxy with TLS in front."},
         {"connections", OPTION_NUMBER, &flags->connections, "1024", 8, 65536, "NUMBER",
@@ -59,13 +70,6 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
          "Invoices kept at a time, about 1 KiB of memory each; more are refused."},
         {"keep-days", OPTION_NUMBER, &flags->keep_days, "400", 4, 36500, "DAYS",
          "How long what has ended can be looked up: invoices, payments, events, history."},
-        {"page-shop", OPTION_TEXT, &flags->pages.shop, "", 0, 0, "NAME",
-         "The shop's name, at the head of the payment page and the till."},
-        {"page-colour", OPTION_TEXT, &flags->pages.colour, "#1d4f73", 0, 0, "#RRGGBB",
-         "Colour of their head and main buttons; the words on it are black or white, whichever can be read."},
-        {"page-frame-ancestors", OPTION_TEXT, &flags->pages.frame_ancestors, "'none'", 0, 0, "ORIGINS",
-         "Who may show the payment page in a frame, as Content-Security-Policy has it: 'none', 'self', "
-         "https://shop.example. The till never is in one."},
         {"port-file", OPTION_TEXT, &flags->port_file, NULL, 0, 0, "FILE", "Gets the port once it is served."},
         {"log-format", OPTION_CHOICE, &flags->log_format, "text", 0, 0, "text|json",
          "Form of the log on stderr."},
@@ -175,7 +179,9 @@ static void on_trouble(void *context, struct rill_wallet *wallet, const char *te
 
 static void on_published(void *context)
 {
-    streams_published(((struct server *)context)->api.streams);
+    struct server *server = context;
+    streams_published(server->api.streams);
+    webhooks_published(server->api.webhooks);
 }
 
 static void on_wake(evutil_socket_t descriptor, short what, void *context)
@@ -196,6 +202,7 @@ static void on_tick(evutil_socket_t descriptor, short what, void *context)
     shop_tick(&server->shop);
     shop_durable(&server->shop);
     streams_tick(server->api.streams);
+    webhooks_tick(server->api.webhooks);
 }
 
 static bool write_port(const struct server *server)
@@ -212,25 +219,6 @@ static bool write_port(const struct server *server)
     return good && rename(temporary, path) == 0;
 }
 
-/* What the pages draw for an invoice. */
-static const char *invoice_text(void *context, const char *id)
-{
-    const struct server *server = context;
-    struct object_id object;
-    if (!object_parse(PREFIX_INVOICE, id, &object))
-        return NULL;
-    const struct shop_invoice *invoice = shop_invoice_find(&server->shop, &object);
-    return invoice == NULL ? NULL : invoice->text;
-}
-
-static int make_pages(struct server *server)
-{
-    char message[300];
-    server->api.pages = pages_new(&server->flags.pages, invoice_text, server, message, sizeof(message));
-    return server->api.pages != NULL ? RILL_EXIT_OK
-                                     : command_fail(server->session.settings, RILL_EXIT_USAGE, "%s", message);
-}
-
 static int start_http(struct server *server)
 {
     char message[500], path[1200];
@@ -245,6 +233,10 @@ static int start_http(struct server *server)
     api->shop = &server->shop;
     api->session = &server->session;
     api->keys = keys_new(path, (uint32_t)flags->rate, (uint32_t)flags->burst);
+    const struct pages_settings pages = {flags->shop, flags->colour, flags->frame_ancestors};
+    api->pages = pages_new(&pages, api_public_invoice, api, message, sizeof(message));
+    if (api->pages == NULL)
+        return command_fail(server->session.settings, RILL_EXIT_USAGE, "%s", message);
     api->streams = streams_new(server->session.base, &server->shop, flags->connections * 3 / 4);
     api_init(api, (uint32_t)flags->public_rate);
     if (!keys_refresh(api->keys, message, sizeof(message)))
@@ -264,7 +256,12 @@ static int open_shop(struct server *server)
     struct shop_options options = {
         .invoices_max = server->flags.invoices_max, .keep_days = server->flags.keep_days, .base_url = ""};
     command_path(server->session.settings, "merchant", folder, sizeof(folder));
+    const struct webhooks_options webhooks = {server->flags.webhook_allow, server->flags.webhook_ca};
     shop_init(&server->shop, &options, &server->session);
+    server->api.webhooks =
+        webhooks_new(server->session.base, &server->shop, &webhooks, message, sizeof(message));
+    if (server->api.webhooks == NULL)
+        return command_fail(server->session.settings, RILL_EXIT_USAGE, "--webhook-ca: %s", message);
     if (!shop_open(&server->shop, folder, message, sizeof(message)))
         return command_fail(server->session.settings, RILL_EXIT_FAILED, "%s", message);
     server->shop.on_published = on_published;
@@ -285,9 +282,7 @@ static void watch(struct server *server)
 
 static int run(struct server *server)
 {
-    int code = make_pages(server);
-    if (code == RILL_EXIT_OK)
-        code = open_shop(server);
+    int code = open_shop(server);
     if (code == RILL_EXIT_OK)
         code = start_http(server);
     if (code != RILL_EXIT_OK)
@@ -295,6 +290,7 @@ static int run(struct server *server)
     shop_reconcile(&server->shop);
     watch(server);
     shop_durable(&server->shop);
+    webhooks_start(server->api.webhooks);
     if (!write_port(server))
         return command_fail(server->session.settings, RILL_EXIT_FAILED, "cannot write the port file %s",
                             server->flags.port_file);
@@ -319,8 +315,9 @@ static int run(struct server *server)
 
 static void stop(struct server *server)
 {
+    http_free(server->api.http); /* streams go with their connections */
     streams_free(server->api.streams);
-    http_free(server->api.http);
+    webhooks_free(server->api.webhooks);
     pages_free(server->api.pages);
     keys_free(server->api.keys);
     if (server->wake != NULL)

@@ -207,7 +207,8 @@ bool shop_events_after(const struct shop *shop, const struct event_place *place,
         const struct shop_event *event = &ring_at(ring, i)->event;
         if (event_place_compare(&event->place, &shop->published) > 0)
             break;
-        if (event_place_compare(&event->place, place) > 0 && !visit(context, event))
+        bool after = event_place_compare(&event->place, place) > 0 && event->place.time >= place->time;
+        if (after && !visit(context, event))
             break;
     }
     return true;

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
-#include "merchant/render.h"
+#include "merchant/pages.h"
 
 struct stream {
     struct streams *streams;
@@ -49,11 +50,10 @@ static void put_event(struct stream *stream, const struct shop_event *event)
     } else {
         json_t *whole = json_loadb(event->json, event->length, 0, NULL);
         ensure(whole != NULL);
-        json_t *invoice = json_object_get(whole, "invoice");
+        const json_t *invoice = json_object_get(whole, "invoice");
         if (invoice != NULL)
-            (void)public_invoice(invoice);
-        else
-            json_object_del(whole, "payment"); /* that it came is all the page need know */
+            json_object_set_new(whole, "invoice", pages_public_invoice(invoice, clock_unix_s()));
+        json_object_del(whole, "payment"); /* that it came is all the page need know */
         char *text = json_dumps(whole, JSON_COMPACT | JSON_PRESERVE_ORDER);
         ensure(text != NULL);
         evbuffer_add(stream->out, text, strlen(text));

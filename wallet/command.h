@@ -56,7 +56,8 @@ typedef int command_function(int argc, char **argv);
 command_function command_init, command_deposit, command_balance, command_invoice, command_pay, command_listen,
     command_history, command_withdraw, command_close, command_dispute, command_recover, command_open,
     command_hub_status, command_hub_history, command_ledger_deploy, command_ledger_issue, command_ledger_list,
-    command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_list;
+    command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_list,
+    command_merchant_webhooks;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)

@@ -1,7 +1,4 @@
 /* rill hub status, hub history, tower list: how the others are, and what the hub knows of past payments. */
-#include <event2/buffer.h>
-#include <event2/event.h>
-#include <event2/http.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,52 +6,11 @@
 #include "base/endpoint.h"
 #include "base/ensure.h"
 #include "wallet/command.h"
+#include "wallet/http_ask.h"
 
-#define ANSWER_BYTES_MAX (1024 * 1024)
-
-/* ---- a small GET ---- */
-
-struct http_get {
-    struct event_base *base;
-    bool done;
-    int status; /* 0: no answer */
-    char *body;
-};
-
-static void on_answer(struct evhttp_request *request, void *argument)
-{
-    struct http_get *get = argument;
-    get->done = true;
-    if (request != NULL && evhttp_request_get_response_code(request) != 0) {
-        struct evbuffer *input = evhttp_request_get_input_buffer(request);
-        size_t length = evbuffer_get_length(input);
-        get->status = evhttp_request_get_response_code(request);
-        get->body = xcalloc(1, length + 1);
-        evbuffer_copyout(input, get->body, length);
-    }
-    event_base_loopbreak(get->base);
-}
-
-/* The body is the caller's to free; NULL without an answer. */
 static char *http_get(const char *host, uint16_t port, const char *path, int *status)
 {
-    struct event_base *base = event_base_new();
-    struct http_get get = {.base = base};
-    ensure(base != NULL);
-    struct evhttp_connection *connection = evhttp_connection_base_new(base, NULL, host, port);
-    ensure(connection != NULL);
-    evhttp_connection_set_timeout(connection, 5);
-    evhttp_connection_set_max_body_size(connection, ANSWER_BYTES_MAX);
-    struct evhttp_request *request = evhttp_request_new(on_answer, &get);
-    ensure(request != NULL);
-    evhttp_add_header(evhttp_request_get_output_headers(request), "Host", host);
-    if (evhttp_make_request(connection, request, EVHTTP_REQ_GET, path) == 0)
-        while (!get.done && event_base_loop(base, EVLOOP_ONCE) == 0)
-            continue;
-    evhttp_connection_free(connection);
-    event_base_free(base);
-    *status = get.status;
-    return get.body;
+    return http_ask_wait(&(struct http_question){.host = host, .port = port, .path = path}, status);
 }
 
 /* ---- hub status ---- */

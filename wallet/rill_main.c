@@ -25,6 +25,7 @@ static const struct {
     {"dispute", NULL, command_dispute, "close it without the hub"},
     {"recover", NULL, command_recover, "fill a wallet again that lost its folder"},
     {"tower", "list", command_tower_list, "your watchtowers and their receipts"},
+    {"merchant", "webhooks", command_merchant_webhooks, "a shop's web hooks: list, dead letters, tell again"},
     {"hub", "status", command_hub_status, "how the hub on this machine is"},
     {"hub", "history", command_hub_history, "a client's past payments, from the hub on this machine"},
     {"ledger", "deploy", command_ledger_deploy, "put the hub's contract on an EVM chain"},
@@ -43,7 +44,7 @@ static void print_help(FILE *out)
         char name[32];
         snprintf(name, sizeof(name), "%s%s%s", commands[i].first, commands[i].second != NULL ? " " : "",
                  commands[i].second != NULL ? commands[i].second : "");
-        fprintf(out, "  %-16s %s\n", name, commands[i].help);
+        fprintf(out, "  %-18s %s\n", name, commands[i].help);
     }
     fprintf(
         out,

@@ -101,12 +101,11 @@ export function follow(id, onInvoice, onReachable) {
       if (!response.ok && response.status !== 404) throw new Error(`status ${response.status}`);
       const invoice = response.ok ? await response.json() : null;
       if (ending.signal.aborted) return;
-      // Counted from the server's clock: a phone's may be wrong.
-      const [asked, then] = [performance.now(), Date.parse(response.headers.get('Date')) / 1000];
+      const asked = performance.now();
       isKnown = invoice !== null;
       hasEnded = isKnown && invoice.state !== 'open';
       onReachable(true);
-      onInvoice(invoice, () => invoice.expires - then - (performance.now() - asked) / 1000);
+      onInvoice(invoice, () => invoice.expires - invoice.now - (performance.now() - asked) / 1000);
       if (invoice?.state === 'paid') end();
     } catch {
       if (!ending.signal.aborted) onReachable(false);

@@ -1,0 +1,12 @@
+/* Which addresses the world may have the server connect to: those of the public Internet alone (IANA's special-purpose
+ * registries, RFC 6890 and what followed), so that a web hook cannot be made to reach into the shop's own network. */
+#ifndef RILL_MERCHANT_PUBLIC_ADDRESS_H
+#define RILL_MERCHANT_PUBLIC_ADDRESS_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/* An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4) counts as what it is. */
+bool address_is_public(const struct sockaddr *address);
+
+#endif
