@@ -38,12 +38,13 @@ export class Rig {
   stop() { return this.browser.close(); }
 
   /** Opens a path in a browser of its own, runs act(page, context), and holds what happened against the rules above.
-   *  allowed: console errors that belong to the test, as a pattern. */
-  async visit(path, options, act, { allowed } = {}) {
+   *  allowed: console errors that belong to the test, as a pattern; first: what runs in the page before its own scripts. */
+  async visit(path, options, act, { allowed, first } = {}) {
     const context = await this.browser.newContext({ locale: 'en-GB', timezoneId: noonZone(), ...PHONE, ...options });
     context.setDefaultTimeout(PATIENCE_MS);
     const hosts = new Set(), troubles = [];
     context.on('request', (request) => hosts.add(new URL(request.url()).origin));
+    if (first) await context.addInitScript(first);
     const page = await context.newPage();
     page.on('pageerror', (error) => troubles.push(String(error)));
     page.on('dialog', (dialog) => { troubles.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });

@@ -77,7 +77,7 @@ export function tillTests(world) {
     await reaches(page, 'open');
     assert.equal((await shownInvoice(world.shop, page)).id, invoice.id);
     await world.shop.pay(invoice);
-    await page.waitForSelector('#invoice[data-state=paid]', { timeout: 5000 });
+    await reaches(page, 'paid');
     await says(page, 'status', 'Paid');
     await picture(page, 'till-paid');
     await page.waitForFunction(() => document.activeElement.id === 'next');
