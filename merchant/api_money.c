@@ -14,7 +14,7 @@ static json_t *balance_json(const struct shop *shop, const struct rill_balance *
     struct address asset;
     memcpy(asset.bytes, balance->asset, sizeof(asset.bytes));
     json_t *object = json_pack(
-        "{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "asset",
+        "{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "asset",
         render_asset(shop, &asset), "channel", json_hash(balance->channel), "stage",
         balance->closing_seen            ? "closing"
         : balance->stage == RILL_OPEN    ? "open"
@@ -25,8 +25,10 @@ static json_t *balance_json(const struct shop *shop, const struct rill_balance *
         render_units(balance->balance), "available", render_amount(shop, &asset, balance->available),
         "available_units", render_units(balance->available), "inbound",
         render_amount(shop, &asset, balance->inbound), "inbound_units", render_units(balance->inbound),
-        "settling", render_amount(shop, &asset, rill_withdrawal(shop->session->wallet, balance->asset)),
-        "settling_units", render_units(rill_withdrawal(shop->session->wallet, balance->asset)), "blocked",
+        "incoming", render_amount(shop, &asset, balance->incoming), "incoming_units",
+        render_units(balance->incoming), "settling",
+        render_amount(shop, &asset, rill_withdrawal(shop->session->wallet, balance->asset)), "settling_units",
+        render_units(rill_withdrawal(shop->session->wallet, balance->asset)), "blocked",
         render_text(balance->blocked));
     ensure(object != NULL);
     return object;

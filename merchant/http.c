@@ -21,7 +21,7 @@
 #include "merchant/limits.h"
 #include "wire/https.h"
 
-#define SWEEP_US 200000
+#define SWEEP_US 50000
 
 /* A connection. evhttp frees its bufferevent; a reference of ours keeps the memory until the sweep has seen that. */
 struct connection {

@@ -22,7 +22,7 @@ const CHALLENGE_PERIOD = 60, BOUNTY_BPS = 1000;
 const HUB = 0, DEPLOYER = 9;
 
 /** Between a wallet and the hub: may be deaf in either direction, and may be cut. */
-class Cable {
+export class Cable {
   constructor(port) {
     this.isDeafToHub = this.isDeafToClient = false;
     this.pairs = new Set();
