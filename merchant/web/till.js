@@ -215,7 +215,7 @@ function showInvoice(id) {
   write($('status'), text('loading'));
   for (const name of ['sum', 'invoiceMemo', 'timer']) write($(name), '');
   $('qr').src = `/pay/${encodeURIComponent(id)}/qr.svg`;
-  $('qr').hidden = $('cancel').hidden = false;
+  $('show').hidden = $('qr').hidden = $('cancel').hidden = false;
   $('next').hidden = true;
   shown = { id, invoice: null };
   const mine = shown;
@@ -233,7 +233,8 @@ function showInvoice(id) {
   });
   draw();
   $('invoice').scrollIntoView({ block: 'start' });
-  $('cancel').focus({ preventScroll: true });
+  // Not on Cancel: whoever charged with Enter may press it twice.
+  $('show').focus({ preventScroll: true });
 }
 
 function leaveInvoice() {

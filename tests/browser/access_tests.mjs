@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { SMALLEST, TABLET, assertAccessible, assertFitsPhone, picture, reaches, says } from './rig.mjs';
 import { openTill } from './till_tests.mjs';
 
-const LOOKS = [{}, { colorScheme: 'dark', locale: 'zh-CN' }, TABLET];
+const LOOKS = [{}, { ...TABLET, colorScheme: 'dark', locale: 'zh-CN' }];
 
 export function accessTests(world) {
   const each = (looks, act) => async () => { for (const look of looks) await act(look); };

@@ -61,7 +61,17 @@ export class Shop extends Stage {
     return JSON.parse(text);
   }
 
-  invoice(amount, more = {}) { return this.api('POST', '/v1/invoices', { amount, ...more }); }
+  invoice(amount, more = {}) { return this.api('POST', '/v1/invoices', { amount, asset: 'USDT', ...more }); }
+
+  /** A second asset, in which the shop can be paid and the payer can pay. */
+  async addAsset(symbol, decimals) {
+    await this.merchantd.stop(); // it holds the shop's wallet
+    await this.command('hub', ['ledger', 'issue', symbol, '--decimals', String(decimals), '--supply', '1000', '--pool', '500']);
+    await this.command('hub', ['ledger', 'send', this.account(PAYER).address, '100', '--asset', symbol]);
+    await this.command('shop', ['open', '50', '--asset', symbol]);
+    await this.command('ada', ['deposit', '50', '--asset', symbol]);
+    await this.startMerchant();
+  }
 
   /** Gives part of a payment back, to an invoice of the payer, whose terminal is listening. */
   async refund(payment, amount, terminal) {

@@ -65,6 +65,7 @@ export function tillTests(world) {
     await page.fill('#memo', HOSTILE);
     await page.click('#charge');
     await reaches(page, 'open');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'show'); // a second Enter cancels nothing
     await says(page, 'sum', '1.50 USDT');
     await says(page, 'invoiceMemo', HOSTILE);
     const invoice = await shownInvoice(world.shop, page);
@@ -182,4 +183,32 @@ export function tillTests(world) {
     await page.unroute('**/v1/**');
     await page.waitForSelector('#desk:not([hidden])');
   }, { allowed: AWAY }));
+}
+
+/** Last: what names no asset means none any more once there are two. */
+export function assetTests(world) {
+  test('with two assets the till asks which, keeps to its decimals, and adds up each', async () => {
+    await world.shop.addAsset('EURC', 2);
+    await world.rig.visit('/till', {}, async (page) => {
+      await openTill(page, world.shop.keys['read,invoice']);
+      await page.selectOption('#asset', { label: 'EURC' });
+      await page.click('#amount');
+      await page.keyboard.type('1.2345');
+      assert.equal(await page.inputValue('#amount'), '1.23');
+      await says(page, 'charge', 'Charge 1.23 EURC');
+      await picture(page, 'till-assets');
+      await page.click('#charge');
+      await says(page, 'sum', '1.23 EURC');
+      const invoice = await shownInvoice(world.shop, page);
+      assert.equal(invoice.amount_units, '123');
+      await world.shop.pay(invoice);
+      await reaches(page, 'paid');
+      await page.click('#next');
+      await page.locator('#sums li', { hasText: /^1\.23 EURC 1 payment$/ }).waitFor();
+      assert.equal(await page.locator('#sums li', { hasText: 'USDT' }).count(), 1);
+      await page.fill('#amount', '0.123456');
+      await page.selectOption('#asset', { label: 'USDT' });
+      assert.equal(await page.inputValue('#amount'), '0.12');
+    });
+  });
 }
