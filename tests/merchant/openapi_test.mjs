@@ -337,6 +337,7 @@ test('without a ledger, and without a hub', async () => {
   // The wallet knows its chain and hub; nobody answers at either.
   lost = new Merchant(desk, 'shop', ['--ledger', 'http://127.0.0.1:1', '--hub', '127.0.0.1:1']);
   lost.key = shop.key;
+  const text = await desk.customerInvoice('0.5');
   await lost.start();
   await call('getHealth', { status: 503, code: 'hub_unreachable', server: lost });
   await call('createInvoice', { status: 503, code: 'ledger_unreachable', server: lost, body: { amount: '1' } });
@@ -346,6 +347,7 @@ test('without a ledger, and without a hub', async () => {
   const server = lost;
   await call('createInvoice', { status: 503, code: 'assets_unknown', server, body: { amount: '1' } });
   await call('createPayout', { status: 503, code: 'assets_unknown', server, body: { amount: '1' } });
+  await call('refundPayment', { status: 503, code: 'assets_unknown', server, id: payment.id, body: { invoice: text } });
   await call('getPolicy', { status: 503, code: 'assets_unknown', server });
   await call('putPolicy', { status: 503, code: 'assets_unknown', server, body: { mode: 'manual' } });
   await lost.running.stop();
