@@ -155,7 +155,8 @@ int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uin
 int rill_invoice_cancel(struct rill_wallet *wallet, const uint8_t secret_hash[32]);
 /* The secret of an invoice of this wallet for which a payment was accepted (received, or arriving): what the payer has as
  * the receipt. False if none was, or if it ended more than a day ago. */
-bool rill_invoice_receipt(const struct rill_wallet *wallet, const uint8_t secret_hash[32], uint8_t secret[32]);
+bool rill_invoice_receipt(const struct rill_wallet *wallet, const uint8_t secret_hash[32],
+                          uint8_t secret[32]);
 
 struct rill_invoice {
     uint8_t payee[20], asset[20], secret_hash[32];

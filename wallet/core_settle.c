@@ -64,7 +64,8 @@ struct amount wallet_withdrawal(const struct wallet_core *core, const struct has
     if (own->wish.active && !own->wish.close)
         return own->wish.amount;
     const struct settlement *settlement = channel_settlement(own->channel);
-    return settlement->phase == SETTLEMENT_SIGNED && !settlement->close ? settlement->client_out : amount_of(0);
+    return settlement->phase == SETTLEMENT_SIGNED && !settlement->close ? settlement->client_out
+                                                                        : amount_of(0);
 }
 
 void wallet_withdraw_cancel(struct wallet_core *core, const struct hash *channel)
