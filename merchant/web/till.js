@@ -56,7 +56,7 @@ function drawTitle() {
 
 function drawCharge() {
   const units = parseAmount($('amount').value, decimals());
-  const amount = units ? `${formatUnits(units, decimals())} ${asset().symbol}` : '';
+  const amount = units && asset() ? `${formatUnits(units, decimals())} ${asset().symbol}` : '';
   write($('charge'), amount ? text('chargeAmount', { amount }) : text('charge'));
 }
 
@@ -178,7 +178,8 @@ $('counter').addEventListener('submit', (event) => {
   event.preventDefault();
   const units = parseAmount($('amount').value, decimals()), memo = $('memo').value.trim();
   const bytes = new TextEncoder().encode(memo).length;
-  if (!units) errors.counter = ['amountFirst'];
+  if (!asset()) errors.counter = ['noAsset'];
+  else if (!units) errors.counter = ['amountFirst'];
   else if (bytes > MEMO_BYTES_MAX) errors.counter = ['memoLong', { bytes }];
   else {
     charge({ amount: $('amount').value.replace(/\.$/, ''), asset: asset().address, ...(memo && { memo }) });

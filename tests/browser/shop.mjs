@@ -1,4 +1,5 @@
 // A shop as it is in life: ledger, hub and wallets of tests/evm/stage.mjs, and rill-merchantd.
+import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Stage } from '../evm/stage.mjs';
@@ -54,7 +55,7 @@ export class Shop extends Stage {
   /** An answer of the API: its JSON; what is not 2xx throws. */
   async api(method, path, body, scopes = 'read,invoice') {
     const headers = { authorization: `Bearer ${this.keys[scopes]}` };
-    if (method !== 'GET') Object.assign(headers, { 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID() });
+    if (method !== 'GET') Object.assign(headers, { 'content-type': 'application/json', 'idempotency-key': randomUUID() });
     const response = await fetch(this.url + path, { method, headers, body: body && JSON.stringify(body) });
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);

@@ -132,6 +132,15 @@ export function tillTests(world) {
     assert.equal(await page.locator('#counterError *').count(), 0);
   }, { allowed: /4\d\d/ }));
 
+  test('a shop that cannot receive yet is told what to do', () => world.rig.visit('/till', {}, async (page) => {
+    await page.route('**/v1/balance', (route) => route.fulfill({ json: { balances: [], connected: true } }));
+    await openTill(page, world.shop.keys['read,invoice']);
+    await page.waitForSelector('#counterError:not(:empty)');
+    await press(page, '5');
+    await page.click('#charge');
+    await page.waitForFunction(() => document.getElementById('counterError').textContent.includes('rill open'));
+  }));
+
   test('a cancelled charge cannot be paid any more', () => till({}, async (page) => {
     await press(page, '4');
     await page.click('#charge');
