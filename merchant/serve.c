@@ -1,4 +1,5 @@
 /* rill-merchantd serve: settings, the wallet, the shop, the server, and what joins them. */
+#include <arpa/inet.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,7 +96,10 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
 
 static bool is_loopback(const char *host)
 {
-    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 || strncmp(host, "127.", 4) == 0;
+    struct in_addr address;
+    bool numeric = inet_pton(AF_INET, host, &address) == 1;
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           (numeric && ntohl(address.s_addr) >> 24 == 127);
 }
 
 static int check_flags(struct server *server, const struct settings *settings)

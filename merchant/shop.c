@@ -290,9 +290,9 @@ struct refund *shop_refund_create(struct shop *shop, struct payment *payment, ui
     return refund;
 }
 
-static void refund_failed(struct shop *shop, struct refund *refund, int code)
+static void refund_ended(struct shop *shop, struct refund *refund, enum refund_state state, int code)
 {
-    refund->state = REFUND_FAILED;
+    refund->state = state;
     refund->code = code;
     refund->ended = shop_now(shop);
     refund->under_way = false;
@@ -318,7 +318,7 @@ int shop_refund_send(struct shop *shop, struct refund *refund)
     int code = rill_pay(shop->session->wallet, &request, refund->wire);
     refund->under_way = code == 0;
     if (code != 0)
-        refund_failed(shop, refund, code);
+        refund_ended(shop, refund, REFUND_FAILED, code);
     return code;
 }
 
@@ -338,7 +338,9 @@ void shop_outgoing(struct shop *shop, const struct rill_payment *payment)
     if (payment->has_secret)
         refund_paid(shop, refund, payment);
     else
-        refund_failed(shop, refund, payment->code);
+        /* A direct payment that nobody ever answered may be lost, and may have been taken. */
+        refund_ended(shop, refund, strcmp(payment->state, "lost") == 0 ? REFUND_UNKNOWN : REFUND_FAILED,
+                     payment->code);
     shop_commit(shop);
 }
 

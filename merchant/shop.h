@@ -3,6 +3,7 @@
  *     invoice  OPEN ──paid──▶ PAID      OPEN ──ledger time──▶ EXPIRED     OPEN ──shop_invoice_cancel──▶ CANCELLED
  *              a payment that was accepted in time counts whenever it arrives: EXPIRED ──paid──▶ PAID
  *     refund   PENDING ──the wallet's `paid`──▶ PAID        PENDING ──refused, or failed──▶ FAILED
+ *              PENDING ──no answer, ever──▶ UNKNOWN: it may have been taken, so it counts as paid
  *     payout   PENDING ──settled──▶ SETTLED    PENDING ──refused, late──▶ FAILED    PENDING ──crash──▶ UNKNOWN
  *
  * Every change gathers records (shop_disk.c) and events; shop_commit hands them to the journal as one batch, and an event
@@ -41,7 +42,7 @@ bool object_equal(const struct object_id *a, const struct object_id *b);
 
 /* On disk: do not renumber. */
 enum invoice_state { INVOICE_OPEN = 0, INVOICE_PAID = 1, INVOICE_EXPIRED = 2, INVOICE_CANCELLED = 3 };
-enum refund_state { REFUND_PENDING = 0, REFUND_PAID = 1, REFUND_FAILED = 2 };
+enum refund_state { REFUND_PENDING = 0, REFUND_PAID = 1, REFUND_FAILED = 2, REFUND_UNKNOWN = 3 };
 enum payout_state { PAYOUT_PENDING = 0, PAYOUT_SETTLED = 1, PAYOUT_FAILED = 2, PAYOUT_UNKNOWN = 3 };
 const char *invoice_state_name(enum invoice_state state);
 const char *refund_state_name(enum refund_state state);

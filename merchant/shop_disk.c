@@ -215,7 +215,7 @@ static bool take_refund(struct shop *shop, const struct object_id *id, struct re
     refund->ended = reader_u64(reader);
     refund->amount = reader_u64(reader);
     reader_copy(reader, refund->secret_hash.bytes, sizeof(refund->secret_hash.bytes));
-    refund->state = (enum refund_state)take_state(reader, REFUND_FAILED);
+    refund->state = (enum refund_state)take_state(reader, REFUND_UNKNOWN);
     refund->code = (int)reader_u32(reader);
     reader_copy(reader, refund->secret, sizeof(refund->secret));
     replace_text(&refund->invoice, reader);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/amount.h"
 #include "base/ensure.h"
 #include "merchant/shop.h"
 
@@ -55,13 +56,17 @@ const char *event_text(const struct event_place *place, char out[EVENT_TEXT_SIZE
 
 bool event_parse(const char *text, struct event_place *out)
 {
-    struct event_place place;
-    int length = 0;
-    if (text[0] < '0' || text[0] > '9' || strlen(text) >= EVENT_TEXT_SIZE ||
-        sscanf(text, "%20" SCNu64 "-%20" SCNu64 "%n", &place.time, &place.number, &length) != 2 ||
-        text[length] != '\0')
+    char copy[EVENT_TEXT_SIZE];
+    struct amount time, number;
+    if (snprintf(copy, sizeof(copy), "%s", text) >= (int)sizeof(copy))
         return false;
-    *out = place;
+    char *dash = strchr(copy, '-');
+    if (dash == NULL)
+        return false;
+    *dash = '\0';
+    if (!amount_parse(copy, 0, &time) || !amount_parse(dash + 1, 0, &number))
+        return false;
+    *out = (struct event_place){time.units, number.units};
     return true;
 }
 

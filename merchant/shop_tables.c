@@ -53,7 +53,7 @@ const char *invoice_state_name(enum invoice_state state)
 
 const char *refund_state_name(enum refund_state state)
 {
-    static const char *const names[] = {"pending", "paid", "failed"};
+    static const char *const names[] = {"pending", "paid", "failed", "unknown"};
     return names[state];
 }
 
