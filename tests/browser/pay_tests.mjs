@@ -83,7 +83,7 @@ export function payTests(world) {
 
   test('an invoice expires before the customer\'s eyes', () => show('2', { expires_in_s: 10 }, {}, async (page) => {
     await reaches(page, 'open');
-    await page.waitForSelector('#invoice[data-state=expired]', { timeout: 3 * PATIENCE_MS });
+    await page.waitForSelector('#invoice[data-state=expired]', { timeout: 2 * PATIENCE_MS });
     await says(page, 'status', 'Expired');
     assert.equal(await page.isVisible('#qr'), false);
     assert.match(await page.textContent('#note'), /don’t pay/);

@@ -14,7 +14,7 @@ const pictures = join(project, 'build', 'browser');
 export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 export const SMALLEST = { viewport: { width: 320, height: 568 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 export const TABLET = { viewport: { width: 1180, height: 820 } };
-export const PATIENCE_MS = 10_000;
+export const PATIENCE_MS = 40_000;
 
 /** A time zone where it is about noon: no test runs over midnight. */
 function noonZone() {
