@@ -211,19 +211,9 @@ json_t *pages_public_invoice(const json_t *invoice, uint64_t now)
     static const char *const names[] = {"id",         "state",   "amount",  "amount_units", "asset",
                                         "text",       "memo",    "created", "expires",      "paid",
                                         "paid_units", "pay_url", "qr_url"};
-    static const char *const payment_names[] = {"id", "amount", "amount_units", "secret_hash", "received"};
-    json_t *shown = json_object(), *payments = json_array(), *payment;
-    size_t i;
-    ensure(shown != NULL && payments != NULL);
+    json_t *shown = json_object();
+    ensure(shown != NULL);
     copy_members(shown, invoice, names, ARRAY_LENGTH(names));
-    json_array_foreach(json_object_get(invoice, "payments"), i, payment)
-    {
-        json_t *one = json_object();
-        ensure(one != NULL);
-        copy_members(one, payment, payment_names, ARRAY_LENGTH(payment_names));
-        ensure(json_array_append_new(payments, one) == 0);
-    }
-    ensure(json_object_set_new(shown, "payments", payments) == 0);
     ensure(json_object_set_new(shown, "now", json_integer((json_int_t)now)) == 0);
     return shown;
 }

@@ -70,8 +70,8 @@ void pages_answer_free(struct pages_answer *answer);
 bool pages_serve(const struct pages *pages, struct evhttp_request *request) MUST_USE;
 
 /* What anybody who has the link may see of an invoice: a new object of the members that are listed in pages.c, so not
- * metadata, external_id, nor the receipts (whoever shows one could pass as the payer), and "now", the time here, so that
- * a phone whose clock is wrong counts down rightly. */
+ * metadata, external_id, nor the payments with their receipts (whoever shows one could pass as the payer), and "now", the
+ * time here, so that a phone whose clock is wrong counts down rightly. */
 json_t *pages_public_invoice(const json_t *invoice, uint64_t now);
 
 #endif

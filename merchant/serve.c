@@ -46,7 +46,7 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
          "listens."},
         {"page-shop", OPTION_TEXT, &flags->shop, "", 0, 0, "NAME",
          "The shop's name, on the payment page and the till."},
-        {"page-colour", OPTION_TEXT, &flags->colour, "#1a7f5a", 0, 0, "#RRGGBB",
+        {"page-colour", OPTION_TEXT, &flags->colour, "#1d4f73", 0, 0, "#RRGGBB",
          "Colour of their head and buttons."},
         {"page-frame-ancestors", OPTION_TEXT, &flags->frame_ancestors, "'none'", 0, 0, "SOURCES",
          "Who may show the payment page in a frame: 'none', 'self', or origins with spaces between."},

@@ -66,10 +66,12 @@ export function clockText(unixSeconds, withDate = false) {
   return new Date(unixSeconds * 1000).toLocaleString(language === 'zh' ? 'zh-CN' : 'en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...day });
 }
 
-export function sumOf(invoice) {
-  const isPaid = invoice.state === 'paid' && invoice.paid_units;
-  const units = isPaid ? invoice.paid_units : invoice.amount_units;
-  return units === null || units === undefined ? text('anyAmount') : amountText(units, invoice.asset);
+/** What is to be paid, or was; nothing while there is no invoice. */
+export function writeSum(element, invoice) {
+  const units = invoice && (invoice.paid_units ?? invoice.amount_units);
+  const sum = !invoice ? '' : units === null ? text('anyAmount') : amountText(units, invoice.asset);
+  write(element, sum);
+  element.classList.toggle('long', sum.length > 14);
 }
 
 // ---- following an invoice ----

@@ -1,5 +1,5 @@
 // The payment page of one invoice: what to pay and how, and what has become of it.
-import { $, clockText, follow, startCountdown, startLanguage, sumOf, text, write } from './common.js';
+import { $, clockText, follow, startCountdown, startLanguage, text, write, writeSum } from './common.js';
 
 const page = $('invoice'), { id } = page.dataset;
 const NOTES = { paid: 'paidNote', expired: 'expiredNote', cancelled: 'cancelledNote', unknown: 'unknownNote' };
@@ -13,7 +13,7 @@ function draw() {
   page.dataset.state = state;
   write($('offline'), isReachable ? '' : text('offline'));
   write($('status'), text(state));
-  write($('sum'), invoice ? sumOf(invoice) : '');
+  writeSum($('sum'), invoice);
   write($('memo'), invoice?.memo ?? '');
   $('note').hidden = !(state in NOTES);
   write($('note'), state in NOTES ? text(NOTES[state]) : '');
@@ -37,7 +37,7 @@ function drawOpen() {
 
 function drawReceipt() {
   write($('paidAt'), invoice.paid ? clockText(invoice.paid, true) : '');
-  write($('hash'), invoice.payments.map((payment) => payment.secret_hash).join(' '));
+  write($('number'), invoice.id);
 }
 
 /** The clipboard is only there over HTTPS (or on this machine); else the old way, else by hand. */

@@ -97,17 +97,17 @@ function element(name, className, ...content) {
 function sumRow({ asset, units, count, refunded }) {
   const notes = [count === 1 ? text('countOne') : text('count', { n: count })];
   if (refunded > 0n) notes.push(text('refundedSum', { amount: amountText(refunded, asset) }));
-  return element('li', '', element('span', 'total', amountText(units, asset)), element('span', 'hint', notes.join(' · ')));
+  return element('li', '', element('span', 'total', amountText(units, asset)), ' ', element('span', 'hint', notes.join(' · ')));
 }
 
 function paymentRow(payment) {
   const refunded = refundOf(payment), units = BigInt(payment.amount_units);
   const row = element('li', refunded >= units ? 'returned' : '',
-    element('time', 'hint', clockText(payment.received)),
-    element('span', 'what', payment.memo ?? ''),
+    element('time', 'hint', clockText(payment.received)), ' ',
+    element('span', 'what', payment.memo ?? ''), ' ',
     element('span', 'much', amountText(units, payment.asset)));
   if (refunded > 0n) {
-    row.append(element('span', 'back', refunded >= units ? text('refunded')
+    row.append(' ', element('span', 'back', refunded >= units ? text('refunded')
       : text('partlyRefunded', { amount: amountText(refunded, payment.asset) })));
   }
   return row;

@@ -29,7 +29,7 @@ export const TEXTS = {
   unknown: ['No such invoice', '账单不存在'],
   unknownNote: ['Check the link, or ask the shop for a new one.', '请检查链接，或向商家索取新链接。'],
   paidAt: ['Paid at', '付款时间'],
-  receipt: ['Payment hash', '付款哈希'],
+  number: ['Invoice', '账单号'],
   print: ['Print', '打印'],
 
   // The till
@@ -46,7 +46,7 @@ export const TEXTS = {
   away: ['The till’s server can’t be reached. Check that it runs, then try again.', '无法连接收银服务器，请确认其正在运行后重试。'],
   busy: ['The server is busy. Try again in a moment.', '服务器繁忙，请稍后重试。'],
   refused: ['The server refused: {why}', '服务器拒绝：{why}'],
-  noAsset: ['The shop’s wallet has no channel yet, so nothing can be received.', '商家钱包尚无通道，暂时无法收款。'],
+  noAsset: ['The shop’s wallet has no channel yet, so nothing can be received. Open one (rill open), then reload.', '商家钱包尚无通道，暂时无法收款。请先开通（rill open），再刷新页面。'],
   amount: ['Amount', '金额'],
   asset: ['Asset', '资产'],
   memo: ['Memo', '备注'],

@@ -1,7 +1,7 @@
 // The till: asks for a key once, takes an amount, shows the invoice, says when it is paid, and adds up the day.
 import { cleanAmount, formatUnits, parseAmount, pressKey } from './amounts.js';
 import { Api, randomKey } from './api.js';
-import { $, follow, memory, startCountdown, startLanguage, sumOf, text, write } from './common.js';
+import { $, follow, memory, startCountdown, startLanguage, text, write, writeSum } from './common.js';
 import { Takings } from './takings.js';
 
 const KEY = 'rill-till-key', INVOICE = 'rill-till-invoice';
@@ -56,7 +56,7 @@ function drawTitle() {
 
 function drawCharge() {
   const units = parseAmount($('amount').value, decimals());
-  const amount = units ? `${formatUnits(units, decimals())} ${asset().symbol}` : '';
+  const amount = units && asset() ? `${formatUnits(units, decimals())} ${asset().symbol}` : '';
   write($('charge'), amount ? text('chargeAmount', { amount }) : text('charge'));
 }
 
@@ -64,7 +64,7 @@ function drawInvoice(invoice) {
   const isOpen = invoice.state === 'open';
   $('invoice').dataset.state = invoice.state;
   write($('status'), text(invoice.state));
-  write($('sum'), sumOf(invoice));
+  writeSum($('sum'), invoice);
   write($('invoiceMemo'), invoice.memo ?? '');
   $('show').hidden = $('left').hidden = $('qr').hidden = $('cancel').hidden = !isOpen;
   $('next').hidden = isOpen;
@@ -178,7 +178,8 @@ $('counter').addEventListener('submit', (event) => {
   event.preventDefault();
   const units = parseAmount($('amount').value, decimals()), memo = $('memo').value.trim();
   const bytes = new TextEncoder().encode(memo).length;
-  if (!units) errors.counter = ['amountFirst'];
+  if (!asset()) errors.counter = ['noAsset'];
+  else if (!units) errors.counter = ['amountFirst'];
   else if (bytes > MEMO_BYTES_MAX) errors.counter = ['memoLong', { bytes }];
   else {
     charge({ amount: $('amount').value.replace(/\.$/, ''), asset: asset().address, ...(memo && { memo }) });
@@ -215,7 +216,7 @@ function showInvoice(id) {
   write($('status'), text('loading'));
   for (const name of ['sum', 'invoiceMemo', 'timer']) write($(name), '');
   $('qr').src = `/pay/${encodeURIComponent(id)}/qr.svg`;
-  $('qr').hidden = $('cancel').hidden = false;
+  $('show').hidden = $('qr').hidden = $('cancel').hidden = false;
   $('next').hidden = true;
   shown = { id, invoice: null };
   const mine = shown;
@@ -233,7 +234,8 @@ function showInvoice(id) {
   });
   draw();
   $('invoice').scrollIntoView({ block: 'start' });
-  $('cancel').focus({ preventScroll: true });
+  // Not on Cancel: whoever charged with Enter may press it twice.
+  $('show').focus({ preventScroll: true });
 }
 
 function leaveInvoice() {

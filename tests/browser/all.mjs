@@ -5,7 +5,7 @@ import { payTests } from './pay_tests.mjs';
 import { Rig } from './rig.mjs';
 import { Shop } from './shop.mjs';
 import { tableTests } from './table_tests.mjs';
-import { tillTests } from './till_tests.mjs';
+import { assetTests, tillTests } from './till_tests.mjs';
 
 describe('the pages', () => {
   const world = {};
@@ -21,4 +21,5 @@ describe('the pages', () => {
   describe('the payment page', () => payTests(world));
   describe('the till', () => tillTests(world));
   describe('access', () => accessTests(world));
+  describe('several assets', () => assetTests(world));
 });

@@ -14,7 +14,7 @@ const pictures = join(project, 'build', 'browser');
 export const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 export const SMALLEST = { viewport: { width: 320, height: 568 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 export const TABLET = { viewport: { width: 1180, height: 820 } };
-export const PATIENCE_MS = 10_000;
+export const PATIENCE_MS = 40_000;
 
 /** A time zone where it is about noon: no test runs over midnight. */
 function noonZone() {
@@ -38,12 +38,13 @@ export class Rig {
   stop() { return this.browser.close(); }
 
   /** Opens a path in a browser of its own, runs act(page, context), and holds what happened against the rules above.
-   *  allowed: console errors that belong to the test, as a pattern. */
-  async visit(path, options, act, { allowed } = {}) {
+   *  allowed: console errors that belong to the test, as a pattern; first: what runs in the page before its own scripts. */
+  async visit(path, options, act, { allowed, first } = {}) {
     const context = await this.browser.newContext({ locale: 'en-GB', timezoneId: noonZone(), ...PHONE, ...options });
     context.setDefaultTimeout(PATIENCE_MS);
     const hosts = new Set(), troubles = [];
     context.on('request', (request) => hosts.add(new URL(request.url()).origin));
+    if (first) await context.addInitScript(first);
     const page = await context.newPage();
     page.on('pageerror', (error) => troubles.push(String(error)));
     page.on('dialog', (dialog) => { troubles.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
@@ -91,16 +92,18 @@ export async function assertFitsPhone(page) {
   assert.deepEqual(small, []);
 }
 
-/** The text of the QR code on the screen, read from its pixels. */
+/** The text of the QR code on the page, read from its pixels. */
 export async function scan(page) {
-  const { pixels, size } = await page.evaluate(async () => {
+  const { width, dark } = await page.evaluate(async () => {
     const image = document.getElementById('qr');
     await image.decode();
     const canvas = document.createElement('canvas');
-    canvas.width = canvas.height = 800;
+    canvas.width = canvas.height = image.naturalWidth;
     const pen = canvas.getContext('2d');
-    pen.drawImage(image, 0, 0, 800, 800);
-    return { pixels: [...pen.getImageData(0, 0, 800, 800).data], size: 800 };
+    pen.drawImage(image, 0, 0);
+    const { data } = pen.getImageData(0, 0, canvas.width, canvas.width);
+    return { width: canvas.width, dark: Array.from({ length: data.length / 4 }, (_, i) => (data[4 * i] < 128 ? 1 : 0)).join('') };
   });
-  return jsQR(Uint8ClampedArray.from(pixels), size, size)?.data;
+  const pixels = Uint8ClampedArray.from({ length: 4 * dark.length }, (_, i) => (i % 4 < 3 && dark[i >> 2] === '1' ? 0 : 255));
+  return jsQR(pixels, width, width)?.data;
 }

@@ -1,4 +1,5 @@
 // A shop as it is in life: ledger, hub and wallets of tests/evm/stage.mjs, and rill-merchantd.
+import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Stage } from '../evm/stage.mjs';
@@ -54,14 +55,24 @@ export class Shop extends Stage {
   /** An answer of the API: its JSON; what is not 2xx throws. */
   async api(method, path, body, scopes = 'read,invoice') {
     const headers = { authorization: `Bearer ${this.keys[scopes]}` };
-    if (method !== 'GET') Object.assign(headers, { 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID() });
+    if (method !== 'GET') Object.assign(headers, { 'content-type': 'application/json', 'idempotency-key': randomUUID() });
     const response = await fetch(this.url + path, { method, headers, body: body && JSON.stringify(body) });
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
     return JSON.parse(text);
   }
 
-  invoice(amount, more = {}) { return this.api('POST', '/v1/invoices', { amount, ...more }); }
+  invoice(amount, more = {}) { return this.api('POST', '/v1/invoices', { amount, asset: 'USDT', ...more }); }
+
+  /** A second asset, in which the shop can be paid and the payer can pay. */
+  async addAsset(symbol, decimals) {
+    await this.merchantd.stop(); // it holds the shop's wallet
+    await this.command('hub', ['ledger', 'issue', symbol, '--decimals', String(decimals), '--supply', '1000', '--pool', '500']);
+    await this.command('hub', ['ledger', 'send', this.account(PAYER).address, '100', '--asset', symbol]);
+    await this.command('shop', ['open', '50', '--asset', symbol]);
+    await this.command('ada', ['deposit', '50', '--asset', symbol]);
+    await this.startMerchant();
+  }
 
   /** Gives part of a payment back, to an invoice of the payer, whose terminal is listening. */
   async refund(payment, amount, terminal) {

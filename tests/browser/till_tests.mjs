@@ -65,6 +65,7 @@ export function tillTests(world) {
     await page.fill('#memo', HOSTILE);
     await page.click('#charge');
     await reaches(page, 'open');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'show'); // a second Enter cancels nothing
     await says(page, 'sum', '1.50 USDT');
     await says(page, 'invoiceMemo', HOSTILE);
     const invoice = await shownInvoice(world.shop, page);
@@ -77,7 +78,7 @@ export function tillTests(world) {
     await reaches(page, 'open');
     assert.equal((await shownInvoice(world.shop, page)).id, invoice.id);
     await world.shop.pay(invoice);
-    await page.waitForSelector('#invoice[data-state=paid]', { timeout: 5000 });
+    await reaches(page, 'paid');
     await says(page, 'status', 'Paid');
     await picture(page, 'till-paid');
     await page.waitForFunction(() => document.activeElement.id === 'next');
@@ -125,10 +126,20 @@ export function tillTests(world) {
     await page.click('#charge');
     await says(page, 'counterError', 'The memo is too long: 270 of 256 bytes.');
     await page.fill('#memo', '');
-    await page.fill('#amount', '999999999999');
+    await page.route('**/v1/invoices', (route) => route.fulfill({ status: 422, json: { error: { code: 'no', message: HOSTILE } } }));
     await page.click('#charge');
-    await page.waitForFunction(() => document.getElementById('counterError').textContent.startsWith('The server refused: '));
+    await says(page, 'counterError', `The server refused: ${HOSTILE}`);
+    assert.equal(await page.locator('#counterError *').count(), 0);
   }, { allowed: /4\d\d/ }));
+
+  test('a shop that cannot receive yet is told what to do', () => world.rig.visit('/till', {}, async (page) => {
+    await page.route('**/v1/balance', (route) => route.fulfill({ json: { balances: [], connected: true } }));
+    await openTill(page, world.shop.keys['read,invoice']);
+    await page.waitForSelector('#counterError:not(:empty)');
+    await press(page, '5');
+    await page.click('#charge');
+    await page.waitForFunction(() => document.getElementById('counterError').textContent.includes('rill open'));
+  }));
 
   test('a cancelled charge cannot be paid any more', () => till({}, async (page) => {
     await press(page, '4');
@@ -181,4 +192,32 @@ export function tillTests(world) {
     await page.unroute('**/v1/**');
     await page.waitForSelector('#desk:not([hidden])');
   }, { allowed: AWAY }));
+}
+
+/** Last: what names no asset means none any more once there are two. */
+export function assetTests(world) {
+  test('with two assets the till asks which, keeps to its decimals, and adds up each', async () => {
+    await world.shop.addAsset('EURC', 2);
+    await world.rig.visit('/till', {}, async (page) => {
+      await openTill(page, world.shop.keys['read,invoice']);
+      await page.selectOption('#asset', { label: 'EURC' });
+      await page.click('#amount');
+      await page.keyboard.type('1.2345');
+      assert.equal(await page.inputValue('#amount'), '1.23');
+      await says(page, 'charge', 'Charge 1.23 EURC');
+      await picture(page, 'till-assets');
+      await page.click('#charge');
+      await says(page, 'sum', '1.23 EURC');
+      const invoice = await shownInvoice(world.shop, page);
+      assert.equal(invoice.amount_units, '123');
+      await world.shop.pay(invoice);
+      await reaches(page, 'paid');
+      await page.click('#next');
+      await page.locator('#sums li', { hasText: /^1\.23 EURC 1 payment$/ }).waitFor();
+      assert.equal(await page.locator('#sums li', { hasText: 'USDT' }).count(), 1);
+      await page.fill('#amount', '0.123456');
+      await page.selectOption('#asset', { label: 'USDT' });
+      assert.equal(await page.inputValue('#amount'), '0.12');
+    });
+  });
 }
