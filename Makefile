@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 # Each folder and what it links against: architecture.md's table.
-FOLDERS := base crypto wire channel store ledger ledger/embedded settlement hub watchtower wallet bench
+FOLDERS := base crypto wire channel store ledger ledger/embedded settlement hub watchtower wallet merchant bench
 USES_base            :=
 USES_crypto          := base
 USES_wire            := crypto base
@@ -20,12 +20,13 @@ USES_settlement      := ledger store channel crypto base
 USES_hub             := settlement ledger store channel wire crypto base
 USES_watchtower      := ledger store channel wire crypto base
 USES_wallet          := ledger store channel wire crypto base
-USES_bench           := wallet watchtower hub settlement ledger/embedded ledger store channel wire crypto base
+USES_merchant        := wallet ledger store channel wire crypto base
+USES_bench           := merchant wallet watchtower hub settlement ledger/embedded ledger store channel wire crypto base
 # The vector runner needs no more than what has vectors.
 USES_vectors         := ledger/embedded ledger store channel wire crypto base
 
 PROGRAMS := rill-hubd:hub/hubd_main.c rill-ledgerd:ledger/embedded/ledgerd_main.c \
-            rill-towerd:watchtower/towerd_main.c rill:wallet/rill_main.c rill-bench:bench/bench_main.c \
+            rill-towerd:watchtower/towerd_main.c rill:wallet/rill_main.c rill-merchantd:merchant/merchantd_main.c rill-bench:bench/bench_main.c \
             rill-demo:bench/demo_main.c rill-journal-bench:bench/journal_bench_main.c
 
 PACKAGES := libsecp256k1 nettle libcrypto libssl libevent libevent_openssl msgpack jansson
@@ -51,7 +52,7 @@ TEST_AID := $(wildcard tests/support/*.c)
 SECTIONS := $(wildcard tests/vectors/section_*.c)
 
 include scripts/targets.mk
-include $(wildcard tests/*/module.mk)
+include $(wildcard merchant/module.mk tests/*/module.mk)
 
 $(eval $(call build,release,$(RELEASE),$(HARDEN)))
 $(eval $(call build,debug,$(DEBUG),))

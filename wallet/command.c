@@ -55,9 +55,14 @@ static size_t common_rows(struct settings *settings, const char *home, struct op
     return ARRAY_LENGTH(common);
 }
 
-/* The home decides which file the other settings come from, so it is looked for first. */
+/* The home decides which file the other settings come from, so it is looked for first. The table for the documentation
+ * has it as people write it. */
 static void find_home(int argc, char **argv, char *out, size_t size)
 {
+    if (argc > 1 && strcmp(argv[1], "--help=markdown") == 0) {
+        snprintf(out, size, "~/.rill");
+        return;
+    }
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strncmp(argv[i], "--home=", 7) == 0) {
             snprintf(out, size, "%s", argv[i] + 7);
@@ -89,12 +94,13 @@ bool command_read(struct command_line *line, int argc, char **argv, int *exit_co
     static char home[1024], config[1100], program[64];
     struct option_row rows[COMMAND_ROWS_MAX];
     size_t count = line->row_count;
+    const char *name = line->settings.program != NULL ? line->settings.program : "rill";
     ensure(count + 20 <= COMMAND_ROWS_MAX && line->words_max <= COMMAND_WORDS_MAX);
     if (count > 0)
         memcpy(rows, line->rows, count * sizeof(*rows));
     find_home(argc, argv, home, sizeof(home));
     count += common_rows(&line->settings, home, rows + count);
-    snprintf(program, sizeof(program), "rill %s", line->name);
+    snprintf(program, sizeof(program), "%s%s%s", name, line->name[0] != '\0' ? " " : "", line->name);
 
     char **with_config = xcalloc((size_t)argc + 2, sizeof(char *));
     int given = argc;
@@ -136,7 +142,7 @@ int command_fail(const struct settings *settings, enum exit_code code, const cha
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    fprintf(stderr, "rill: %s\n", text);
+    fprintf(stderr, "%s: %s\n", settings->program != NULL ? settings->program : "rill", text);
     if (settings->json)
         command_print_json(json_pack("{s:s, s:i}", "error", text, "exit_code", (int)code));
     return (int)code;

@@ -31,15 +31,16 @@ struct settings {
     const char *passphrase_file, *key_file, *max_unsecured, *max_unsecured_per_payee;
     uint64_t chain_id, contract_block, confirmations, timeout_s;
     bool json;
+    const char *program; /* whose lines on stderr they are; NULL: rill */
 };
 
-#define COMMAND_ROWS_MAX  40
+#define COMMAND_ROWS_MAX  64
 #define COMMAND_WORDS_MAX 4
 
 /* A command's table: its own rows come first. */
 struct command_line {
     struct settings settings;
-    const char *name;  /* "pay" */
+    const char *name;  /* "pay"; "" if the program is its only command */
     const char *usage; /* "INVOICE [AMOUNT] [OPTIONS]" */
     const char *about;
     const struct option_row *rows;

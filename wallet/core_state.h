@@ -306,6 +306,7 @@ struct wallet_core {
     struct payment_out *outs, *outs_by_secret;
     struct payment_in *ins;
     struct invoice_issued *invoices;
+    size_t invoices_open; /* of these, neither paid nor let go */
     size_t waiting_count;
     uint64_t counter;         /* last used */
     uint64_t invoices_looked; /* ledger time at which old ones were last let go */
@@ -446,6 +447,7 @@ void wallet_incoming_restore(struct wallet_core *core, struct wallet_channel *ow
 void wallet_invoice_secret(const struct wallet_core *core, uint64_t counter, uint8_t secret[32]);
 void wallet_invoice_write(struct wallet_core *core, const struct invoice_issued *invoice);
 struct invoice_issued *wallet_invoice_find(const struct wallet_core *core, const struct hash *secret_hash);
+void wallet_invoice_forget(struct wallet_core *core, struct invoice_issued *invoice);
 void wallet_invoices_head(struct wallet_core *core);
 /* Searches recent times for the counters whose secrets have these hashes; 0 where there is none. Takes up to a minute:
  * only for a wallet that lost its disk while payments were under way. */

@@ -1,0 +1,34 @@
+/* rill-merchantd: a shop's side of a Rill hub, for its web developer. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/process.h"
+#include "base/version.h"
+#include "merchant/merchantd.h"
+
+static const struct {
+    const char *word;
+    int (*run)(int argc, char **argv);
+} words[] = {{"proxy", proxy_main}};
+
+int main(int argc, char **argv)
+{
+    process_keeps_secrets();
+    log_setup("rill-merchantd", LOG_INFO, false);
+    for (size_t i = 0; argc > 1 && i < ARRAY_LENGTH(words); i++)
+        if (strcmp(argv[1], words[i].word) == 0)
+            return words[i].run(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+        printf("rill-merchantd %s\n", RILL_VERSION);
+        return 0;
+    }
+    if (argc > 1 && argv[1][0] != '-') {
+        fprintf(stderr, "rill-merchantd: no word '%s'; it is proxy\n", argv[1]);
+        return 2;
+    }
+    bool asked = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    fprintf(asked ? stdout : stderr, "Usage: rill-merchantd proxy [OPTIONS]\nPuts a price on an HTTP service: "
+                                     "`rill-merchantd proxy --help`.\n");
+    return asked ? 0 : 2;
+}

@@ -1,0 +1,1 @@
+# rill-merchantd: the Makefile has its room and its program.
