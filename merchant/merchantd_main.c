@@ -28,7 +28,8 @@ int main(int argc, char **argv)
         return 2;
     }
     bool asked = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-    fprintf(asked ? stdout : stderr, "Usage: rill-merchantd proxy [OPTIONS]\nPuts a price on an HTTP service: "
-                                     "`rill-merchantd proxy --help`.\n");
+    fprintf(asked ? stdout : stderr,
+            "Usage: rill-merchantd proxy [OPTIONS]\nPuts a price on an HTTP service: "
+            "`rill-merchantd proxy --help`.\n");
     return asked ? 0 : 2;
 }

@@ -20,31 +20,39 @@
 #include "wallet/command.h"
 
 static const char about[] =
-    "Puts a price on an HTTP service. A request without payment is answered 402 with an offer that programs can\n"
-    "read (x402's shape, scheme rill-channel); who pays it asks again with the receipt in X-PAYMENT, and is served\n"
-    "once. Or pays a budget once, and sends its receipt with many requests. `rill fetch` does both by itself.\n"
+    "Puts a price on an HTTP service. A request without payment is answered 402 with an offer that programs "
+    "can\n"
+    "read (x402's shape, scheme rill-channel); who pays it asks again with the receipt in X-PAYMENT, and is "
+    "served\n"
+    "once. Or pays a budget once, and sends its receipt with many requests. `rill fetch` does both by "
+    "itself.\n"
     "The wallet in --home (`rill init`, `rill open`) receives; no other process may have it open.\n"
     "A price table has a row a line, METHOD PATH PRICE [PER-KIB]; the first that fits counts:\n"
     "    GET  /status     0                  free\n"
     "    GET  /images/    0.002  0.0001      below it: so much, and so much per KiB of the answer\n"
     "    *    /admin/     closed             not for anybody\n"
     "Examples: rill-merchantd proxy --upstream http://127.0.0.1:8000 --price 0.01\n"
-    "          rill-merchantd proxy --upstream http://127.0.0.1:8000 --prices prices.txt --listen 0.0.0.0:8402\n"
+    "          rill-merchantd proxy --upstream http://127.0.0.1:8000 --prices prices.txt --listen "
+    "0.0.0.0:8402\n"
     "What becomes of a receipt when something fails: docs/pay-per-request.md.\n"
-    "Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong usage, 3 ledger not reached, 4 key, 5 wallet in use.";
+    "Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong usage, 3 ledger not reached, 4 key, 5 "
+    "wallet in use.";
 
 #define ROWS 23
 
 static void make_rows(struct proxy_settings *s, struct option_row rows[ROWS])
 {
     const struct option_row all[ROWS] = {
-        {"upstream", OPTION_TEXT, &s->upstream, NULL, 0, 0, "URL", "The service: http://HOST:PORT or https://HOST."},
+        {"upstream", OPTION_TEXT, &s->upstream, NULL, 0, 0, "URL",
+         "The service: http://HOST:PORT or https://HOST."},
         {"listen", OPTION_TEXT, &s->listen, "127.0.0.1:8402", 0, 0, "ADDRESS:PORT",
          "Where clients connect; port 0: the system chooses. Put TLS in front of it for the open network."},
-        {"port-file", OPTION_TEXT, &s->port_file, NULL, 0, 0, "FILE", "Gets a line with the port once it serves."},
+        {"port-file", OPTION_TEXT, &s->port_file, NULL, 0, 0, "FILE",
+         "Gets a line with the port once it serves."},
         {"public-url", OPTION_TEXT, &s->public_url, NULL, 0, 0, "URL",
          "What clients call it, https://api.example; by default http:// and the Host they send."},
-        {"price", OPTION_TEXT, &s->price, NULL, 0, 0, "AMOUNT", "Of every request without a row in --prices."},
+        {"price", OPTION_TEXT, &s->price, NULL, 0, 0, "AMOUNT",
+         "Of every request without a row in --prices."},
         {"price-per-kib", OPTION_TEXT, &s->kib_price, NULL, 0, 0, "AMOUNT",
          "And of each KiB of its answer that is begun."},
         {"prices", OPTION_TEXT, &s->prices, NULL, 0, 0, "FILE",
@@ -90,7 +98,8 @@ static int read_amount(struct proxy *proxy, struct session *session, const char 
     if (text == NULL)
         return RILL_EXIT_OK;
     if (!asset_parse(session, proxy->asset, text, out) || *out == 0 || *out >= AMOUNT_LIMIT)
-        return command_fail(session->settings, RILL_EXIT_USAGE, "--%s '%s' is not a positive amount", name, text);
+        return command_fail(session->settings, RILL_EXIT_USAGE, "--%s '%s' is not a positive amount", name,
+                            text);
     return RILL_EXIT_OK;
 }
 
@@ -99,14 +108,14 @@ static int read_prices(struct proxy *proxy, struct session *session)
     const struct proxy_settings *settings = proxy->settings;
     char message[400] = "", row[300];
     proxy->prices = prices_new(proxy->asset->decimals);
-    if (settings->prices != NULL &&
-        !prices_read(proxy->prices, settings->prices, message, sizeof(message)))
+    if (settings->prices != NULL && !prices_read(proxy->prices, settings->prices, message, sizeof(message)))
         return command_fail(session->settings, RILL_EXIT_USAGE, "%s", message);
     if (settings->price != NULL || settings->kib_price != NULL) {
         snprintf(row, sizeof(row), "* /* %s %s", settings->price != NULL ? settings->price : "0",
                  settings->kib_price != NULL ? settings->kib_price : "");
         if (!prices_add(proxy->prices, row, message, sizeof(message)))
-            return command_fail(session->settings, RILL_EXIT_USAGE, "--price and --price-per-kib: %s", message);
+            return command_fail(session->settings, RILL_EXIT_USAGE, "--price and --price-per-kib: %s",
+                                message);
     }
     if (prices_count(proxy->prices) == 0)
         return command_fail(session->settings, RILL_EXIT_USAGE,
@@ -118,26 +127,31 @@ static int read_settings(struct proxy *proxy, struct session *session)
 {
     const struct proxy_settings *settings = proxy->settings;
     if (settings->receipt_lifetime_s < settings->offer_lifetime_s)
-        return command_fail(session->settings, RILL_EXIT_USAGE,
-                            "--receipt-lifetime-s must not be below --offer-lifetime-s: who pays last would get nothing");
+        return command_fail(
+            session->settings, RILL_EXIT_USAGE,
+            "--receipt-lifetime-s must not be below --offer-lifetime-s: who pays last would get nothing");
     struct http_url url;
-    if (settings->public_url != NULL && (!http_url_read(settings->public_url, &url) ||
-                                         strcmp(url.target, "/") != 0 || strstr(settings->public_url + 8, "/") != NULL))
-        return command_fail(session->settings, RILL_EXIT_USAGE,
-                            "--public-url '%s' is not https://HOST or http://HOST[:PORT], without a path or '/'",
-                            settings->public_url);
+    if (settings->public_url != NULL &&
+        (!http_url_read(settings->public_url, &url) || strcmp(url.target, "/") != 0 ||
+         strstr(settings->public_url + 8, "/") != NULL))
+        return command_fail(
+            session->settings, RILL_EXIT_USAGE,
+            "--public-url '%s' is not https://HOST or http://HOST[:PORT], without a path or '/'",
+            settings->public_url);
     proxy->asset = asset_named(session, settings->asset);
     if (proxy->asset == NULL)
         return RILL_EXIT_USAGE;
     int code = read_prices(proxy, session);
     if (code == RILL_EXIT_OK)
         code = read_amount(proxy, session, "budget-min", settings->budget_min, 1, &proxy->budget_min);
-    uint64_t most = proxy->budget_min < AMOUNT_LIMIT / 1000000 ? proxy->budget_min * 1000000 : AMOUNT_LIMIT - 1;
+    uint64_t most =
+        proxy->budget_min < AMOUNT_LIMIT / 1000000 ? proxy->budget_min * 1000000 : AMOUNT_LIMIT - 1;
     uint64_t usual = proxy->budget_min < AMOUNT_LIMIT / 1000 ? proxy->budget_min * 1000 : AMOUNT_LIMIT - 1;
     if (code == RILL_EXIT_OK)
         code = read_amount(proxy, session, "budget-max", settings->budget_max, most, &proxy->budget_max);
     if (code == RILL_EXIT_OK)
-        code = read_amount(proxy, session, "budget-usual", settings->budget_usual, usual, &proxy->budget_usual);
+        code =
+            read_amount(proxy, session, "budget-usual", settings->budget_usual, usual, &proxy->budget_usual);
     if (code == RILL_EXIT_OK && proxy->budget_max < proxy->budget_min)
         code = command_fail(session->settings, RILL_EXIT_USAGE, "--budget-max is below --budget-min");
     return code;
@@ -191,8 +205,8 @@ static int serve(struct proxy *proxy, struct session *session)
     if (proxy->receipts != NULL)
         proxy->upstream = upstream_new(proxy, message, sizeof(message));
     if (proxy->upstream == NULL)
-        return command_fail(session->settings, proxy->receipts == NULL ? RILL_EXIT_FAILED : RILL_EXIT_USAGE, "%s",
-                            message);
+        return command_fail(session->settings, proxy->receipts == NULL ? RILL_EXIT_FAILED : RILL_EXIT_USAGE,
+                            "%s", message);
     proxy->offers = offers_new(proxy);
     if (!clients_listen(proxy, message, sizeof(message)))
         return command_fail(session->settings, RILL_EXIT_FAILED, "%s", message);

@@ -54,7 +54,7 @@ struct proxy {
     struct rill_ledger *ledger;
     struct rill_wallet *wallet;
     const struct asset_info *asset;
-    const char *hub; /* HOST:PORT */
+    const char *hub;       /* HOST:PORT */
     const bool *hub_ready; /* connected, and in step */
     uint8_t payee[20], hub_address[20], contract[20];
     uint64_t chain_id;
@@ -100,8 +100,8 @@ struct offers *offers_new(struct proxy *proxy);
 void offers_free(struct offers *offers);
 /* done follows from the loop, with all offers of this turn in one fsync. */
 void offers_ask(struct offers *offers, struct offer_wait *wait, enum ticket_kind kind, const char *method,
-                const struct hash *resource, uint64_t units, const char *address,
-                void (*done)(void *context), void *context);
+                const struct hash *resource, uint64_t units, const char *address, void (*done)(void *context),
+                void *context);
 void offers_cancel(struct offers *offers, struct offer_wait *wait);
 /* Its receipt has come: the offer is not open any more. */
 void offers_taken(struct offers *offers, const struct hash *secret_hash);
@@ -146,8 +146,8 @@ struct exchange {
     uint64_t charged;       /* units taken for this exchange */
     uint64_t bytes_allowed; /* of the answer's body */
     uint64_t bytes_sent;
-    bool open;              /* spent or charged, and neither served nor given back */
-    bool probing;           /* the service is asked for the length, by HEAD, before there is a price */
+    bool open;    /* spent or charged, and neither served nor given back */
+    bool probing; /* the service is asked for the length, by HEAD, before there is a price */
     bool gave_back;
     enum payment_error error; /* why it is answered 402 */
     uint64_t units_wanted, bytes_offered;

@@ -24,10 +24,10 @@
 #include "base/ensure.h"
 #include "base/log.h"
 
-#define HEAD_S           30                 /* for a whole head, from its first byte */
-#define IDLE_S           75                 /* between requests */
-#define SKIP_BYTES_MAX   (256 * 1024)       /* of a body nobody wants, before the connection is closed instead */
-#define CLOSING_S        2
+#define HEAD_S         30           /* for a whole head, from its first byte */
+#define IDLE_S         75           /* between requests */
+#define SKIP_BYTES_MAX (256 * 1024) /* of a body nobody wants, before the connection is closed instead */
+#define CLOSING_S      2
 
 enum client_state { CLIENT_HEAD, CLIENT_BUSY, CLIENT_SKIPPING, CLIENT_CLOSING };
 
@@ -143,17 +143,17 @@ static const char *reason_of(unsigned status)
     return "";
 }
 
-static void write_answer(struct client *client, unsigned status, const char *headers, json_t *body, bool is_head,
-                         bool keep)
+static void write_answer(struct client *client, unsigned status, const char *headers, json_t *body,
+                         bool is_head, bool keep)
 {
     struct buffer out = {0};
     char *text = json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER);
     ensure(text != NULL);
     buffer_printf(&out, "HTTP/1.1 %u %s\r\n", status, reason_of(status));
     write_date(&out);
-    buffer_printf(&out,
-                  "Content-Type: application/json\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n%s%s\r\n",
-                  strlen(text) + 1, headers != NULL ? headers : "", keep ? "" : "Connection: close\r\n");
+    buffer_printf(
+        &out, "Content-Type: application/json\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n%s%s\r\n",
+        strlen(text) + 1, headers != NULL ? headers : "", keep ? "" : "Connection: close\r\n");
     if (!is_head)
         buffer_printf(&out, "%s\n", text);
     bufferevent_write(client->stream, out.data, out.length);
@@ -394,9 +394,9 @@ bool clients_listen(struct proxy *proxy, char *message, size_t message_size)
         snprintf(message, message_size, "--listen '%.100s' is not ADDRESS:PORT", listen);
         return false;
     }
-    proxy->listener = evconnlistener_new_bind(proxy->base, on_accept, proxy,
-                                              LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
-                                              1024, (struct sockaddr *)&address, length);
+    proxy->listener = evconnlistener_new_bind(
+        proxy->base, on_accept, proxy, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
+        1024, (struct sockaddr *)&address, length);
     if (proxy->listener == NULL)
         snprintf(message, message_size, "cannot listen on %.100s: %s", listen, strerror(errno));
     proxy->listening = proxy->listener != NULL;

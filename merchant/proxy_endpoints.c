@@ -17,8 +17,9 @@
 #include "wallet/command.h"
 #include "wallet/fetch_offer.h"
 
-static const char amount_hint[] = "say how much in the query: /.rill/budget?amountUnits=N, within the limits of "
-                                  "/.rill/terms";
+static const char amount_hint[] =
+    "say how much in the query: /.rill/budget?amountUnits=N, within the limits of "
+    "/.rill/terms";
 
 static json_t *hex_json(const uint8_t *bytes, size_t length)
 {
@@ -35,16 +36,16 @@ static void answer_terms(struct exchange *exchange)
     struct price price;
     for (size_t i = 0; prices_row(proxy->prices, i, &method, &path, &price); i++)
         if (!price.closed)
-            json_array_append_new(rows, json_pack("{s:s, s:s, s:I, s:I}", "method", method, "path", path, "units",
-                                                  (json_int_t)price.units, "perKibUnits",
+            json_array_append_new(rows, json_pack("{s:s, s:s, s:I, s:I}", "method", method, "path", path,
+                                                  "units", (json_int_t)price.units, "perKibUnits",
                                                   (json_int_t)price.kib_units));
     json_t *body = json_pack(
-        "{s:s, s:s, s:s, s:o, s:o, s:s, s:i, s:s, s:o, s:{s:s, s:I, s:I, s:I}}", "scheme", FETCH_SCHEME, "network",
-        proxy->network, "hub", proxy->hub, "payTo", hex_json(proxy->payee, 20), "asset",
-        hex_json(proxy->asset->address, 20), "symbol", proxy->asset->symbol, "decimals", proxy->asset->decimals,
-        "unit", proxy->asset->unit, "prices", rows, "budget", "resource", PROXY_ENDPOINTS "budget", "minUnits",
-        (json_int_t)proxy->budget_min, "maxUnits", (json_int_t)proxy->budget_max, "lifetimeSeconds",
-        (json_int_t)proxy->settings->budget_lifetime_s);
+        "{s:s, s:s, s:s, s:o, s:o, s:s, s:i, s:s, s:o, s:{s:s, s:I, s:I, s:I}}", "scheme", FETCH_SCHEME,
+        "network", proxy->network, "hub", proxy->hub, "payTo", hex_json(proxy->payee, 20), "asset",
+        hex_json(proxy->asset->address, 20), "symbol", proxy->asset->symbol, "decimals",
+        proxy->asset->decimals, "unit", proxy->asset->unit, "prices", rows, "budget", "resource",
+        PROXY_ENDPOINTS "budget", "minUnits", (json_int_t)proxy->budget_min, "maxUnits",
+        (json_int_t)proxy->budget_max, "lifetimeSeconds", (json_int_t)proxy->settings->budget_lifetime_s);
     ensure(body != NULL);
     client_answer(exchange, 200, NULL, body);
 }

@@ -55,9 +55,10 @@ void exchange_begin(struct exchange *exchange)
     exchange->bytes_allowed = UINT64_MAX;
     exchange->bytes_offered = UINT64_MAX;
     if (!http_path(head->target, exchange->path, sizeof(exchange->path))) {
-        client_answer_error(exchange, 400, "ambiguous_path",
-                            "the path has dot segments, empty segments or encoded slashes, which two servers may read "
-                            "differently: write it plainly");
+        client_answer_error(
+            exchange, 400, "ambiguous_path",
+            "the path has dot segments, empty segments or encoded slashes, which two servers may read "
+            "differently: write it plainly");
         return;
     }
     if (strncmp(exchange->path, PROXY_ENDPOINTS, strlen(PROXY_ENDPOINTS)) == 0)
@@ -92,7 +93,8 @@ static void write_request_head(struct exchange *exchange, struct buffer *out)
     for (size_t i = 0; i < head->header_count; i++) {
         const struct http_header *header = &head->headers[i];
         if (http_is_hop_header(head, header->name) || is_own_header(header->name) ||
-            http_text_is_caseless(header->name, "host") || http_text_is_caseless(header->name, "x-forwarded-for"))
+            http_text_is_caseless(header->name, "host") ||
+            http_text_is_caseless(header->name, "x-forwarded-for"))
             continue;
         buffer_append(out, header->name.data, header->name.length);
         buffer_append(out, ": ", 2);
@@ -105,8 +107,8 @@ static void write_request_head(struct exchange *exchange, struct buffer *out)
         buffer_printf(out, "X-Forwarded-Host: %.*s\r\n", (int)host->length, host->data);
     if (exchange->open) {
         char text[HASH_TEXT_SIZE];
-        buffer_printf(out, "Rill-Paid-Units: %llu\r\nRill-Payment: %s\r\n", (unsigned long long)exchange->charged,
-                      hash_text(&exchange->ticket.secret_hash, text));
+        buffer_printf(out, "Rill-Paid-Units: %llu\r\nRill-Payment: %s\r\n",
+                      (unsigned long long)exchange->charged, hash_text(&exchange->ticket.secret_hash, text));
     }
     if (!exchange->probing && head->framing == HTTP_BODY_LENGTH)
         buffer_printf(out, "Content-Length: %llu\r\n", (unsigned long long)head->body_length);
@@ -176,7 +178,8 @@ void exchange_client_read(struct exchange *exchange)
             }
             upstream_give(exchange->link, false);
             exchange->link = NULL;
-            client_answer_error(exchange, 400, "bad_body", "the chunked coding of the request's body is broken");
+            client_answer_error(exchange, 400, "bad_body",
+                                "the chunked coding of the request's body is broken");
             return;
         }
         put_piece(from, length, to, exchange->head.framing == HTTP_BODY_CHUNKED);
@@ -246,9 +249,10 @@ static void on_durable(void *context)
                                 "the service gave no good answer; a payment is good again for this request"));
         return;
     case WHEN_TIMEOUT:
-        client_answer(exchange, 504, exchange->gave_back ? "Rill-Receipt: returned\r\n" : NULL,
-                      json_pack("{s:{s:s, s:s}}", "error", "code", "gateway_timeout", "message",
-                                "the service did not answer in time; a payment is good again for this request"));
+        client_answer(
+            exchange, 504, exchange->gave_back ? "Rill-Receipt: returned\r\n" : NULL,
+            json_pack("{s:{s:s, s:s}}", "error", "code", "gateway_timeout", "message",
+                      "the service did not answer in time; a payment is good again for this request"));
         return;
     case WHEN_REFUSED:
         payment_refuse(exchange, exchange->error, exchange->units_wanted);
@@ -352,13 +356,14 @@ static void write_answer_head(struct exchange *exchange)
     const struct http_head *answer = &exchange->answer;
     struct buffer out = {0};
     bool until_close = false;
-    buffer_printf(&out, "HTTP/1.1 %u %.*s\r\n", answer->status, (int)answer->reason.length, answer->reason.data);
+    buffer_printf(&out, "HTTP/1.1 %u %.*s\r\n", answer->status, (int)answer->reason.length,
+                  answer->reason.data);
     for (size_t i = 0; i < answer->header_count; i++) {
         const struct http_header *header = &answer->headers[i];
         bool length = http_text_is_caseless(header->name, "content-length");
         bool bodiless = answer->framing == HTTP_BODY_NONE && answer->status != 204;
-        if (is_own_header(header->name) ||
-            (http_is_hop_header(answer, header->name) && !(length && (bodiless || answer->framing == HTTP_BODY_LENGTH))))
+        if (is_own_header(header->name) || (http_is_hop_header(answer, header->name) &&
+                                            !(length && (bodiless || answer->framing == HTTP_BODY_LENGTH))))
             continue;
         buffer_append(&out, header->name.data, header->name.length);
         buffer_append(&out, ": ", 2);

@@ -120,18 +120,18 @@ static void draft(struct offers *offers, struct offer_wait *wait, uint64_t now_s
                             .units = wait->units,
                             .expires = now_s + settings->offer_lifetime_s};
     fetch_offer_memo(wait->method, &wait->resource, memo);
-    if (rill_invoice_draft(proxy->wallet, proxy->asset->address, wait->units, settings->offer_lifetime_s, memo,
-                           offer->invoice, offer->secret_hash.bytes) != 0) {
+    if (rill_invoice_draft(proxy->wallet, proxy->asset->address, wait->units, settings->offer_lifetime_s,
+                           memo, offer->invoice, offer->secret_hash.bytes) != 0) {
         wait->refusal = "the merchant's wallet makes no invoice just now: try again in a moment";
         free(offer);
         return;
     }
-    struct ticket ticket = {
-        .kind = offer->kind,
-        .resource = offer->resource,
-        .units = offer->units,
-        .expiry = now_s + (offer->kind == TICKET_BUDGET ? settings->budget_lifetime_s : settings->receipt_lifetime_s),
-        .secret_hash = offer->secret_hash};
+    struct ticket ticket = {.kind = offer->kind,
+                            .resource = offer->resource,
+                            .units = offer->units,
+                            .expiry = now_s + (offer->kind == TICKET_BUDGET ? settings->budget_lifetime_s
+                                                                            : settings->receipt_lifetime_s),
+                            .secret_hash = offer->secret_hash};
     ticket_write(proxy->receipts, &ticket, offer->ticket);
     add_open(offers, wait, offer);
     wait->offer = offer;
@@ -170,8 +170,8 @@ static void on_make(evutil_socket_t socket, short what, void *context)
 }
 
 void offers_ask(struct offers *offers, struct offer_wait *wait, enum ticket_kind kind, const char *method,
-                const struct hash *resource, uint64_t units, const char *address,
-                void (*done)(void *context), void *context)
+                const struct hash *resource, uint64_t units, const char *address, void (*done)(void *context),
+                void *context)
 {
     ensure(!wait->waiting && units > 0);
     *wait = (struct offer_wait){.done = done,
@@ -234,8 +234,8 @@ static json_t *extra_json(const struct proxy *proxy, const struct offer *offer, 
     char shown[AMOUNT_TEXT_SIZE];
     json_t *extra = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:o, s:o, s:o, s:I}", "kind",
-        offer->kind == TICKET_BUDGET ? "budget" : "request", "method", method, "invoice", offer->invoice, "offer",
-        offer->ticket, "amount", amount_text(amount, proxy->asset->decimals, shown), "symbol",
+        offer->kind == TICKET_BUDGET ? "budget" : "request", "method", method, "invoice", offer->invoice,
+        "offer", offer->ticket, "amount", amount_text(amount, proxy->asset->decimals, shown), "symbol",
         proxy->asset->symbol, "amountUnits", (json_int_t)offer->units, "unit", proxy->asset->unit, "decimals",
         proxy->asset->decimals, "hub", proxy->hub, "hubAddress", hex_json(proxy->hub_address, 20), "contract",
         hex_json(proxy->contract, 20), "secretHash", hex_json(offer->secret_hash.bytes, 32), "expires",
@@ -257,8 +257,9 @@ json_t *offer_json(const struct proxy *proxy, const struct offer *offer, const c
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:n, s:o}", "scheme", FETCH_SCHEME, "network",
         proxy->network, "maxAmountRequired", base_units_text(unit * offer->units, 0, base_units), "resource",
         resource, "description", proxy->settings->description, "mimeType", "", "payTo",
-        hex_json(proxy->payee, 20), "maxTimeoutSeconds", (json_int_t)proxy->settings->offer_lifetime_s, "asset",
-        hex_json(proxy->asset->address, 20), "outputSchema", "extra", extra_json(proxy, offer, method, bytes));
+        hex_json(proxy->payee, 20), "maxTimeoutSeconds", (json_int_t)proxy->settings->offer_lifetime_s,
+        "asset", hex_json(proxy->asset->address, 20), "outputSchema", "extra",
+        extra_json(proxy, offer, method, bytes));
     ensure(entry != NULL);
     return entry;
 }

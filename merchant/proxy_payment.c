@@ -76,16 +76,18 @@ static json_t *refusal_json(const struct exchange *exchange, json_t *accepts)
     const struct proxy *proxy = exchange->proxy;
     char shown[AMOUNT_TEXT_SIZE];
     const char *own = proxy->settings->public_url != NULL ? proxy->settings->public_url : "";
-    json_t *body = json_pack("{s:i, s:s, s:s, s:o}", "x402Version", 1, "error", payment_error_text(exchange->error),
-                             "code", payment_error_code(exchange->error), "accepts", accepts);
+    json_t *body =
+        json_pack("{s:i, s:s, s:s, s:o}", "x402Version", 1, "error", payment_error_text(exchange->error),
+                  "code", payment_error_code(exchange->error), "accepts", accepts);
     ensure(body != NULL);
     json_t *budget = json_pack("{s:s, s:s, s:I, s:I}", "method", "POST", "resource", "", "minUnits",
                                (json_int_t)proxy->budget_min, "maxUnits", (json_int_t)proxy->budget_max);
     struct buffer url = {0};
     buffer_printf(&url, "%s" PROXY_ENDPOINTS "budget", own);
     json_object_set_new(budget, "resource", json_stringn((const char *)url.data, url.length));
-    json_object_set_new(budget, "usual", json_string(amount_text(amount_of(proxy->budget_usual),
-                                                                 proxy->asset->decimals, shown)));
+    json_object_set_new(
+        budget, "usual",
+        json_string(amount_text(amount_of(proxy->budget_usual), proxy->asset->decimals, shown)));
     buffer_free(&url);
     json_object_set_new(body, "budget", budget);
     if (exchange->error == PAYMENT_BUDGET)
@@ -148,7 +150,8 @@ void payment_probed(struct exchange *exchange, uint64_t length)
     }
     /* Nobody knows what it will cost: a budget, of which only what is sent is charged. */
     exchange->bytes_offered = UINT64_MAX;
-    if (!price_of_bytes(&exchange->price, PROXY_KIB_STEP * 1024, &units) || units < exchange->proxy->budget_usual)
+    if (!price_of_bytes(&exchange->price, PROXY_KIB_STEP * 1024, &units) ||
+        units < exchange->proxy->budget_usual)
         units = exchange->proxy->budget_usual;
     ask_offer(exchange, TICKET_BUDGET, units);
 }
@@ -327,7 +330,8 @@ enum payment_error payment_meter(struct exchange *exchange, uint64_t length, boo
             return PAYMENT_OK;
         *units = 0;
     } else if (price_of_bytes(&exchange->price, length, units) &&
-               receipts_charge_more(receipts, &exchange->ticket.secret_hash, *units - exchange->price.units)) {
+               receipts_charge_more(receipts, &exchange->ticket.secret_hash,
+                                    *units - exchange->price.units)) {
         exchange->charged = *units;
         exchange->bytes_allowed = length;
         return PAYMENT_OK;
@@ -371,7 +375,8 @@ void payment_headers(struct exchange *exchange, struct buffer *out)
     struct buffer resource = {0}, coded = {0};
     client_resource(exchange, &resource);
     buffer_u8(&resource, '\0');
-    json_t *entry = offer_json(proxy, exchange->next_made, exchange->method, (const char *)resource.data, UINT64_MAX);
+    json_t *entry =
+        offer_json(proxy, exchange->next_made, exchange->method, (const char *)resource.data, UINT64_MAX);
     char *json = json_dumps(entry, JSON_COMPACT);
     http_base64(&coded, json, strlen(json));
     buffer_printf(out, "Rill-Next-Offer: %s\r\n", (const char *)coded.data);

@@ -57,7 +57,8 @@ static bool read_amount(const struct prices *prices, const char *text, uint64_t 
 {
     struct amount amount;
     if (!amount_parse(text, prices->decimals, &amount)) {
-        snprintf(message, size, "not an amount of an asset with %u decimals: '%.80s'", prices->decimals, text);
+        snprintf(message, size, "not an amount of an asset with %u decimals: '%.80s'", prices->decimals,
+                 text);
         return false;
     }
     *units = amount.units;

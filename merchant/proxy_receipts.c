@@ -59,22 +59,27 @@ static const struct {
     const char *code, *text;
 } errors[] = {
     [PAYMENT_OK] = {"ok", "paid"},
-    [PAYMENT_REQUIRED] = {"payment_required", "pay one of the offers, and ask again with its receipt in X-PAYMENT"},
-    [PAYMENT_MALFORMED] = {"payment_malformed",
-                           "X-PAYMENT is not base64 of a JSON object of scheme rill-channel for this network with an "
-                           "offer and a receipt"},
-    [PAYMENT_UNKNOWN] = {"receipt_unknown", "the offer was not made here, or the receipt is not the one that it asks for"},
+    [PAYMENT_REQUIRED] = {"payment_required",
+                          "pay one of the offers, and ask again with its receipt in X-PAYMENT"},
+    [PAYMENT_MALFORMED] =
+        {"payment_malformed",
+         "X-PAYMENT is not base64 of a JSON object of scheme rill-channel for this network with an "
+         "offer and a receipt"},
+    [PAYMENT_UNKNOWN] = {"receipt_unknown",
+                         "the offer was not made here, or the receipt is not the one that it asks for"},
     [PAYMENT_EXPIRED] = {"receipt_expired", "the receipt was good for a time that is over: pay a new offer"},
-    [PAYMENT_WRONG_RESOURCE] = {"wrong_resource",
-                                "the receipt was paid for another method or path: it is still good for that one"},
+    [PAYMENT_WRONG_RESOURCE] =
+        {"wrong_resource", "the receipt was paid for another method or path: it is still good for that one"},
     [PAYMENT_WRONG_AMOUNT] = {"wrong_amount", "the receipt was paid with another amount than this costs"},
     [PAYMENT_SPENT] = {"receipt_spent", "the receipt has been served: one payment is good for one request"},
     [PAYMENT_UNDER_WAY] = {"receipt_under_way", "another request is being served for this receipt just now"},
-    [PAYMENT_IN_DOUBT] = {"receipt_in_doubt",
-                          "the receipt was being served when the proxy stopped: it may have been answered, so it is spent"},
+    [PAYMENT_IN_DOUBT] =
+        {"receipt_in_doubt",
+         "the receipt was being served when the proxy stopped: it may have been answered, so it is spent"},
     [PAYMENT_RETURNS] = {"receipt_returned_often",
                          "the service failed every time: the receipt was given back as often as it can be"},
-    [PAYMENT_BUDGET] = {"budget_too_small", "the budget has less left than this costs: buy another, or pay for this one"},
+    [PAYMENT_BUDGET] = {"budget_too_small",
+                        "the budget has less left than this costs: buy another, or pay for this one"},
 };
 
 const char *payment_error_code(enum payment_error error)
@@ -262,7 +267,8 @@ static bool read_record(void *context, const struct record *record)
 {
     struct receipts *receipts = context;
     struct hash id;
-    if (record->type == RECORD_MAC_KEY && !record->gone && record->value_length == sizeof(receipts->mac_key)) {
+    if (record->type == RECORD_MAC_KEY && !record->gone &&
+        record->value_length == sizeof(receipts->mac_key)) {
         memcpy(receipts->mac_key, record->value, sizeof(receipts->mac_key));
         receipts->has_key = true;
         return true;
@@ -416,7 +422,8 @@ struct receipts *receipts_open(struct event_base *base, const char *folder, char
         return NULL;
     }
     if (!journal_recover(receipts->journal, read_record, receipts)) {
-        snprintf(message, message_size, "the journal in %s is damaged: a record in it is not understood", folder);
+        snprintf(message, message_size, "the journal in %s is damaged: a record in it is not understood",
+                 folder);
         receipts_close(receipts);
         return NULL;
     }

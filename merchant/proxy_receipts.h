@@ -27,9 +27,10 @@ enum ticket_kind { TICKET_REQUEST = 1, TICKET_BUDGET = 2 };
 
 struct ticket {
     enum ticket_kind kind;
-    struct hash resource; /* of the request that it pays for (fetch_offer_resource); zero: a budget, for any */
-    uint64_t units;       /* paid */
-    uint64_t expiry;      /* Unix seconds; the receipt is good until then */
+    struct hash
+        resource;    /* of the request that it pays for (fetch_offer_resource); zero: a budget, for any */
+    uint64_t units;  /* paid */
+    uint64_t expiry; /* Unix seconds; the receipt is good until then */
     struct hash secret_hash;
 };
 #define TICKET_TEXT_SIZE 160
@@ -64,7 +65,8 @@ void receipts_close(struct receipts *receipts);
 
 /* The ticket's text (TICKET_TEXT_SIZE), and back: false if it was not made here. */
 void ticket_write(const struct receipts *receipts, const struct ticket *ticket, char *out);
-bool ticket_read(const struct receipts *receipts, const char *text, size_t length, struct ticket *out) MUST_USE;
+bool ticket_read(const struct receipts *receipts, const char *text, size_t length,
+                 struct ticket *out) MUST_USE;
 
 /* Is this secret the ticket's? Constant time. */
 bool ticket_is_paid_by(const struct ticket *ticket, const uint8_t secret[32]);

@@ -137,7 +137,8 @@ static struct link_up *open_link(struct upstream *upstream, struct exchange *exc
     struct link_up *link = xcalloc(1, sizeof(*link));
     link->upstream = upstream;
     link->exchange = exchange;
-    link->web = web_stream_open(upstream->proxy->base, upstream->trust, upstream->url.host, upstream->url.port);
+    link->web =
+        web_stream_open(upstream->proxy->base, upstream->trust, upstream->url.host, upstream->url.port);
     DL_APPEND(upstream->busy, link);
     upstream->count++;
     struct bufferevent *stream = link_up_stream(link);

@@ -21,7 +21,8 @@ enum exit_code {
     RILL_EXIT_UNREACHABLE = 3, /* the hub or the ledger cannot be reached */
     RILL_EXIT_KEY = 4,         /* no keystore, or a wrong passphrase */
     RILL_EXIT_IN_USE = 5,      /* another process has the wallet's folder open */
-    RILL_EXIT_PENDING = 6      /* under way; the outcome was not known when the time was up */
+    RILL_EXIT_PENDING = 6,     /* under way; the outcome was not known when the time was up */
+    RILL_EXIT_LIMIT = 7        /* `rill fetch`: a limit forbids the price */
 };
 
 /* The settings that every command has. */
@@ -56,7 +57,7 @@ typedef int command_function(int argc, char **argv);
 command_function command_init, command_deposit, command_balance, command_invoice, command_pay, command_listen,
     command_history, command_withdraw, command_close, command_dispute, command_recover, command_open,
     command_hub_status, command_hub_history, command_ledger_deploy, command_ledger_issue, command_ledger_list,
-    command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_list;
+    command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_list, command_fetch;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)
@@ -119,6 +120,7 @@ struct session {
     char text[256];
     int code;
     void (*on_received)(struct session *session, const struct rill_payment *payment);
+    void (*on_outcome)(struct session *session, const struct rill_payment *payment); /* paid or failed */
     void *context;
 };
 

@@ -77,8 +77,8 @@ static bool same_place(const char *resource, const struct http_url *asked)
     return strcmp(offered.authority, asked->authority) == 0;
 }
 
-static bool check_resource(const json_t *entry, const char *method, const struct http_url *asked, char *message,
-                           size_t size)
+static bool check_resource(const json_t *entry, const char *method, const struct http_url *asked,
+                           char *message, size_t size)
 {
     const char *resource = json_string_value(json_object_get(entry, "resource"));
     const char *offered = json_string_value(json_object_get(json_object_get(entry, "extra"), "method"));

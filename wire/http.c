@@ -87,8 +87,8 @@ const struct http_text *http_find(const struct http_head *head, const char *name
 bool http_is_hop_header(const struct http_head *head, struct http_text name)
 {
     static const char *const names[] = {
-        "connection", "keep-alive",        "te",      "trailer",        "transfer-encoding",
-        "upgrade",    "proxy-connection",  "expect",  "content-length", "proxy-authenticate",
+        "connection",     "keep-alive",         "te",     "trailer",        "transfer-encoding",
+        "upgrade",        "proxy-connection",   "expect", "content-length", "proxy-authenticate",
         "http2-settings", "proxy-authorization"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
         if (http_text_is_caseless(name, names[i]))
@@ -299,8 +299,8 @@ enum chunk_state {
 struct http_body http_body_of(const struct http_head *head)
 {
     struct http_body body = {.framing = head->framing, .left = head->body_length};
-    body.ended = head->framing == HTTP_BODY_NONE ||
-                 (head->framing == HTTP_BODY_LENGTH && head->body_length == 0);
+    body.ended =
+        head->framing == HTTP_BODY_NONE || (head->framing == HTTP_BODY_LENGTH && head->body_length == 0);
     if (head->framing != HTTP_BODY_LENGTH)
         body.left = 0;
     return body;

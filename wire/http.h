@@ -64,7 +64,7 @@ enum http_result http_read_answer(const char *bytes, size_t length, bool no_body
 
 /* The only header of a name (any case): NULL if there is none, or more than one (*count says). count may be NULL. */
 const struct http_text *http_find(const struct http_head *head, const char *name, size_t *count);
-bool http_text_is(struct http_text text, const char *word);         /* exactly */
+bool http_text_is(struct http_text text, const char *word);          /* exactly */
 bool http_text_is_caseless(struct http_text text, const char *word); /* ASCII letters of either case */
 /* One of the words of a comma list, any case. */
 bool http_list_has(struct http_text list, struct http_text word);
@@ -102,7 +102,7 @@ struct http_url {
     char host[HOST_BYTES_MAX + 1]; /* without brackets */
     uint16_t port;
     char authority[HOST_BYTES_MAX + 10]; /* as a Host header has it: without the scheme's own port */
-    char target[4096];                  /* "/path?query" */
+    char target[4096];                   /* "/path?query" */
 };
 bool http_url_read(const char *text, struct http_url *out) MUST_USE;
 

@@ -41,7 +41,8 @@ struct web_trust *web_trust_open(const char *ca_file, char *message, size_t mess
                                   : SSL_CTX_set_default_verify_paths(context) == 1;
     ERR_clear_error();
     if (!loaded) {
-        snprintf(message, message_size, "the certificate authorities in %s cannot be read: a PEM file is wanted",
+        snprintf(message, message_size,
+                 "the certificate authorities in %s cannot be read: a PEM file is wanted",
                  ca_file != NULL ? ca_file : "the system's folder");
         SSL_CTX_free(context);
         return NULL;
