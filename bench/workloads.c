@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
-#include "bench/run.h"
+#include "bench/http_run.h"
 #include "crypto/hash.h"
 
 #define ROOM_UNITS        1000000000000u /* the hub's, in each channel */
@@ -374,5 +374,6 @@ const struct workload workloads[] = {
     {"scale", "idle channels: memory of each, restart, and payments beside them", run_scale, 64, 0, 1},
     {"history", "single and busy on an empty hub and with old payments on disk", run_history, 512, 0, 1},
     {"connections", "idle TLS connections: memory of each", run_connections, 10000, 0, 1},
+    {"http", "HTTP requests that are paid, through rill-merchantd proxy", http_run, 128, 1, 1},
 };
 const size_t workload_count = ARRAY_LENGTH(workloads);

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -387,16 +388,26 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t socket, s
 
 bool clients_listen(struct proxy *proxy, char *message, size_t message_size)
 {
-    struct sockaddr_storage address;
-    int length = sizeof(address);
     const char *listen = proxy->settings->listen;
-    if (evutil_parse_sockaddr_port(listen, (struct sockaddr *)&address, &length) != 0) {
+    char host[HOST_BYTES_MAX + 1], port[8];
+    uint16_t number;
+    struct addrinfo *address,
+        hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+    bool split = endpoint_split(listen, host, &number);
+    snprintf(port, sizeof(port), "%u", split ? number : 0);
+    size_t host_length = split ? strlen(host) : 0;
+    if (host_length > 2 && host[0] == '[' && host[host_length - 1] == ']') {
+        memmove(host, host + 1, host_length - 2);
+        host[host_length - 2] = '\0';
+    }
+    if (!split || getaddrinfo(host, port, &hints, &address) != 0) {
         snprintf(message, message_size, "--listen '%.100s' is not ADDRESS:PORT", listen);
         return false;
     }
     proxy->listener = evconnlistener_new_bind(
         proxy->base, on_accept, proxy, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
-        1024, (struct sockaddr *)&address, length);
+        1024, address->ai_addr, (int)address->ai_addrlen);
+    freeaddrinfo(address);
     if (proxy->listener == NULL)
         snprintf(message, message_size, "cannot listen on %.100s: %s", listen, strerror(errno));
     proxy->listening = proxy->listener != NULL;
