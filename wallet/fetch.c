@@ -153,7 +153,10 @@ static void on_reserved(void *context)
     struct fetch *fetch = context;
     struct rill_fetcher *fetcher = fetch->fetcher;
     /* The hub carries the payment; what it is for is between the two ends. */
-    struct rill_request request = {.invoice = fetch->offer.invoice, .memo = ""};
+    struct rill_request request = {.amount = fetch->offer.units, .expiry = fetch->offer.expires, .memo = ""};
+    memcpy(request.payee, fetch->offer.payee, sizeof(request.payee));
+    memcpy(request.asset, fetch->offer.asset, sizeof(request.asset));
+    memcpy(request.secret_hash, fetch->offer.secret_hash, sizeof(request.secret_hash));
     if (rill_pay(fetcher->options.wallet, &request, fetch->payment) != 0) {
         unpaid(fetch, rill_refusal(fetcher->options.wallet));
         return;
