@@ -198,8 +198,7 @@ static inline unsigned asked(const struct proxy_world *world, const char *what)
 {
     char *text = file_text(world->asked);
     unsigned count = 0;
-    for (char *line = strtok(text, "\n"); line != NULL;
-         line = strtok(NULL, "\n")) /* allowed: a test's own text */
+    for (char *rest, *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
         count += strcmp(line, what) == 0;
     free(text);
     return count;
