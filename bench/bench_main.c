@@ -32,6 +32,9 @@ static const char about[] =
     "                outage, blocks a minute\n"
     "  tower-busy    busy in turns with a tower that is well, is stopped and hangs: the ratios\n"
     "  connections   TLS connections (a number may follow the word), idle: memory of each\n"
+    "  http          HTTP requests paid through rill-merchantd proxy, --clients under way, from one wallet; "
+    "latency\n"
+    "                at --rate (200) a second, beside the same requests without payment\n"
     "\n"
     "Examples: rill-bench\n"
     "          rill-bench busy --seconds 20 --html busy.html\n"
@@ -72,7 +75,7 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
         {"locked", OPTION_FLAG, &flags->locked, "false", 0, 0, "true|false",
          "Hash-locked payments; mobile-money locks by the hub's direct limit."},
         {"rate", OPTION_NUMBER, &flags->rate, "0", 0, 10000000, "PAYMENTS",
-         "steady: a second; 0: half of the maximum."},
+         "steady, http: a second; 0: half of the maximum, 200."},
         {"channels", OPTION_NUMBER, &flags->channels, "100000", 1, 10000000, "NUMBER",
          "scale, tower: idle channels; plan: channels."},
         {"payments", OPTION_NUMBER, &flags->payments, "1000000", 1, 1000000000, "NUMBER",

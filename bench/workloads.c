@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
-#include "bench/run.h"
+#include "bench/http_run.h"
 #include "crypto/hash.h"
 
 #define ROOM_UNITS        1000000000000u /* the hub's, in each channel */
@@ -386,5 +386,6 @@ const struct workload workloads[] = {
     {"tower-busy", "busy with a tower that is well, is stopped, and hangs", run_busy_with_tower, 64, 16,
      4 * BODY_PAYMENTS},
     {"connections", "idle TLS connections: memory of each", run_connections, 10000, 0, 1},
+    {"http", "HTTP requests that are paid, through rill-merchantd proxy", http_run, 128, 1, 1},
 };
 const size_t workload_count = ARRAY_LENGTH(workloads);

@@ -155,6 +155,13 @@ bool rill_is_idle(const struct rill_wallet *wallet);
 int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount,
                         uint64_t lifetime_s, const char *memo, char *text, uint8_t secret_hash[32]);
 
+/* The same for many at once: nothing is durable when this returns, and nobody may see the text before
+ * rill_when_durable has said so. */
+int rill_invoice_draft(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount,
+                       uint64_t lifetime_s, const char *memo, char *text, uint8_t secret_hash[32]);
+/* done is called once, from the loop, when all that was asked of the wallet before is on disk; never, if the wallet is
+ * closed first. */
+void rill_when_durable(struct rill_wallet *wallet, void (*done)(void *context), void *context);
 /* From now on no payment of it is accepted, and that is durable when this returns. 0; INVOICE: not one of this wallet's that
  * could still be paid; PAID: too late, a payment has been accepted. */
 int rill_invoice_cancel(struct rill_wallet *wallet, const uint8_t secret_hash[32]);

@@ -10,7 +10,7 @@
 static const struct {
     const char *word;
     int (*run)(int argc, char **argv);
-} words[] = {{"serve", serve_main}, {"keys", keys_main}};
+} words[] = {{"serve", serve_main}, {"proxy", proxy_main}, {"keys", keys_main}};
 
 int main(int argc, char **argv)
 {
@@ -24,7 +24,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc > 1 && argv[1][0] != '-') {
-        fprintf(stderr, "rill-merchantd: no word '%s'; it is serve (which may be left out) or keys\n",
+        fprintf(stderr, "rill-merchantd: no word '%s'; it is serve (which may be left out), proxy or keys\n",
                 argv[1]);
         return 2;
     }

@@ -22,7 +22,8 @@ enum exit_code {
     RILL_EXIT_KEY = 4,         /* no keystore, or a wrong passphrase */
     RILL_EXIT_IN_USE = 5,      /* another process has the wallet's folder open */
     RILL_EXIT_PENDING = 6,     /* under way; the outcome was not known when the time was up */
-    RILL_EXIT_UNTRUE = 7       /* what the hub says is not so */
+    RILL_EXIT_UNTRUE = 7,      /* what the hub says is not so */
+    RILL_EXIT_LIMIT = 8        /* `rill fetch`: a limit forbids the price */
 };
 
 /* The settings that every command has. */
@@ -56,10 +57,11 @@ bool command_read(struct command_line *line, int argc, char **argv, int *exit_co
 typedef int command_function(int argc, char **argv);
 command_function command_init, command_deposit, command_balance, command_invoice, command_pay, command_listen,
     command_history, command_withdraw, command_close, command_dispute, command_recover, command_open,
-    command_prove, command_audit, command_hub_status, command_hub_history, command_hub_settlements,
-    command_hub_close, command_ledger_deploy, command_ledger_issue, command_ledger_list, command_ledger_pool,
-    command_ledger_balance, command_ledger_send, command_tower_add, command_tower_remove, command_tower_list,
-    command_tower_status, command_tower_prove, command_tower_verify, command_merchant_webhooks;
+    command_prove, command_audit, command_fetch, command_hub_status, command_hub_history,
+    command_hub_settlements, command_hub_close, command_ledger_deploy, command_ledger_issue,
+    command_ledger_list, command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_add,
+    command_tower_remove, command_tower_list, command_tower_status, command_tower_prove, command_tower_verify,
+    command_merchant_webhooks;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)
@@ -131,6 +133,7 @@ struct session {
     int code;
     void (*on_received)(struct session *session, const struct rill_payment *payment);
     void (*on_settlement)(struct session *session, const struct rill_settlement *settlement);
+    void (*on_outcome)(struct session *session, const struct rill_payment *payment); /* paid or failed */
     void *context;
 };
 

@@ -25,7 +25,7 @@
 #define WALLET_TOWERS_MAX      4
 #define WALLET_CHANNELS_MAX    1024          /* assets and salts of one wallet */
 #define WALLET_WAITING_MAX     4096          /* payments asked for and not signed yet */
-#define WALLET_INVOICES_MAX    1000000       /* issued, not yet expired for a day */
+#define WALLET_INVOICES_MAX    1000000       /* issued, neither paid nor expired */
 #define WALLET_HELD_BYTES_MAX  (1024 * 1024) /* updates kept until the own ledger view catches up */
 #define WALLET_JOURNAL_VERSION 3
 

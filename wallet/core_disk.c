@@ -277,22 +277,23 @@ static bool read_invoice(struct wallet_core *core, const struct record *record, 
     memcpy(&secret_hash, record->key, sizeof(secret_hash));
     struct invoice_issued *invoice = wallet_invoice_find(core, &secret_hash);
     if (record->gone) {
-        if (invoice != NULL) {
-            HASH_DEL(core->invoices, invoice);
-            free(invoice);
-        }
+        if (invoice != NULL)
+            wallet_invoice_forget(core, invoice);
         return true;
     }
     if (invoice == NULL) {
         invoice = xcalloc(1, sizeof(*invoice));
         invoice->secret_hash = secret_hash;
         HASH_ADD(hh, core->invoices, secret_hash, sizeof(invoice->secret_hash), invoice);
+        core->invoices_open++;
     }
+    bool was_paid = invoice->paid;
     invoice->counter = reader_u64(value);
     reader_copy(value, invoice->asset.bytes, 20);
     invoice->amount = amount_of(reader_u64(value));
     invoice->expiry = reader_u64(value);
     invoice->paid = reader_u8(value) != 0;
+    core->invoices_open -= invoice->paid && !was_paid;
     return reader_done(value);
 }
 

@@ -195,6 +195,8 @@ static void repeated(struct wallet_core *core, struct payment_in *first, const s
 static void take_invoice(struct wallet_core *core, struct invoice_issued *invoice, struct payment_in *payment)
 {
     invoice->paid = true;
+    ensure(core->invoices_open > 0);
+    core->invoices_open--;
     payment->counter = invoice->counter;
     wallet_invoice_write(core, invoice);
 }

@@ -59,7 +59,7 @@ enum code wallet_invoice(struct wallet_core *core, const struct address *asset, 
     if (!core->in_view)
         return CODE_STATUS;
     uint64_t counter;
-    if (!next_counter(core, unix_s, &counter) || HASH_COUNT(core->invoices) >= WALLET_INVOICES_MAX)
+    if (!next_counter(core, unix_s, &counter) || core->invoices_open >= WALLET_INVOICES_MAX)
         return CODE_LIMIT;
 
     uint8_t secret[32];
@@ -86,6 +86,7 @@ enum code wallet_invoice(struct wallet_core *core, const struct address *asset, 
     invoice->amount = amount;
     invoice->expiry = out->expiry;
     HASH_ADD(hh, core->invoices, secret_hash, sizeof(invoice->secret_hash), invoice);
+    core->invoices_open++;
     core->counter = counter;
     wallet_disk_write_counter(core);
     wallet_invoice_write(core, invoice);
@@ -117,7 +118,15 @@ bool wallet_invoice_receipt(const struct wallet_core *core, const struct hash *s
 
 #define LOOK_EVERY_S 600
 
-/* An invoice is kept as long as a payment of it may still come or be asked about. */
+void wallet_invoice_forget(struct wallet_core *core, struct invoice_issued *invoice)
+{
+    core->invoices_open -= !invoice->paid;
+    HASH_DEL(core->invoices, invoice);
+    free(invoice);
+}
+
+/* A paid invoice is kept as long as its payment may be asked about. One that was never paid goes once it has expired: what
+ * comes for it then is sent back either way, and asking for invoices costs nothing, so they must not pile up. */
 void wallet_invoices_head(struct wallet_core *core)
 {
     struct invoice_issued *invoice, *next;
@@ -126,11 +135,10 @@ void wallet_invoices_head(struct wallet_core *core)
     core->invoices_looked = core->head.confirmed_time;
     HASH_ITER(hh, core->invoices, invoice, next)
     {
-        if (core->head.confirmed_time <= invoice->expiry + OUTCOME_KEPT_S)
+        if (core->head.confirmed_time <= invoice->expiry + (invoice->paid ? OUTCOME_KEPT_S : 0))
             continue;
         record_gone(&core->batch, RECORD_INVOICE, &invoice->secret_hash, sizeof(invoice->secret_hash));
-        HASH_DEL(core->invoices, invoice);
-        free(invoice);
+        wallet_invoice_forget(core, invoice);
     }
 }
 

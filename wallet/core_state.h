@@ -334,6 +334,7 @@ struct wallet_core {
     struct payment_out *outs, *outs_by_secret;
     struct payment_in *ins;
     struct invoice_issued *invoices;
+    size_t invoices_open; /* of these, neither paid nor let go */
     size_t waiting_count;
     struct carrier carrier;       /* of what the update in hand brings */
     struct payment_out **drafted; /* what the draft in hand carries, for its carrier */
@@ -482,6 +483,7 @@ void wallet_incoming_restore(struct wallet_core *core, struct wallet_channel *ow
 void wallet_invoice_secret(const struct wallet_core *core, uint64_t counter, uint8_t secret[32]);
 void wallet_invoice_write(struct wallet_core *core, const struct invoice_issued *invoice);
 struct invoice_issued *wallet_invoice_find(const struct wallet_core *core, const struct hash *secret_hash);
+void wallet_invoice_forget(struct wallet_core *core, struct invoice_issued *invoice);
 void wallet_invoices_head(struct wallet_core *core);
 /* Searches recent times for the counters whose secrets have these hashes; 0 where there is none. Takes up to a minute:
  * only for a wallet that lost its disk while payments were under way. */

@@ -107,8 +107,8 @@ static void make_durable(struct rill_wallet *wallet)
     rill_wallet_run_soon(wallet);
 }
 
-int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount,
-                        uint64_t lifetime_s, const char *memo, char *text, uint8_t secret_hash[32])
+int rill_invoice_draft(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount,
+                       uint64_t lifetime_s, const char *memo, char *text, uint8_t secret_hash[32])
 {
     struct invoice invoice;
     struct address of = rill_bytes_address(asset);
@@ -123,9 +123,26 @@ int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uin
     invoice_encode(&invoice, text);
     if (secret_hash != NULL)
         memcpy(secret_hash, invoice.secret_hash.bytes, sizeof(invoice.secret_hash.bytes));
+    rill_wallet_run_soon(wallet);
+    return 0;
+}
+
+int rill_invoice_create(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount,
+                        uint64_t lifetime_s, const char *memo, char *text, uint8_t secret_hash[32])
+{
+    int code = rill_invoice_draft(wallet, asset, amount, lifetime_s, memo, text, secret_hash);
+    if (code != 0)
+        return code;
     /* Nobody may see an invoice that a crash could make the wallet forget, or make twice. */
     make_durable(wallet);
     return 0;
+}
+
+void rill_when_durable(struct rill_wallet *wallet, void (*done)(void *context), void *context)
+{
+    wallet_run(wallet->core, clock_monotonic_us() / 1000, clock_unix_s());
+    rill_wallet_defer_call(wallet, done, context);
+    rill_wallet_run_soon(wallet);
 }
 
 int rill_invoice_cancel(struct rill_wallet *wallet, const uint8_t secret_hash[32])

@@ -18,6 +18,7 @@ static const struct {
     {"balance", NULL, command_balance, "what is yours, what you can pay and receive"},
     {"invoice", NULL, command_invoice, "ask for a payment"},
     {"pay", NULL, command_pay, "pay an invoice, get the receipt"},
+    {"fetch", NULL, command_fetch, "fetch a URL that has a price, and pay it"},
     {"listen", NULL, command_listen, "a merchant's terminal: print payments as they come"},
     {"history", NULL, command_history, "past payments"},
     {"withdraw", NULL, command_withdraw, "have money paid out on the ledger"},
@@ -62,7 +63,7 @@ static void print_help(FILE *out)
         "--hub) and a line in the wallet's config file.\n\n"
         "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 hub or ledger not reached,\n"
         "4 keystore or passphrase, 5 the wallet's folder is in use, 6 outcome not known in time,\n"
-        "7 what the hub says was checked, and is not so.\n");
+        "7 what the hub says was checked, and is not so, 8 a limit forbids the price (rill fetch).\n");
 }
 
 static bool is_help(const char *word)

@@ -39,6 +39,8 @@ static void on_payment(void *context, struct rill_wallet *wallet, const struct r
 {
     (void)wallet;
     struct session *session = context;
+    if (session->on_outcome != NULL)
+        session->on_outcome(session, payment);
     if (memcmp(session->waited_id, payment->id, sizeof(session->waited_id)) != 0)
         return;
     session->payment = *payment;

@@ -166,6 +166,16 @@ static void effect_tell(void *context, uint64_t sequence, const struct wallet_ne
     defer(context, deferred);
 }
 
+void rill_wallet_defer_call(struct rill_wallet *wallet, void (*done)(void *context), void *context)
+{
+    struct deferred *deferred = xcalloc(1, sizeof(*deferred));
+    deferred->kind = DEFERRED_CALL;
+    deferred->sequence = wallet->core->appended;
+    deferred->done = done;
+    deferred->context = context;
+    defer(wallet, deferred);
+}
+
 /* A question under way; the wallet may close before it is answered. */
 struct pending_call {
     struct rill_wallet *wallet;
@@ -357,10 +367,17 @@ static void release(struct rill_wallet *wallet)
         wallet->deferred_first = deferred->next;
         if (deferred->next == NULL)
             wallet->deferred_last = NULL;
-        if (deferred->kind == DEFERRED_SUBMIT)
+        switch (deferred->kind) {
+        case DEFERRED_SUBMIT:
             submit(wallet, deferred);
-        else
+            break;
+        case DEFERRED_CALL:
+            deferred->done(deferred->context);
+            break;
+        case DEFERRED_NEWS:
             tell(wallet, deferred->news);
+            break;
+        }
         free_deferred(deferred);
     }
 }

@@ -27,7 +27,7 @@ void rill_ledger_detach(struct rill_ledger *ledger, struct rill_wallet *wallet);
 /* ---- shell.c ---- */
 
 /* Something that may happen once a journal sequence is durable. */
-enum deferred_kind { DEFERRED_NEWS, DEFERRED_SUBMIT };
+enum deferred_kind { DEFERRED_NEWS, DEFERRED_SUBMIT, DEFERRED_CALL };
 struct deferred {
     enum deferred_kind kind;
     uint64_t sequence;
@@ -36,6 +36,8 @@ struct deferred {
     struct hash merkle[LOCK_TREE_DEPTH];
     struct wallet_news *news;
     char *memo;
+    void (*done)(void *context);
+    void *context;
     struct deferred *next;
 };
 
@@ -102,6 +104,8 @@ void rill_wallet_trouble_soon(struct rill_wallet *wallet, const char *text);
 void rill_wallet_enter(struct rill_wallet *wallet);
 /* Returns false if the wallet is gone. */
 bool rill_wallet_leave(struct rill_wallet *wallet);
+/* done is called once what has been appended so far is durable. */
+void rill_wallet_defer_call(struct rill_wallet *wallet, void (*done)(void *context), void *context);
 struct timeval rill_timeval(uint64_t ms);
 
 /* ---- shell_links.c ---- */

@@ -1,0 +1,722 @@
+/* One fetch: asked, paid within the limits, asked again with the receipt.
+ *
+ *     ASKING ─ 402, an offer ─▶ the limits, the books on disk ─▶ PAYING ─ receipt ─▶ SENDING ─ answer ─▶ done
+ *        │                                                          └─ failed ─▶ done
+ *        ├─ a receipt or a budget is there already: it is sent along at once
+ *        └─ budgets are wanted: ASKING the host for one (POST /.rill/budget), PAYING it, and SENDING with it
+ *
+ * Only one payment is made for a fetch, whatever it is answered.
+ */
+#include "wallet/fetch_state.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "wire/http.h"
+
+#define OFFER_BYTES_MAX  (64 * 1024)
+#define HEADER_BYTES_MAX 16384
+#define BUDGET_PATH      "/.rill/budget?amountUnits="
+
+enum fetch_step { STEP_ASKING, STEP_PAYING, STEP_SENDING };
+
+struct fetch {
+    struct rill_fetcher *fetcher;
+    struct rill_fetch_request request; /* texts are copies */
+    char *method, *text_url, *headers;
+    void *body;
+    struct http_url url;
+    struct hash place;
+    uint32_t day;
+
+    enum fetch_step step;
+    bool buying;    /* what is asked for and paid just now is a budget */
+    bool resent;    /* the paid request has been sent once more */
+    bool no_budget; /* the budget that was sent along was too small */
+
+    struct fetch_call *call;
+    struct fetch_wait wait;
+    struct buffer answer; /* of a 402 */
+    unsigned status;
+    bool returned;
+
+    struct fetch_offer offer;
+    uint64_t reserved; /* in the books: price and fee */
+    bool has_payment;
+    uint8_t payment[16];
+    struct kept_receipt *receipt;
+    struct hash budget; /* in use for this request; zero: none */
+
+    struct rill_fetch_result result;
+    char message[400];
+    UT_hash_handle hh; /* by payment */
+    struct fetch *prev, *next;
+};
+
+/* An offer that came with an answer, for the next request for the same. */
+struct next_offer {
+    struct hash place;
+    struct fetch_offer offer;
+    struct next_offer *below; /* an older one of the same place */
+    UT_hash_handle hh;
+};
+#define NEXT_OFFERS_MAX 4096
+#define NEXT_SPARE_S    5 /* it must still be payable for so long */
+
+struct rill_fetcher {
+    struct rill_fetcher_options options;
+    struct fetch_pool *pool;
+    struct fetch_books *books;
+    struct fetch *all, *paying;
+    struct next_offer *next_offers;
+    size_t next_count;
+};
+
+static void ask(struct fetch *fetch);
+
+/* ---- the end ---- */
+
+static void free_fetch(struct fetch *fetch)
+{
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    fetch_call_cancel(fetch->call);
+    fetch_books_cancel(fetcher->books, &fetch->wait);
+    if (fetch->receipt != NULL)
+        fetch->receipt->in_use = false;
+    if (fetch->has_payment)
+        HASH_DEL(fetcher->paying, fetch);
+    DL_DELETE(fetcher->all, fetch);
+    buffer_free(&fetch->answer);
+    free(fetch->method);
+    free(fetch->text_url);
+    free(fetch->headers);
+    free(fetch->body);
+    free(fetch);
+}
+
+static void finish(struct fetch *fetch, enum rill_fetch_outcome outcome, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+static void finish(struct fetch *fetch, enum rill_fetch_outcome outcome, const char *format, ...)
+{
+    struct rill_fetch_result result = fetch->result;
+    char message[sizeof(fetch->message)];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    result.outcome = outcome;
+    result.status = fetch->status;
+    result.message = message;
+    void (*done)(void *, const struct rill_fetch_result *) = fetch->request.done;
+    void *context = fetch->request.context;
+    free_fetch(fetch);
+    if (done != NULL)
+        done(context, &result);
+}
+
+/* ---- paying ---- */
+
+static void drop_receipt(struct fetch *fetch)
+{
+    if (fetch->receipt != NULL)
+        fetch_receipt_drop(fetch->fetcher->books, fetch->receipt);
+    fetch->receipt = NULL;
+}
+
+static struct kept_budget *budget_offered(const struct fetch *fetch)
+{
+    struct hash id;
+    memcpy(id.bytes, fetch->offer.secret_hash, 32);
+    return fetch_budget_find(fetch->fetcher->books, &id);
+}
+
+static void unpaid(struct fetch *fetch, const char *why)
+{
+    fetch_books_unspend(fetch->fetcher->books, fetch->day, fetch->url.authority, fetch->reserved, true);
+    if (fetch->offer.budget) {
+        struct kept_budget *budget = budget_offered(fetch);
+        if (budget != NULL && !budget->paid)
+            fetch_budget_drop(fetch->fetcher->books, budget);
+    }
+    drop_receipt(fetch);
+    finish(fetch, RILL_FETCH_UNPAID, "not paid: %s", why);
+}
+
+static void on_reserved(void *context)
+{
+    struct fetch *fetch = context;
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    /* The hub carries the payment; what it is for is between the two ends. */
+    struct rill_request request = {.amount = fetch->offer.units, .expiry = fetch->offer.expires, .memo = ""};
+    memcpy(request.payee, fetch->offer.payee, sizeof(request.payee));
+    memcpy(request.asset, fetch->offer.asset, sizeof(request.asset));
+    memcpy(request.secret_hash, fetch->offer.secret_hash, sizeof(request.secret_hash));
+    if (rill_pay(fetcher->options.wallet, &request, fetch->payment) != 0) {
+        unpaid(fetch, rill_refusal(fetcher->options.wallet));
+        return;
+    }
+    fetch->has_payment = true;
+    HASH_ADD(hh, fetcher->paying, payment, sizeof(fetch->payment), fetch);
+}
+
+static bool fee_of(const struct rill_fetcher *fetcher, uint64_t units, uint64_t *fee)
+{
+    struct rill_terms terms;
+    struct amount amount;
+    if (!rill_terms_of(fetcher->options.wallet, fetcher->options.asset, &terms) ||
+        !amount_fee(amount_of(units), amount_of(terms.base_fee), (uint32_t)terms.fee_ppm, &amount))
+        return false;
+    *fee = amount.units;
+    return true;
+}
+
+/* False: a limit forbids it; the fetch's message and figures say which. */
+static bool within_limits(struct fetch *fetch, uint64_t total)
+{
+    const struct rill_fetcher *fetcher = fetch->fetcher;
+    const struct {
+        const char *what;
+        uint64_t spent, limit;
+    } limits[] = {
+        {"this request may cost", 0, fetch->request.max_price},
+        {"may be spent on this host today",
+         fetch_books_host_units(fetcher->books, fetch->day, fetch->url.authority),
+         fetcher->options.host_day_limit},
+        {"may be spent today", fetch_books_day_units(fetcher->books, fetch->day), fetcher->options.day_limit},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(limits); i++) {
+        uint64_t sum;
+        if (!__builtin_add_overflow(limits[i].spent, total, &sum) && sum <= limits[i].limit)
+            continue;
+        fetch->result.price = total;
+        fetch->result.limit = limits[i].limit;
+        snprintf(fetch->message, sizeof(fetch->message),
+                 "%.150s costs %llu units with the hub's fee; %llu %s, and %llu are spent already",
+                 fetch->text_url, (unsigned long long)total, (unsigned long long)limits[i].limit,
+                 limits[i].what, (unsigned long long)limits[i].spent);
+        return false;
+    }
+    return true;
+}
+
+/* The offer's price with the hub's fee. */
+static bool total_of(const struct fetch *fetch, uint64_t *fee, uint64_t *total)
+{
+    return fee_of(fetch->fetcher, fetch->offer.units, fee) &&
+           !__builtin_add_overflow(fetch->offer.units, *fee, total);
+}
+
+static void reserve(struct fetch *fetch, uint64_t fee, uint64_t total)
+{
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    fetch->step = STEP_PAYING;
+    fetch->reserved = total;
+    fetch->result.fee = fee;
+    fetch_books_spend(fetcher->books, fetch->day, fetch->url.authority, total);
+    if (fetch->offer.budget)
+        (void)fetch_budget_add(fetcher->books, fetch->url.authority, &fetch->offer);
+    else
+        fetch->receipt = fetch_receipt_add(fetcher->books, &fetch->place, &fetch->offer);
+    fetch_books_wait(fetcher->books, &fetch->wait, on_reserved, fetch);
+}
+
+static void pay(struct fetch *fetch)
+{
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    uint64_t fee, total;
+    if (memcmp(fetch->offer.asset, fetcher->options.asset, 20) != 0)
+        finish(fetch, RILL_FETCH_NO_OFFER, "the offer is in another asset than the one that may be paid");
+    else if (!total_of(fetch, &fee, &total))
+        finish(fetch, RILL_FETCH_UNPAID,
+               "the hub does not say its fee: it is not connected, or serves another asset");
+    else if (!within_limits(fetch, total))
+        finish(fetch, RILL_FETCH_TOO_DEAR, "%s", fetch->message);
+    else
+        reserve(fetch, fee, total);
+}
+
+static void paid(struct fetch *fetch, const struct rill_payment *payment)
+{
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    fetch->result.paid += payment->amount;
+    fetch->result.fee = payment->fee;
+    uint64_t cost = payment->amount + payment->fee;
+    if (cost < fetch->reserved)
+        fetch_books_unspend(fetcher->books, fetch->day, fetch->url.authority, fetch->reserved - cost, false);
+    if (fetch->offer.budget) {
+        struct kept_budget *budget = budget_offered(fetch);
+        if (budget != NULL)
+            fetch_budget_paid(fetcher->books, budget, payment->secret);
+    } else {
+        fetch_receipt_paid(fetcher->books, fetch->receipt, payment->secret);
+    }
+    fetch->buying = false;
+    fetch->step = STEP_SENDING;
+    ask(fetch);
+}
+
+void rill_fetcher_payment(struct rill_fetcher *fetcher, const struct rill_payment *payment)
+{
+    struct fetch *fetch;
+    HASH_FIND(hh, fetcher->paying, payment->id, sizeof(payment->id), fetch);
+    if (fetch == NULL)
+        return;
+    HASH_DEL(fetcher->paying, fetch);
+    fetch->has_payment = false;
+    if (payment->has_secret)
+        paid(fetch, payment);
+    else
+        unpaid(fetch, rill_code_text(payment->code));
+}
+
+/* ---- offers ---- */
+
+/* The first good one; false: none is, and message says why of the last. */
+static bool choose_offer(struct fetch *fetch, const json_t *body)
+{
+    const json_t *accepts = json_object_get(body, "accepts");
+    const char *method = fetch->buying ? "POST" : fetch->method;
+    char url[sizeof(fetch->url.target) + HOST_BYTES_MAX + 32];
+    if (fetch->buying)
+        snprintf(url, sizeof(url), "%s://%s" BUDGET_PATH "%llu", fetch->url.tls ? "https" : "http",
+                 fetch->url.authority, (unsigned long long)fetch->fetcher->options.budget_units);
+    else
+        snprintf(url, sizeof(url), "%s", fetch->text_url);
+    snprintf(fetch->message, sizeof(fetch->message), "it answers 402 without an offer");
+    for (size_t i = 0; i < json_array_size(accepts); i++)
+        if (fetch_offer_read(json_array_get(accepts, i), fetch->fetcher->options.wallet,
+                             rill_ledger_chain_id(fetch->fetcher->options.ledger), method, url, &fetch->offer,
+                             fetch->message, sizeof(fetch->message)))
+            return true;
+    return false;
+}
+
+static void take_offer(struct fetch *fetch)
+{
+    json_t *body =
+        json_loadb((const char *)fetch->answer.data, fetch->answer.length, JSON_REJECT_DUPLICATES, NULL);
+    bool chosen = choose_offer(fetch, body);
+    json_decref(body);
+    if (chosen)
+        pay(fetch);
+    else
+        finish(fetch, RILL_FETCH_NO_OFFER, "%s", fetch->message);
+}
+
+/* ---- offers that came with an answer ---- */
+
+static void keep_next(struct fetch *fetch, const struct http_head *head)
+{
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    const struct http_text *value = http_find(head, "rill-next-offer", NULL);
+    uint8_t text[HTTP_HEAD_BYTES_MAX];
+    size_t length;
+    if (!fetcher->options.next_offers || value == NULL || fetcher->next_count >= NEXT_OFFERS_MAX ||
+        !http_base64_read(*value, text, sizeof(text), &length))
+        return;
+    struct next_offer *next = xcalloc(1, sizeof(*next));
+    json_t *entry = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, NULL);
+    bool good = fetch_offer_read(entry, fetcher->options.wallet,
+                                 rill_ledger_chain_id(fetcher->options.ledger), fetch->method,
+                                 fetch->text_url, &next->offer, fetch->message, sizeof(fetch->message)) &&
+                !next->offer.budget;
+    json_decref(entry);
+    if (!good) {
+        free(next);
+        return;
+    }
+    next->place = fetch->place;
+    HASH_FIND(hh, fetcher->next_offers, &next->place, sizeof(next->place), next->below);
+    if (next->below != NULL)
+        HASH_DEL(fetcher->next_offers, next->below);
+    HASH_ADD(hh, fetcher->next_offers, place, sizeof(next->place), next);
+    fetcher->next_count++;
+}
+
+static struct next_offer *pop_next(struct rill_fetcher *fetcher, const struct hash *place)
+{
+    struct next_offer *next;
+    HASH_FIND(hh, fetcher->next_offers, place, sizeof(*place), next);
+    if (next == NULL)
+        return NULL;
+    HASH_DEL(fetcher->next_offers, next);
+    if (next->below != NULL)
+        HASH_ADD(hh, fetcher->next_offers, place, sizeof(next->below->place), next->below);
+    fetcher->next_count--;
+    return next;
+}
+
+/* Takes one that can still be paid. */
+static bool take_next(struct fetch *fetch)
+{
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    uint64_t now_s = rill_ledger_time(fetcher->options.ledger);
+    struct next_offer *next;
+    bool taken = false;
+    while (!taken && (next = pop_next(fetcher, &fetch->place)) != NULL) {
+        taken = next->offer.expires > now_s + NEXT_SPARE_S;
+        fetch->offer = next->offer;
+        free(next);
+    }
+    return taken;
+}
+
+static void refused(struct fetch *fetch)
+{
+    json_t *body = json_loadb((const char *)fetch->answer.data, fetch->answer.length, 0, NULL);
+    const char *why = json_string_value(json_object_get(body, "error"));
+    const char *code = json_string_value(json_object_get(body, "code"));
+    snprintf(fetch->message, sizeof(fetch->message), "%.60s: %.200s", code != NULL ? code : "402",
+             why != NULL ? why : "the answer does not say why");
+    json_decref(body);
+    if (!fetch->returned)
+        drop_receipt(fetch);
+    finish(fetch, RILL_FETCH_REFUSED, "paid, and refused all the same: %s", fetch->message);
+}
+
+/* One budget of a host is bought at a time: what comes meanwhile pays for itself. */
+static bool is_bought(const struct fetch *fetch)
+{
+    const struct fetch *other;
+    DL_FOREACH(fetch->fetcher->all, other)
+    {
+        if (other->buying && strcmp(other->url.authority, fetch->url.authority) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Answered 402, and nothing to pay with: a budget is bought, or this request is paid. */
+static void obtain(struct fetch *fetch)
+{
+    if (fetch->fetcher->options.budget_units > 0 && !fetch->buying && !is_bought(fetch)) {
+        fetch->buying = true;
+        ask(fetch);
+    } else {
+        take_offer(fetch);
+    }
+}
+
+/* A budget or a receipt of earlier was sent along, and is not taken: it is paid anew, once. */
+static void try_without(struct fetch *fetch)
+{
+    if (!hash_is_zero(&fetch->budget))
+        fetch->no_budget = true;
+    else if (!fetch->returned)
+        drop_receipt(fetch);
+    fetch->budget = HASH_ZERO;
+    fetch->result.kept_receipt = fetch->result.from_budget = false;
+    if (fetch->receipt != NULL)
+        fetch->receipt->in_use = false;
+    fetch->receipt = NULL;
+    obtain(fetch);
+}
+
+/* ---- the answer ---- */
+
+static uint64_t header_number(const struct http_head *head, const char *name, uint64_t otherwise)
+{
+    const struct http_text *value = http_find(head, name, NULL);
+    uint64_t number = 0;
+    if (value == NULL || value->length == 0 || value->length > 19)
+        return otherwise;
+    for (size_t i = 0; i < value->length; i++) {
+        if (value->data[i] < '0' || value->data[i] > '9')
+            return otherwise;
+        number = number * 10 + (uint64_t)(value->data[i] - '0');
+    }
+    return number;
+}
+
+static void on_head(void *context, const struct http_head *head)
+{
+    struct fetch *fetch = context;
+    fetch->status = head->status;
+    const struct http_text *returned = http_find(head, "rill-receipt", NULL);
+    fetch->returned = returned != NULL && http_text_is(*returned, "returned");
+    fetch->result.charged = header_number(head, "rill-charged-units", 0);
+    struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
+    if (budget != NULL && head->status != 402)
+        fetch_budget_left(fetch->fetcher->books, budget,
+                          header_number(head, "rill-budget-left-units", budget->left));
+    if (head->status == 402)
+        return;
+    keep_next(fetch, head);
+    const struct http_text *type = http_find(head, "content-type", NULL);
+    char text[128] = "";
+    if (type != NULL)
+        snprintf(text, sizeof(text), "%.*s", (int)(type->length < 120 ? type->length : 120), type->data);
+    bool again = fetch->returned && fetch->step == STEP_SENDING && !fetch->resent;
+    if (fetch->request.head != NULL && !again)
+        fetch->request.head(fetch->request.context, head->status, text);
+}
+
+static void on_data(void *context, const void *bytes, size_t length)
+{
+    struct fetch *fetch = context;
+    if (fetch->status == 402) {
+        if (fetch->answer.length + length <= OFFER_BYTES_MAX)
+            buffer_append(&fetch->answer, bytes, length);
+        return;
+    }
+    bool again = fetch->returned && fetch->step == STEP_SENDING && !fetch->resent;
+    if (fetch->request.data != NULL && !again)
+        fetch->request.data(fetch->request.context, bytes, length);
+}
+
+static void answered(struct fetch *fetch)
+{
+    struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
+    fetch->result.from_budget = !hash_is_zero(&fetch->budget);
+    if (budget != NULL) {
+        fetch->result.budget_left = budget->left;
+        if (budget->left == 0)
+            fetch_budget_drop(fetch->fetcher->books, budget);
+    }
+    if (!fetch->returned)
+        drop_receipt(fetch);
+    finish(fetch, RILL_FETCH_ANSWERED, "%s", "");
+}
+
+static void on_done(void *context, bool whole, const char *why)
+{
+    struct fetch *fetch = context;
+    fetch->call = NULL;
+    bool paying_now = fetch->step == STEP_SENDING;
+    /* Given back: the service failed. Once more with the same receipt. */
+    bool lost = !whole && fetch->status == 0 && fetch->receipt != NULL;
+    if (paying_now && !fetch->resent && (lost || (whole && fetch->returned && fetch->status != 402))) {
+        fetch->resent = true;
+        ask(fetch);
+        return;
+    }
+    if (!whole)
+        finish(fetch, RILL_FETCH_FAILED, "%s: %s", fetch->url.authority, why);
+    else if (fetch->status != 402 && fetch->buying)
+        finish(fetch, RILL_FETCH_NO_OFFER, "%s sells no budget of %llu units (status %u)",
+               fetch->url.authority, (unsigned long long)fetch->fetcher->options.budget_units, fetch->status);
+    else if (fetch->status != 402)
+        answered(fetch);
+    else if (paying_now)
+        refused(fetch);
+    else if (!hash_is_zero(&fetch->budget) || fetch->receipt != NULL)
+        try_without(fetch);
+    else
+        obtain(fetch);
+}
+
+/* ---- asking ---- */
+
+/* What is there to pay with already, or was paid just now: X-PAYMENT's value, or NULL. */
+static char *payment_text(struct fetch *fetch)
+{
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    struct fetch_offer offer = {.budget = false};
+    const uint8_t *secret = NULL;
+    if (fetch->buying)
+        return NULL;
+    if (fetch->receipt == NULL && fetch->step == STEP_ASKING) {
+        fetch->receipt = fetch_receipt_find(fetcher->books, &fetch->place);
+        fetch->result.kept_receipt = fetch->receipt != NULL;
+    }
+    if (fetch->receipt != NULL && fetch->receipt->state == KEPT_PAID) {
+        fetch->receipt->in_use = true;
+        memcpy(offer.network, fetch->receipt->network, sizeof(offer.network));
+        memcpy(offer.ticket, fetch->receipt->ticket, sizeof(offer.ticket));
+        secret = fetch->receipt->secret;
+    } else {
+        struct kept_budget *budget = fetch->step == STEP_SENDING ? budget_offered(fetch)
+                                     : fetch->no_budget
+                                         ? NULL
+                                         : fetch_budget_best(fetcher->books, fetch->url.authority);
+        if (budget == NULL || !budget->paid)
+            return NULL;
+        fetch->budget = budget->secret_hash;
+        memcpy(offer.network, budget->network, sizeof(offer.network));
+        memcpy(offer.ticket, budget->ticket, sizeof(offer.ticket));
+        secret = budget->secret;
+    }
+    return fetch_offer_payment(&offer, secret);
+}
+
+static void ask(struct fetch *fetch)
+{
+    static const struct fetch_callbacks callbacks = {.head = on_head, .data = on_data, .done = on_done};
+    struct buffer out = {0};
+    const char *method = fetch->buying ? "POST" : fetch->method;
+    char *payment = payment_text(fetch);
+    if (fetch->buying)
+        buffer_printf(&out, "POST " BUDGET_PATH "%llu HTTP/1.1\r\n",
+                      (unsigned long long)fetch->fetcher->options.budget_units);
+    else
+        buffer_printf(&out, "%s %s HTTP/1.1\r\n", method, fetch->url.target);
+    buffer_printf(&out, "Host: %s\r\nUser-Agent: rill-fetch\r\nAccept: */*\r\n", fetch->url.authority);
+    if (payment != NULL)
+        buffer_printf(&out, "X-PAYMENT: %s\r\n", payment);
+    if (payment != NULL && fetch->receipt != NULL && fetch->fetcher->options.next_offers)
+        buffer_printf(&out, "Rill-Next-Offer: 1\r\n");
+    if (fetch->headers != NULL && !fetch->buying)
+        buffer_printf(&out, "%s", fetch->headers);
+    if (fetch->buying || (fetch->body == NULL && strcmp(method, "POST") == 0))
+        buffer_printf(&out, "Content-Length: 0\r\n");
+    else if (fetch->body != NULL)
+        buffer_printf(&out, "Content-Length: %zu\r\n", fetch->request.body_length);
+    buffer_append(&out, "\r\n", 2);
+    if (fetch->body != NULL && !fetch->buying)
+        buffer_append(&out, fetch->body, fetch->request.body_length);
+    free(payment);
+    buffer_clear(&fetch->answer);
+    fetch->status = 0;
+    fetch->returned = false;
+    fetch->call = fetch_call_begin(fetch->fetcher->pool, &fetch->url, &out, strcmp(method, "HEAD") == 0,
+                                   fetch->request.timeout_ms, &callbacks, fetch);
+    buffer_free(&out);
+}
+
+/* Nothing in it may end a line or begin a second request. */
+static bool headers_are_good(const char *headers)
+{
+    struct http_head head;
+    struct buffer text = {0};
+    size_t used;
+    if (headers == NULL || headers[0] == '\0')
+        return true;
+    if (strlen(headers) > HEADER_BYTES_MAX)
+        return false;
+    buffer_printf(&text, "GET / HTTP/1.1\r\nHost: h\r\n%s\r\n", headers);
+    bool good = http_read_request((const char *)text.data, text.length, &head, &used) == HTTP_DONE &&
+                used == text.length && head.framing == HTTP_BODY_NONE;
+    for (size_t i = 1; good && i < head.header_count; i++)
+        good = !http_text_is_caseless(head.headers[i].name, "x-payment");
+    buffer_free(&text);
+    return good;
+}
+
+bool rill_fetch(struct rill_fetcher *fetcher, const struct rill_fetch_request *request)
+{
+    const char *method = request->method != NULL ? request->method : request->body != NULL ? "POST" : "GET";
+    struct http_url url;
+    size_t length = strlen(method);
+    if (!http_url_read(request->url, &url) || strlen(url.authority) >= FETCH_HOST_MAX || length == 0 ||
+        length > 24 || strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_") != length ||
+        !headers_are_good(request->headers))
+        return false;
+    struct fetch *fetch = xcalloc(1, sizeof(*fetch));
+    fetch->fetcher = fetcher;
+    fetch->request = *request;
+    fetch->url = url;
+    fetch->method = xstrdup(method);
+    fetch->text_url = xstrdup(request->url);
+    fetch->headers = request->headers != NULL ? xstrdup(request->headers) : NULL;
+    if (request->body != NULL) {
+        fetch->body = xmalloc(request->body_length + 1);
+        memcpy(fetch->body, request->body, request->body_length);
+    }
+    fetch->day = (uint32_t)(clock_unix_s() / 86400);
+    fetch->place = fetch_place(url.authority, method, url.target);
+    DL_APPEND(fetcher->all, fetch);
+    uint64_t fee, total;
+    if (take_next(fetch) && memcmp(fetch->offer.asset, fetcher->options.asset, 20) == 0 &&
+        total_of(fetch, &fee, &total) && within_limits(fetch, total))
+        reserve(fetch, fee, total);
+    else
+        ask(fetch);
+    return true;
+}
+
+/* ---- the fetcher ---- */
+
+/* A process that stopped between paying and hearing of it: the wallet knows how it ended. */
+static bool visit_payment(void *context, const struct rill_payment *payment)
+{
+    struct rill_fetcher *fetcher = context;
+    if (!payment->outgoing || !payment->has_secret)
+        return true;
+    for (struct kept_receipt *receipt = fetch_receipts(fetcher->books); receipt != NULL;
+         receipt = receipt->hh.next)
+        if (receipt->state == KEPT_PAYING &&
+            memcmp(receipt->secret_hash.bytes, payment->secret_hash, 32) == 0)
+            fetch_receipt_paid(fetcher->books, receipt, payment->secret);
+    for (struct kept_budget *budget = fetch_budgets(fetcher->books); budget != NULL; budget = budget->hh.next)
+        if (!budget->paid && memcmp(budget->secret_hash.bytes, payment->secret_hash, 32) == 0)
+            fetch_budget_paid(fetcher->books, budget, payment->secret);
+    return true;
+}
+
+static bool any_in_doubt(const struct rill_fetcher *fetcher)
+{
+    for (const struct kept_receipt *receipt = fetch_receipts(fetcher->books); receipt != NULL;
+         receipt = receipt->hh.next)
+        if (receipt->state == KEPT_PAYING)
+            return true;
+    for (const struct kept_budget *budget = fetch_budgets(fetcher->books); budget != NULL;
+         budget = budget->hh.next)
+        if (!budget->paid)
+            return true;
+    return false;
+}
+
+struct rill_fetcher *rill_fetcher_new(const struct rill_fetcher_options *options, char *message,
+                                      size_t message_size)
+{
+    struct fetch_pool *pool =
+        fetch_pool_new(options->base, options->ca_file, options->connections_max, message, message_size);
+    if (pool == NULL)
+        return NULL;
+    struct fetch_books *books =
+        fetch_books_open(options->base, options->folder, options->asset, message, message_size);
+    if (books == NULL) {
+        fetch_pool_free(pool);
+        return NULL;
+    }
+    struct rill_fetcher *fetcher = xcalloc(1, sizeof(*fetcher));
+    fetcher->options = *options;
+    fetcher->options.folder = fetcher->options.ca_file = NULL;
+    fetcher->pool = pool;
+    fetcher->books = books;
+    if (any_in_doubt(fetcher))
+        rill_history(options->wallet, visit_payment, fetcher);
+    return fetcher;
+}
+
+void rill_fetcher_free(struct rill_fetcher *fetcher)
+{
+    if (fetcher == NULL)
+        return;
+    while (fetcher->all != NULL)
+        free_fetch(fetcher->all);
+    while (fetcher->next_offers != NULL) {
+        struct hash place = fetcher->next_offers->place;
+        free(pop_next(fetcher, &place));
+    }
+    fetch_books_close(fetcher->books);
+    fetch_pool_free(fetcher->pool);
+    free(fetcher);
+}
+
+void rill_fetch_spent(const struct rill_fetcher *fetcher,
+                      bool (*visit)(void *context, const struct rill_fetch_spent *spent), void *context)
+{
+    for (const struct spent_day *day = fetch_books_days(fetcher->books); day != NULL; day = day->hh.next) {
+        struct rill_fetch_spent spent = {
+            .day = day->key.day, .host = day->key.host, .units = day->units, .payments = day->payments};
+        if (!visit(context, &spent))
+            return;
+    }
+}
+
+void rill_fetch_budgets(const struct rill_fetcher *fetcher,
+                        bool (*visit)(void *context, const struct rill_fetch_budget *budget), void *context)
+{
+    for (const struct kept_budget *kept = fetch_budgets(fetcher->books); kept != NULL; kept = kept->hh.next) {
+        struct rill_fetch_budget budget = {.host = kept->host, .left = kept->left, .paid = kept->units};
+        if (kept->paid && !visit(context, &budget))
+            return;
+    }
+}

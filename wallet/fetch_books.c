@@ -1,0 +1,596 @@
+#include "wallet/fetch_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <utlist.h>
+
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "crypto/hash.h"
+#include "store/store.h"
+
+#define JOURNAL_VERSION 1
+#define DAYS_KEPT       400
+#define RECEIPTS_KEPT_S (10 * 86400)
+
+/* On disk: do not renumber. Keys begin with the asset. */
+enum record_type { RECORD_SPENT = 1, RECORD_RECEIPT = 2, RECORD_BUDGET = 3 };
+
+struct fetch_books {
+    struct journal *journal; /* NULL: memory only */
+    uint8_t asset[20];
+    struct spent_day *days;
+    struct kept_receipt *receipts, *by_place;
+    struct kept_budget *budgets;
+    uint32_t today; /* what today_units is of */
+    uint64_t today_units;
+    struct buffer batch;
+    uint64_t appended;
+    struct fetch_wait *unsent, *waiting;
+    struct event *flush, *wake;
+};
+
+/* ---- the journal ---- */
+
+static void flush_soon(struct fetch_books *books)
+{
+    if (books->flush != NULL && !event_pending(books->flush, EV_TIMEOUT, NULL))
+        event_active(books->flush, EV_TIMEOUT, 0);
+}
+
+static size_t put_key(const struct fetch_books *books, const void *rest, size_t length,
+                      uint8_t out[RECORD_KEY_MAX])
+{
+    ensure(20 + length <= RECORD_KEY_MAX);
+    memcpy(out, books->asset, 20);
+    memcpy(out + 20, rest, length);
+    return 20 + length;
+}
+
+static size_t spent_key(const struct fetch_books *books, const struct spent_day *day,
+                        uint8_t out[RECORD_KEY_MAX])
+{
+    uint8_t rest[4 + FETCH_HOST_MAX];
+    store_be32(rest, day->key.day);
+    memcpy(rest + 4, day->key.host, strlen(day->key.host));
+    return put_key(books, rest, 4 + strlen(day->key.host), out);
+}
+
+static void write_spent(struct fetch_books *books, const struct spent_day *day)
+{
+    uint8_t key[RECORD_KEY_MAX];
+    size_t length = spent_key(books, day, key), mark = record_begin(&books->batch, RECORD_SPENT, key, length);
+    buffer_u64(&books->batch, day->units);
+    buffer_u64(&books->batch, day->payments);
+    record_end(&books->batch, mark);
+    flush_soon(books);
+}
+
+static void put_text(struct buffer *out, const char *text)
+{
+    buffer_u16(out, (uint16_t)strlen(text));
+    buffer_append(out, text, strlen(text));
+}
+
+static bool take_text(struct reader *in, char *out, size_t size)
+{
+    size_t length = reader_u16(in);
+    const uint8_t *text = reader_take(in, length);
+    if (text == NULL || length >= size)
+        return false;
+    memcpy(out, text, length);
+    out[length] = '\0';
+    return true;
+}
+
+static void write_receipt(struct fetch_books *books, const struct kept_receipt *receipt)
+{
+    uint8_t key[RECORD_KEY_MAX];
+    size_t length = put_key(books, &receipt->secret_hash, 32, key);
+    size_t mark = record_begin(&books->batch, RECORD_RECEIPT, key, length);
+    buffer_u8(&books->batch, receipt->state);
+    buffer_append(&books->batch, receipt->place.bytes, 32);
+    buffer_append(&books->batch, receipt->secret, 32);
+    buffer_u64(&books->batch, receipt->units);
+    buffer_u64(&books->batch, receipt->expires);
+    put_text(&books->batch, receipt->network);
+    put_text(&books->batch, receipt->ticket);
+    record_end(&books->batch, mark);
+    flush_soon(books);
+}
+
+static void write_budget(struct fetch_books *books, const struct kept_budget *budget)
+{
+    uint8_t key[RECORD_KEY_MAX];
+    size_t length = put_key(books, &budget->secret_hash, 32, key);
+    size_t mark = record_begin(&books->batch, RECORD_BUDGET, key, length);
+    put_text(&books->batch, budget->host);
+    buffer_append(&books->batch, budget->secret, 32);
+    buffer_u8(&books->batch, budget->paid);
+    buffer_u64(&books->batch, budget->units);
+    buffer_u64(&books->batch, budget->left);
+    put_text(&books->batch, budget->network);
+    put_text(&books->batch, budget->ticket);
+    record_end(&books->batch, mark);
+    flush_soon(books);
+}
+
+static void on_flush(evutil_socket_t socket, short what, void *context)
+{
+    (void)socket;
+    (void)what;
+    struct fetch_books *books = context;
+    if (books->batch.length > 0 && books->journal != NULL)
+        books->appended = journal_append(books->journal, books->batch.data, books->batch.length);
+    buffer_clear(&books->batch);
+    struct fetch_wait *wait;
+    DL_FOREACH(books->unsent, wait)
+    {
+        wait->sequence = books->appended;
+    }
+    DL_CONCAT(books->waiting, books->unsent);
+    books->unsent = NULL;
+    if (books->waiting != NULL)
+        event_active(books->wake, EV_TIMEOUT, 0);
+}
+
+static void on_wake(evutil_socket_t socket, short what, void *context)
+{
+    struct fetch_books *books = context;
+    uint64_t count;
+    if ((what & EV_READ) != 0) {
+        ssize_t taken = read(socket, &count, sizeof(count));
+        (void)taken;
+    }
+    uint64_t durable = books->journal != NULL ? journal_durable(books->journal) : UINT64_MAX;
+    while (books->waiting != NULL && books->waiting->sequence <= durable) {
+        struct fetch_wait *wait = books->waiting;
+        DL_DELETE(books->waiting, wait);
+        wait->waiting = false;
+        wait->done(wait->context);
+    }
+}
+
+void fetch_books_wait(struct fetch_books *books, struct fetch_wait *wait, void (*done)(void *context),
+                      void *context)
+{
+    ensure(!wait->waiting);
+    *wait = (struct fetch_wait){.sequence = UINT64_MAX, .done = done, .context = context, .waiting = true};
+    DL_APPEND(books->unsent, wait);
+    flush_soon(books);
+}
+
+void fetch_books_cancel(struct fetch_books *books, struct fetch_wait *wait)
+{
+    if (wait->waiting && wait->sequence == UINT64_MAX)
+        DL_DELETE(books->unsent, wait);
+    else if (wait->waiting)
+        DL_DELETE(books->waiting, wait);
+    wait->waiting = false;
+}
+
+/* ---- what was spent ---- */
+
+static struct spent_day *find_day(const struct fetch_books *books, uint32_t number, const char *host)
+{
+    struct spent_key key;
+    struct spent_day *day;
+    memset(&key, 0, sizeof(key));
+    key.day = number;
+    snprintf(key.host, sizeof(key.host), "%s", host);
+    HASH_FIND(hh, books->days, &key, sizeof(key), day);
+    return day;
+}
+
+static struct spent_day *make_day(struct fetch_books *books, uint32_t number, const char *host)
+{
+    struct spent_day *day = find_day(books, number, host);
+    if (day != NULL)
+        return day;
+    day = xcalloc(1, sizeof(*day));
+    day->key.day = number;
+    snprintf(day->key.host, sizeof(day->key.host), "%s", host);
+    HASH_ADD(hh, books->days, key, sizeof(day->key), day);
+    return day;
+}
+
+uint64_t fetch_books_host_units(const struct fetch_books *books, uint32_t day, const char *host)
+{
+    const struct spent_day *found = find_day(books, day, host);
+    return found != NULL ? found->units : 0;
+}
+
+uint64_t fetch_books_day_units(const struct fetch_books *books, uint32_t day)
+{
+    uint64_t sum = 0;
+    if (day == books->today)
+        return books->today_units;
+    for (const struct spent_day *at = books->days; at != NULL; at = at->hh.next)
+        sum += at->key.day == day ? at->units : 0;
+    return sum;
+}
+
+void fetch_books_spend(struct fetch_books *books, uint32_t day, const char *host, uint64_t units)
+{
+    if (day != books->today) {
+        books->today_units = fetch_books_day_units(books, day);
+        books->today = day;
+    }
+    struct spent_day *spent = make_day(books, day, host);
+    spent->units += units;
+    spent->payments++;
+    books->today_units += units;
+    write_spent(books, spent);
+}
+
+void fetch_books_unspend(struct fetch_books *books, uint32_t day, const char *host, uint64_t units, bool all)
+{
+    struct spent_day *spent = find_day(books, day, host);
+    ensure(spent != NULL && spent->units >= units);
+    spent->units -= units;
+    spent->payments -= all;
+    if (day == books->today)
+        books->today_units -= units;
+    write_spent(books, spent);
+}
+
+static int by_day(struct spent_day *a, struct spent_day *b)
+{
+    if (a->key.day != b->key.day)
+        return a->key.day < b->key.day ? -1 : 1;
+    return strcmp(a->key.host, b->key.host);
+}
+
+const struct spent_day *fetch_books_days(struct fetch_books *books)
+{
+    HASH_SRT(hh, books->days, by_day);
+    return books->days;
+}
+
+/* ---- receipts ---- */
+
+struct hash fetch_place(const char *host, const char *method, const char *target)
+{
+    struct buffer text = {0};
+    buffer_printf(&text, "%s\n%s\n%s", host, method, target);
+    struct hash hash = sha256(text.data, text.length);
+    buffer_free(&text);
+    return hash;
+}
+
+static struct kept_receipt *make_receipt(struct fetch_books *books, const struct hash *secret_hash)
+{
+    struct kept_receipt *receipt;
+    HASH_FIND(hh, books->receipts, secret_hash, sizeof(*secret_hash), receipt);
+    if (receipt != NULL)
+        return receipt;
+    receipt = xcalloc(1, sizeof(*receipt));
+    receipt->secret_hash = *secret_hash;
+    HASH_ADD(hh, books->receipts, secret_hash, sizeof(receipt->secret_hash), receipt);
+    return receipt;
+}
+
+static void list_place(struct fetch_books *books, struct kept_receipt *receipt, bool add)
+{
+    struct kept_receipt *first;
+    HASH_FIND(hh_place, books->by_place, &receipt->place, sizeof(receipt->place), first);
+    if (add && first == NULL)
+        HASH_ADD(hh_place, books->by_place, place, sizeof(receipt->place), receipt);
+    else if (!add && first == receipt)
+        HASH_DELETE(hh_place, books->by_place, receipt);
+}
+
+struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct hash *place,
+                                       const struct fetch_offer *offer)
+{
+    struct hash secret_hash;
+    memcpy(secret_hash.bytes, offer->secret_hash, 32);
+    struct kept_receipt *receipt = make_receipt(books, &secret_hash);
+    receipt->place = *place;
+    receipt->state = KEPT_PAYING;
+    receipt->in_use = true;
+    receipt->units = offer->units;
+    receipt->expires = offer->expires;
+    snprintf(receipt->network, sizeof(receipt->network), "%s", offer->network);
+    snprintf(receipt->ticket, sizeof(receipt->ticket), "%s", offer->ticket);
+    write_receipt(books, receipt);
+    return receipt;
+}
+
+/* The first that was not served stands for its place; further ones of the same place wait until it is used. */
+struct kept_receipt *fetch_receipt_find(struct fetch_books *books, const struct hash *place)
+{
+    struct kept_receipt *receipt;
+    HASH_FIND(hh_place, books->by_place, place, sizeof(*place), receipt);
+    return receipt != NULL && receipt->state == KEPT_PAID && !receipt->in_use ? receipt : NULL;
+}
+
+void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt, const uint8_t secret[32])
+{
+    memcpy(receipt->secret, secret, 32);
+    receipt->state = KEPT_PAID;
+    list_place(books, receipt, true);
+    write_receipt(books, receipt);
+}
+
+static void free_receipt(struct fetch_books *books, struct kept_receipt *receipt)
+{
+    list_place(books, receipt, false);
+    HASH_DEL(books->receipts, receipt);
+    bytes_wipe(receipt->secret, sizeof(receipt->secret));
+    free(receipt);
+}
+
+void fetch_receipt_drop(struct fetch_books *books, struct kept_receipt *receipt)
+{
+    uint8_t key[RECORD_KEY_MAX];
+    size_t length = put_key(books, &receipt->secret_hash, 32, key);
+    record_gone(&books->batch, RECORD_RECEIPT, key, length);
+    flush_soon(books);
+    free_receipt(books, receipt);
+}
+
+struct kept_receipt *fetch_receipts(const struct fetch_books *books)
+{
+    return books->receipts;
+}
+
+/* ---- budgets ---- */
+
+struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *host)
+{
+    struct kept_budget *best = NULL;
+    for (struct kept_budget *at = books->budgets; at != NULL; at = at->hh.next)
+        if (at->paid && at->left > (best != NULL ? best->left : 0) && strcmp(at->host, host) == 0)
+            best = at;
+    return best;
+}
+
+struct kept_budget *fetch_budget_find(const struct fetch_books *books, const struct hash *secret_hash)
+{
+    struct kept_budget *budget;
+    HASH_FIND(hh, books->budgets, secret_hash, sizeof(*secret_hash), budget);
+    return budget;
+}
+
+static struct kept_budget *make_budget(struct fetch_books *books, const struct hash *secret_hash)
+{
+    struct kept_budget *budget = fetch_budget_find(books, secret_hash);
+    if (budget != NULL)
+        return budget;
+    budget = xcalloc(1, sizeof(*budget));
+    budget->secret_hash = *secret_hash;
+    HASH_ADD(hh, books->budgets, secret_hash, sizeof(budget->secret_hash), budget);
+    return budget;
+}
+
+struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *host,
+                                     const struct fetch_offer *offer)
+{
+    struct hash secret_hash;
+    memcpy(secret_hash.bytes, offer->secret_hash, 32);
+    struct kept_budget *budget = make_budget(books, &secret_hash);
+    snprintf(budget->host, sizeof(budget->host), "%s", host);
+    budget->units = budget->left = offer->units;
+    snprintf(budget->network, sizeof(budget->network), "%s", offer->network);
+    snprintf(budget->ticket, sizeof(budget->ticket), "%s", offer->ticket);
+    write_budget(books, budget);
+    return budget;
+}
+
+void fetch_budget_paid(struct fetch_books *books, struct kept_budget *budget, const uint8_t secret[32])
+{
+    memcpy(budget->secret, secret, 32);
+    budget->paid = true;
+    write_budget(books, budget);
+}
+
+void fetch_budget_left(struct fetch_books *books, struct kept_budget *budget, uint64_t left)
+{
+    /* A server that says that more is left than was is not believed. */
+    if (left > budget->units)
+        left = budget->units;
+    if (left == budget->left)
+        return;
+    budget->left = left;
+    write_budget(books, budget);
+}
+
+void fetch_budget_drop(struct fetch_books *books, struct kept_budget *budget)
+{
+    uint8_t key[RECORD_KEY_MAX];
+    size_t length = put_key(books, &budget->secret_hash, 32, key);
+    record_gone(&books->batch, RECORD_BUDGET, key, length);
+    flush_soon(books);
+    HASH_DEL(books->budgets, budget);
+    bytes_wipe(budget->secret, sizeof(budget->secret));
+    free(budget);
+}
+
+struct kept_budget *fetch_budgets(const struct fetch_books *books)
+{
+    return books->budgets;
+}
+
+/* ---- recovery ---- */
+
+static bool read_spent(struct fetch_books *books, const struct record *record, const char *rest,
+                       size_t length)
+{
+    char host[FETCH_HOST_MAX];
+    if (length < 4 || length - 4 >= sizeof(host))
+        return false;
+    memcpy(host, rest + 4, length - 4);
+    host[length - 4] = '\0';
+    struct spent_day *day = make_day(books, load_be32((const uint8_t *)rest), host);
+    if (record->gone) {
+        HASH_DEL(books->days, day);
+        free(day);
+        return true;
+    }
+    struct reader value = reader_of(record->value, record->value_length);
+    day->units = reader_u64(&value);
+    day->payments = reader_u64(&value);
+    return reader_done(&value);
+}
+
+static bool read_receipt(struct fetch_books *books, const struct record *record, const void *rest,
+                         size_t length)
+{
+    struct hash secret_hash;
+    if (length != sizeof(secret_hash))
+        return false;
+    memcpy(secret_hash.bytes, rest, length);
+    struct kept_receipt *receipt = make_receipt(books, &secret_hash);
+    list_place(books, receipt, false);
+    if (record->gone) {
+        free_receipt(books, receipt);
+        return true;
+    }
+    struct reader value = reader_of(record->value, record->value_length);
+    receipt->state = reader_u8(&value);
+    reader_copy(&value, receipt->place.bytes, 32);
+    reader_copy(&value, receipt->secret, 32);
+    receipt->units = reader_u64(&value);
+    receipt->expires = reader_u64(&value);
+    bool good = take_text(&value, receipt->network, sizeof(receipt->network)) &&
+                take_text(&value, receipt->ticket, sizeof(receipt->ticket)) && reader_done(&value);
+    if (good && receipt->state == KEPT_PAID)
+        list_place(books, receipt, true);
+    return good;
+}
+
+static bool read_budget(struct fetch_books *books, const struct record *record, const void *rest,
+                        size_t length)
+{
+    struct hash secret_hash;
+    if (length != sizeof(secret_hash))
+        return false;
+    memcpy(secret_hash.bytes, rest, length);
+    struct kept_budget *budget = make_budget(books, &secret_hash);
+    if (record->gone) {
+        HASH_DEL(books->budgets, budget);
+        free(budget);
+        return true;
+    }
+    struct reader value = reader_of(record->value, record->value_length);
+    bool good = take_text(&value, budget->host, sizeof(budget->host));
+    reader_copy(&value, budget->secret, 32);
+    budget->paid = reader_u8(&value) != 0;
+    budget->units = reader_u64(&value);
+    budget->left = reader_u64(&value);
+    return good && take_text(&value, budget->network, sizeof(budget->network)) &&
+           take_text(&value, budget->ticket, sizeof(budget->ticket)) && reader_done(&value);
+}
+
+static bool read_record(void *context, const struct record *record)
+{
+    struct fetch_books *books = context;
+    if (record->key_length < 20)
+        return false;
+    /* Of another asset, which this fetcher does not pay: it stays as it is. */
+    if (memcmp(record->key, books->asset, 20) != 0)
+        return true;
+    const char *rest = (const char *)record->key + 20;
+    size_t length = record->key_length - 20u;
+    switch ((enum record_type)record->type) {
+    case RECORD_SPENT:
+        return read_spent(books, record, rest, length);
+    case RECORD_RECEIPT:
+        return read_receipt(books, record, rest, length);
+    case RECORD_BUDGET:
+        return read_budget(books, record, rest, length);
+    }
+    return false;
+}
+
+/* Long after its offer has expired no payment of it can still end, and no server takes its receipt. */
+static void forget_old_receipts(struct fetch_books *books)
+{
+    struct kept_receipt *receipt, *next;
+    uint64_t now_s = clock_unix_s();
+    HASH_ITER(hh, books->receipts, receipt, next)
+    {
+        if (receipt->expires + RECEIPTS_KEPT_S < now_s)
+            fetch_receipt_drop(books, receipt);
+    }
+}
+
+static void forget_old_days(struct fetch_books *books)
+{
+    uint32_t today = (uint32_t)(clock_unix_s() / 86400);
+    uint8_t key[RECORD_KEY_MAX];
+    struct spent_day *day, *next;
+    HASH_ITER(hh, books->days, day, next)
+    {
+        if (day->key.day + DAYS_KEPT >= today)
+            continue;
+        size_t length = spent_key(books, day, key);
+        record_gone(&books->batch, RECORD_SPENT, key, length);
+        flush_soon(books);
+        HASH_DEL(books->days, day);
+        free(day);
+    }
+}
+
+struct fetch_books *fetch_books_open(struct event_base *base, const char *folder, const uint8_t asset[20],
+                                     char *message, size_t message_size)
+{
+    struct fetch_books *books = xcalloc(1, sizeof(*books));
+    memcpy(books->asset, asset, 20);
+    if (folder != NULL) {
+        struct store_options options = {.path = folder, .application = "fetch", .version = JOURNAL_VERSION};
+        bool opened = store_open(&options, &books->journal, message, message_size) == STORE_OK;
+        if (opened && !journal_recover(books->journal, read_record, books)) {
+            snprintf(message, message_size, "the journal in %s is damaged: a record in it is not understood",
+                     folder);
+            opened = false;
+        }
+        if (!opened) {
+            fetch_books_close(books);
+            return NULL;
+        }
+    }
+    books->flush = evtimer_new(base, on_flush, books);
+    books->wake = event_new(base, books->journal != NULL ? journal_wake_descriptor(books->journal) : -1,
+                            books->journal != NULL ? EV_READ | EV_PERSIST : 0, on_wake, books);
+    ensure(books->flush != NULL && books->wake != NULL);
+    if (books->journal != NULL)
+        ensure(event_add(books->wake, NULL) == 0);
+    forget_old_days(books);
+    forget_old_receipts(books);
+    return books;
+}
+
+void fetch_books_close(struct fetch_books *books)
+{
+    if (books == NULL)
+        return;
+    if (books->flush != NULL) {
+        on_flush(-1, 0, books);
+        event_free(books->flush);
+        event_free(books->wake);
+    }
+    struct spent_day *day, *next_day;
+    struct kept_budget *budget, *next_budget;
+    HASH_ITER(hh, books->days, day, next_day)
+    {
+        HASH_DEL(books->days, day);
+        free(day);
+    }
+    while (books->receipts != NULL)
+        free_receipt(books, books->receipts);
+    HASH_ITER(hh, books->budgets, budget, next_budget)
+    {
+        HASH_DEL(books->budgets, budget);
+        bytes_wipe(budget->secret, sizeof(budget->secret));
+        free(budget);
+    }
+    journal_close(books->journal);
+    buffer_free(&books->batch);
+    free(books);
+}

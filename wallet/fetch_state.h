@@ -1,0 +1,122 @@
+/* What the files of the library behind include/rill_fetch.h share. */
+#ifndef RILL_WALLET_FETCH_STATE_H
+#define RILL_WALLET_FETCH_STATE_H
+
+#include <uthash.h>
+
+#include "rill_fetch.h"
+#include "wallet/fetch_offer.h"
+#include "wire/http.h"
+
+struct event;
+struct event_base;
+
+/* ---- fetch_books.c: what was spent, receipts and budgets; on disk before anything comes of it ---- */
+
+struct fetch_books;
+
+#define FETCH_HOST_MAX 220
+
+/* Days, host by host. */
+struct spent_day {
+    struct spent_key {
+        uint32_t day;
+        char host[FETCH_HOST_MAX];
+    } key;
+    uint64_t units, payments;
+    UT_hash_handle hh;
+};
+
+/* On disk: do not renumber. */
+enum kept_state { KEPT_PAYING = 1, KEPT_PAID = 2 };
+
+/* A payment for one request, until it has been served. */
+struct kept_receipt {
+    struct hash secret_hash;
+    struct hash place; /* of host, method and target */
+    uint8_t state;
+    bool in_use; /* by a request just now */
+    uint8_t secret[32];
+    uint64_t units, expires;
+    char network[64], ticket[256];
+    UT_hash_handle hh;
+    UT_hash_handle hh_place;
+};
+
+struct kept_budget {
+    struct hash secret_hash;
+    char host[FETCH_HOST_MAX];
+    uint8_t secret[32];
+    bool paid;
+    uint64_t units, left;
+    char network[64], ticket[256];
+    UT_hash_handle hh;
+};
+
+struct fetch_books *fetch_books_open(struct event_base *base, const char *folder, const uint8_t asset[20],
+                                     char *message, size_t message_size);
+void fetch_books_close(struct fetch_books *books);
+uint64_t fetch_books_day_units(const struct fetch_books *books, uint32_t day);
+uint64_t fetch_books_host_units(const struct fetch_books *books, uint32_t day, const char *host);
+void fetch_books_spend(struct fetch_books *books, uint32_t day, const char *host, uint64_t units);
+/* A payment that came to nothing, or cost less. */
+void fetch_books_unspend(struct fetch_books *books, uint32_t day, const char *host, uint64_t units, bool all);
+/* Oldest first. */
+const struct spent_day *fetch_books_days(struct fetch_books *books);
+
+struct hash fetch_place(const char *host, const char *method, const char *target);
+struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct hash *place,
+                                       const struct fetch_offer *offer);
+/* One that was paid for exactly this, and that nobody uses just now; NULL: there is none. Whether it is still good, its
+ * server knows. */
+struct kept_receipt *fetch_receipt_find(struct fetch_books *books, const struct hash *place);
+void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt, const uint8_t secret[32]);
+void fetch_receipt_drop(struct fetch_books *books, struct kept_receipt *receipt);
+struct kept_receipt *fetch_receipts(const struct fetch_books *books);
+
+/* A host may have several: the one with the most left. NULL: none is paid and has something left. */
+struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *host);
+struct kept_budget *fetch_budget_find(const struct fetch_books *books, const struct hash *secret_hash);
+struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *host,
+                                     const struct fetch_offer *offer);
+void fetch_budget_paid(struct fetch_books *books, struct kept_budget *budget, const uint8_t secret[32]);
+void fetch_budget_left(struct fetch_books *books, struct kept_budget *budget, uint64_t left);
+void fetch_budget_drop(struct fetch_books *books, struct kept_budget *budget);
+struct kept_budget *fetch_budgets(const struct fetch_books *books);
+
+struct fetch_wait {
+    uint64_t sequence;
+    void (*done)(void *context);
+    void *context;
+    bool waiting;
+    struct fetch_wait *prev, *next;
+};
+/* done follows from the loop, once all of it so far is on disk. */
+void fetch_books_wait(struct fetch_books *books, struct fetch_wait *wait, void (*done)(void *context),
+                      void *context);
+void fetch_books_cancel(struct fetch_books *books, struct fetch_wait *wait);
+
+/* ---- fetch_wire.c: one request to a server and its answer ---- */
+
+struct fetch_pool;
+struct fetch_call;
+
+struct fetch_callbacks {
+    /* The answer's head; valid during the call. */
+    void (*head)(void *context, const struct http_head *head);
+    void (*data)(void *context, const void *bytes, size_t length);
+    /* Once, last; the call is gone then. whole: the answer is complete. why: one line if it is not. */
+    void (*done)(void *context, bool whole, const char *why);
+};
+
+struct fetch_pool *fetch_pool_new(struct event_base *base, const char *ca_file, uint32_t idle_max,
+                                  char *message, size_t message_size);
+void fetch_pool_free(struct fetch_pool *pool);
+/* `request` (head and body) is copied. */
+struct fetch_call *fetch_call_begin(struct fetch_pool *pool, const struct http_url *url,
+                                    const struct buffer *request, bool is_head, uint32_t timeout_ms,
+                                    const struct fetch_callbacks *callbacks, void *context);
+/* Without `done`. NULL is allowed. */
+void fetch_call_cancel(struct fetch_call *call);
+
+#endif
