@@ -17,13 +17,13 @@ static struct {
     unsigned ms[DRILLS_MAX];
     size_t count;
     struct drill_run run;
-    bool evm;
+    bool evm, lists; /* all of them, for the page */
 } all;
 
 static void gather(const struct drill *drills)
 {
     for (; drills->name != NULL; drills++) {
-        bool fits = all.evm ? !drills->embedded_only : !drills->evm_only;
+        bool fits = all.lists ? true : all.evm ? !drills->embedded_only : !drills->evm_only;
         ensure(all.count < DRILLS_MAX);
         if (fits)
             all.drills[all.count++] = drills;
@@ -107,11 +107,12 @@ int main(int count, char **arguments)
     static size_t indices[DRILLS_MAX];
     static struct CMUnitTest tests[DRILLS_MAX];
     all.evm = count == 3 && strcmp(arguments[1], "--ledger") == 0 && strcmp(arguments[2], "evm") == 0;
+    all.lists = count == 2 && strcmp(arguments[1], "--table") == 0;
     gather(drills_client);
     gather(drills_hub);
     gather(drills_many);
     gather(drills_chain);
-    if (count == 2 && strcmp(arguments[1], "--table") == 0) {
+    if (all.lists) {
         print_page();
         return 0;
     }
