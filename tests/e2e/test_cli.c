@@ -485,8 +485,9 @@ static void expect_towers(struct world *world, const json_t *list, const char *f
 static void test_towers(void **state)
 {
     struct world *world = *state;
-    char first[160], second[160], first_address[ADDRESS_TEXT_SIZE], second_address[ADDRESS_TEXT_SIZE],
-        file[160];
+    const char *first = world->towers[0].name, *second = world->towers[1].name;
+    const char *first_address = world->towers[0].address, *second_address = world->towers[1].address;
+    char file[160];
     RUNS(world, 2, "tower", "list", "--home", world->shop);
     expect_error(world, "tower add");
     tower_process_start(world->stage, &world->towers[0], 0);
