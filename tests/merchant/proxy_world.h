@@ -241,7 +241,7 @@ static inline void proxy_start(struct proxy_world *world)
                           "--prices",
                           world->prices,
                           "--upstream-timeout-s",
-                          "2",
+                          "6", /* of the one test in which it is silent */
                           "--log-level",
                           "debug",
                           NULL};
