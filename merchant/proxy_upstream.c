@@ -114,7 +114,6 @@ static void set_timeouts(struct link_up *link, uint64_t seconds)
 
 static void on_event(struct bufferevent *stream, short what, void *context)
 {
-    (void)stream;
     struct link_up *link = context;
     struct exchange *exchange = link->exchange;
     if ((what & BEV_EVENT_CONNECTED) != 0) {
@@ -126,6 +125,12 @@ static void on_event(struct bufferevent *stream, short what, void *context)
     }
     if (exchange == NULL) {
         free_link(link);
+        return;
+    }
+    /* It is silent because it is still being told: a client that does not go on has a limit of its own. */
+    bool listening = link->ready && exchange->asked && !exchange->request_sent && !exchange->probing;
+    if (listening && (what & BEV_EVENT_TIMEOUT) != 0 && (what & BEV_EVENT_READING) != 0) {
+        bufferevent_enable(stream, EV_READ);
         return;
     }
     exchange_link_gone(exchange, (what & BEV_EVENT_EOF) != 0, (what & BEV_EVENT_TIMEOUT) != 0,

@@ -241,7 +241,7 @@ static inline void proxy_start(struct proxy_world *world)
                           "--prices",
                           world->prices,
                           "--upstream-timeout-s",
-                          "2",
+                          "6", /* of the one test in which it is silent */
                           "--log-level",
                           "debug",
                           NULL};
@@ -442,7 +442,8 @@ static inline void home_make(const char *home, const struct secret_key *key)
 static inline void shop_make(struct proxy_world *world)
 {
     struct secret_key key = key_of("proxy shop");
-    struct fund fund = {.key = {.client = secret_key_address(&key)}, .amount = amount_of(10000000)};
+    struct fund fund = {.key = {.client = secret_key_address(&key)},
+                        .amount = amount_of(900000)}; /* of the pool's million */
     home_make(world->home, &key);
     ledger_call_as(
         world->stage, &world->stage->hub,
@@ -472,6 +473,7 @@ static inline struct proxy_world *proxy_world_open(void)
     write_file(world->prices,
                "GET /free/ 0\n* /secret/ closed\nGET /kib/ 0.00000001 0.000000002\n* /* 0.0000001\n");
     service_start(world);
+    shop_make(world); /* before the hub starts: what it has not funded itself it reads from the ledger then */
     hub_start(world->stage, (const char *const[]){"--min-lock", "1000", NULL});
     snprintf(hub, sizeof hub, "127.0.0.1:%u", world->stage->hub_port);
     setenv("RILL_HUB", hub, 1);
@@ -479,7 +481,6 @@ static inline struct proxy_world *proxy_world_open(void)
     setenv("RILL_CONTRACT", world->stage->contract_text, 1);
     setenv("RILL_CONFIRMATIONS", "1", 1);
     setenv("RILL_PASSPHRASE", PASSPHRASE, 1);
-    shop_make(world);
     proxy_start(world);
     wallet_open(world);
     if (!holds_in_time(world->stage, proxy_offers, world))
