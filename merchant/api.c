@@ -221,34 +221,45 @@ static bool split_path(struct call *call)
     return call->has_query || call_fail(call, 400, "bad_request", "the query is not name=value&…");
 }
 
-static bool find_route(struct call *call, const struct route **out)
+/* NULL after call_fail. */
+static const struct route *find_route(struct call *call)
 {
     bool path_known = false;
-    *out = route_find(call->method, call->parts, call->part_count, &path_known);
-    if (*out != NULL)
-        return true;
-    if (path_known)
-        return call_fail(call, 405, "method_not_allowed", "this path does not take this method");
-    return call_fail(call, 404, "not_found", "there is no such path: /openapi.json lists them");
+    const struct route *route = route_find(call->method, call->parts, call->part_count, &path_known);
+    if (route == NULL && path_known)
+        (void)call_fail(call, 405, "method_not_allowed", "this path does not take this method");
+    else if (route == NULL)
+        (void)call_fail(call, 404, "not_found", "there is no such path: /openapi.json lists them");
+    return route;
 }
 
-static bool prepare(struct call *call, const struct route **route)
+/* What needs no key: a route that says so, or a page. NULL: it is answered, or has failed. */
+static const struct route *prepare_open(struct call *call, const struct route *route)
+{
+    if (!stranger_may(call))
+        return NULL;
+    call->taken = route == NULL && pages_serve(call->api->pages, call->request);
+    return route;
+}
+
+/* NULL: it is answered, or has failed. */
+static const struct route *prepare(struct call *call)
 {
     char scope[KEY_SCOPES_SIZE];
-    bool open = call->part_count == 0 || strcmp(call->parts[0], "v1") != 0;
-    bool found = open && find_route(call, route);
-    if (open && (!found || (*route)->scope == 0)) {
-        if (!stranger_may(call))
-            return false;
-        call->taken = !found && pages_serve(call->api->pages, call->request);
-        return found;
+    bool is_api = call->part_count > 0 && strcmp(call->parts[0], "v1") == 0;
+    const struct route *route = is_api ? NULL : find_route(call);
+    if (!is_api && (route == NULL || route->scope == 0))
+        return prepare_open(call, route);
+    if (!authenticate(call))
+        return NULL;
+    if (route == NULL && (route = find_route(call)) == NULL)
+        return NULL;
+    if ((call->key->scopes & route->scope) == 0) {
+        (void)call_fail(call, 403, "forbidden", "this key lacks the scope '%s': make one that has it",
+                        scopes_text(route->scope, scope));
+        return NULL;
     }
-    if (!authenticate(call) || (!open && !find_route(call, route)))
-        return false;
-    if ((call->key->scopes & (*route)->scope) == 0)
-        return call_fail(call, 403, "forbidden", "this key lacks the scope '%s': make one that has it",
-                         scopes_text((*route)->scope, scope));
-    return read_body(call) && (!(*route)->writes || is_new(call, *route));
+    return read_body(call) && (!route->writes || is_new(call, route)) ? route : NULL;
 }
 
 static void call_free(struct call *call)
@@ -262,14 +273,15 @@ static void call_free(struct call *call)
 
 void api_handle(void *context, struct evhttp_request *request)
 {
-    const struct route *route = NULL;
     struct call call = {.api = context, .request = request, .method = evhttp_request_get_command(request)};
     call.api->requests++;
-    if (call.api->stopping)
+    if (call.api->stopping) {
         (void)call_fail(&call, 503, "stopping", "the server is stopping: try again in a moment");
-    else if (split_path(&call) && prepare(&call, &route)) {
-        route->run(&call);
-        if (!call.taken)
+    } else if (split_path(&call)) {
+        const struct route *route = prepare(&call);
+        if (route != NULL)
+            route->run(&call);
+        if (route != NULL && !call.taken)
             call_commit(&call);
     }
     if (!call.taken)

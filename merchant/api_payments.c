@@ -118,7 +118,7 @@ void api_payment_refund(struct call *call)
     static const char *const members[] = {"amount", "invoice", NULL};
     struct shop *shop = call->api->shop;
     struct payment *payment = payment_named(call, call->parts[2]);
-    struct rill_invoice target;
+    struct rill_invoice target = {.amount = 0};
     const char *amount = NULL, *text = NULL;
     uint64_t units = 0;
     if (payment == NULL || !call_members(call, members) || !call_text(call, "amount", 40, &amount) ||

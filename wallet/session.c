@@ -13,6 +13,7 @@
 #include "wallet/command.h"
 
 #define CONNECT_TIMEOUT_MS 12000
+#define FIRST_LOOK_MS      2000
 #define REFUSED_TIMEOUT_MS 4000
 #define SAY_AFTER_MS       2000
 #define CLOSE_STEP_MS      10000
@@ -133,8 +134,9 @@ static int open_ledger(struct session *session, unsigned needs)
     bool known = settings->chain_id != 0 && settings->hub_address != NULL;
     if ((needs & SESSION_OFFLINE) != 0 && known)
         return RILL_EXIT_OK;
-    if (!rill_ledger_wait(session->ledger, CONNECT_TIMEOUT_MS)) {
-        if ((needs & SESSION_PATIENT) != 0 && known)
+    bool patient = (needs & SESSION_PATIENT) != 0 && known;
+    if (!rill_ledger_wait(session->ledger, patient ? FIRST_LOOK_MS : CONNECT_TIMEOUT_MS)) {
+        if (patient)
             return RILL_EXIT_OK;
         const char *trouble = rill_ledger_trouble(session->ledger);
         return command_fail(settings, RILL_EXIT_UNREACHABLE, "the ledger at %s cannot be used: %s",

@@ -6,7 +6,6 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Cable, Stage } from '../evm/stage.mjs';
-import { started } from '../evm/twins.mjs';
 
 export { Cable };
 export const SHOP = 1, PAYER = 2, OTHER = 3;
@@ -87,7 +86,11 @@ export class Merchant {
     rmSync(portFile, { force: true });
     this.running = this.desk.start(`rill-merchantd of ${this.name}`, 'rill-merchantd', ['serve', '--home', this.desk.home[this.name],
       '--listen', `127.0.0.1:${this.port}`, '--port-file', portFile, ...this.flags]);
-    this.port = Number(await started(this.running, () => existsSync(portFile) && readFileSync(portFile, 'utf8').trim()));
+    while (!existsSync(portFile)) {
+      if (this.running.process.exitCode !== null) throw new Error(`${this.running.name} ended:\n${this.running.output}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    this.port = Number(readFileSync(portFile, 'utf8'));
     this.url = `http://127.0.0.1:${this.port}`;
     return this;
   }
@@ -111,7 +114,7 @@ export class Merchant {
 
   /** Asks until it holds. */
   async until(what, path, holds) {
-    for (const end = Date.now() + 60000; Date.now() < end;) {
+    for (const end = Date.now() + 200000; Date.now() < end;) {
       const answer = await this.ask('GET', path, { key: this.key });
       if (answer.status === 200 && holds(answer.json)) return answer.json;
       await new Promise((resolve) => setTimeout(resolve, 50));

@@ -32,7 +32,7 @@ export class Receiver {
   taken() { return this.told.filter(({ status }) => status === 200).map(({ event }) => event); }
 
   async until(what, holds) {
-    for (const end = Date.now() + 60000; Date.now() < end;) {
+    for (const end = Date.now() + 200000; Date.now() < end;) {
       if (holds(this.taken())) return this.taken();
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
