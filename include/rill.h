@@ -220,7 +220,8 @@ struct rill_terms {
 bool rill_asset_at(const struct rill_wallet *wallet, size_t index, uint8_t asset[20]);
 bool rill_terms_of(const struct rill_wallet *wallet, const uint8_t asset[20], struct rill_terms *out);
 
-/* Pays out to this wallet's address on the ledger; `settlement` tells the outcome. */
+/* Pays out to this wallet's address on the ledger; the wish is durable when this returns, and `settlement` tells the
+ * outcome. */
 int rill_withdraw(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount);
 /* Units of a payout that was asked for, by this call or by the policy, and has not ended; 0: none. */
 uint64_t rill_withdrawal(const struct rill_wallet *wallet, const uint8_t asset[20]);

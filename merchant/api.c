@@ -75,8 +75,6 @@ static void send_answer(struct call *call)
         evhttp_add_header(headers, "Retry-After", "1");
     if (call->status == 401)
         evhttp_add_header(headers, "WWW-Authenticate", "Bearer");
-    if (call->status == 400)
-        evhttp_add_header(headers, "Connection", "close");
     http_reply_json(call->request, call->status, call->answer);
     call->answer = NULL;
 }

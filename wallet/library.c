@@ -338,7 +338,10 @@ int rill_withdraw(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t 
     struct wallet_channel_view view;
     if (!open_channel(wallet, asset, &view))
         return refuse(wallet, CODE_CHANNEL, "this wallet has no open channel in this asset");
-    return settled(wallet, wallet_withdraw(wallet->core, &view.id, amount_of(amount)));
+    int code = settled(wallet, wallet_withdraw(wallet->core, &view.id, amount_of(amount)));
+    if (code == 0)
+        make_durable(wallet);
+    return code;
 }
 
 int rill_set_payout_policy(struct rill_wallet *wallet, const uint8_t asset[20],

@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { readFileSync } from 'node:fs';
+import https from 'node:https';
 import net from 'node:net';
-import { Desk, raw } from './desk.mjs';
+import { join } from 'node:path';
+import { Desk, Merchant, raw } from './desk.mjs';
 
 const CONNECTIONS = 40, BODY_MAX = 32 * 1024;
 let desk, shop;
@@ -130,7 +132,8 @@ test('a stream that is not read waits on disk, and costs others nothing', async 
   while (!text.includes(last)) await once(deaf, 'data');
   assert.equal(text.match(/^event: invoice\.created/gm).length, (await shop.ask('GET', '/metrics', { key: shop.key })).text.match(/invoices_created_total (\d+)/).at(-1) | 0);
   deaf.destroy();
-  assert.ok(grown < 40000, `grew by ${grown} KiB`);
+  const room = /debug/.test(process.env.RILL_BIN ?? '') ? 10 : 1; // sanitizers keep what was freed
+  assert.ok(grown < 40000 * room, `grew by ${grown} KiB`);
 });
 
 test('a key that asks too fast is told so, and others are not', async () => {
@@ -140,4 +143,34 @@ test('a key that asks too fast is told so, and others are not', async () => {
     statuses.push(...await Promise.all(Array.from({ length: 30 }, () => shop.ask('GET', '/v1/balance', { key: greedy }).then(({ status: code }) => code, (error) => error.code))));
   assert.ok(statuses.every((code) => code === 200 || code === 429), String([...new Set(statuses)]));
   await isWell();
+});
+
+test('over TLS, and plain only where nobody can listen', async () => {
+  await shop.running.stop();
+  // The hub's own certificate will do: it is one, with a key.
+  const pem = (name) => join(desk.folder, 'hub-data/tls', name);
+  const flags = (...more) => ['--home', desk.home.shop, '--timeout-s', '5', ...more];
+  const refused = async (...more) => {
+    const running = desk.start('rill-merchantd', 'rill-merchantd', flags(...more));
+    const [code] = await once(running.process, 'exit');
+    return [code, running.output];
+  };
+  for (const address of ['0.0.0.0:0', '127.evil.example:0', '192.168.0.1:0']) {
+    const [code, said] = await refused('--listen', address);
+    assert.equal(code, 2);
+    assert.match(said, /keys would travel unprotected/);
+  }
+  assert.equal((await refused('--tls-cert', pem('tls-cert.pem')))[0], 2);
+  assert.match((await refused('--listen', '127.0.0.1:0', '--tls-cert', pem('tls-key.pem'), '--tls-key', pem('tls-key.pem')))[1], /cannot use the certificate/);
+  const secure = new Merchant(desk, 'shop', ['--tls-cert', pem('tls-cert.pem'), '--tls-key', pem('tls-key.pem')]);
+  await secure.start();
+  const ca = readFileSync(pem('tls-cert.pem'));
+  const options = { port: secure.port, host: '127.0.0.1', path: '/v1/invoices?limit=1', ca, checkServerIdentity: () => undefined, agent: false, headers: { authorization: `Bearer ${shop.key}` } };
+  const [response] = await once(https.get(options), 'response');
+  let text = '';
+  for await (const part of response) text += part;
+  assert.equal(response.statusCode, 200);
+  assert.match(JSON.parse(text).invoices[0].pay_url, /^https:/);
+  assert.equal(status(await raw(secure.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n').catch(() => '')), 0);
+  await secure.running.stop();
 });

@@ -2,6 +2,8 @@
 // places only, and a receiver that is dead slows nobody.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:https';
 import { after, before, test } from 'node:test';
 import { Desk } from './desk.mjs';
 import { Receiver } from './receiver.mjs';
@@ -82,6 +84,29 @@ test('a name is looked at where it leads', async () => {
   await shop.until('the try', `/v1/webhooks/${made.id}/deliveries`, ({ deliveries }) => deliveries[0]?.attempts > 0);
   assert.match(shop.running.output, /localhost.*not one of the public Internet/);
   await remove(made);
+});
+
+test('a certificate must be good, and for this name', async () => {
+  const { readFileSync } = await import('node:fs');
+  const pem = (name) => readFileSync(`${desk.folder}/hub-data/tls/tls-${name}.pem`);
+  const told = [];
+  const server = createServer({ cert: pem('cert'), key: pem('key') }, (request, response) => { told.push(request.url); response.end(); });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const made = await shop.must('POST', '/v1/webhooks', { url: `https://127.0.0.1:${server.address().port}/` });
+  const tried = async () => {
+    await shop.invoice({ amount: '1' });
+    await shop.until('a try', `/v1/webhooks/${made.id}/deliveries`, ({ deliveries }) => deliveries.length > 0 && deliveries.every(({ attempts }) => attempts > 0));
+  };
+  await tried(); // nobody vouches for it
+  await shop.running.stop();
+  shop.flags.push('--webhook-ca', `${desk.folder}/hub-data/tls/tls-cert.pem`);
+  await shop.start();
+  await shop.connected();
+  await tried(); // vouched for, but it is for another name
+  assert.deepEqual(told, []);
+  await remove(made);
+  server.close();
 });
 
 test('a receiver that is dead, or never answers, slows nobody', async () => {
