@@ -16,6 +16,7 @@
 #define FIRST_LOOK_MS      2000
 #define REFUSED_TIMEOUT_MS 4000
 #define SAY_AFTER_MS       2000
+#define GOODBYE_MS         1000 /* a hub that does not take it is left without */
 #define CLOSE_STEP_MS      10000
 #define HISTORY_MAX        100000
 
@@ -304,16 +305,14 @@ void session_close(struct session *session)
     if (session->follows_ledger && session->wallet != NULL && !closes_rest(session))
         (void)session_wait(session, closes_rest, CLOSE_STEP_MS, "a step of a close on the ledger");
     rill_close_handle(session->wallet);
-    /* The connection's last bytes, and its goodbye. */
-    if (session->wallet != NULL) {
-        uint64_t until = clock_monotonic_us() + 50000;
-        while (clock_monotonic_us() < until && event_base_loop(session->base, EVLOOP_NONBLOCK) == 0)
-            usleep(1000); /* allowed: the loop is run in between, bounded by `until` */
-    }
     rill_ledger_free(session->ledger);
     for (size_t i = 0; i < ARRAY_LENGTH(session->signals); i++)
         if (session->signals[i] != NULL)
             event_free(session->signals[i]);
+    /* What is left on the loop is the connections: their last bytes, and their goodbye. */
+    uint64_t until = clock_monotonic_us() + GOODBYE_MS * 1000;
+    while (clock_monotonic_us() < until && event_base_loop(session->base, EVLOOP_NONBLOCK) == 0)
+        usleep(1000); /* allowed: the loop is run in between, bounded by `until` */
     event_base_free(session->base);
     bytes_wipe(&session->key, sizeof(session->key));
     session->base = NULL;

@@ -98,9 +98,11 @@ void chain_mine(struct sim *sim, bool takes_all)
 
 /* ---- reorganisations ---- */
 
+/* The first block stays: it has Funds that the hub's engine did not send, and a hub closes no channel with its client
+ * while a Fund of its own is under way. */
 static uint64_t confirmed_by_anybody(const struct sim *sim)
 {
-    uint64_t confirmed = 0;
+    uint64_t confirmed = 1;
     for (unsigned i = 0; i < sim->party_count; i++)
         if (sim->parties[i]->node.next > confirmed + 1)
             confirmed = sim->parties[i]->node.next - 1;
