@@ -154,6 +154,7 @@ static void appoint(struct engine *engine, struct hub_channel *channel, size_t i
 {
     struct hub_tower *tower = &engine->towers[index];
     struct watch *watch = &channel->watch[index];
+    ensure(watch->appoint_sent_ms == 0);
     watch->appoint_dirty = false;
     if (channel->channel->funds.stage == STAGE_CLOSED)
         return;
@@ -169,13 +170,15 @@ static void flush_to(struct engine *engine, size_t index)
     while (may_send(tower) && tower->appoint_head != NULL) {
         struct hub_channel *channel = tower->appoint_head;
         struct watch *watch = &channel->watch[index];
-        if (watch->appoint_dirty && engine->now_ms < watch->next_ms)
+        /* One that is open, sent by appoint_urgent, is answered first: what came since goes then. */
+        bool is_due = watch->appoint_dirty && watch->appoint_sent_ms == 0;
+        if (is_due && engine->now_ms < watch->next_ms)
             return; /* those behind it wait as long at most */
         tower->appoint_head = watch->next_appoint;
         if (tower->appoint_head == NULL)
             tower->appoint_tail = NULL;
         watch->queued = false;
-        if (watch->appoint_dirty)
+        if (is_due)
             appoint(engine, channel, index);
     }
     if (tower->online && tower->appoint_head == NULL && tower->appointments_open == 0)

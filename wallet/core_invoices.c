@@ -116,7 +116,8 @@ bool wallet_invoice_receipt(const struct wallet_core *core, const struct hash *s
     return true;
 }
 
-#define LOOK_EVERY_S 600
+#define LOOK_EVERY_S  600
+#define UNPAID_KEPT_S 600 /* so long a late payer is told that it has expired, not that there is none */
 
 void wallet_invoice_forget(struct wallet_core *core, struct invoice_issued *invoice)
 {
@@ -125,7 +126,7 @@ void wallet_invoice_forget(struct wallet_core *core, struct invoice_issued *invo
     free(invoice);
 }
 
-/* A paid invoice is kept as long as its payment may be asked about. One that was never paid goes once it has expired: what
+/* A paid invoice is kept as long as its payment may be asked about. One that was never paid goes soon after it has expired: what
  * comes for it then is sent back either way, and asking for invoices costs nothing, so they must not pile up. */
 void wallet_invoices_head(struct wallet_core *core)
 {
@@ -135,7 +136,7 @@ void wallet_invoices_head(struct wallet_core *core)
     core->invoices_looked = core->head.confirmed_time;
     HASH_ITER(hh, core->invoices, invoice, next)
     {
-        if (core->head.confirmed_time <= invoice->expiry + (invoice->paid ? OUTCOME_KEPT_S : 0))
+        if (core->head.confirmed_time <= invoice->expiry + (invoice->paid ? OUTCOME_KEPT_S : UNPAID_KEPT_S))
             continue;
         record_gone(&core->batch, RECORD_INVOICE, &invoice->secret_hash, sizeof(invoice->secret_hash));
         wallet_invoice_forget(core, invoice);

@@ -350,7 +350,7 @@ static void test_wrong_payments_are_sent_back(void **state)
     world_head(world, 3700);
     payment = payment_of(world, &old, 500, false);
     world_send(world, &payment);
-    expect_refund(world, &payment, CODE_INVOICE); /* it went when it expired */
+    expect_refund(world, &payment, CODE_EXPIRED);
     assert_int_equal(world_channel(world).balance.units, 100500);
     world_free(world);
 }
