@@ -229,6 +229,8 @@ void dispute_started(struct engine *engine, struct hub_channel *channel, const s
     dispute->period = event->deadline > event->block_time ? event->deadline - event->block_time : 0;
     engine_touch(engine, channel);
     if (event->confirmed)
+        dispute->confirmed_of_hub = event->of_hub_claim;
+    if (event->confirmed)
         close_is_confirmed(engine, channel);
     else
         channel->suspended_block = event->block;
@@ -244,6 +246,7 @@ static void hub_is_challenged(struct engine *engine, struct hub_channel *channel
         dispute->void_asked = false;
     dispute->of_hub = event->proof;
     if (event->confirmed) {
+        dispute->confirmed_of_hub = event->proof;
         channel->dispute_dirty = true;
         engine_touch(engine, channel);
     }

@@ -56,7 +56,7 @@ static void write_dispute(const struct hub_channel *channel, struct buffer *batc
     buffer_u64(batch, dispute->period);
     buffer_u64(batch, dispute->voided_nonce);
     write_claim(batch, &dispute->confirmed_claim);
-    write_claim(batch, &dispute->of_hub);
+    write_claim(batch, &dispute->confirmed_of_hub);
     remains_write(dispute->remains, batch);
     record_end(batch, mark);
 }
@@ -449,7 +449,7 @@ static bool read_root(struct engine *engine, const struct record *record)
     struct reader reader = reader_of(record->value, record->value_length);
     if (!engine_read_root(&reader, &engine->leaves, &engine->root, &engine->gross_units))
         return false;
-    engine->settle_in_flight = reader_u8(&reader) != 0;
+    engine->settle_in_flight = reader_u8(&reader);
     engine->root_taken = reader_u8(&reader) != 0;
     if (!engine->root_taken)
         return reader_done(&reader);
@@ -490,7 +490,8 @@ static bool read_dispute(struct engine *engine, const struct record *record)
     dispute->period = reader_u64(&reader);
     dispute->voided_nonce = reader_u64(&reader);
     read_claim(&reader, &dispute->confirmed_claim);
-    read_claim(&reader, &dispute->of_hub);
+    read_claim(&reader, &dispute->confirmed_of_hub);
+    dispute->of_hub = dispute->confirmed_of_hub;
     dispute->first = dispute->of_client = dispute->confirmed_claim;
     if (version == DISPUTE_RECORD_VERSION)
         dispute->remains = remains_read(&reader);

@@ -119,6 +119,7 @@ struct dispute {
     struct remains *remains;   /* NULL: not finished */
     struct claim first, of_client, of_hub; /* as the closer began; what stands, young blocks included */
     struct claim confirmed_claim;          /* what stands of the client's stream, confirmed: on disk */
+    struct claim confirmed_of_hub;         /* the same of the hub's */
     uint64_t deadline, period;             /* the contract's challenge period */
     uint64_t voided_nonce, finish_next, start_next;
 };
@@ -253,6 +254,7 @@ struct engine {
     enum ledger_error settle_error;         /* of a call of it that failed; LEDGER_OK: none did */
     uint64_t settle_expire_time;
     uint64_t block_gas_limit; /* 0: not known */
+    bool settle_too_large;    /* a call of this round was refused, or its estimate ran out of gas */
     unsigned settle_halvings; /* calls were refused: the next ones are that much smaller */
     uint64_t settle_begun_ms; /* when the round under way was planned */
     uint64_t settle_took_ms;  /* how long the last one took, from its plan to the own view */
@@ -266,9 +268,11 @@ struct engine {
         settle_block; /* the newest block of the round's calls; FOLLOWING: not confirmed in the own view yet */
     uint64_t settle_deadline_ms, settle_next_ms;
     bool settle_turn, settle_turn_asked; /* where there are shards: this one may settle; it has asked to */
-    bool settle_again;     /* plan once more as soon as this batch is over, or the ledger is known */
-    bool settle_in_flight; /* a batch may land that the own view does not have; in the journal */
-    bool settle_unsure;    /* so it was when the hub stopped */
+    bool settle_again;        /* plan once more as soon as this batch is over, or the ledger is known */
+    uint8_t settle_in_flight; /* so many calls may land that the own view does not have; in the journal */
+    uint8_t
+        settle_hidden; /* of them, those that a stop of the hub hid: so many must be mined to settle their fate */
+    bool settle_unsure; /* there are such */
     unsigned settle_failures;
     uint32_t settle_round; /* counts collections, see answer_round */
     size_t settle_unsigned;

@@ -38,6 +38,7 @@ void remains_finished(struct engine *engine, struct hub_channel *channel, const 
     dispute->known = dispute->confirmed = true;
     dispute->wanted = false;
     dispute->of_client = dispute->confirmed_claim;
+    dispute->of_hub = dispute->confirmed_of_hub;
     dispute->remains = xcalloc(1, sizeof(*dispute->remains));
     *dispute->remains =
         (struct remains){.held = {[SIDE_CLIENT] = event->held_client, [SIDE_HUB] = event->held_hub},

@@ -3,8 +3,9 @@
  * A round is on its way from settle_submit until every call has its outcome and the own confirmed view has the
  * newest block of them, and the journal says so. A call that fails takes nobody with it: what it held is signed still, and
  * joins the next round. If the hub restarts meanwhile it does not know which of the calls ever left, or will land
- * yet; as transactions of one account land in their order, the fate of the next one settles that of all before it
- * (engine->settle_unsure).
+ * yet (engine->settle_unsure). Transactions of one account land in the order of their nonces, and a node that has lost
+ * the old ones gives their nonces again: as many new calls as there were old ones, mined, have either come after them or
+ * taken their places.
  */
 #include "base/ensure.h"
 #include "base/log.h"
@@ -13,19 +14,32 @@
 #define RETRY_MS          1000
 #define RETRY_DOUBLES_MAX 6 /* 64 s */
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Of what was in flight when the hub stopped, what is still unknown. */
+static uint8_t still_hidden(const struct engine *engine)
+{
+    return (uint8_t)(engine->settle_unsure ? larger(1, engine->settle_hidden) : 0);
+}
+
 /* The first call has the root of all proofs since the last batch; none has come between it and the others. */
 static void send_calls(struct engine *engine, const struct batch_round *round)
 {
-    size_t items = 0, funds = 0,
-           count = round->count > 0 ? round->count : 1; /* an empty one: settle_unsure */
+    size_t items = 0, funds = 0, hidden = engine->settle_unsure ? engine->settle_hidden : 0,
+           count = round->count;
+    if (engine->settle_unsure) /* with empty ones */
+        count = larger(count, larger(1, hidden < SETTLE_CALLS_MAX ? hidden : SETTLE_CALLS_MAX));
     engine->root_taken = true;
     engine->root_value = journal_root_value(&engine->root);
     engine->root_since = (struct journal_root){0};
-    engine->settle_in_flight = true;
+    engine->settle_in_flight = (uint8_t)(count + hidden < UINT8_MAX ? count + hidden : UINT8_MAX);
     engine->root_dirty = true;
     for (size_t i = 0; i < count; i++) {
         struct contract_call call = {.function = CONTRACT_SETTLE_BATCH};
-        if (round->count > 0) {
+        if (i < round->count) {
             call.items = round->calls[i].items;
             call.item_count = round->calls[i].item_count;
             call.funds = round->calls[i].funds;
@@ -104,7 +118,7 @@ static void over(struct engine *engine)
 {
     engine->settle_took_ms =
         engine->now_ms > engine->settle_begun_ms ? engine->now_ms - engine->settle_begun_ms : 0;
-    engine->settle_in_flight = false;
+    engine->settle_in_flight = still_hidden(engine);
     engine->root_dirty = true;
     idle(engine);
 }
@@ -116,16 +130,16 @@ static void call_settled(struct engine *engine, const struct ledger_receipt *rec
         engine->settle_block = receipt->block;
     if (engine->settle_unsure)
         engine->settle_again = true; /* what had to wait until now */
-    engine->settle_unsure = false;
-    engine->settle_halvings -= engine->settle_halvings > 0;
+    if (engine->settle_hidden > 0)
+        engine->settle_hidden--;
+    engine->settle_unsure = engine->settle_unsure && engine->settle_hidden > 0;
 }
 
-/* A node that takes no call of this size, or whose estimate runs out of gas, may take a smaller one. */
 static void call_failed(struct engine *engine, size_t index, enum ledger_error error)
 {
     engine->settle_error = error;
-    if ((error == LEDGER_REFUSED || error == LEDGER_REVERTED) && engine->settle_halvings < BATCH_HALVINGS_MAX)
-        engine->settle_halvings++;
+    engine->settle_too_large =
+        engine->settle_too_large || error == LEDGER_REFUSED || error == LEDGER_REVERTED;
     if (index == 0 && !engine->settle_unsure) {
         engine->root_taken = false;
         engine->root_dirty = true;
@@ -143,10 +157,22 @@ static void say_failure(struct engine *engine)
     settle_soon(engine, pause);
 }
 
+/* A node that takes no call of this size, or whose estimate runs out of gas, may take a smaller one. One such call of a
+ * round is enough: what it held comes again as it was. */
+static void resize(struct engine *engine)
+{
+    if (!engine->settle_too_large)
+        engine->settle_halvings -= engine->settle_halvings > 0;
+    else if (engine->settle_halvings < BATCH_HALVINGS_MAX)
+        engine->settle_halvings++;
+    engine->settle_too_large = false;
+}
+
 /* Every call of the round has its outcome. */
 static void round_done(struct engine *engine)
 {
     bool any_mined = engine->settle_block > 0;
+    resize(engine);
     if (engine->settle_error == LEDGER_OK)
         engine->settle_failures = 0;
     else
@@ -157,7 +183,7 @@ static void round_done(struct engine *engine)
     } else if (any_mined) {
         over(engine);
     } else {
-        engine->settle_in_flight = engine->settle_unsure; /* what a crash hid is as unknown as before */
+        engine->settle_in_flight = still_hidden(engine); /* what a crash hid is as unknown as before */
         engine->root_dirty = true;
         engine->settle_phase = SETTLE_IDLE;
         turn_over(engine);
@@ -231,7 +257,8 @@ void settle_head(struct engine *engine)
 /* What a crash interrupted goes on with the first batch. */
 void settle_recovered(struct engine *engine)
 {
-    engine->settle_unsure = engine->settle_again = engine->settle_in_flight;
+    engine->settle_unsure = engine->settle_again = engine->settle_in_flight > 0;
+    engine->settle_hidden = engine->settle_in_flight;
     for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (channel_settlement(channel->channel)->phase == SETTLEMENT_SIGNED ||
             !amount_is_zero(channel->inbound_wanted))

@@ -21,7 +21,9 @@ static enum code wish(struct wallet_core *core, const struct hash *id, struct am
         return CODE_CHANNEL;
     if (!wallet_channel_live(own))
         return CODE_STATUS;
-    if (own->wish.active)
+    /* What a policy asked for gives way to a close: for the hub the newest counts. */
+    bool yields = close && own->wish.by_policy && channel_settlement(own->channel)->phase == SETTLEMENT_NONE;
+    if (own->wish.active && !yields)
         return CODE_SETTLE;
     if (!close &&
         (amount_is_zero(amount) || channel_available(own->channel, SIDE_CLIENT) < (wide)amount.units))

@@ -402,6 +402,16 @@ void desk_answer(struct tower *tower, const struct question *question, bool ok, 
         keep(tower, peer, &verdict, closing);
 }
 
+/* A receipt for a newer proof of a channel that may be closed by now would be a promise that nobody can keep: the ledger
+ * is asked first, where the last look has not found the channel open, or being closed (keep judges that). */
+static bool may_be_closed(struct tower *tower, const struct appointment *held,
+                          const struct appointment_verdict *verdict)
+{
+    const struct watch *watch = watch_find(tower, &held->channel);
+    return watch != NULL && verdict->nonce > held->proof.nonce && watch->state.status != CHANNEL_OPEN &&
+           watch->state.status != CHANNEL_CLOSING;
+}
+
 /* ---- messages ---- */
 
 void desk_appoint(struct tower *tower, uint64_t peer, struct appointment_verdict *verdict)
@@ -414,7 +424,8 @@ void desk_appoint(struct tower *tower, uint64_t peer, struct appointment_verdict
     struct appointment *fresh = verdict->fresh;
     struct appointment *held = desk_find(tower, &fresh->channel, fresh->side);
     bool ask_tower = !fresh->has_choice && !tower->is_tower;
-    if (held != NULL && !ask_tower) {
+    bool ask_channel = held == NULL || may_be_closed(tower, held, verdict);
+    if (!ask_channel && !ask_tower) {
         keep(tower, peer, verdict, false);
         return;
     }
@@ -428,7 +439,7 @@ void desk_appoint(struct tower *tower, uint64_t peer, struct appointment_verdict
     if (broken != NULL)
         turn_down(tower, peer, verdict, CODE_LIMIT, broken);
     else
-        candidate_new(tower, peer, verdict, held == NULL, ask_tower);
+        candidate_new(tower, peer, verdict, ask_channel, ask_tower);
 }
 
 void desk_fetch(struct tower *tower, uint64_t peer, const struct address *user, const struct message *message)

@@ -381,6 +381,30 @@ static void test_a_revocation_waits_for_the_receipt(void **state)
     assert_true(newest(world)->has_choice);
 }
 
+/* What a drop made urgent is open; what comes in the same turn waits for its answer, however slow the tower is. */
+static void test_an_open_appointment_is_not_sent_again(void **state)
+{
+    struct world *world = *state;
+    struct hub_channel *channel = hub_side(world, 0);
+    answer_all(world);
+    pass(world, 1);
+    answer_all(world);
+    assert_int_equal(world->engine->towers[0].appointments_open, 0);
+    appoint_mark(world->engine, channel);
+    appoint_urgent(world->engine, channel);
+    appoint_mark(world->engine, channel);
+    pass(world, 1);
+    assert_int_equal(world->engine->towers[0].appointments_open, 1);
+    engine_tower(world->engine, 0, false);
+    engine_tower(world->engine, 0, true);
+    pass(world, 1);
+    assert_int_equal(world->engine->towers[0].appointments_open, 1);
+    world_receipt(world, newest(world));
+    pass(world, 1);
+    answer_all(world);
+    assert_int_equal(world->engine->towers[0].appointments_open, 0);
+}
+
 static void test_a_silent_tower_is_dismissed(void **state)
 {
     struct world *world = *state;
@@ -531,6 +555,7 @@ int main(void)
         TEST(test_old_locks_of_the_hubs_stream_are_voided, open_world),
         TEST(test_a_close_is_finished_after_its_window, open_world),
         TEST(test_a_revocation_waits_for_the_receipt, open_with_tower),
+        TEST(test_an_open_appointment_is_not_sent_again, open_with_tower),
         TEST(test_a_silent_tower_is_dismissed, open_with_tower),
         TEST(test_a_revocation_waits_for_all_towers, open_with_two_towers),
         TEST(test_one_of_two_towers_is_dismissed_alone, open_with_two_towers),

@@ -121,6 +121,21 @@ static void test_at_a_threshold(void **state)
     world_free(world);
 }
 
+/* The owner's close does not wait for what the policy asked for. */
+static void test_a_close_goes_before_a_payout(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    uint64_t available = world_channel(world).available.units;
+    set(world, (struct payout_policy){.mode = PAYOUT_THRESHOLD, .threshold = {available}});
+    assert_int_equal(world->counts[MESSAGE_SETTLE_REQUEST], 1);
+    assert_int_equal(wallet_close(world->core, &world->id), CODE_OK);
+    wait(world, 1);
+    assert_int_equal(world->counts[MESSAGE_SETTLE_REQUEST], 2);
+    assert_true(world->last_settle.settle_request.close);
+    world_free(world);
+}
+
 static void test_once_a_day(void **state)
 {
     (void)state;
@@ -209,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_moments),
         cmocka_unit_test(test_amounts),
         cmocka_unit_test(test_at_a_threshold),
+        cmocka_unit_test(test_a_close_goes_before_a_payout),
         cmocka_unit_test(test_once_a_day),
         cmocka_unit_test(test_a_missed_minute_is_made_up_for),
         cmocka_unit_test(test_what_came_to_nothing_is_asked_again),
