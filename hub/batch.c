@@ -103,18 +103,33 @@ static void add_fund(struct engine *engine, const struct channel_key *key, struc
     call->funds[call->fund_count++] = (struct fund){*key, amount_of(returned + pooled)};
 }
 
+/* No Fund is sent while a signed close is alive (section 8): the client would get it with the rest. */
+static bool may_be_funded(const struct hub_channel *channel)
+{
+    return channel_is_usable(channel) && !channel_settlement(channel->channel)->close;
+}
+
+/* A wish stays until the ledger shows it fulfilled, or impossible. Its channel may be open by now, by a deposit of its
+ * client or by a part of what was wished. */
+static void add_wish(struct engine *engine, const struct open_wish *wish, struct batch_round *round,
+                     size_t asset)
+{
+    struct hash id = channel_id(&wish->key);
+    const struct hub_channel *channel = engine_channel(engine, &id);
+    if (channel == NULL || may_be_funded(channel))
+        add_fund(engine, &wish->key, wish->fund_planned, round, asset);
+}
+
 static void add_funds(struct engine *engine, struct batch_round *round, size_t asset)
 {
     const struct address *address = &engine->settings.terms.assets[asset].asset;
-    /* A wish stays until the ledger shows it fulfilled, or impossible. */
     for (size_t i = 0; i < engine->wish_count; i++)
         if (address_equal(&engine->wishes[i].key.asset, address))
-            add_fund(engine, &engine->wishes[i].key, engine->wishes[i].fund_planned, round, asset);
+            add_wish(engine, &engine->wishes[i], round, asset);
     for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (!address_equal(&channel->channel->key.asset, address))
             continue;
-        /* No Fund is sent while a signed close is alive (section 8). */
-        if (channel_is_usable(channel) && !channel_settlement(channel->channel)->close)
+        if (may_be_funded(channel))
             add_fund(engine, &channel->channel->key, channel->fund_planned, round, asset);
         channel->fund_planned = amount_of(0);
     }

@@ -43,8 +43,8 @@ static void test_smuggling(void **state)
 {
     struct proxy_world *world = *state;
     static const char *const bad[] = {
-        "POST /free/a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n0\r\n\r\nGET /paid HTTP/1.1\r\n",
+        ("POST /free/a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n0\r\n\r\nGET /paid HTTP/1.1\r\n"),
         "POST /free/a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 44\r\n\r\n",
         "POST /free/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
         "GET /free/a HTTP/1.1\nHost: h\n\n",
