@@ -46,9 +46,9 @@ enum rill_fetch_outcome {
     RILL_FETCH_ANSWERED = 0, /* status and body are the service's, whatever they say */
     RILL_FETCH_TOO_DEAR,     /* a limit forbids it: nothing was paid; price and limit have the figures */
     RILL_FETCH_NO_OFFER,     /* 402, and none of the offers is good: nothing was paid */
-    RILL_FETCH_UNPAID,       /* the payment was refused or failed */
-    RILL_FETCH_REFUSED,      /* paid, and answered 402 all the same */
-    RILL_FETCH_FAILED        /* not reached, malformed, or broken off; a receipt that was paid is kept */
+    RILL_FETCH_UNPAID, /* the payment was refused, failed, or (`paid` is not 0) is lost, and counts as spent */
+    RILL_FETCH_REFUSED, /* paid, and answered 402 all the same */
+    RILL_FETCH_FAILED   /* not reached, malformed, or broken off; a receipt that was paid is kept */
 };
 
 struct rill_fetch_result {

@@ -70,6 +70,18 @@ static bool read_path(const json_t *answer, struct own *own)
     return true;
 }
 
+/* A hub has the newest statement as long as it shows it: whoever says that it is gone hides what it counts. */
+static bool is_still_newest(const struct audit *audit)
+{
+    int status;
+    char *body = hub_http_text(audit->http, "/liabilities", false, &status);
+    json_t *newest = body != NULL ? json_loads(body, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    bool is_it = status == 200 && json_number_at(newest, "number") == audit->statement.content.number;
+    json_decref(newest);
+    free(body);
+    return is_it;
+}
+
 /* Only to the client the hub shows what it counts; the request says by a signature that it is. */
 int audit_own_ask(struct audit *audit, struct own *own)
 {
@@ -95,6 +107,8 @@ int audit_own_ask(struct audit *audit, struct own *own)
         code = command_fail(audit->session->settings, RILL_EXIT_FAILED, "the hub at http://%s says: %s",
                             audit->http, json_text_at(answer, "error"));
     json_decref(answer);
+    if (own->status == GONE && is_still_newest(audit))
+        own->status = LEFT_OUT;
     return code;
 }
 
@@ -139,6 +153,10 @@ enum verdict_own audit_own_judge(const struct audit *audit, struct own *own)
         return OWN_UNSIGNED;
     if (own->leaf.nonce_client < own->before.nonce_own || own->leaf.nonce_hub < own->before.nonce_hub)
         return OWN_STALE;
+    /* What the hub has signed since only adds to the balance. */
+    if (own->leaf.nonce_client == now.nonce_own && own->leaf.nonce_hub > now.nonce_hub &&
+        channel->was.units == now.total && own->leaf.balance.units < now.balance)
+        return OWN_BALANCE;
     if (own->leaf.nonce_client != now.nonce_own || own->leaf.nonce_hub != now.nonce_hub ||
         channel->was.units != now.total)
         return OWN_MOVED;

@@ -136,16 +136,38 @@ static struct kept_budget *budget_offered(const struct fetch *fetch)
     return fetch_budget_find(fetch->fetcher->books, &id);
 }
 
-static void unpaid(struct fetch *fetch, const char *why)
+/* A server may give one offer to several, or another's: it is paid once, for one request. */
+static bool is_used(const struct fetch *fetch)
 {
-    fetch_books_unspend(fetch->fetcher->books, fetch->day, fetch->url.authority, fetch->reserved, true);
+    struct hash id;
+    memcpy(id.bytes, fetch->offer.secret_hash, 32);
+    return fetch_books_know(fetch->fetcher->books, &id);
+}
+
+static void drop_unpaid(struct fetch *fetch)
+{
     if (fetch->offer.budget) {
         struct kept_budget *budget = budget_offered(fetch);
         if (budget != NULL && !budget->paid)
             fetch_budget_drop(fetch->fetcher->books, budget);
     }
     drop_receipt(fetch);
+}
+
+static void unpaid(struct fetch *fetch, const char *why)
+{
+    fetch_books_unspend(fetch->fetcher->books, fetch->day, fetch->url.authority, fetch->reserved, true);
+    drop_unpaid(fetch);
     finish(fetch, RILL_FETCH_UNPAID, "not paid: %s", why);
+}
+
+/* The money is gone and no secret came for it: the limits go on counting it. */
+static void lost(struct fetch *fetch, const struct rill_payment *payment)
+{
+    fetch->result.paid += payment->amount;
+    fetch->result.fee = payment->fee;
+    drop_unpaid(fetch);
+    finish(fetch, RILL_FETCH_UNPAID, "the payment is lost: nobody ever answered it; it counts as spent");
 }
 
 static void on_reserved(void *context)
@@ -271,6 +293,8 @@ void rill_fetcher_payment(struct rill_fetcher *fetcher, const struct rill_paymen
     fetch->has_payment = false;
     if (payment->has_secret)
         paid(fetch, payment);
+    else if (strcmp(payment->state, "lost") == 0)
+        lost(fetch, payment);
     else
         unpaid(fetch, rill_code_text(payment->code));
 }
@@ -289,11 +313,15 @@ static bool choose_offer(struct fetch *fetch, const json_t *body)
     else
         snprintf(url, sizeof(url), "%s", fetch->text_url);
     snprintf(fetch->message, sizeof(fetch->message), "it answers 402 without an offer");
-    for (size_t i = 0; i < json_array_size(accepts); i++)
-        if (fetch_offer_read(json_array_get(accepts, i), fetch->fetcher->options.wallet,
-                             rill_ledger_chain_id(fetch->fetcher->options.ledger), method, url, &fetch->offer,
-                             fetch->message, sizeof(fetch->message)))
+    for (size_t i = 0; i < json_array_size(accepts); i++) {
+        if (!fetch_offer_read(json_array_get(accepts, i), fetch->fetcher->options.wallet,
+                              rill_ledger_chain_id(fetch->fetcher->options.ledger), method, url,
+                              &fetch->offer, fetch->message, sizeof(fetch->message)))
+            continue;
+        if (!is_used(fetch))
             return true;
+        snprintf(fetch->message, sizeof(fetch->message), "the offer was used before");
+    }
     return false;
 }
 
@@ -360,8 +388,8 @@ static bool take_next(struct fetch *fetch)
     struct next_offer *next;
     bool taken = false;
     while (!taken && (next = pop_next(fetcher, &fetch->place)) != NULL) {
-        taken = next->offer.expires > now_s + NEXT_SPARE_S;
         fetch->offer = next->offer;
+        taken = next->offer.expires > now_s + NEXT_SPARE_S && !is_used(fetch);
         free(next);
     }
     return taken;

@@ -289,6 +289,7 @@ struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct h
 {
     struct hash secret_hash;
     memcpy(secret_hash.bytes, offer->secret_hash, 32);
+    ensure(!fetch_books_know(books, &secret_hash));
     struct kept_receipt *receipt = make_receipt(books, &secret_hash);
     receipt->place = *place;
     receipt->state = KEPT_PAYING;
@@ -373,6 +374,7 @@ struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *host
 {
     struct hash secret_hash;
     memcpy(secret_hash.bytes, offer->secret_hash, 32);
+    ensure(!fetch_books_know(books, &secret_hash));
     struct kept_budget *budget = make_budget(books, &secret_hash);
     snprintf(budget->host, sizeof(budget->host), "%s", host);
     budget->units = budget->left = offer->units;
@@ -414,6 +416,13 @@ void fetch_budget_drop(struct fetch_books *books, struct kept_budget *budget)
 struct kept_budget *fetch_budgets(const struct fetch_books *books)
 {
     return books->budgets;
+}
+
+bool fetch_books_know(const struct fetch_books *books, const struct hash *secret_hash)
+{
+    struct kept_receipt *receipt;
+    HASH_FIND(hh, books->receipts, secret_hash, sizeof(*secret_hash), receipt);
+    return receipt != NULL || fetch_budget_find(books, secret_hash) != NULL;
 }
 
 /* ---- recovery ---- */

@@ -64,7 +64,12 @@ void fetch_books_unspend(struct fetch_books *books, uint32_t day, const char *ho
 /* Oldest first. */
 const struct spent_day *fetch_books_days(struct fetch_books *books);
 
+/* Is there a receipt or a budget of this offer, paid or being paid? Such an offer must not be paid again: both would be
+ * one entry, and whoever ends first takes it from the other. */
+bool fetch_books_know(const struct fetch_books *books, const struct hash *secret_hash);
+
 struct hash fetch_place(const char *host, const char *method, const char *target);
+/* The offer must not be known yet (fetch_books_know). */
 struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct hash *place,
                                        const struct fetch_offer *offer);
 /* One that was paid for exactly this, and that nobody uses just now; NULL: there is none. Whether it is still good, its
@@ -77,6 +82,7 @@ struct kept_receipt *fetch_receipts(const struct fetch_books *books);
 /* A host may have several: the one with the most left. NULL: none is paid and has something left. */
 struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *host);
 struct kept_budget *fetch_budget_find(const struct fetch_books *books, const struct hash *secret_hash);
+/* As with a receipt: the offer must not be known yet. */
 struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *host,
                                      const struct fetch_offer *offer);
 void fetch_budget_paid(struct fetch_books *books, struct kept_budget *budget, const uint8_t secret[32]);

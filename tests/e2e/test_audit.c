@@ -1,5 +1,6 @@
 /* What wallets and auditors can check of a hub, with the real programs: payments proven in settled batches, balances
  * counted in what the hub says it owes; and hubs that lie, which stand between the wallet and the real one. */
+#include <dirent.h>
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <pthread.h>
@@ -125,6 +126,8 @@ enum lie {
     LIE_SUM,      /* a statement with another sum */
     LIE_LEFT_OUT, /* a signed statement without the client's channel */
     LIE_LESS,     /* one that counts it with less */
+    LIE_AHEAD,    /* with less, as if by a proof of the hub's that is still on its way */
+    LIE_GONE,     /* the statement that it shows is said to be gone when the client asks for its leaf */
     LIE_TWICE     /* another signed one of a number that was shown already */
 };
 
@@ -156,7 +159,8 @@ static void make_publication(struct liar *liar, const json_t *real)
     struct stand *stand = liar->stand;
     const json_t *asset = json_array_get(json_object_get(real, "assets"), 0);
     struct channel_key payer = {.client = stand->payer_address}, shop = {.client = stand->shop_address};
-    uint64_t clients = json_number_at(asset, "clients"), hub = json_number_at(asset, "hub"), less = 1000;
+    uint64_t clients = json_number_at(asset, "clients"), hub = json_number_at(asset, "hub");
+    uint64_t less = 5000; /* more than the shop has, which goes to the payer */
     struct engine_counted entries[] = {
         {.channel = channel_id(&shop), .balance = amount_of(0), .nonce_hub = 1},
         {.channel = channel_id(&payer), .balance = amount_of(clients - less), .nonce_client = 1},
@@ -167,6 +171,8 @@ static void make_publication(struct liar *liar, const json_t *real)
         entries[1].balance = amount_of(0);
         less = 0;
     }
+    if (liar->lie == LIE_AHEAD)
+        entries[1].nonce_hub = 1;
     struct engine_count count = {.block = json_number_at(real, "block"),
                                  .time = json_number_at(real, "time"),
                                  .asset_count = 1,
@@ -246,6 +252,8 @@ static void on_lie(struct evhttp_request *request, void *context)
         change_behind(text, "\"batch\":");
     else if (liar->lie == LIE_SUM)
         change_behind(text, "\"clients\":");
+    else if (liar->lie == LIE_GONE)
+        status = is_proof ? 410 : status;
     else if (liar->lie >= LIE_LEFT_OUT && is_proof)
         text = own_proof(liar, text, &status);
     else if (liar->lie >= LIE_LEFT_OUT)
@@ -422,6 +430,21 @@ static void test_what_is_owed_is_counted_and_covered(void **state)
     expect(day, 0, RILL(day, out, "audit", "--home", stand->shop, "--against", file), out);
 }
 
+/* The statements that it was shown: those of one lie would betray the next. */
+static void wallet_forgets(const char *home)
+{
+    char folder[200], path[500];
+    snprintf(folder, sizeof(folder), "%s/statements", home);
+    DIR *statements = opendir(folder);
+    assert_non_null(statements);
+    for (const struct dirent *entry; (entry = readdir(statements)) != NULL;) {
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        if (entry->d_name[0] != '.')
+            assert_int_equal(remove(path), 0);
+    }
+    closedir(statements);
+}
+
 static void test_who_is_left_out_finds_it(void **state)
 {
     struct stand *stand = *state;
@@ -438,6 +461,10 @@ static void test_who_is_left_out_finds_it(void **state)
     assert_non_null(strstr(out, "LEFT OUT"));
     expect(day, 0, RILL(day, out, "audit", "--public", "--hub-http", liar.at),
            out); /* nobody else can see it */
+    liar.lie = LIE_GONE;
+    wallet_forgets(stand->payer);
+    expect(day, 7, RILL(day, out, "audit", "--home", stand->payer, "--hub-http", liar.at), out);
+    assert_non_null(strstr(out, "LEFT OUT"));
     liar_close(&liar);
 }
 
@@ -450,6 +477,10 @@ static void test_who_is_counted_with_less_finds_it(void **state)
     liar_open(&liar, stand);
     pay(stand, "0.000004", "direct"); /* the shop's newest proof is the hub's first, the payer's his first */
     liar.lie = LIE_LESS;
+    expect(day, 7, RILL(day, out, "audit", "--home", stand->payer, "--hub-http", liar.at), out);
+    assert_non_null(strstr(out, "another balance than the signed proofs"));
+    liar.lie = LIE_AHEAD; /* nothing that the hub signs to him can take from him */
+    wallet_forgets(stand->payer);
     expect(day, 7, RILL(day, out, "audit", "--home", stand->payer, "--hub-http", liar.at), out);
     assert_non_null(strstr(out, "another balance than the signed proofs"));
     liar_close(&liar);

@@ -1,5 +1,11 @@
-/* `rill fetch` against a real proxy: limits that outlive the process, receipts that are kept, a budget that is bought once. */
+/* `rill fetch` against a real proxy: limits that outlive the process, receipts that are kept, a budget that is bought once;
+ * and its library against servers that give one real offer more than once. */
 #include "tests/merchant/proxy_world.h"
+
+#include <event2/buffer.h>
+#include <event2/http.h>
+
+#include "rill_fetch.h"
 
 static void ended(struct proxy_world *world, int code, int wanted)
 {
@@ -62,8 +68,222 @@ static void test_fetch(void **state)
     assert_true(says(out, "0.0000003 coin left of 0.0000005 coin"));
 }
 
+/* ---- servers that give one offer more than once ---- */
+
+/* Two hosts with one offer, which the proxy made for another: a signed invoice names method and path, not the host. */
+struct reseller {
+    struct proxy_world *world;
+    struct evhttp *http;
+    uint16_t ports[2];
+    json_t *offer;   /* the 402 */
+    bool gives_back; /* fails, returns the receipt, and gives the same offer as the next one */
+    struct rill_fetcher *fetcher;
+};
+
+struct fetched {
+    bool done;
+    struct rill_fetch_result result;
+    char message[200];
+};
+
+static void on_asked(struct evhttp_request *request, void *context)
+{
+    struct reseller *reseller = context;
+    struct evkeyvalq *out = evhttp_request_get_output_headers(request);
+    const struct evkeyvalq *in = evhttp_request_get_input_headers(request);
+    json_t *entry = json_array_get(json_object_get(reseller->offer, "accepts"), 0);
+    char resource[128];
+    snprintf(resource, sizeof(resource), "http://%s/paid", evhttp_find_header(in, "Host"));
+    json_object_set_new(entry, "resource", json_string(resource));
+    if (evhttp_find_header(in, "X-PAYMENT") == NULL) {
+        char *text = json_dumps(reseller->offer, 0);
+        struct evbuffer *body = evbuffer_new();
+        evbuffer_add(body, text, strlen(text));
+        evhttp_send_reply(request, 402, "pay", body);
+        evbuffer_free(body);
+        free(text);
+    } else if (reseller->gives_back) {
+        char *text = json_dumps(entry, 0);
+        struct buffer coded = {0};
+        http_base64(&coded, text, strlen(text));
+        evhttp_add_header(out, "Rill-Receipt", "returned");
+        evhttp_add_header(out, "Rill-Next-Offer", (const char *)coded.data);
+        evhttp_send_reply(request, 500, "failed", NULL);
+        buffer_free(&coded);
+        free(text);
+    } else {
+        evhttp_send_reply(request, 200, "served", NULL);
+    }
+}
+
+static void new_offer(struct reseller *reseller)
+{
+    char *answer = ask(reseller->world, "GET", "/paid", NULL);
+    json_decref(reseller->offer);
+    reseller->offer = json_loads(body_of(answer), 0, NULL);
+    assert_non_null(reseller->offer);
+    reseller->world->outcome = false;
+    free(answer);
+}
+
+static struct reseller *reseller_open(struct proxy_world *world)
+{
+    struct reseller *reseller = xcalloc(1, sizeof(*reseller));
+    char message[200];
+    reseller->world = world;
+    reseller->http = evhttp_new(world->stage->base);
+    for (size_t i = 0; i < 2; i++) {
+        struct sockaddr_in address;
+        socklen_t length = sizeof(address);
+        struct evhttp_bound_socket *bound = evhttp_bind_socket_with_handle(reseller->http, "127.0.0.1", 0);
+        assert_non_null(bound);
+        ensure(getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&address, &length) == 0);
+        reseller->ports[i] = ntohs(address.sin_port);
+    }
+    evhttp_set_gencb(reseller->http, on_asked, reseller);
+    struct rill_fetcher_options options = {.base = world->stage->base,
+                                           .wallet = world->wallet,
+                                           .ledger = world->ledger,
+                                           .host_day_limit = 1000000,
+                                           .day_limit = 1000000,
+                                           .next_offers = true};
+    reseller->fetcher = rill_fetcher_new(&options, message, sizeof(message));
+    assert_non_null(reseller->fetcher);
+    new_offer(reseller);
+    return reseller;
+}
+
+static void reseller_close(struct reseller *reseller)
+{
+    rill_fetcher_free(reseller->fetcher);
+    evhttp_free(reseller->http);
+    json_decref(reseller->offer);
+    free(reseller);
+}
+
+static void on_fetched(void *context, const struct rill_fetch_result *result)
+{
+    struct fetched *fetched = context;
+    fetched->result = *result;
+    snprintf(fetched->message, sizeof(fetched->message), "%s", result->message);
+    fetched->done = true;
+}
+
+static void fetch_from(struct reseller *reseller, size_t host, struct fetched *fetched)
+{
+    char url[128];
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/paid", reseller->ports[host]);
+    *fetched = (struct fetched){.done = false};
+    struct rill_fetch_request request = {
+        .url = url, .max_price = 1000000, .done = on_fetched, .context = fetched};
+    assert_true(rill_fetch(reseller->fetcher, &request));
+}
+
+static void outcome_comes(struct reseller *reseller)
+{
+    if (!holds_in_time(reseller->world->stage, has_outcome, reseller->world))
+        fail_with_log(reseller->world->stage, "a payment's outcome");
+}
+
+static bool is_fetched(void *context)
+{
+    return ((struct fetched *)context)->done;
+}
+
+static void assert_fetched(struct reseller *reseller, struct fetched *fetched,
+                           enum rill_fetch_outcome outcome, const char *words)
+{
+    if (!holds_in_time(reseller->world->stage, is_fetched, fetched))
+        fail_msg("the fetch does not end");
+    if (fetched->result.outcome != outcome || !says(fetched->message, words))
+        fail_msg("outcome %d, %s", (int)fetched->result.outcome, fetched->message);
+}
+
+static bool add_spent(void *context, const struct rill_fetch_spent *spent)
+{
+    *(uint64_t *)context += spent->units;
+    return true;
+}
+
+static uint64_t spent_by(const struct reseller *reseller)
+{
+    uint64_t units = 0;
+    rill_fetch_spent(reseller->fetcher, add_spent, &units);
+    return units;
+}
+
+static void test_one_offer_for_two_requests(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    const struct rill_payment *payment = &reseller->world->payment;
+    struct fetched two[2];
+    for (size_t i = 0; i < 2; i++)
+        fetch_from(reseller, 0, &two[i]);
+    outcome_comes(reseller);
+    rill_fetcher_payment(reseller->fetcher, payment);
+    struct fetched *first = two[0].done ? &two[1] : &two[0], *second = two[0].done ? &two[0] : &two[1];
+    assert_fetched(reseller, second, RILL_FETCH_NO_OFFER, "used before");
+    assert_fetched(reseller, first, RILL_FETCH_ANSWERED, "");
+    assert_int_equal(first->result.status, 200);
+    assert_int_equal(spent_by(reseller), payment->amount + payment->fee);
+    reseller_close(reseller);
+}
+
+static void test_a_kept_receipt_stays_its_hosts(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct fetched fetched;
+    reseller->gives_back = true;
+    fetch_from(reseller, 0, &fetched);
+    outcome_comes(reseller);
+    rill_fetcher_payment(reseller->fetcher, &reseller->world->payment);
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_int_equal(fetched.result.status, 500);
+    reseller->gives_back = false;
+    fetch_from(reseller, 1, &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_NO_OFFER, "used before");
+    fetch_from(reseller, 0, &fetched); /* nor is it paid because it came as the next offer */
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_int_equal(fetched.result.status, 200);
+    assert_true(fetched.result.kept_receipt);
+    assert_int_equal(fetched.result.paid, 0);
+    reseller_close(reseller);
+}
+
+/* The wallet's word for it is a day after the expiry; here it comes at once. */
+static void test_what_is_lost_is_spent(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct rill_payment *payment = &reseller->world->payment;
+    struct fetched fetched;
+    fetch_from(reseller, 0, &fetched);
+    outcome_comes(reseller);
+    uint64_t cost = payment->amount + payment->fee;
+    payment->has_secret = false;
+    payment->state = "lost";
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_fetched(reseller, &fetched, RILL_FETCH_UNPAID, "counts as spent");
+    assert_int_equal(fetched.result.paid, PRICE);
+    assert_int_equal(spent_by(reseller), cost);
+
+    new_offer(reseller);
+    fetch_from(reseller, 0, &fetched);
+    outcome_comes(reseller);
+    payment->has_secret = false;
+    payment->state = "failed";
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_fetched(reseller, &fetched, RILL_FETCH_UNPAID, "not paid");
+    assert_int_equal(spent_by(reseller), cost);
+    reseller_close(reseller);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {PROXY_TEST(test_fetch)};
+    const struct CMUnitTest tests[] = {
+        PROXY_TEST(test_fetch),
+        PROXY_TEST(test_one_offer_for_two_requests),
+        PROXY_TEST(test_a_kept_receipt_stays_its_hosts),
+        PROXY_TEST(test_what_is_lost_is_spent),
+    };
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }
