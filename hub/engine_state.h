@@ -274,7 +274,7 @@ struct engine {
     size_t settle_unsigned;
     struct open_wish *wishes;
     size_t wish_count;
-    uint64_t gross_units; /* completed since the last batch */
+    uint64_t gross_units;                   /* completed since the last batch */
     struct batch_report building, *reports; /* by their numbers, newest last */
     size_t report_count, report_capacity;
     uint64_t *reports_gone; /* numbers that the next batch of the journal removes */

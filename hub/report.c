@@ -78,8 +78,8 @@ static void note_gone(struct engine *engine, uint64_t number)
     if (engine->reports_gone_count == engine->reports_gone_capacity) {
         engine->reports_gone_capacity =
             engine->reports_gone_capacity == 0 ? 16 : 2 * engine->reports_gone_capacity;
-        engine->reports_gone = xrealloc(engine->reports_gone, engine->reports_gone_capacity *
-                                                                  sizeof(*engine->reports_gone));
+        engine->reports_gone =
+            xrealloc(engine->reports_gone, engine->reports_gone_capacity * sizeof(*engine->reports_gone));
     }
     engine->reports_gone[engine->reports_gone_count++] = number;
 }
