@@ -88,6 +88,7 @@ void engine_free(struct engine *engine)
     free(engine->events);
     free(engine->wishes);
     free(engine->reports);
+    free(engine->reports_gone);
     engine_count_free(engine->count.result);
     bytes_wipe(&engine->settings.key, sizeof(engine->settings.key));
     free(engine);

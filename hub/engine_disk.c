@@ -241,11 +241,12 @@ static void write_settlement(struct engine *engine)
             write_report(&engine->reports[i], batch);
         engine->reports[i].dirty = false;
     }
-    for (; engine->reports_gone_from < engine->reports_gone_to; engine->reports_gone_from++) {
+    for (size_t i = 0; i < engine->reports_gone_count; i++) {
         uint8_t key[8];
-        store_be64(key, engine->reports_gone_from);
+        store_be64(key, engine->reports_gone[i]);
         record_gone(batch, RECORD_BATCH, key, sizeof(key));
     }
+    engine->reports_gone_count = 0;
     if (engine->root_dirty)
         write_root(engine);
     if (engine->statement_dirty)
@@ -384,13 +385,14 @@ static bool read_pool(struct engine *engine, const struct record *record)
     return reader_done(&reader);
 }
 
-static struct batch_report *report_of(struct engine *engine, uint64_t number)
+/* The report's place; `too_old` if it is not kept. */
+static struct batch_report *report_of(struct engine *engine, uint64_t number, struct batch_report *too_old)
 {
-    for (size_t i = engine->report_count; i-- > 0;) /* they come in order */
+    for (size_t i = engine->report_count; i-- > 0 && engine->reports[i].number >= number;)
         if (engine->reports[i].number == number)
             return &engine->reports[i];
-    settle_add_report(engine, &(struct batch_report){.number = number});
-    return &engine->reports[engine->report_count - 1];
+    struct batch_report *report = settle_add_report(engine, &(struct batch_report){.number = number});
+    return report != NULL ? report : too_old;
 }
 
 static bool read_report(struct engine *engine, const struct record *record)
@@ -400,7 +402,7 @@ static bool read_report(struct engine *engine, const struct record *record)
         return record->key_length == 8; /* the table holds the newest ones anyway */
     if (record->key_length != 8 || reader_u8(&reader) != BATCH_RECORD_VERSION)
         return false;
-    struct batch_report *report = report_of(engine, load_be64(record->key));
+    struct batch_report too_old, *report = report_of(engine, load_be64(record->key), &too_old);
     uint64_t *const numbers[] = {&report->block,        &report->items,          &report->funds,
                                  &report->skipped,      &report->gas_used,       &report->gross_units,
                                  &report->payout_units, &report->returned_units, &report->funded_units,

@@ -278,10 +278,11 @@ struct engine {
     size_t settle_unsigned;
     struct open_wish *wishes;
     size_t wish_count;
-    uint64_t gross_units; /* completed since the last batch */
-    struct batch_report building, *reports;
+    uint64_t gross_units;                   /* completed since the last batch */
+    struct batch_report building, *reports; /* by their numbers, newest last */
     size_t report_count, report_capacity;
-    uint64_t reports_gone_from, reports_gone_to; /* numbers that the next batch of the journal removes */
+    uint64_t *reports_gone; /* numbers that the next batch of the journal removes */
+    size_t reports_gone_count, reports_gone_capacity;
 
     /* watchtowers */
     struct hub_tower towers[ENGINE_TOWERS_MAX];
@@ -485,7 +486,10 @@ void settle_say(struct engine *engine, struct hub_channel *channel, uint32_t seq
 void settle_settled(struct engine *engine, struct hub_channel *channel, const struct contract_event *event);
 void settle_skipped(struct engine *engine, const struct contract_event *event);
 void settle_batch_settled(struct engine *engine, const struct contract_event *event);
-void settle_add_report(struct engine *engine, const struct batch_report *report);
+/* Takes its place by its number: journals that were joined (reshard.c) hold them in no order. Returns where it is
+ * until the next one is added; NULL if it is older than all that are kept. Where there are too many, the oldest leaves
+ * the journal with the next batch. */
+struct batch_report *settle_add_report(struct engine *engine, const struct batch_report *report);
 
 /* count.c */
 void count_channel(struct engine *engine, struct hub_channel *channel);

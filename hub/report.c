@@ -73,12 +73,27 @@ void settle_skipped(struct engine *engine, const struct contract_event *event)
         settle_say(engine, channel, channel_settlement(channel->channel)->seq, event->reason, event);
 }
 
-void settle_add_report(struct engine *engine, const struct batch_report *report)
+static void note_gone(struct engine *engine, uint64_t number)
 {
+    if (engine->reports_gone_count == engine->reports_gone_capacity) {
+        engine->reports_gone_capacity =
+            engine->reports_gone_capacity == 0 ? 16 : 2 * engine->reports_gone_capacity;
+        engine->reports_gone =
+            xrealloc(engine->reports_gone, engine->reports_gone_capacity * sizeof(*engine->reports_gone));
+    }
+    engine->reports_gone[engine->reports_gone_count++] = number;
+}
+
+struct batch_report *settle_add_report(struct engine *engine, const struct batch_report *report)
+{
+    size_t at = engine->report_count;
+    while (at > 0 && engine->reports[at - 1].number > report->number)
+        at--;
     if (engine->report_count == REPORTS_MAX) {
-        if (engine->reports_gone_from == engine->reports_gone_to)
-            engine->reports_gone_from = engine->reports[0].number;
-        engine->reports_gone_to = engine->reports[0].number + 1;
+        note_gone(engine, at == 0 ? report->number : engine->reports[0].number);
+        if (at == 0)
+            return NULL;
+        at--;
         engine->report_count--;
         memmove(engine->reports, engine->reports + 1, engine->report_count * sizeof(*engine->reports));
     }
@@ -86,7 +101,11 @@ void settle_add_report(struct engine *engine, const struct batch_report *report)
         engine->report_capacity = engine->report_capacity == 0 ? 16 : 2 * engine->report_capacity;
         engine->reports = xrealloc(engine->reports, engine->report_capacity * sizeof(*engine->reports));
     }
-    engine->reports[engine->report_count++] = *report;
+    struct batch_report *place = &engine->reports[at];
+    memmove(place + 1, place, (engine->report_count - at) * sizeof(*place));
+    engine->report_count++;
+    *place = *report;
+    return place;
 }
 
 /* Which leaves the batch's root stands over, for whoever asks for the path of one (hub/leaves.h). */
@@ -176,7 +195,7 @@ void settle_batch_settled(struct engine *engine, const struct contract_event *ev
     report->leaves = root_settled(engine, event);
     report->dirty = true;
     apply_receipt(report, find_receipt(engine, &event->transaction));
-    settle_add_report(engine, report);
+    (void)settle_add_report(engine, report);
     engine->building = (struct batch_report){0};
     engine->gross_units = 0;
     engine->figures.batches_settled++;

@@ -103,11 +103,15 @@ struct ledger_receipt {
     enum contract_error reverted; /* when !success, if the node could tell */
     uint64_t gas_used;
     uint64_t effective_gas_price;
+    unsigned_wide
+        cost_wei; /* gas_used at that price, less what sends behind it gave for it (all of that, used or
+                             * not), and with what it gave for sends before it: never above its own budget */
     struct address
         created; /* ledger_create: the contract; else the token, if a token factory's TokenCreated is
                              * among its logs; else zero */
 };
-/* Called when the outcome is final (mined and `confirmations` deep), or when it can never be. */
+/* Called when the outcome is final (mined and `confirmations` deep), or when it can never be. receipt: also of a
+ * transaction that was never mined (gas_used 0), if the contract refused it or it gave for others; else NULL. */
 typedef void ledger_sent(void *context, enum ledger_error error, const struct ledger_receipt *receipt);
 /* Signs and sends an EIP-1559 transaction. One queue per key: nonces are given in order, estimated first (a
  * revert in the estimate is answered LEDGER_REVERTED at once, nothing is sent), fees raised and the
@@ -118,12 +122,17 @@ void ledger_send(struct ledger *ledger, const struct secret_key *key, const stru
 /* What a transaction may cost, and how pressing it is (ledger/urgency.h). All zero: no hurry, no limit but
  * max_fee_per_gas. */
 struct ledger_terms {
-    unsigned_wide budget_wei; /* the most it may cost, were all its gas used; 0: no such limit */
+    unsigned_wide budget_wei; /* the most it may cost its owner, were all its gas used; 0: no such limit */
     uint64_t deadline;        /* block time by which it must be mined; 0: none */
     uint64_t whole_s;         /* from when the matter arose to the deadline: what urgency is measured by */
 };
 /* ledger_send, under terms. With a budget below what blocks cost it waits for cheaper ones, and ledger_trouble
- * says so. */
+ * says so.
+ *
+ * A key's transactions are mined in the order of their nonces. So the first that is not mined is pressed by the most
+ * pressing deadline among it and all behind it; and where its own budget does not allow what that calls for, the one
+ * behind it gives what it can spare of its own, if it has been broadcast: so much that it can still offer the same price
+ * for itself, and what it has offered already. Budget moves: all together cost no more than all budgets. */
 void ledger_send_under(struct ledger *ledger, const struct secret_key *key, const struct address *to,
                        const uint8_t *data, size_t length, const struct ledger_terms *terms,
                        ledger_sent *sent, void *context);

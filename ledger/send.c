@@ -108,6 +108,13 @@ void account_advance(struct account *account)
     }
 }
 
+/* What it cost its owner. What it took over was charged to who gave it, all of it, whatever was used. */
+static unsigned_wide owners_cost(const struct send *send, const struct ledger_receipt *receipt)
+{
+    unsigned_wide cost = (unsigned_wide)receipt->gas_used * receipt->effective_gas_price;
+    return send->lent_wei + (cost > send->taken_wei ? cost - send->taken_wei : 0);
+}
+
 void send_finish(struct send *send, enum ledger_error error, const struct ledger_receipt *receipt)
 {
     struct account *account = send->account;
@@ -115,6 +122,8 @@ void send_finish(struct send *send, enum ledger_error error, const struct ledger
     ledger_sent *sent = send->sent;
     void *context = send->context;
     struct ledger_receipt copy = receipt != NULL ? *receipt : (struct ledger_receipt){.success = false};
+    bool has_receipt = receipt != NULL || send->lent_wei > 0;
+    copy.cost_wei = owners_cost(send, &copy);
     DL_DELETE(account->sends, send);
     account->count--;
     send_free(send);
@@ -122,7 +131,7 @@ void send_finish(struct send *send, enum ledger_error error, const struct ledger
     /* The queue goes on before the owner is told: the owner may stop everything. */
     if (!account_release(account))
         account_advance(account);
-    sent(context, error, receipt != NULL ? &copy : NULL);
+    sent(context, error, has_receipt ? &copy : NULL);
     if (!ledger->stopped && senders_are_busy(ledger->senders))
         pulse_start(ledger);
 }

@@ -18,6 +18,7 @@
 #include <uthash.h>
 
 #include "ledger/client_parts.h"
+#include "ledger/urgency.h"
 
 #define SENDS_PER_KEY_MAX 256 /* queued; more are refused */
 #define UNMINED_MAX       16  /* of a key, as nodes keep about as many */
@@ -45,7 +46,8 @@ struct send {
     unsigned_wide value;
     uint8_t *data;
     size_t data_length;
-    struct ledger_terms terms;
+    struct ledger_terms terms;         /* budget_wei: what is left, with what was taken over */
+    unsigned_wide lent_wei, taken_wei; /* budget given to sends before it; had from sends behind it */
     ledger_sent *sent;
     void *context;
 
@@ -120,8 +122,10 @@ json_t *send_call_json(const struct send *send);
 void send_prepare(struct send *send);
 /* The most that a unit of its gas may cost. */
 unsigned_wide send_fee_most(const struct send *send);
-/* The tip that its deadline calls for while the newest block is this one. */
-unsigned_wide send_tip_due(const struct send *send, const struct block *latest);
+/* The tip that the deadline of these terms calls for while the newest block is this one; most: what a unit of gas may
+ * cost. */
+unsigned_wide send_tip_due(const struct send *send, const struct ledger_terms *terms, unsigned_wide most,
+                           const struct block *latest);
 /* Signs with the send's fees and broadcasts; also what replaces. `first`: its refusal may end the send. */
 void send_broadcast(struct send *send, bool first);
 
@@ -140,6 +144,19 @@ bool send_doubt(struct send *send, enum contract_error reverted) MUST_USE;
 /* The nonce is used up, and none of the variants has a receipt: looks for the transaction that used it. If it is
  * another's, the send goes through the queue once more; until that is known, it does not. */
 void send_search_conflict(struct send *send);
+
+/* send_press.c */
+/* What a send is to offer at a block. */
+struct press {
+    unsigned_wide most; /* per gas */
+    unsigned_wide tip;  /* that is due */
+    struct urgency_pace pace;
+    struct send *payer; /* whose budget covers what is beyond the send's own; NULL: nobody's */
+};
+/* By the send's own terms; if the chain waits for its nonce, by the most pressing terms of all that wait behind it. */
+struct press send_press(struct send *send, bool is_first, const struct block *latest);
+/* The fees have risen: moves budget from the payer (may be NULL) so that the send's own covers them. */
+void send_cover(struct send *send, struct send *payer);
 
 /* send_track.c */
 /* Looks at all that the account has under way, knowing the newest block. */

@@ -149,10 +149,10 @@ unsigned_wide send_fee_most(const struct send *send)
                             send->gas_limit);
 }
 
-unsigned_wide send_tip_due(const struct send *send, const struct block *latest)
+unsigned_wide send_tip_due(const struct send *send, const struct ledger_terms *terms, unsigned_wide most,
+                           const struct block *latest)
 {
-    const struct ledger_terms *terms = &send->terms;
-    unsigned_wide most = send_fee_most(send), base = 2 * (unsigned_wide)latest->base_fee;
+    unsigned_wide base = 2 * (unsigned_wide)latest->base_fee;
     uint64_t left = terms->deadline > latest->time ? terms->deadline - latest->time : 0;
     return urgency_tip(send->market_tip, most > base ? most - base : 0, left,
                        terms->deadline == 0 ? 0 : terms->whole_s);
@@ -167,8 +167,8 @@ static void on_tip(void *context, const struct rpc_answer *answer)
     if (answer->error == LEDGER_REFUSED || !quantity_wide(answer->result, &tip) || tip > UINT64_MAX)
         tip = TIP_UNKNOWN_WEI;
     send->market_tip = tip;
-    tip = send_tip_due(send, &send->block);
     unsigned_wide most = send_fee_most(send);
+    tip = send_tip_due(send, &send->terms, most, &send->block);
     send->max_fee = 2 * (unsigned_wide)send->block.base_fee + tip;
     if (send->max_fee > most)
         send->max_fee = most;

@@ -8,7 +8,6 @@
 #include "ledger/follow_logs.h"
 #include "ledger/quantity.h"
 #include "ledger/send_parts.h"
-#include "ledger/urgency.h"
 
 #define WHY_TRIES 3 /* of asking why a mined transaction reverted */
 
@@ -43,24 +42,22 @@ static unsigned_wide raised(unsigned_wide fee)
     return fee + fee / 8 + 1; /* nodes ask for a tenth */
 }
 
-/* The deadline calls for clearly more than is offered. */
-static bool is_pressing(const struct send *send, const struct block *latest)
+/* Clearly more is called for than is offered. */
+static bool is_pressing(const struct send *send, const struct press *press)
 {
-    return send_tip_due(send, latest) > send->priority_fee + send->priority_fee / 4;
+    return press->tip > send->priority_fee + send->priority_fee / 4;
 }
 
-static bool is_late(const struct send *send, const struct block *latest)
+static bool is_late(const struct send *send, const struct press *press, const struct block *latest)
 {
-    uint64_t left = send->terms.deadline > latest->time ? send->terms.deadline - latest->time : 0;
-    struct urgency_pace pace = urgency_pace(left, send->terms.deadline == 0 ? 0 : send->terms.whole_s);
-    return latest->number >= send->broadcast_head + pace.blocks &&
-           latest->time >= send->broadcast_time + pace.seconds;
+    return latest->number >= send->broadcast_head + press->pace.blocks &&
+           latest->time >= send->broadcast_time + press->pace.seconds;
 }
 
-/* Raises the fees. Returns false at the owner's cap, or when there have been too many. */
-static bool fees_raise(struct send *send, const struct block *latest)
+/* Raises the fees. Returns false at the owners' cap, or when there have been too many. */
+static bool fees_raise(struct send *send, const struct press *press, const struct block *latest)
 {
-    unsigned_wide most = send_fee_most(send), due = send_tip_due(send, latest);
+    unsigned_wide most = press->most, due = press->tip;
     unsigned_wide tip = raised(send->priority_fee), fee = raised(send->max_fee);
     if (tip < due)
         tip = due;
@@ -79,15 +76,18 @@ static bool fees_raise(struct send *send, const struct block *latest)
     }
     send->max_fee = fee;
     send->priority_fee = tip < fee ? tip : fee;
+    send_cover(send, press->payer);
     return true;
 }
 
 /* `is_first`: it is the one the chain waits for. */
 static void pending_look(struct send *send, bool is_first, const struct block *latest)
 {
-    bool late = is_late(send, latest),
-         pressing = latest->number > send->broadcast_head && is_pressing(send, latest);
-    bool is_raised = (send->is_underpriced || ((late || pressing) && is_first)) && fees_raise(send, latest);
+    const struct press press = send_press(send, is_first, latest);
+    bool late = is_late(send, &press, latest),
+         pressing = latest->number > send->broadcast_head && is_pressing(send, &press);
+    bool is_raised =
+        (send->is_underpriced || ((late || pressing) && is_first)) && fees_raise(send, &press, latest);
     if (is_raised)
         log_info("ledger: transaction with nonce %" PRIu64 " is not mined; fee raised", send->nonce);
     send->is_underpriced = false;

@@ -113,8 +113,7 @@ static void on_sent(void *context, enum ledger_error error, const struct ledger_
     if (error == LEDGER_STOPPED)
         return;
     bool success = error == LEDGER_OK && receipt != NULL && receipt->success;
-    unsigned_wide cost =
-        receipt != NULL ? (unsigned_wide)receipt->gas_used * receipt->effective_gas_price : 0;
+    unsigned_wide cost = receipt != NULL ? receipt->cost_wei : 0;
     tower_outcome(errand.post->tower, errand.id, error, success,
                   receipt != NULL ? receipt->reverted : CONTRACT_UNNAMED, cost);
     post_flush(errand.post);

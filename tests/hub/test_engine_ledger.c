@@ -347,6 +347,60 @@ static void test_old_reports_leave(void **state)
     assert_int_equal(world->engine->reports[1023].number, world->batches);
 }
 
+#define REPORT_VERSION 2
+
+static void put_reports(struct buffer *batch, uint64_t from, uint64_t to)
+{
+    uint8_t value[1 + 12 * 8 + 2 * sizeof(struct hash)] = {REPORT_VERSION};
+    for (uint64_t number = from; number <= to; number++) {
+        uint8_t key[8];
+        store_be64(key, number);
+        record_put(batch, RECORD_BATCH, key, sizeof(key), value, sizeof(value));
+    }
+}
+
+struct reports_seen {
+    bool is_there[4096];
+    unsigned count;
+};
+
+static bool see_report(void *context, const struct record *record)
+{
+    struct reports_seen *seen = context;
+    if (record->type != RECORD_BATCH)
+        return true;
+    bool *is_there = &seen->is_there[load_be64(record->key)];
+    seen->count = seen->count - *is_there + !record->gone;
+    *is_there = !record->gone;
+    return true;
+}
+
+/* As reshard leaves them: one old shard's after the other's. The newest of all stay, in order, and the journal loses
+ * the others and no more. */
+static void test_reports_of_joined_journals_leave_oldest_first(void **state)
+{
+    struct world *world = *state;
+    static const uint64_t ranges[][2] = {{2000, 2899}, {1, 50}, {1500, 1999}, {2900, 2950}, {51, 90}};
+    struct buffer batch = {0};
+    for (size_t i = 0; i < ARRAY_LENGTH(ranges); i++)
+        put_reports(&batch, ranges[i][0], ranges[i][1]);
+    journal_wait(world->journal, journal_append(world->journal, batch.data, batch.length));
+    buffer_free(&batch);
+    for (unsigned crashes = 0; crashes < 2; crashes++) {
+        world_crash(world);
+        assert_int_equal(world->engine->report_count, 1024);
+        for (uint64_t i = 0; i < 1024; i++)
+            assert_int_equal(world->engine->reports[i].number, 2950 - 1023 + i);
+    }
+    world_settle_down(world);
+    struct reports_seen seen = {.count = 0};
+    memory_journal_crash(world->journal, journal_durable(world->journal));
+    assert_true(journal_recover(world->journal, see_report, &seen));
+    assert_int_equal(seen.count, 1024);
+    for (uint64_t number = 2950 - 1023; number <= 2950; number++)
+        assert_true(seen.is_there[number]);
+}
+
 /* ---- events ---- */
 
 static void test_an_event_counts_once_whenever_the_hub_dies(void **state)
@@ -411,6 +465,7 @@ int main(void)
         TEST(test_the_root_of_a_failed_batch_comes_again),
         TEST(test_a_root_that_lands_after_a_crash_is_taken_once),
         TEST(test_old_reports_leave),
+        TEST(test_reports_of_joined_journals_leave_oldest_first),
         TEST(test_an_event_counts_once_whenever_the_hub_dies),
         TEST(test_a_batch_makes_room_for_a_refund),
     };
