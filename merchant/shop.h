@@ -231,6 +231,8 @@ struct refund *shop_refund_create(struct shop *shop, struct payment *payment, ui
 int shop_refund_send(struct shop *shop, struct refund *refund);
 struct payout *shop_payout_create(struct shop *shop, const struct address *asset, uint64_t amount,
                                   bool asked);
+/* Has the wallet pay it out; the record must be durable. 0, or the wallet's code, and then it is FAILED. */
+int shop_payout_send(struct shop *shop, struct payout *payout);
 
 /* What the wallet tells. */
 void shop_received(struct shop *shop, const struct rill_payment *payment);
