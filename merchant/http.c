@@ -271,6 +271,8 @@ static struct bufferevent *on_accept(struct event_base *base, void *context)
                                             : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     ensure(connection->event != NULL);
     bufferevent_incref(connection->event);
+    /* While it answers, evhttp goes on reading to see the end, and keeps what comes. */
+    bufferevent_setwatermark(connection->event, EV_READ, 0, HTTP_INPUT_MAX);
     connection->began_us = clock_monotonic_us(); /* the TLS handshake counts, too */
     ensure(evbuffer_add_cb(bufferevent_get_input(connection->event), on_bytes, connection) != NULL);
     connection->next = http->connections;
