@@ -414,8 +414,24 @@ bool clients_listen(struct proxy *proxy, char *message, size_t message_size)
     return proxy->listening;
 }
 
+void clients_stop(struct proxy *proxy)
+{
+    struct client *client;
+    proxy->stopping = true;
+    evconnlistener_free(proxy->listener);
+    proxy->listener = NULL;
+    DL_FOREACH(proxy->clients, client)
+    {
+        if (client->state == CLIENT_HEAD || client->state == CLIENT_SKIPPING)
+            begin_closing(client);
+        else if (client->state == CLIENT_BUSY)
+            client->exchange->head.keep_alive = false;
+    }
+}
+
 void clients_close(struct proxy *proxy)
 {
+    proxy->ended = true;
     if (proxy->listener != NULL)
         evconnlistener_free(proxy->listener);
     proxy->listener = NULL;

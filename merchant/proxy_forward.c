@@ -340,7 +340,9 @@ void exchange_client_gone(struct exchange *exchange)
 {
     struct evbuffer *output = bufferevent_get_output(client_stream(exchange->client));
     uint64_t unsent = evbuffer_get_length(output);
-    if (exchange->open && !exchange->asked) {
+    if (exchange->open && exchange->asked && exchange->proxy->ended) {
+        exchange->open = false; /* neither served nor given back */
+    } else if (exchange->open && !exchange->asked) {
         payment_return(exchange); /* the service was never asked */
     } else if (exchange->open && exchange->answering) {
         exchange->bytes_sent -= unsent < exchange->bytes_sent ? unsent : exchange->bytes_sent;
