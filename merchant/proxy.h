@@ -220,7 +220,7 @@ const char *client_address(const struct client *client);
 void client_resource(const struct exchange *exchange, struct buffer *out);
 /* A whole answer; the exchange is over (and freed). headers: lines with their ends, may be NULL. body: JSON, decref'd. */
 void client_answer(struct exchange *exchange, unsigned status, const char *headers, json_t *body);
-/* {"error":{"code","message"}} */
+/* {"error":{"code","message"}}, and whether a receipt was given back. */
 void client_answer_error(struct exchange *exchange, unsigned status, const char *code, const char *message);
 /* The exchange is over (and freed): the next request, or closed. whole: the answer was sent as announced. */
 void client_done(struct exchange *exchange, bool whole);

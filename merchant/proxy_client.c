@@ -197,7 +197,8 @@ void client_answer(struct exchange *exchange, unsigned status, const char *heade
 void client_answer_error(struct exchange *exchange, unsigned status, const char *code, const char *message)
 {
     exchange->proxy->figures.refused += status < 500;
-    client_answer(exchange, status, NULL, error_json(code, message));
+    client_answer(exchange, status, exchange->gave_back ? "Rill-Receipt: returned\r\n" : NULL,
+                  error_json(code, message));
 }
 
 void client_done(struct exchange *exchange, bool whole)

@@ -39,6 +39,19 @@ static void test_per_kib(void **state)
     free(token);
 }
 
+/* An answer that grew costs more than was paid: the receipt comes back, also where nothing better can be offered. */
+static void test_grown(void **state)
+{
+    struct proxy_world *world = *state;
+    char *payment = pay_for(world, "GET", "/kib/grown/5000", NULL);
+    expect(world, "GET", "/kib/grown/5000", payment, 402, "Rill-Receipt: returned");
+    free(payment);
+    payment = pay_for(world, "GET", "/kib/grown/1000000000", NULL);
+    for (int again = 0; again < 2; again++) /* more than the channel has room for */
+        expect(world, "GET", "/kib/grown/1000000000", payment, 503, "Rill-Receipt: returned");
+    free(payment);
+}
+
 static void test_smuggling(void **state)
 {
     struct proxy_world *world = *state;
@@ -156,7 +169,8 @@ static void test_large_bodies(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {PROXY_TEST(test_per_kib), PROXY_TEST(test_smuggling),
-                                       PROXY_TEST(test_headers), PROXY_TEST(test_large_bodies)};
+    const struct CMUnitTest tests[] = {PROXY_TEST(test_per_kib), PROXY_TEST(test_grown),
+                                       PROXY_TEST(test_smuggling), PROXY_TEST(test_headers),
+                                       PROXY_TEST(test_large_bodies)};
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }
