@@ -80,7 +80,12 @@ void http_reply_text(struct evhttp_request *request, int status, const char *typ
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     struct evbuffer *body = evbuffer_new();
     ensure(body != NULL);
-    evbuffer_add(body, text, length);
+    char number[24];
+    snprintf(number, sizeof(number), "%zu", length);
+    evhttp_add_header(headers, "Content-Length", number);
+    /* evhttp would send it: the client would take it for the next answer. */
+    if (evhttp_request_get_command(request) != EVHTTP_REQ_HEAD)
+        evbuffer_add(body, text, length);
     evhttp_add_header(headers, "Content-Type", type);
     evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
     if (evhttp_find_header(headers, "Cache-Control") == NULL)

@@ -138,6 +138,13 @@ test('a stream that is not read waits on disk, and costs others nothing', async 
   assert.ok(grown < 40000 * room, `grew by ${grown} KiB`);
 });
 
+test('an answer to HEAD has no body, and its connection goes on', async () => {
+  const head = (path, more) => `HEAD ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${shop.key}\r\n${more}\r\n`;
+  const said = await raw(shop.port, head('/v1/balance', '') + head('/v1/nowhere', '') + head('/healthz', 'Connection: close\r\n'));
+  assert.match(said, /^(HTTP\/1\.1 \d+ [^{]*?\r\nContent-Length: [1-9]\d*\r\n[^{]*?\r\n\r\n){3}$/);
+  assert.deepEqual(said.match(/^HTTP\/1\.1 \d+/gm).map(status), [200, 404, 200]);
+});
+
 /** Sends without end on a connection whose answer goes on; how much the server and the kernels took until it was cut off. */
 async function floodStream(socket) {
   socket.on('error', () => {});
