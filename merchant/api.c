@@ -375,6 +375,16 @@ bool call_asset(struct call *call, const char *name, const struct asset_info **o
     return true;
 }
 
+struct shop_invoice *call_invoice(struct call *call, const char *name)
+{
+    struct object_id id;
+    struct shop_invoice *invoice =
+        object_parse(PREFIX_INVOICE, name, &id) ? shop_invoice_find(call->api->shop, &id) : NULL;
+    if (invoice == NULL)
+        (void)call_fail(call, 404, "invoice_not_found", "there is no such invoice");
+    return invoice;
+}
+
 const char *call_query(const struct call *call, const char *name)
 {
     return call->has_query ? evhttp_find_header(&call->query, name) : NULL;

@@ -80,6 +80,9 @@ bool call_amount(struct call *call, const struct asset_info *asset, const char *
  * named. */
 bool call_asset(struct call *call, const char *name, const struct asset_info **out) MUST_USE;
 
+/* The invoice with this id; NULL after call_fail. */
+struct shop_invoice *call_invoice(struct call *call, const char *name) MUST_USE;
+
 /* A parameter of the query, NULL if it is not there. */
 const char *call_query(const struct call *call, const char *name);
 bool call_query_number(struct call *call, const char *name, uint64_t low, uint64_t high,

@@ -12,7 +12,8 @@ static bool last_event(struct call *call, struct event_place *place, bool *given
            call_fail(call, 400, "invalid_request", "Last-Event-ID is not an event's id");
 }
 
-static void start(struct call *call, const struct object_id *invoice, bool open)
+/* invoice: NULL for all; open: of one, for anybody, whom nothing before it concerns (and it may cost no reading). */
+static void start(struct call *call, const struct shop_invoice *invoice, bool open)
 {
     struct event_place place;
     bool given;
@@ -27,30 +28,26 @@ static void start(struct call *call, const struct object_id *invoice, bool open)
                         "too many streams are open: try again later, or ask now and then");
         return;
     }
-    streams_add(call->api->streams, call->request, invoice, open, given ? &place : NULL);
+    if (open && given)
+        place = shop_event_place_of(invoice, &place);
+    streams_add(call->api->streams, call->request, invoice != NULL ? &invoice->id : &OBJECT_NONE, open,
+                given ? &place : NULL);
     call->taken = true;
 }
 
 void api_events(struct call *call)
 {
     static const char *const parameters[] = {"invoice", NULL};
-    struct object_id id = OBJECT_NONE;
-    const char *invoice = call_query(call, "invoice");
-    if (!call_query_members(call, parameters))
-        return;
-    if (invoice != NULL &&
-        (!object_parse(PREFIX_INVOICE, invoice, &id) || shop_invoice_find(call->api->shop, &id) == NULL)) {
-        (void)call_fail(call, 404, "invoice_not_found", "there is no such invoice");
-        return;
-    }
-    start(call, &id, false);
+    const char *named = call_query(call, "invoice");
+    const struct shop_invoice *invoice = NULL;
+    if (call_query_members(call, parameters) &&
+        (named == NULL || (invoice = call_invoice(call, named)) != NULL))
+        start(call, invoice, false);
 }
 
 void api_public_events(struct call *call)
 {
-    struct object_id id;
-    if (!object_parse(PREFIX_INVOICE, call->parts[1], &id) || shop_invoice_find(call->api->shop, &id) == NULL)
-        (void)call_fail(call, 404, "invoice_not_found", "there is no such invoice");
-    else
-        start(call, &id, true);
+    const struct shop_invoice *invoice = call_invoice(call, call->parts[1]);
+    if (invoice != NULL)
+        start(call, invoice, true);
 }

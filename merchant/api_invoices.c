@@ -9,16 +9,6 @@
 
 #define LIFETIME_DEFAULT_S 900
 
-static struct shop_invoice *invoice_named(struct call *call, const char *name)
-{
-    struct object_id id;
-    struct shop_invoice *invoice =
-        object_parse(PREFIX_INVOICE, name, &id) ? shop_invoice_find(call->api->shop, &id) : NULL;
-    if (invoice == NULL)
-        (void)call_fail(call, 404, "invoice_not_found", "there is no such invoice");
-    return invoice;
-}
-
 /* ---- create ---- */
 
 static bool read_metadata(struct call *call, char **out)
@@ -137,7 +127,7 @@ void api_invoice_list(struct call *call)
 
 void api_invoice_get(struct call *call)
 {
-    const struct shop_invoice *invoice = invoice_named(call, call->parts[2]);
+    const struct shop_invoice *invoice = call_invoice(call, call->parts[2]);
     if (invoice != NULL)
         call_answer(call, 200, render_invoice(call->api->shop, invoice));
 }
@@ -146,7 +136,7 @@ void api_invoice_cancel(struct call *call)
 {
     static const char *const members[] = {NULL};
     struct shop *shop = call->api->shop;
-    struct shop_invoice *invoice = invoice_named(call, call->parts[2]);
+    struct shop_invoice *invoice = call_invoice(call, call->parts[2]);
     if (invoice == NULL || !call_members(call, members))
         return;
     if (invoice->state != INVOICE_OPEN && invoice->state != INVOICE_CANCELLED) {

@@ -68,6 +68,7 @@ void api_payout_list(struct call *call)
     call_answer(call, 200, json_pack("{s:o, s:o}", "payouts", list, "next", page_next(next)));
 }
 
+/* On disk first, the answer to its key with it: a crash must not let the key be used for a second payout. */
 void api_payout_create(struct call *call)
 {
     static const char *const members[] = {"amount", "asset", NULL};
@@ -93,13 +94,18 @@ void api_payout_create(struct call *call)
     }
     if (!all && !call_amount(call, asset, "amount", amount, &units))
         return;
-    if (rill_withdraw(wallet, asset->address, units) != 0) {
-        (void)call_fail(call, 409, "payout_refused", "%s", rill_refusal(wallet));
+    /* Its end must not be taken for this one's. */
+    if (rill_withdrawal(wallet, asset->address) != 0) {
+        (void)call_fail(call, 409, "payout_refused", "a payout of this asset is under way already");
         return;
     }
     struct address address;
     memcpy(address.bytes, asset->address, sizeof(address.bytes));
-    call_answer(call, 201, render_payout(shop, shop_payout_create(shop, &address, units, true)));
+    struct payout *payout = shop_payout_create(shop, &address, units, true);
+    call_answer(call, 201, render_payout(shop, payout));
+    call_commit(call);
+    if (shop_payout_send(shop, payout) != 0)
+        (void)call_fail(call, 409, "payout_refused", "%s", rill_refusal(wallet));
 }
 
 /* ---- the policy ---- */

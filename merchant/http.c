@@ -80,7 +80,12 @@ void http_reply_text(struct evhttp_request *request, int status, const char *typ
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     struct evbuffer *body = evbuffer_new();
     ensure(body != NULL);
-    evbuffer_add(body, text, length);
+    char number[24];
+    snprintf(number, sizeof(number), "%zu", length);
+    evhttp_add_header(headers, "Content-Length", number);
+    /* evhttp would send it: the client would take it for the next answer. */
+    if (evhttp_request_get_command(request) != EVHTTP_REQ_HEAD)
+        evbuffer_add(body, text, length);
     evhttp_add_header(headers, "Content-Type", type);
     evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
     if (evhttp_find_header(headers, "Cache-Control") == NULL)
@@ -271,6 +276,8 @@ static struct bufferevent *on_accept(struct event_base *base, void *context)
                                             : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     ensure(connection->event != NULL);
     bufferevent_incref(connection->event);
+    /* While it answers, evhttp goes on reading to see the end, and keeps what comes. */
+    bufferevent_setwatermark(connection->event, EV_READ, 0, HTTP_INPUT_MAX);
     connection->began_us = clock_monotonic_us(); /* the TLS handshake counts, too */
     ensure(evbuffer_add_cb(bufferevent_get_input(connection->event), on_bytes, connection) != NULL);
     connection->next = http->connections;

@@ -2,9 +2,10 @@
  *
  * evhttp (2.1.12) answers and forgets, but it takes two Content-Lengths and uses the first, reads a chunked body although
  * a length is named too, leaves the body of a GET for the next request to be parsed from, cuts header values at a NUL,
- * gives each byte of a slow request a new deadline, and has no limit of connections. So here: a request with such a head is
- * refused and its connection closed before anybody looks at it; a NUL is replaced on arrival, and then refused; a request
- * has HTTP_REQUEST_S from its first byte to its last; and no more connections are accepted than may be open.
+ * gives each byte of a slow request a new deadline, reads on without limit while it answers, and has no limit of
+ * connections. So here: a request with such a head is refused and its connection closed before anybody looks at it; a NUL
+ * is replaced on arrival, and then refused; a request has HTTP_REQUEST_S from its first byte to its last; no more than
+ * HTTP_INPUT_MAX is read ahead; and no more connections are accepted than may be open.
  */
 #ifndef RILL_MERCHANT_HTTP_H
 #define RILL_MERCHANT_HTTP_H

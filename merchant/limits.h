@@ -7,7 +7,8 @@
 /* Requests. */
 #define HTTP_HEADERS_MAX      8192
 #define HTTP_BODY_MAX         (32 * 1024)
-#define HTTP_REQUEST_S        15 /* from its first byte to its last */
+#define HTTP_INPUT_MAX        (64 * 1024) /* read ahead of a connection: more than a head and a body */
+#define HTTP_REQUEST_S        15          /* from its first byte to its last */
 #define HTTP_IDLE_S           60
 #define PATH_PARTS_MAX        6
 #define JSON_DEPTH_MAX        8

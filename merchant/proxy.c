@@ -38,7 +38,8 @@ static const char about[] =
     "Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong usage, 3 ledger not reached, 4 key, 5 "
     "wallet in use.";
 
-#define ROWS 23
+#define ROWS         23
+#define FINISH_S_MAX 60 /* service managers lose patience after 90 s */
 
 static void make_rows(struct proxy_settings *s, struct option_row rows[ROWS])
 {
@@ -197,6 +198,32 @@ static bool write_port(const struct proxy *proxy, uint16_t port, char *message, 
     return written;
 }
 
+static void on_patience(evutil_socket_t socket, short what, void *context)
+{
+    (void)socket;
+    (void)what;
+    *(bool *)context = true;
+}
+
+/* The requests under way are answered: as long as the service may be silent, at most FINISH_S_MAX, or until the next signal. */
+static void finish(struct proxy *proxy, struct session *session)
+{
+    bool over = false;
+    uint64_t seconds = proxy->settings->upstream_timeout_s;
+    const struct timeval patience = {(time_t)(seconds < FINISH_S_MAX ? seconds : FINISH_S_MAX), 0};
+    struct event *timer = evtimer_new(proxy->base, on_patience, &over);
+    ensure(timer != NULL && evtimer_add(timer, &patience) == 0);
+    clients_stop(proxy);
+    session->interrupted = false;
+    while (proxy->clients != NULL && !over && !session->interrupted)
+        event_base_loop(proxy->base, EVLOOP_ONCE);
+    event_free(timer);
+    if (proxy->client_count > 0)
+        log_warn(
+            "%zu connections were cut off: receipts of requests still under way are in doubt from now on",
+            proxy->client_count);
+}
+
 static int serve(struct proxy *proxy, struct session *session)
 {
     char message[512] = "", folder[1200];
@@ -222,6 +249,7 @@ static int serve(struct proxy *proxy, struct session *session)
              prices_count(proxy->prices), proxy->asset->symbol, session->settings->home);
     while (!session->interrupted)
         event_base_loop(proxy->base, EVLOOP_ONCE);
+    finish(proxy, session);
     const struct proxy_figures *figures = &proxy->figures;
     log_info("ended: %llu requests, %llu offers, %llu paid, %llu refused, %llu given back, %llu units",
              (unsigned long long)figures->requests, (unsigned long long)figures->offers,

@@ -68,6 +68,8 @@ struct proxy {
     struct client *clients;
     size_t client_count;
     bool listening;
+    bool stopping; /* no further request is taken */
+    bool ended;    /* and what is under way is given up */
     struct proxy_figures figures;
 };
 
@@ -208,6 +210,9 @@ void payment_headers(struct exchange *exchange, struct buffer *out);
 /* ---- clients ---- */
 
 bool clients_listen(struct proxy *proxy, char *message, size_t message_size);
+/* No further request is taken; connections end with the one that is under way on them. */
+void clients_stop(struct proxy *proxy);
+/* Ends them now. What the service was asked and has not answered in full stays under way: the next start has it in doubt. */
 void clients_close(struct proxy *proxy);
 struct bufferevent *client_stream(struct client *client);
 const char *client_address(const struct client *client);
@@ -215,7 +220,7 @@ const char *client_address(const struct client *client);
 void client_resource(const struct exchange *exchange, struct buffer *out);
 /* A whole answer; the exchange is over (and freed). headers: lines with their ends, may be NULL. body: JSON, decref'd. */
 void client_answer(struct exchange *exchange, unsigned status, const char *headers, json_t *body);
-/* {"error":{"code","message"}} */
+/* {"error":{"code","message"}}, and whether a receipt was given back. */
 void client_answer_error(struct exchange *exchange, unsigned status, const char *code, const char *message);
 /* The exchange is over (and freed): the next request, or closed. whole: the answer was sent as announced. */
 void client_done(struct exchange *exchange, bool whole);

@@ -197,7 +197,8 @@ void client_answer(struct exchange *exchange, unsigned status, const char *heade
 void client_answer_error(struct exchange *exchange, unsigned status, const char *code, const char *message)
 {
     exchange->proxy->figures.refused += status < 500;
-    client_answer(exchange, status, NULL, error_json(code, message));
+    client_answer(exchange, status, exchange->gave_back ? "Rill-Receipt: returned\r\n" : NULL,
+                  error_json(code, message));
 }
 
 void client_done(struct exchange *exchange, bool whole)
@@ -414,8 +415,24 @@ bool clients_listen(struct proxy *proxy, char *message, size_t message_size)
     return proxy->listening;
 }
 
+void clients_stop(struct proxy *proxy)
+{
+    struct client *client;
+    proxy->stopping = true;
+    evconnlistener_free(proxy->listener);
+    proxy->listener = NULL;
+    DL_FOREACH(proxy->clients, client)
+    {
+        if (client->state == CLIENT_HEAD || client->state == CLIENT_SKIPPING)
+            begin_closing(client);
+        else if (client->state == CLIENT_BUSY)
+            client->exchange->head.keep_alive = false;
+    }
+}
+
 void clients_close(struct proxy *proxy)
 {
+    proxy->ended = true;
     if (proxy->listener != NULL)
         evconnlistener_free(proxy->listener);
     proxy->listener = NULL;

@@ -54,6 +54,11 @@ void exchange_begin(struct exchange *exchange)
     exchange->is_head = strcmp(exchange->method, "HEAD") == 0;
     exchange->bytes_allowed = UINT64_MAX;
     exchange->bytes_offered = UINT64_MAX;
+    /* A service that takes `get` for GET must not give for another price what GET has one for. */
+    if (strpbrk(exchange->method, "abcdefghijklmnopqrstuvwxyz") != NULL) {
+        client_answer_error(exchange, 400, "bad_method", "write the method in capitals");
+        return;
+    }
     if (!http_path(head->target, exchange->path, sizeof(exchange->path))) {
         client_answer_error(
             exchange, 400, "ambiguous_path",
@@ -70,19 +75,26 @@ void exchange_begin(struct exchange *exchange)
 /* ---- the request ---- */
 
 /* CGI and its kin take '_' for '-': a client must not slip our own headers past so. */
+static bool header_begins(struct http_text name, const char *with)
+{
+    size_t length = strlen(with), at = 0;
+    while (at < length && at < name.length &&
+           ((name.data[at] | 0x20) == with[at] ||
+            (with[at] == '-' && (name.data[at] == '_' || name.data[at] == '-'))))
+        at++;
+    return at == length;
+}
+
 static bool is_own_header(struct http_text name)
 {
-    static const char *const own[] = {"rill-", "x-payment"};
-    for (size_t i = 0; i < ARRAY_LENGTH(own); i++) {
-        size_t length = strlen(own[i]), at = 0;
-        while (at < length && at < name.length &&
-               ((name.data[at] | 0x20) == own[i][at] ||
-                (own[i][at] == '-' && (name.data[at] == '_' || name.data[at] == '-'))))
-            at++;
-        if (at == length)
-            return true;
-    }
-    return false;
+    return header_begins(name, "rill-") || header_begins(name, "x-payment");
+}
+
+/* Where the client is and what it asked for: the service believes us, not the client. */
+static bool is_forwarding_header(struct http_text name)
+{
+    return header_begins(name, "x-forwarded-") || http_text_is_caseless(name, "forwarded") ||
+           http_text_is_caseless(name, "host");
 }
 
 static void write_request_head(struct exchange *exchange, struct buffer *out)
@@ -93,8 +105,7 @@ static void write_request_head(struct exchange *exchange, struct buffer *out)
     for (size_t i = 0; i < head->header_count; i++) {
         const struct http_header *header = &head->headers[i];
         if (http_is_hop_header(head, header->name) || is_own_header(header->name) ||
-            http_text_is_caseless(header->name, "host") ||
-            http_text_is_caseless(header->name, "x-forwarded-for"))
+            is_forwarding_header(header->name))
             continue;
         buffer_append(out, header->name.data, header->name.length);
         buffer_append(out, ": ", 2);
@@ -340,7 +351,9 @@ void exchange_client_gone(struct exchange *exchange)
 {
     struct evbuffer *output = bufferevent_get_output(client_stream(exchange->client));
     uint64_t unsent = evbuffer_get_length(output);
-    if (exchange->open && !exchange->asked) {
+    if (exchange->open && exchange->asked && exchange->proxy->ended) {
+        exchange->open = false; /* neither served nor given back */
+    } else if (exchange->open && !exchange->asked) {
         payment_return(exchange); /* the service was never asked */
     } else if (exchange->open && exchange->answering) {
         exchange->bytes_sent -= unsent < exchange->bytes_sent ? unsent : exchange->bytes_sent;

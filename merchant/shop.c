@@ -384,6 +384,14 @@ static void payout_ended(struct shop *shop, struct payout *payout, enum payout_s
     shop_event(shop, EVENT_PAYOUT_SETTLED, &payout->id, "payout", render_payout(shop, payout));
 }
 
+int shop_payout_send(struct shop *shop, struct payout *payout)
+{
+    payout->code = rill_withdraw(shop->session->wallet, payout->asset.bytes, payout->amount);
+    if (payout->code != 0)
+        payout_ended(shop, payout, PAYOUT_FAILED);
+    return payout->code;
+}
+
 /* A settlement that nobody asked for here is the policy's; one without money moves the hub's own. */
 void shop_settled(struct shop *shop, const struct rill_settlement *settlement)
 {
@@ -435,8 +443,8 @@ void shop_reconcile(struct shop *shop)
         if (payout->state != PAYOUT_PENDING ||
             rill_withdrawal(shop->session->wallet, payout->asset.bytes) != 0)
             continue;
-        log_warn("a payout ended while this program was not there to hear of it: the ledger has what became "
-                 "of it");
+        log_warn("a payout ended, or was never begun, while this program was not there: the ledger has what "
+                 "became of it");
         payout_ended(shop, payout, PAYOUT_UNKNOWN);
     }
     shop_commit_wait(shop);

@@ -231,6 +231,8 @@ struct refund *shop_refund_create(struct shop *shop, struct payment *payment, ui
 int shop_refund_send(struct shop *shop, struct refund *refund);
 struct payout *shop_payout_create(struct shop *shop, const struct address *asset, uint64_t amount,
                                   bool asked);
+/* Has the wallet pay it out; the record must be durable. 0, or the wallet's code, and then it is FAILED. */
+int shop_payout_send(struct shop *shop, struct payout *payout);
 
 /* What the wallet tells. */
 void shop_received(struct shop *shop, const struct rill_payment *payment);
@@ -252,6 +254,8 @@ void shop_event(struct shop *shop, enum event_type type, const struct object_id 
 typedef bool shop_visit(void *context, const struct shop_event *event);
 bool shop_events_after(const struct shop *shop, const struct event_place *place, shop_visit *visit,
                        void *context) MUST_USE;
+/* Where to go on telling an invoice's story to who knows it up to here: not before its creation. */
+struct event_place shop_event_place_of(const struct shop_invoice *invoice, const struct event_place *known);
 void shop_events_free(struct shop *shop);
 /* What was gathered is in the batch `appended` now. */
 void shop_events_committed(struct shop *shop);

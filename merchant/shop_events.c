@@ -199,6 +199,12 @@ static bool read_from_disk(const struct shop *shop, const struct event_place *pl
     return journal_archive_read(shop->journal, &query, visit_record, &disk) && !disk.damaged;
 }
 
+struct event_place shop_event_place_of(const struct shop_invoice *invoice, const struct event_place *known)
+{
+    /* The number as well: events of that very second have higher ones than 0. */
+    return known->time >= invoice->created ? *known : (struct event_place){invoice->created, 0};
+}
+
 bool shop_events_after(const struct shop *shop, const struct event_place *place, shop_visit *visit,
                        void *context)
 {

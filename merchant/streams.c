@@ -77,12 +77,13 @@ static bool visit(void *context, const struct shop_event *event)
     return true;
 }
 
-static void tell(struct stream *stream)
+/* False: the stream is gone. */
+static bool tell(struct stream *stream)
 {
     stream->behind = false;
     if (waiting(stream) >= STREAM_BUFFER_MAX) {
         stream->behind = true;
-        return;
+        return true;
     }
     stream->told = 0;
     stream->out = evbuffer_new();
@@ -91,13 +92,14 @@ static void tell(struct stream *stream)
     if (!shop_events_after(stream->streams->shop, &stream->place, visit, stream)) {
         evbuffer_free(stream->out);
         evhttp_connection_free(stream->connection);
-        return;
+        return false;
     }
     if (evbuffer_get_length(stream->out) > 0) {
         stream->quiet_s = 0;
         evhttp_send_reply_chunk(stream->request, stream->out);
     }
     evbuffer_free(stream->out);
+    return true;
 }
 
 static void on_again(evutil_socket_t descriptor, short what, void *context)
@@ -110,7 +112,7 @@ static void on_again(evutil_socket_t descriptor, short what, void *context)
     DL_FOREACH_SAFE(streams->list, stream, next)
     {
         if (stream->behind && waiting(stream) < STREAM_BUFFER_MAX)
-            tell(stream);
+            (void)tell(stream);
     }
     DL_FOREACH(streams->list, stream)
     {
@@ -126,7 +128,7 @@ void streams_published(struct streams *streams)
     bool behind = false;
     DL_FOREACH_SAFE(streams->list, stream, next)
     {
-        tell(stream);
+        (void)tell(stream);
     }
     DL_FOREACH(streams->list, stream)
     {
@@ -230,7 +232,6 @@ void streams_add(struct streams *streams, struct evhttp_request *request, const 
     evbuffer_add_printf(out, "retry: 2000\n\n");
     evhttp_send_reply_chunk(request, out);
     evbuffer_free(out);
-    tell(stream);
-    if (stream->behind)
+    if (tell(stream) && stream->behind)
         event_active(streams->again, EV_TIMEOUT, 0);
 }

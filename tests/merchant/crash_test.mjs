@@ -1,7 +1,10 @@
 // kill -9 at any moment: no invoice that was answered for is lost, no payment goes unreported, none is counted twice, a
-// repeated request does nothing a second time, a refund is paid once.
+// repeated request does nothing a second time, a refund is paid once, a payout is made once.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { openSync, readSync, writeSync } from 'node:fs';
 import { after, before, test } from 'node:test';
+import { join } from 'node:path';
 import { Desk } from './desk.mjs';
 import { Receiver } from './receiver.mjs';
 
@@ -102,6 +105,62 @@ test('killed while a refund is sent', async () => {
   assert.equal(hers.filter(({ state }) => state === 'received').length, 4);
 });
 
+/** The faults that stand between the shop's server and its disk (tests/faults/faults.h). */
+class Faults {
+  constructor(folder) {
+    this.file = openSync(join(folder, 'faults'), 'w+');
+    writeSync(this.file, Buffer.alloc(56), 0, 56, 0);
+    const library = join(process.cwd(), 'build/faults/libfaults.so');
+    this.environment = { LD_PRELOAD: library, RILL_FAULTS: join(folder, 'faults'), ASAN_OPTIONS: 'verify_asan_link_order=0' };
+  }
+
+  number(value, at) { writeSync(this.file, new BigUint64Array([BigInt(value)]), 0, 8, at); }
+
+  /** SIGKILL right after the n-th sync of a journal from now on; 0: no more. */
+  killAfterSync(n) {
+    const SYNC = 1n, KILL_AFTER = 5n, calls = new BigUint64Array(1);
+    this.number(0, 24);
+    readSync(this.file, calls, 0, 8, 8);
+    this.number((KILL_AFTER << 32n) | SYNC, 32);
+    this.number(n === 0 ? 0n : calls[0] + BigInt(n), 24);
+  }
+
+  /** A server that starts behind them. */
+  async start(merchant) {
+    const before = Object.keys(this.environment).map((name) => [name, process.env[name]]);
+    Object.assign(process.env, this.environment);
+    const started = merchant.start();
+    for (const [name, value] of before)
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    await started;
+    await merchant.connected();
+  }
+}
+
+test('killed after each sync of a payout: one payout for its key', async () => {
+  const SYNCS = 4, faults = new Faults(desk.folder);
+  const payouts = async () => (await shop.must('GET', '/v1/payouts')).payouts;
+  const atRest = () => shop.until('no payout under way', '/v1/balance', ({ balances }) => balances.every((one) => one.settling_units === '0'));
+  for (let n = 1; n <= SYNCS; n++) {
+    await shop.running.stop();
+    await faults.start(shop);
+    await atRest();
+    const wish = () => shop.must('POST', '/v1/payouts', { amount: '0.1' }, { headers: { 'idempotency-key': `payout ${n}` } });
+    const ended = once(shop.running.process, 'exit');
+    faults.killAfterSync(n);
+    await wish().catch(() => {});
+    await ended; // a later sync is the wallet's, when the payout has settled
+    faults.killAfterSync(0);
+    await shop.start();
+    await shop.connected();
+    await wish();
+    await atRest();
+    const all = await shop.until('the payout has ended', '/v1/payouts', (list) => list.payouts.every(({ state }) => state !== 'pending')).then(payouts);
+    assert.deepEqual(all.map(({ origin }) => origin), Array(n).fill('request'), `after sync ${n}: ${JSON.stringify(all)}`);
+  }
+});
+
 test('the story can be read from any point of it', async () => {
   const all = [];
   for (let cursor = ''; cursor !== null;) {
@@ -109,6 +168,6 @@ test('the story can be read from any point of it', async () => {
     all.push(...page.history);
     cursor = page.next;
   }
-  assert.equal(all.length, ROUNDS + 4);
+  assert.equal(all.filter(({ kind }) => kind !== 'payout').length, ROUNDS + 4);
   assert.deepEqual(all.map(({ time }) => time), all.map(({ time }) => time).sort((a, b) => a - b));
 });

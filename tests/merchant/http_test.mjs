@@ -7,9 +7,11 @@ import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import net from 'node:net';
 import { join } from 'node:path';
+import tls from 'node:tls';
 import { Desk, Merchant, raw } from './desk.mjs';
 
 const CONNECTIONS = 40, BODY_MAX = 32 * 1024;
+const FLOOD = 32 * 1024 * 1024; // more than two sockets' buffers hold (tcp_wmem, tcp_rmem)
 let desk, shop;
 
 before(async () => {
@@ -136,6 +138,38 @@ test('a stream that is not read waits on disk, and costs others nothing', async 
   assert.ok(grown < 40000 * room, `grew by ${grown} KiB`);
 });
 
+test('an answer to HEAD has no body, and its connection goes on', async () => {
+  const head = (path, more) => `HEAD ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${shop.key}\r\n${more}\r\n`;
+  const said = await raw(shop.port, head('/v1/balance', '') + head('/v1/nowhere', '') + head('/healthz', 'Connection: close\r\n'));
+  assert.match(said, /^(HTTP\/1\.1 \d+ [^{]*?\r\nContent-Length: [1-9]\d*\r\n[^{]*?\r\n\r\n){3}$/);
+  assert.deepEqual(said.match(/^HTTP\/1\.1 \d+/gm).map(status), [200, 404, 200]);
+});
+
+/** Sends without end on a connection whose answer goes on; how much the server and the kernels took until it was cut off. */
+async function floodStream(socket) {
+  socket.on('error', () => {});
+  await once(socket, socket.encrypted ? 'secureConnect' : 'connect');
+  socket.write(`GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${shop.key}\r\n\r\n`);
+  await once(socket, 'data');
+  const part = Buffer.alloc(64 * 1024, 'x');
+  let taken = 0;
+  const more = (error) => {
+    if (error) return;
+    taken += part.length;
+    if (taken < FLOOD) socket.write(part, more);
+    else socket.destroy();
+  };
+  socket.write(part, more);
+  await new Promise((resolve) => { socket.on('close', resolve); }); // with an error, mostly
+  return taken;
+}
+
+test('what is sent while an answer is written waits with its sender', async () => {
+  const taken = await floodStream(net.connect(shop.port, '127.0.0.1'));
+  assert.ok(taken < FLOOD, 'the server read it all');
+  await isWell();
+});
+
 test('a key that asks too fast is told so, and others are not', async () => {
   const greedy = await desk.key('shop', 'read');
   const statuses = [];
@@ -172,5 +206,7 @@ test('over TLS, and plain only where nobody can listen', async () => {
   assert.equal(response.statusCode, 200);
   assert.match(JSON.parse(text).invoices[0].pay_url, /^https:/);
   assert.equal(status(await raw(secure.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n').catch(() => '')), 0);
+  const flooding = tls.connect({ port: secure.port, host: '127.0.0.1', ca, checkServerIdentity: () => undefined });
+  assert.ok(await floodStream(flooding) < FLOOD, 'the server read it all');
   await secure.running.stop();
 });

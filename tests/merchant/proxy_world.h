@@ -102,6 +102,10 @@ static inline void service_answer(struct proxy_world *world, int descriptor, con
                  number);
         say(descriptor, text);
         say_many(descriptor, is_head ? 0 : number);
+    } else if (strncmp(path, "/kib/grown/", 11) == 0) { /* longer than HEAD has said */
+        snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+                 is_head ? 1000 : number);
+        say(descriptor, text);
     } else if (strncmp(path, "/chunk/", 7) == 0 || strncmp(path, "/kib/chunk/", 11) == 0) {
         say(descriptor, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
         for (size_t part; number > 0 && !is_head; number -= part) {

@@ -219,6 +219,58 @@ static void test_killed_while_serving(void **state)
     free(token);
 }
 
+static bool is_refused(void *context)
+{
+    const struct proxy_world *world = context;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(world->proxy_port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool refused = connect(descriptor, (struct sockaddr *)&address, sizeof address) != 0;
+    close(descriptor);
+    return refused;
+}
+
+/* Asks for /hold with this payment, has the proxy told to stop while the service has it, and starts another. answered: the
+ * service answers meanwhile; else the proxy is told a second time. What the client got; free it. */
+static char *stop_while_serving(struct proxy_world *world, const char *payment, bool answered)
+{
+    write_file(world->asked, "");
+    int descriptor = send_request(world, "GET", "/hold", "", payment);
+    if (!holds_in_time(world->stage, hold_was_asked, world))
+        fail_msg("the service was not asked");
+    assert_int_equal(kill(world->proxy.pid, SIGTERM), 0);
+    if (!holds_in_time(world->stage, is_refused, world))
+        fail_msg("it still listens");
+    if (answered)
+        write_all(world->gate[1], "x", 1);
+    assert_int_equal(process_end(&world->proxy, answered ? 0 : SIGTERM), 0);
+    if (!answered)
+        write_all(world->gate[1], "x", 1);
+    proxy_start(world);
+    if (!holds_in_time(world->stage, proxy_offers, world))
+        fail_msg("the proxy makes no offers after its restart");
+    return read_all(descriptor);
+}
+
+static void test_stopped_while_serving(void **state)
+{
+    struct proxy_world *world = *state;
+    char *payment = pay_for(world, "GET", "/hold", NULL);
+    char *answer = stop_while_serving(world, payment, true);
+    assert_int_equal(status_of(answer), 200);
+    assert_true(says(answer, "held"));
+    expect(world, "GET", "/hold", payment, 402, "\"receipt_spent\"");
+    free(answer);
+    free(payment);
+    payment = pay_for(world, "GET", "/hold", NULL);
+    answer = stop_while_serving(world, payment, false);
+    assert_string_equal(answer, "");
+    expect(world, "GET", "/hold", payment, 402, "\"receipt_in_doubt\"");
+    free(answer);
+    free(payment);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {PROXY_TEST(test_paid_once),
@@ -227,6 +279,7 @@ int main(void)
                                        PROXY_TEST(test_one_receipt_many_connections),
                                        PROXY_TEST(test_budget),
                                        PROXY_TEST(test_budget_many_connections),
-                                       PROXY_TEST(test_killed_while_serving)};
+                                       PROXY_TEST(test_killed_while_serving),
+                                       PROXY_TEST(test_stopped_while_serving)};
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }

@@ -39,6 +39,19 @@ static void test_per_kib(void **state)
     free(token);
 }
 
+/* An answer that grew costs more than was paid: the receipt comes back, also where nothing better can be offered. */
+static void test_grown(void **state)
+{
+    struct proxy_world *world = *state;
+    char *payment = pay_for(world, "GET", "/kib/grown/5000", NULL);
+    expect(world, "GET", "/kib/grown/5000", payment, 402, "Rill-Receipt: returned");
+    free(payment);
+    payment = pay_for(world, "GET", "/kib/grown/1000000000", NULL);
+    for (int again = 0; again < 2; again++) /* more than the channel has room for */
+        expect(world, "GET", "/kib/grown/1000000000", payment, 503, "Rill-Receipt: returned");
+    free(payment);
+}
+
 static void test_smuggling(void **state)
 {
     struct proxy_world *world = *state;
@@ -55,6 +68,8 @@ static void test_smuggling(void **state)
         "GET /free/..;/paid HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
         "GET /free/%2f..%2fpaid HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
         "GET //free/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "get /free/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "Get /free/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
     };
     for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
         char *answer = raw(world, bad[i], strlen(bad[i]));
@@ -86,6 +101,8 @@ static void test_headers(void **state)
         read_all(send_request(world, "GET", "/paid",
                               "Connection: x-private\r\nX-Private: 1\r\nRill-Paid-Units: 999\r\n"
                               "Rill_Paid_Units: 998\r\nx_payment: 1\r\nX-Forwarded-For: 6.6.6.6\r\n"
+                              "X_Forwarded_For: 6.6.6.7\r\nx-forwarded-proto: gopher\r\n"
+                              "X-Forwarded_Host: evil\r\nForwarded: for=6.6.6.8\r\n"
                               "Upgrade: websocket\r\nTE: trailers\r\nAccept: a/b\r\n",
                               payment));
     const char *seen = body_of(answer);
@@ -93,8 +110,8 @@ static void test_headers(void **state)
     assert_true(says(seen, "Rill-Paid-Units: 100\r\n"));
     assert_true(says(seen, "X-Forwarded-For: 127.0.0.1\r\n"));
     assert_true(says(seen, "Accept: a/b\r\n"));
-    static const char *const hidden[] = {"999",       "998",     "x_payment", "X-PAYMENT",
-                                         "X-Private", "6.6.6.6", "websocket", "trailers"};
+    static const char *const hidden[] = {"999",    "998",       "x_payment", "X-PAYMENT", "X-Private",
+                                         "6.6.6.", "websocket", "trailers",  "gopher",    "evil"};
     for (size_t i = 0; i < ARRAY_LENGTH(hidden); i++)
         if (says(seen, hidden[i]))
             fail_msg("the service sees %s in %s", hidden[i], seen);
@@ -156,7 +173,8 @@ static void test_large_bodies(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {PROXY_TEST(test_per_kib), PROXY_TEST(test_smuggling),
-                                       PROXY_TEST(test_headers), PROXY_TEST(test_large_bodies)};
+    const struct CMUnitTest tests[] = {PROXY_TEST(test_per_kib), PROXY_TEST(test_grown),
+                                       PROXY_TEST(test_smuggling), PROXY_TEST(test_headers),
+                                       PROXY_TEST(test_large_bodies)};
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }

@@ -272,6 +272,23 @@ static void test_places_as_text(void **state)
             fail_msg("'%s' is taken for an event's id", wrong[i]);
 }
 
+/* Whoever may see one invoice alone cannot have all that was before it read for him. */
+static void test_a_story_begins_with_its_invoice(void **state)
+{
+    const struct shop_invoice invoice = {.created = 5000};
+    static const struct event_place cases[][2] = {{{1, 0}, {5000, 0}},
+                                                  {{0, 77}, {5000, 0}},
+                                                  {{4999, 8}, {5000, 0}},
+                                                  {{5000, 9}, {5000, 9}},
+                                                  {{6000, 3}, {6000, 3}}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct event_place place = shop_event_place_of(&invoice, &cases[i][0]);
+        assert_int_equal(place.time, cases[i][1].time);
+        assert_int_equal(place.number, cases[i][1].number);
+    }
+}
+
 static void test_names_of_objects(void **state)
 {
     struct object_id id = object_id_random(), read;
@@ -377,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_what_is_over_is_let_go_and_nothing_else),
         cmocka_unit_test(test_events_are_told_once_durable_from_memory_and_disk),
         cmocka_unit_test(test_places_as_text),
+        cmocka_unit_test(test_a_story_begins_with_its_invoice),
         cmocka_unit_test(test_names_of_objects),
         cmocka_unit_test(test_history_in_pages),
         cmocka_unit_test(test_first_results_last_a_day),
