@@ -25,7 +25,7 @@ static void test_fetch(void **state)
                                            .amount = amount_of(100000)},
                    100000);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/paid", world->proxy_port);
-    ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000001"), 7); /* the fee */
+    ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000001"), 8); /* the fee */
     assert_true(file_says(error, "above the limit of 0.0000001"));
     assert_int_equal(asked(world, "GET /paid"), 0);
     ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002"), 0);
@@ -36,12 +36,12 @@ static void test_fetch(void **state)
     ended(world,
           RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002", "--day-limit",
                "0.0000002"),
-          7);
+          8);
     assert_true(file_says(error, "may be spent today"));
     ended(world,
           RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002", "--host-limit",
                "0.0000002"),
-          7);
+          8);
 
     /* Given back: kept, and used by the next one instead of a second payment. */
     char fail[128];
