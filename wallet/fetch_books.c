@@ -276,12 +276,23 @@ static struct kept_receipt *make_receipt(struct fetch_books *books, const struct
 
 static void list_place(struct fetch_books *books, struct kept_receipt *receipt, bool add)
 {
-    struct kept_receipt *first;
+    struct kept_receipt *first, *list;
+    if (add == (receipt->place_prev != NULL))
+        return;
     HASH_FIND(hh_place, books->by_place, &receipt->place, sizeof(receipt->place), first);
-    if (add && first == NULL)
-        HASH_ADD(hh_place, books->by_place, place, sizeof(receipt->place), receipt);
-    else if (!add && first == receipt)
-        HASH_DELETE(hh_place, books->by_place, receipt);
+    list = first;
+    if (add) {
+        DL_APPEND2(list, receipt, place_prev, place_next);
+    } else {
+        DL_DELETE2(list, receipt, place_prev, place_next);
+        receipt->place_prev = NULL;
+    }
+    if (list == first)
+        return;
+    if (first != NULL)
+        HASH_DELETE(hh_place, books->by_place, first);
+    if (list != NULL)
+        HASH_ADD(hh_place, books->by_place, place, sizeof(list->place), list);
 }
 
 struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct hash *place,
@@ -301,12 +312,17 @@ struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct h
     return receipt;
 }
 
-/* The first that was not served stands for its place; further ones of the same place wait until it is used. */
+/* The dearest: a cheaper one may be kept only because it does not pay for all of the answer. */
 struct kept_receipt *fetch_receipt_find(struct fetch_books *books, const struct hash *place)
 {
-    struct kept_receipt *receipt;
-    HASH_FIND(hh_place, books->by_place, place, sizeof(*place), receipt);
-    return receipt != NULL && receipt->state == KEPT_PAID && !receipt->in_use ? receipt : NULL;
+    struct kept_receipt *first, *receipt, *best = NULL;
+    HASH_FIND(hh_place, books->by_place, place, sizeof(*place), first);
+    DL_FOREACH2(first, receipt, place_next)
+    {
+        if (receipt->state == KEPT_PAID && !receipt->in_use && (best == NULL || receipt->units > best->units))
+            best = receipt;
+    }
+    return best;
 }
 
 void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt, const uint8_t secret[32])

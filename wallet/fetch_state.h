@@ -40,7 +40,8 @@ struct kept_receipt {
     uint64_t units, expires;
     char network[64], ticket[256];
     UT_hash_handle hh;
-    UT_hash_handle hh_place;
+    UT_hash_handle hh_place; /* of the first of its place */
+    struct kept_receipt *place_prev, *place_next;
 };
 
 struct kept_budget {
@@ -67,8 +68,8 @@ const struct spent_day *fetch_books_days(struct fetch_books *books);
 struct hash fetch_place(const char *host, const char *method, const char *target);
 struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct hash *place,
                                        const struct fetch_offer *offer);
-/* One that was paid for exactly this, and that nobody uses just now; NULL: there is none. Whether it is still good, its
- * server knows. */
+/* One that was paid for exactly this, and that nobody uses just now, the dearest; NULL: there is none. Whether it is still
+ * good, its server knows. */
 struct kept_receipt *fetch_receipt_find(struct fetch_books *books, const struct hash *place);
 void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt, const uint8_t secret[32]);
 void fetch_receipt_drop(struct fetch_books *books, struct kept_receipt *receipt);
