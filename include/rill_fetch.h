@@ -93,7 +93,7 @@ void rill_fetch_spent(const struct rill_fetcher *fetcher,
                       bool (*visit)(void *context, const struct rill_fetch_spent *spent), void *context);
 /* Budgets that are not used up. */
 struct rill_fetch_budget {
-    const char *host;
+    const char *origin; /* "https://api.example": it is sent nowhere else */
     uint64_t left, paid;
 };
 void rill_fetch_budgets(const struct rill_fetcher *fetcher,

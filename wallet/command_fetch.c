@@ -181,12 +181,12 @@ static bool show_budget(void *context, const struct rill_fetch_budget *budget)
     const struct fetching *fetching = context;
     char left[ASSET_AMOUNT_TEXT], paid[ASSET_AMOUNT_TEXT];
     if (fetching->session->settings->json)
-        command_print_json(json_pack("{s:s, s:o, s:o}", "host", budget->host, "budget_left",
+        command_print_json(json_pack("{s:s, s:o, s:o}", "origin", budget->origin, "budget_left",
                                      json_amount(fetching->session, fetching->asset->address, budget->left),
                                      "budget_paid",
                                      json_amount(fetching->session, fetching->asset->address, budget->paid)));
     else
-        printf("budget      %-40s %s left of %s\n", budget->host,
+        printf("budget      %-40s %s left of %s\n", budget->origin,
                amount_of_asset(fetching->session, fetching->asset->address, budget->left, left),
                amount_of_asset(fetching->session, fetching->asset->address, budget->paid, paid));
     return true;
@@ -310,7 +310,8 @@ int command_fetch(int argc, char **argv)
             "slower than --timeout-s needs a longer one: what it answers after that is lost, and paid.\n"
             "With --budget a budget is bought from the host once, and later requests are paid from it; a "
             "budget\n"
-            "is one payment, so --max-price must allow it.\n"
+            "is one payment, so --max-price must allow it. What is bought over https is never sent over "
+            "http.\n"
             "Examples: rill fetch https://api.example/weather --max-price 0.02\n"
             "          rill fetch https://api.example/weather --max-price 1 --budget 0.5\n"
             "          rill fetch --spent\n"

@@ -32,6 +32,7 @@ struct fetch {
     char *method, *text_url, *headers;
     void *body;
     struct http_url url;
+    char origin[FETCH_ORIGIN_MAX];
     struct hash place;
     uint32_t day;
 
@@ -222,7 +223,7 @@ static void reserve(struct fetch *fetch, uint64_t fee, uint64_t total)
     fetch->result.fee = fee;
     fetch_books_spend(fetcher->books, fetch->day, fetch->url.authority, total);
     if (fetch->offer.budget)
-        (void)fetch_budget_add(fetcher->books, fetch->url.authority, &fetch->offer);
+        (void)fetch_budget_add(fetcher->books, fetch->origin, &fetch->offer);
     else
         fetch->receipt = fetch_receipt_add(fetcher->books, &fetch->place, &fetch->offer);
     fetch_books_wait(fetcher->books, &fetch->wait, on_reserved, fetch);
@@ -286,8 +287,8 @@ static bool choose_offer(struct fetch *fetch, const json_t *body)
     const char *method = fetch->buying ? "POST" : fetch->method;
     char url[sizeof(fetch->url.target) + HOST_BYTES_MAX + 32];
     if (fetch->buying)
-        snprintf(url, sizeof(url), "%s://%s" BUDGET_PATH "%llu", fetch->url.tls ? "https" : "http",
-                 fetch->url.authority, (unsigned long long)fetch->fetcher->options.budget_units);
+        snprintf(url, sizeof(url), "%s" BUDGET_PATH "%llu", fetch->origin,
+                 (unsigned long long)fetch->fetcher->options.budget_units);
     else
         snprintf(url, sizeof(url), "%s", fetch->text_url);
     snprintf(fetch->message, sizeof(fetch->message), "it answers 402 without an offer");
@@ -409,7 +410,7 @@ static bool is_bought(const struct fetch *fetch)
     const struct fetch *other;
     DL_FOREACH(fetch->fetcher->all, other)
     {
-        if (other->buying && strcmp(other->url.authority, fetch->url.authority) == 0)
+        if (other->buying && strcmp(other->origin, fetch->origin) == 0)
             return true;
     }
     return false;
@@ -571,9 +572,8 @@ static char *payment_text(struct fetch *fetch)
         secret = fetch->receipt->secret;
     } else {
         struct kept_budget *budget = fetch->step == STEP_SENDING ? budget_offered(fetch)
-                                     : fetch->no_budget
-                                         ? NULL
-                                         : fetch_budget_best(fetcher->books, fetch->url.authority);
+                                     : fetch->no_budget          ? NULL
+                                                        : fetch_budget_best(fetcher->books, fetch->origin);
         if (budget == NULL || !budget->paid)
             return NULL;
         fetch->budget = budget->secret_hash;
@@ -658,7 +658,8 @@ bool rill_fetch(struct rill_fetcher *fetcher, const struct rill_fetch_request *r
         memcpy(fetch->body, request->body, request->body_length);
     }
     fetch->day = (uint32_t)(clock_unix_s() / 86400);
-    fetch->place = fetch_place(url.authority, method, url.target);
+    fetch_origin(&url, fetch->origin);
+    fetch->place = fetch_place(fetch->origin, method, url.target);
     DL_APPEND(fetcher->all, fetch);
     uint64_t fee, total;
     if (take_next(fetch) && memcmp(fetch->offer.asset, fetcher->options.asset, 20) == 0 &&
@@ -754,7 +755,7 @@ void rill_fetch_budgets(const struct rill_fetcher *fetcher,
                         bool (*visit)(void *context, const struct rill_fetch_budget *budget), void *context)
 {
     for (const struct kept_budget *kept = fetch_budgets(fetcher->books); kept != NULL; kept = kept->hh.next) {
-        struct rill_fetch_budget budget = {.host = kept->host, .left = kept->left, .paid = kept->units};
+        struct rill_fetch_budget budget = {.origin = kept->origin, .left = kept->left, .paid = kept->units};
         if (kept->paid && !visit(context, &budget))
             return;
     }
