@@ -8,7 +8,8 @@
  * A request is sent as it is. Answered 402 with an offer of the scheme rill-channel that is for exactly this request, the
  * wallet's hub and its asset, it is paid if every limit allows it, and sent again with the receipt. What is spent is on disk
  * before it is paid, so a crash cannot make a limit forget; a receipt that was paid for and not served is kept, and used by
- * the next request for the same. Callbacks come from the loop, never from within a call. docs/pay-per-request.md.
+ * the next request for the same. It is given up only when the server says that it was served, or that it never will be.
+ * Callbacks come from the loop, never from within a call. docs/pay-per-request.md.
  */
 #ifndef RILL_FETCH_H
 #define RILL_FETCH_H
@@ -48,7 +49,8 @@ enum rill_fetch_outcome {
     RILL_FETCH_NO_OFFER,     /* 402, and none of the offers is good: nothing was paid */
     RILL_FETCH_UNPAID, /* the payment was refused, failed, or (`paid` is not 0) is lost, and counts as spent */
     RILL_FETCH_REFUSED, /* paid, and answered 402 all the same */
-    RILL_FETCH_FAILED   /* not reached, malformed, or broken off; a receipt that was paid is kept */
+    RILL_FETCH_FAILED,  /* not reached, malformed, or broken off; a receipt that was paid is kept */
+    RILL_FETCH_UNDER_WAY /* the receipt is being served to an earlier request: kept, and nothing more was paid */
 };
 
 struct rill_fetch_result {
@@ -91,7 +93,7 @@ void rill_fetch_spent(const struct rill_fetcher *fetcher,
                       bool (*visit)(void *context, const struct rill_fetch_spent *spent), void *context);
 /* Budgets that are not used up. */
 struct rill_fetch_budget {
-    const char *host;
+    const char *origin; /* "https://api.example": it is sent nowhere else */
     uint64_t left, paid;
 };
 void rill_fetch_budgets(const struct rill_fetcher *fetcher,

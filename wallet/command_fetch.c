@@ -73,7 +73,8 @@ static bool is_done(struct session *session)
 
 static const char *outcome_name(enum rill_fetch_outcome outcome)
 {
-    static const char *const names[] = {"answered", "too dear", "no offer", "unpaid", "refused", "failed"};
+    static const char *const names[] = {"answered", "too dear", "no offer", "unpaid",
+                                        "refused",  "failed",   "under way"};
     return names[outcome];
 }
 
@@ -139,6 +140,8 @@ static int exit_code_of(const struct fetching *fetching)
         return RILL_EXIT_LIMIT;
     case RILL_FETCH_FAILED:
         return RILL_EXIT_UNREACHABLE;
+    case RILL_FETCH_UNDER_WAY:
+        return RILL_EXIT_PENDING;
     case RILL_FETCH_NO_OFFER:
     case RILL_FETCH_UNPAID:
     case RILL_FETCH_REFUSED:
@@ -178,12 +181,12 @@ static bool show_budget(void *context, const struct rill_fetch_budget *budget)
     const struct fetching *fetching = context;
     char left[ASSET_AMOUNT_TEXT], paid[ASSET_AMOUNT_TEXT];
     if (fetching->session->settings->json)
-        command_print_json(json_pack("{s:s, s:o, s:o}", "host", budget->host, "budget_left",
+        command_print_json(json_pack("{s:s, s:o, s:o}", "origin", budget->origin, "budget_left",
                                      json_amount(fetching->session, fetching->asset->address, budget->left),
                                      "budget_paid",
                                      json_amount(fetching->session, fetching->asset->address, budget->paid)));
     else
-        printf("budget      %-40s %s left of %s\n", budget->host,
+        printf("budget      %-40s %s left of %s\n", budget->origin,
                amount_of_asset(fetching->session, fetching->asset->address, budget->left, left),
                amount_of_asset(fetching->session, fetching->asset->address, budget->paid, paid));
     return true;
@@ -302,15 +305,19 @@ int command_fetch(int argc, char **argv)
             "with\n"
             "the hub's fee. The offer must be for exactly this request. The answer goes to stdout, what was "
             "paid\n"
-            "to stderr. A receipt that was not served is kept and used by the same command.\n"
+            "to stderr. A receipt that was not served is kept and used by the same command. A service that "
+            "is\n"
+            "slower than --timeout-s needs a longer one: what it answers after that is lost, and paid.\n"
             "With --budget a budget is bought from the host once, and later requests are paid from it; a "
             "budget\n"
-            "is one payment, so --max-price must allow it.\n"
+            "is one payment, so --max-price must allow it. What is bought over https is never sent over "
+            "http.\n"
             "Examples: rill fetch https://api.example/weather --max-price 0.02\n"
             "          rill fetch https://api.example/weather --max-price 1 --budget 0.5\n"
             "          rill fetch --spent\n"
-            "Exit codes: 0 answered, 1 refused or a status from 400 up, 3 not reached, 6 no answer in time,\n"
-            "8 a limit forbids the price.",
+            "Exit codes: 0 answered, 1 refused or a status from 400 up, 3 not reached, 6 no answer in\n"
+            "time, or the service is still at work on what was paid (try again), 8 a limit forbids the "
+            "price.",
         .rows =
             (const struct option_row[]){
                 {"max-price", OPTION_TEXT, &options.max_price, NULL, 0, 0, "AMOUNT",

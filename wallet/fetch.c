@@ -32,6 +32,7 @@ struct fetch {
     char *method, *text_url, *headers;
     void *body;
     struct http_url url;
+    char origin[FETCH_ORIGIN_MAX];
     struct hash place;
     uint32_t day;
 
@@ -44,7 +45,9 @@ struct fetch {
     struct fetch_wait wait;
     struct buffer answer; /* of a 402 */
     unsigned status;
-    bool returned;
+    bool served;   /* the answer says that the payment was taken */
+    bool returned; /* and that it was given back */
+    char code[32]; /* of a 402 */
 
     struct fetch_offer offer;
     uint64_t reserved; /* in the books: price and fee */
@@ -242,7 +245,7 @@ static void reserve(struct fetch *fetch, uint64_t fee, uint64_t total)
     fetch->result.fee = fee;
     fetch_books_spend(fetcher->books, fetch->day, fetch->url.authority, total);
     if (fetch->offer.budget)
-        (void)fetch_budget_add(fetcher->books, fetch->url.authority, &fetch->offer);
+        (void)fetch_budget_add(fetcher->books, fetch->origin, &fetch->offer);
     else
         fetch->receipt = fetch_receipt_add(fetcher->books, &fetch->place, &fetch->offer);
     fetch_books_wait(fetcher->books, &fetch->wait, on_reserved, fetch);
@@ -308,8 +311,8 @@ static bool choose_offer(struct fetch *fetch, const json_t *body)
     const char *method = fetch->buying ? "POST" : fetch->method;
     char url[sizeof(fetch->url.target) + HOST_BYTES_MAX + 32];
     if (fetch->buying)
-        snprintf(url, sizeof(url), "%s://%s" BUDGET_PATH "%llu", fetch->url.tls ? "https" : "http",
-                 fetch->url.authority, (unsigned long long)fetch->fetcher->options.budget_units);
+        snprintf(url, sizeof(url), "%s" BUDGET_PATH "%llu", fetch->origin,
+                 (unsigned long long)fetch->fetcher->options.budget_units);
     else
         snprintf(url, sizeof(url), "%s", fetch->text_url);
     snprintf(fetch->message, sizeof(fetch->message), "it answers 402 without an offer");
@@ -395,17 +398,38 @@ static bool take_next(struct fetch *fetch)
     return taken;
 }
 
-static void refused(struct fetch *fetch)
+/* ---- refusals ---- */
+
+static void read_refusal(struct fetch *fetch)
 {
     json_t *body = json_loadb((const char *)fetch->answer.data, fetch->answer.length, 0, NULL);
     const char *why = json_string_value(json_object_get(body, "error"));
     const char *code = json_string_value(json_object_get(body, "code"));
-    snprintf(fetch->message, sizeof(fetch->message), "%.60s: %.200s", code != NULL ? code : "402",
+    snprintf(fetch->code, sizeof(fetch->code), "%s", code != NULL ? code : "402");
+    snprintf(fetch->message, sizeof(fetch->message), "%s: %.200s", fetch->code,
              why != NULL ? why : "the answer does not say why");
     json_decref(body);
-    if (!fetch->returned)
+}
+
+/* The receipt that was sent will never be served. Whatever else is answered may come from a server in front of the
+ * proxy, or pass: the receipt is kept until it has expired. */
+static bool receipt_is_dead(const struct fetch *fetch)
+{
+    static const char *const codes[] = {"receipt_spent", "receipt_expired", "receipt_unknown",
+                                        "receipt_in_doubt", "receipt_returned_often"};
+    for (size_t i = 0; i < ARRAY_LENGTH(codes); i++)
+        if (strcmp(fetch->code, codes[i]) == 0)
+            return true;
+    return false;
+}
+
+static void refused(struct fetch *fetch)
+{
+    bool dead = receipt_is_dead(fetch), kept = fetch->receipt != NULL && !dead;
+    if (dead)
         drop_receipt(fetch);
-    finish(fetch, RILL_FETCH_REFUSED, "paid, and refused all the same: %s", fetch->message);
+    finish(fetch, RILL_FETCH_REFUSED, "paid, and refused all the same%s: %s",
+           kept ? " (the receipt is kept)" : "", fetch->message);
 }
 
 /* One budget of a host is bought at a time: what comes meanwhile pays for itself. */
@@ -414,7 +438,7 @@ static bool is_bought(const struct fetch *fetch)
     const struct fetch *other;
     DL_FOREACH(fetch->fetcher->all, other)
     {
-        if (other->buying && strcmp(other->url.authority, fetch->url.authority) == 0)
+        if (other->buying && strcmp(other->origin, fetch->origin) == 0)
             return true;
     }
     return false;
@@ -431,19 +455,23 @@ static void obtain(struct fetch *fetch)
     }
 }
 
-/* A budget or a receipt of earlier was sent along, and is not taken: it is paid anew, once. */
+/* A budget or a receipt of earlier was sent along, and is not taken: the next one, or it is paid anew, once. */
 static void try_without(struct fetch *fetch)
 {
+    bool dead = fetch->receipt != NULL && receipt_is_dead(fetch);
     if (!hash_is_zero(&fetch->budget))
         fetch->no_budget = true;
-    else if (!fetch->returned)
+    else if (dead)
         drop_receipt(fetch);
     fetch->budget = HASH_ZERO;
     fetch->result.kept_receipt = fetch->result.from_budget = false;
     if (fetch->receipt != NULL)
         fetch->receipt->in_use = false;
     fetch->receipt = NULL;
-    obtain(fetch);
+    if (dead && fetch_receipt_find(fetch->fetcher->books, &fetch->place) != NULL)
+        ask(fetch);
+    else
+        obtain(fetch);
 }
 
 /* ---- the answer ---- */
@@ -468,6 +496,8 @@ static void on_head(void *context, const struct http_head *head)
     fetch->status = head->status;
     const struct http_text *returned = http_find(head, "rill-receipt", NULL);
     fetch->returned = returned != NULL && http_text_is(*returned, "returned");
+    fetch->served =
+        head->status != 402 && !fetch->returned && http_find(head, "x-payment-response", NULL) != NULL;
     fetch->result.charged = header_number(head, "rill-charged-units", 0);
     struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
     if (budget != NULL && head->status != 402)
@@ -507,9 +537,13 @@ static void answered(struct fetch *fetch)
         if (budget->left == 0)
             fetch_budget_drop(fetch->fetcher->books, budget);
     }
-    if (!fetch->returned)
+    bool kept = fetch->receipt != NULL && !fetch->served;
+    if (fetch->served)
         drop_receipt(fetch);
-    finish(fetch, RILL_FETCH_ANSWERED, "%s", "");
+    finish(
+        fetch, RILL_FETCH_ANSWERED, "%s",
+        kept ? "the answer does not say that the receipt was taken: it is kept, and the same request uses it"
+             : "");
 }
 
 static void on_done(void *context, bool whole, const char *why)
@@ -517,6 +551,8 @@ static void on_done(void *context, bool whole, const char *why)
     struct fetch *fetch = context;
     fetch->call = NULL;
     bool paying_now = fetch->step == STEP_SENDING;
+    if (whole && fetch->status == 402)
+        read_refusal(fetch);
     /* Given back: the service failed. Once more with the same receipt. */
     bool lost = !whole && fetch->status == 0 && fetch->receipt != NULL;
     if (paying_now && !fetch->resent && (lost || (whole && fetch->returned && fetch->status != 402))) {
@@ -531,6 +567,10 @@ static void on_done(void *context, bool whole, const char *why)
                fetch->url.authority, (unsigned long long)fetch->fetcher->options.budget_units, fetch->status);
     else if (fetch->status != 402)
         answered(fetch);
+    else if (fetch->receipt != NULL && strcmp(fetch->code, "receipt_under_way") == 0)
+        finish(fetch, RILL_FETCH_UNDER_WAY,
+               "the service is still at work on the request that was paid for: nothing more is paid, the "
+               "receipt is kept; try again later");
     else if (paying_now)
         refused(fetch);
     else if (!hash_is_zero(&fetch->budget) || fetch->receipt != NULL)
@@ -560,9 +600,8 @@ static char *payment_text(struct fetch *fetch)
         secret = fetch->receipt->secret;
     } else {
         struct kept_budget *budget = fetch->step == STEP_SENDING ? budget_offered(fetch)
-                                     : fetch->no_budget
-                                         ? NULL
-                                         : fetch_budget_best(fetcher->books, fetch->url.authority);
+                                     : fetch->no_budget          ? NULL
+                                                        : fetch_budget_best(fetcher->books, fetch->origin);
         if (budget == NULL || !budget->paid)
             return NULL;
         fetch->budget = budget->secret_hash;
@@ -601,7 +640,7 @@ static void ask(struct fetch *fetch)
     free(payment);
     buffer_clear(&fetch->answer);
     fetch->status = 0;
-    fetch->returned = false;
+    fetch->served = fetch->returned = false;
     fetch->call = fetch_call_begin(fetch->fetcher->pool, &fetch->url, &out, strcmp(method, "HEAD") == 0,
                                    fetch->request.timeout_ms, &callbacks, fetch);
     buffer_free(&out);
@@ -647,7 +686,8 @@ bool rill_fetch(struct rill_fetcher *fetcher, const struct rill_fetch_request *r
         memcpy(fetch->body, request->body, request->body_length);
     }
     fetch->day = (uint32_t)(clock_unix_s() / 86400);
-    fetch->place = fetch_place(url.authority, method, url.target);
+    fetch_origin(&url, fetch->origin);
+    fetch->place = fetch_place(fetch->origin, method, url.target);
     DL_APPEND(fetcher->all, fetch);
     uint64_t fee, total;
     if (take_next(fetch) && memcmp(fetch->offer.asset, fetcher->options.asset, 20) == 0 &&
@@ -743,7 +783,7 @@ void rill_fetch_budgets(const struct rill_fetcher *fetcher,
                         bool (*visit)(void *context, const struct rill_fetch_budget *budget), void *context)
 {
     for (const struct kept_budget *kept = fetch_budgets(fetcher->books); kept != NULL; kept = kept->hh.next) {
-        struct rill_fetch_budget budget = {.host = kept->host, .left = kept->left, .paid = kept->units};
+        struct rill_fetch_budget budget = {.origin = kept->origin, .left = kept->left, .paid = kept->units};
         if (kept->paid && !visit(context, &budget))
             return;
     }

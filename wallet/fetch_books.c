@@ -108,7 +108,7 @@ static void write_budget(struct fetch_books *books, const struct kept_budget *bu
     uint8_t key[RECORD_KEY_MAX];
     size_t length = put_key(books, &budget->secret_hash, 32, key);
     size_t mark = record_begin(&books->batch, RECORD_BUDGET, key, length);
-    put_text(&books->batch, budget->host);
+    put_text(&books->batch, budget->origin);
     buffer_append(&books->batch, budget->secret, 32);
     buffer_u8(&books->batch, budget->paid);
     buffer_u64(&books->batch, budget->units);
@@ -253,10 +253,16 @@ const struct spent_day *fetch_books_days(struct fetch_books *books)
 
 /* ---- receipts ---- */
 
-struct hash fetch_place(const char *host, const char *method, const char *target)
+void fetch_origin(const struct http_url *url, char out[FETCH_ORIGIN_MAX])
+{
+    snprintf(out, FETCH_ORIGIN_MAX, "%s://%.*s", url->tls ? "https" : "http", FETCH_HOST_MAX - 1,
+             url->authority);
+}
+
+struct hash fetch_place(const char *origin, const char *method, const char *target)
 {
     struct buffer text = {0};
-    buffer_printf(&text, "%s\n%s\n%s", host, method, target);
+    buffer_printf(&text, "%s\n%s\n%s", origin, method, target);
     struct hash hash = sha256(text.data, text.length);
     buffer_free(&text);
     return hash;
@@ -276,12 +282,23 @@ static struct kept_receipt *make_receipt(struct fetch_books *books, const struct
 
 static void list_place(struct fetch_books *books, struct kept_receipt *receipt, bool add)
 {
-    struct kept_receipt *first;
+    struct kept_receipt *first, *list;
+    if (add == (receipt->place_prev != NULL))
+        return;
     HASH_FIND(hh_place, books->by_place, &receipt->place, sizeof(receipt->place), first);
-    if (add && first == NULL)
-        HASH_ADD(hh_place, books->by_place, place, sizeof(receipt->place), receipt);
-    else if (!add && first == receipt)
-        HASH_DELETE(hh_place, books->by_place, receipt);
+    list = first;
+    if (add) {
+        DL_APPEND2(list, receipt, place_prev, place_next);
+    } else {
+        DL_DELETE2(list, receipt, place_prev, place_next);
+        receipt->place_prev = NULL;
+    }
+    if (list == first)
+        return;
+    if (first != NULL)
+        HASH_DELETE(hh_place, books->by_place, first);
+    if (list != NULL)
+        HASH_ADD(hh_place, books->by_place, place, sizeof(list->place), list);
 }
 
 struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct hash *place,
@@ -302,12 +319,17 @@ struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct h
     return receipt;
 }
 
-/* The first that was not served stands for its place; further ones of the same place wait until it is used. */
+/* The dearest: a cheaper one may be kept only because it does not pay for all of the answer. */
 struct kept_receipt *fetch_receipt_find(struct fetch_books *books, const struct hash *place)
 {
-    struct kept_receipt *receipt;
-    HASH_FIND(hh_place, books->by_place, place, sizeof(*place), receipt);
-    return receipt != NULL && receipt->state == KEPT_PAID && !receipt->in_use ? receipt : NULL;
+    struct kept_receipt *first, *receipt, *best = NULL;
+    HASH_FIND(hh_place, books->by_place, place, sizeof(*place), first);
+    DL_FOREACH2(first, receipt, place_next)
+    {
+        if (receipt->state == KEPT_PAID && !receipt->in_use && (best == NULL || receipt->units > best->units))
+            best = receipt;
+    }
+    return best;
 }
 
 void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt, const uint8_t secret[32])
@@ -342,11 +364,11 @@ struct kept_receipt *fetch_receipts(const struct fetch_books *books)
 
 /* ---- budgets ---- */
 
-struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *host)
+struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *origin)
 {
     struct kept_budget *best = NULL;
     for (struct kept_budget *at = books->budgets; at != NULL; at = at->hh.next)
-        if (at->paid && at->left > (best != NULL ? best->left : 0) && strcmp(at->host, host) == 0)
+        if (at->paid && at->left > (best != NULL ? best->left : 0) && strcmp(at->origin, origin) == 0)
             best = at;
     return best;
 }
@@ -369,14 +391,14 @@ static struct kept_budget *make_budget(struct fetch_books *books, const struct h
     return budget;
 }
 
-struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *host,
+struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *origin,
                                      const struct fetch_offer *offer)
 {
     struct hash secret_hash;
     memcpy(secret_hash.bytes, offer->secret_hash, 32);
     ensure(!fetch_books_know(books, &secret_hash));
     struct kept_budget *budget = make_budget(books, &secret_hash);
-    snprintf(budget->host, sizeof(budget->host), "%s", host);
+    snprintf(budget->origin, sizeof(budget->origin), "%s", origin);
     budget->units = budget->left = offer->units;
     snprintf(budget->network, sizeof(budget->network), "%s", offer->network);
     snprintf(budget->ticket, sizeof(budget->ticket), "%s", offer->ticket);
@@ -473,6 +495,16 @@ static bool read_receipt(struct fetch_books *books, const struct record *record,
     return good;
 }
 
+/* Records of before origins were kept have a bare host: nobody knows how it was reached, so only TLS will do. */
+static bool take_origin(struct reader *in, char out[FETCH_ORIGIN_MAX])
+{
+    char text[FETCH_ORIGIN_MAX];
+    if (!take_text(in, text, sizeof(text)))
+        return false;
+    const char *scheme = strstr(text, "://") != NULL ? "" : "https://";
+    return snprintf(out, FETCH_ORIGIN_MAX, "%s%s", scheme, text) < FETCH_ORIGIN_MAX;
+}
+
 static bool read_budget(struct fetch_books *books, const struct record *record, const void *rest,
                         size_t length)
 {
@@ -487,7 +519,7 @@ static bool read_budget(struct fetch_books *books, const struct record *record, 
         return true;
     }
     struct reader value = reader_of(record->value, record->value_length);
-    bool good = take_text(&value, budget->host, sizeof(budget->host));
+    bool good = take_origin(&value, budget->origin);
     reader_copy(&value, budget->secret, 32);
     budget->paid = reader_u8(&value) != 0;
     budget->units = reader_u64(&value);

@@ -15,7 +15,8 @@ struct event_base;
 
 struct fetch_books;
 
-#define FETCH_HOST_MAX 220
+#define FETCH_HOST_MAX   220
+#define FETCH_ORIGIN_MAX (FETCH_HOST_MAX + 8)
 
 /* Days, host by host. */
 struct spent_day {
@@ -33,19 +34,20 @@ enum kept_state { KEPT_PAYING = 1, KEPT_PAID = 2 };
 /* A payment for one request, until it has been served. */
 struct kept_receipt {
     struct hash secret_hash;
-    struct hash place; /* of host, method and target */
+    struct hash place; /* of origin, method and target */
     uint8_t state;
     bool in_use; /* by a request just now */
     uint8_t secret[32];
     uint64_t units, expires;
     char network[64], ticket[256];
     UT_hash_handle hh;
-    UT_hash_handle hh_place;
+    UT_hash_handle hh_place; /* of the first of its place */
+    struct kept_receipt *place_prev, *place_next;
 };
 
 struct kept_budget {
     struct hash secret_hash;
-    char host[FETCH_HOST_MAX];
+    char origin[FETCH_ORIGIN_MAX];
     uint8_t secret[32];
     bool paid;
     uint64_t units, left;
@@ -68,22 +70,25 @@ const struct spent_day *fetch_books_days(struct fetch_books *books);
  * one entry, and whoever ends first takes it from the other. */
 bool fetch_books_know(const struct fetch_books *books, const struct hash *secret_hash);
 
-struct hash fetch_place(const char *host, const char *method, const char *target);
+/* Scheme, host and port, "https://api.example": where receipts and budgets are sent to. A receipt is worth its money to
+ * whoever reads it, so what was bought over TLS must never be sent without. */
+void fetch_origin(const struct http_url *url, char out[FETCH_ORIGIN_MAX]);
+struct hash fetch_place(const char *origin, const char *method, const char *target);
 /* The offer must not be known yet (fetch_books_know). */
 struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct hash *place,
                                        const struct fetch_offer *offer);
-/* One that was paid for exactly this, and that nobody uses just now; NULL: there is none. Whether it is still good, its
- * server knows. */
+/* One that was paid for exactly this, and that nobody uses just now, the dearest; NULL: there is none. Whether it is still
+ * good, its server knows. */
 struct kept_receipt *fetch_receipt_find(struct fetch_books *books, const struct hash *place);
 void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt, const uint8_t secret[32]);
 void fetch_receipt_drop(struct fetch_books *books, struct kept_receipt *receipt);
 struct kept_receipt *fetch_receipts(const struct fetch_books *books);
 
-/* A host may have several: the one with the most left. NULL: none is paid and has something left. */
-struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *host);
+/* There may be several: the one with the most left. NULL: none is paid and has something left. */
+struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *origin);
 struct kept_budget *fetch_budget_find(const struct fetch_books *books, const struct hash *secret_hash);
 /* As with a receipt: the offer must not be known yet. */
-struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *host,
+struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *origin,
                                      const struct fetch_offer *offer);
 void fetch_budget_paid(struct fetch_books *books, struct kept_budget *budget, const uint8_t secret[32]);
 void fetch_budget_left(struct fetch_books *books, struct kept_budget *budget, uint64_t left);

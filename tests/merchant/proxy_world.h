@@ -15,6 +15,9 @@
 #include "wallet/fetch_offer.h"
 #include "wire/http.h"
 
+#ifndef PROXY_PATIENCE_S
+#define PROXY_PATIENCE_S "6" /* with a service that is silent */
+#endif
 #define PRICE 100u /* units, of /paid and all that has no row of its own */
 
 struct proxy_world {
@@ -147,7 +150,7 @@ static inline void service_answer(struct proxy_world *world, int descriptor, con
 }
 
 /* One connection, one request, in a process of its own. */
-static inline _Noreturn void service_one(struct proxy_world *world, int descriptor)
+static inline void service_one(struct proxy_world *world, int descriptor)
 {
     struct buffer all = {0};
     struct http_head head;
@@ -165,21 +168,22 @@ static inline _Noreturn void service_one(struct proxy_world *world, int descript
     char rest[4096];
     while (read(descriptor, rest, sizeof rest) > 0)
         continue;
-    _exit(0);
 }
 
-static inline void service_start(struct proxy_world *world)
+/* A server on a port of its own; each connection is a process. */
+static inline pid_t server_start(struct proxy_world *world, uint16_t *port,
+                                 void (*serve)(struct proxy_world *world, int descriptor))
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ensure(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 64) == 0);
-    ensure(getsockname(listener, (struct sockaddr *)&address, &length) == 0 && pipe(world->gate) == 0);
-    world->service_port = ntohs(address.sin_port);
+    ensure(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
+    *port = ntohs(address.sin_port);
     fflush(NULL);
-    world->service = fork();
-    ensure(world->service >= 0);
-    if (world->service == 0) {
+    pid_t server = fork();
+    ensure(server >= 0);
+    if (server == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         signal(SIGCHLD, SIG_IGN);
         signal(SIGPIPE, SIG_IGN);
@@ -189,12 +193,14 @@ static inline void service_start(struct proxy_world *world)
                 continue;
             if (fork() == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
-                service_one(world, descriptor);
+                serve(world, descriptor);
+                _exit(0);
             }
             close(descriptor);
         }
     }
     close(listener);
+    return server;
 }
 
 /* How often the service was asked for this ("GET /paid"). */
@@ -245,7 +251,7 @@ static inline void proxy_start(struct proxy_world *world)
                           "--prices",
                           world->prices,
                           "--upstream-timeout-s",
-                          "6", /* of the one test in which it is silent */
+                          PROXY_PATIENCE_S,
                           "--log-level",
                           "debug",
                           NULL};
@@ -476,7 +482,8 @@ static inline struct proxy_world *proxy_world_open(void)
     write_file(world->asked, "");
     write_file(world->prices,
                "GET /free/ 0\n* /secret/ closed\nGET /kib/ 0.00000001 0.000000002\n* /* 0.0000001\n");
-    service_start(world);
+    ensure(pipe(world->gate) == 0);
+    world->service = server_start(world, &world->service_port, service_one);
     shop_make(world); /* before the hub starts: what it has not funded itself it reads from the ledger then */
     hub_start(world->stage, (const char *const[]){"--min-lock", "1000", NULL});
     snprintf(hub, sizeof hub, "127.0.0.1:%u", world->stage->hub_port);
