@@ -282,91 +282,92 @@ static void test_what_is_lost_is_spent(void **state)
     assert_fetched(reseller, &fetched, RILL_FETCH_UNPAID, "not paid");
     assert_int_equal(spent_by(reseller), cost);
     reseller_close(reseller);
-    /* What has been paid is not paid again while its request is under way. */
-    static void test_slow_service(void **state)
-    {
-        struct proxy_world *world = *state;
-        char out[65536], url[128], home[160], error[200];
-        payer_make(world, "bob", home, error);
-        snprintf(url, sizeof(url), "http://127.0.0.1:%u/hold", world->proxy_port);
-        ended(world,
-              RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002", "--timeout-s", "3"),
-              6);
-        for (int i = 0; i < 2; i++) {
-            ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002"), 6);
-            assert_true(file_says(error, "still at work"));
-        }
-        assert_int_equal(asked(world, "GET /hold"), 1);
-        ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
-        assert_true(says(out, "in 1 payments"));
-        write_all(world->gate[1], "x", 1);
-    }
+}
 
-    /* A server in front of the proxy, as one with TLS is. The file says what it does with requests that are paid. */
-    static void front_serve(struct proxy_world * world, int descriptor)
-    {
-        struct buffer all = {0};
-        struct http_head head;
-        char path[200];
-        (void)service_read(descriptor, &all, &head);
-        snprintf(path, sizeof(path), "%s/front", world->stage->folder);
-        char *mode = file_text(path);
-        if (http_find(&head, "x-payment", NULL) != NULL && strcmp(mode, "relay") != 0) {
-            say(descriptor, mode);
-        } else {
-            int proxy = connect_to(world->proxy_port);
-            write_all(proxy, all.data, all.length - 2);
-            say(proxy, "Connection: close\r\n\r\n");
-            say(descriptor, read_all(proxy));
-        }
-        shutdown(descriptor, SHUT_RDWR);
+/* What has been paid is not paid again while its request is under way. */
+static void test_slow_service(void **state)
+{
+    struct proxy_world *world = *state;
+    char out[65536], url[128], home[160], error[200];
+    payer_make(world, "bob", home, error);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/hold", world->proxy_port);
+    ended(world,
+          RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002", "--timeout-s", "3"), 6);
+    for (int i = 0; i < 2; i++) {
+        ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002"), 6);
+        assert_true(file_says(error, "still at work"));
     }
+    assert_int_equal(asked(world, "GET /hold"), 1);
+    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
+    assert_true(says(out, "in 1 payments"));
+    write_all(world->gate[1], "x", 1);
+}
 
-    static void front_says(const struct proxy_world *world, const char *text)
-    {
-        char path[200];
-        snprintf(path, sizeof(path), "%s/front", world->stage->folder);
-        write_file(path, text);
+/* A server in front of the proxy, as one with TLS is. The file says what it does with requests that are paid. */
+static void front_serve(struct proxy_world *world, int descriptor)
+{
+    struct buffer all = {0};
+    struct http_head head;
+    char path[200];
+    (void)service_read(descriptor, &all, &head);
+    snprintf(path, sizeof(path), "%s/front", world->stage->folder);
+    char *mode = file_text(path);
+    if (http_find(&head, "x-payment", NULL) != NULL && strcmp(mode, "relay") != 0) {
+        say(descriptor, mode);
+    } else {
+        int proxy = connect_to(world->proxy_port);
+        write_all(proxy, all.data, all.length - 2);
+        say(proxy, "Connection: close\r\n\r\n");
+        say(descriptor, read_all(proxy));
     }
+    shutdown(descriptor, SHUT_RDWR);
+}
 
-    /* The proxy never saw the receipt: it is kept, whatever the server in front of it says. */
-    static void test_server_in_front(void **state)
-    {
-        static const char *const answers[] = {
-            "HTTP/1.1 503 Away\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
-            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
-            "HTTP/1.1 402 Pay\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
-        };
-        struct proxy_world *world = *state;
-        char out[65536], url[128], home[160], error[200];
-        uint16_t port;
-        payer_make(world, "eve", home, error);
-        pid_t front = server_start(world, &port, front_serve);
-        snprintf(url, sizeof(url), "http://127.0.0.1:%u/paid", port);
-        for (size_t i = 0; i < ARRAY_LENGTH(answers); i++) {
-            front_says(world, answers[i]);
-            ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002"),
-                  i == 1 ? 0 : 1);
-            assert_true(file_says(error, "kept"));
-            front_says(world, "relay");
-            ended(world, RILL(world, out, "fetch", url, "--home", home, "--json"), 0);
-            assert_true(says(out, "\"kept_receipt\":true"));
-        }
-        ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
-        assert_true(says(out, "in 3 payments"));
-        kill(front, SIGKILL);
-        waitpid(front, NULL, 0);
-    }
+static void front_says(const struct proxy_world *world, const char *text)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/front", world->stage->folder);
+    write_file(path, text);
+}
 
-    int main(void)
-    {
-        const struct CMUnitTest tests[] = {
-            PROXY_TEST(test_fetch),
-            PROXY_TEST(test_slow_service),
-            PROXY_TEST(test_server_in_front),
-            PROXY_TEST(test_one_offer_for_two_requests),
-            PROXY_TEST(test_a_kept_receipt_stays_its_hosts),
-            PROXY_TEST(test_what_is_lost_is_spent),
-        };
-        return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
+/* The proxy never saw the receipt: it is kept, whatever the server in front of it says. */
+static void test_server_in_front(void **state)
+{
+    static const char *const answers[] = {
+        "HTTP/1.1 503 Away\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
+        "HTTP/1.1 402 Pay\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno",
+    };
+    struct proxy_world *world = *state;
+    char out[65536], url[128], home[160], error[200];
+    uint16_t port;
+    payer_make(world, "eve", home, error);
+    pid_t front = server_start(world, &port, front_serve);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/paid", port);
+    for (size_t i = 0; i < ARRAY_LENGTH(answers); i++) {
+        front_says(world, answers[i]);
+        ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002"),
+              i == 1 ? 0 : 1);
+        assert_true(file_says(error, "kept"));
+        front_says(world, "relay");
+        ended(world, RILL(world, out, "fetch", url, "--home", home, "--json"), 0);
+        assert_true(says(out, "\"kept_receipt\":true"));
     }
+    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
+    assert_true(says(out, "in 3 payments"));
+    kill(front, SIGKILL);
+    waitpid(front, NULL, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PROXY_TEST(test_fetch),
+        PROXY_TEST(test_slow_service),
+        PROXY_TEST(test_server_in_front),
+        PROXY_TEST(test_one_offer_for_two_requests),
+        PROXY_TEST(test_a_kept_receipt_stays_its_hosts),
+        PROXY_TEST(test_what_is_lost_is_spent),
+    };
+    return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
+}

@@ -63,8 +63,8 @@ static void test_requests_refused(void **state)
         "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\x0b"
-        "chunked\r\n\r\n",
+        ("GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\x0b"
+         "chunked\r\n\r\n"),
         "GET / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
         "GET / HTTP/1.1\nHost: h\n\n",
         "GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n",
