@@ -1,4 +1,5 @@
-/* The demo: real processes on loopback, forty wallets and five merchants in this one, a market day, a cheat, an audit.
+/* The demo: real processes on loopback, forty wallets and four merchants in this one, a shop behind rill-merchantd, a market
+ * day, a cheat, an audit.
  *
  * demo_main.c holds the story, act after act; each act is a function here that returns false after demo_fail has noted
  * why. Only the first reason is kept.
@@ -21,6 +22,7 @@
     28 /* of the wallets: their channels begin with their own money; the others' with the hub's */
 #define DEMO_MERCHANTS   5
 #define DEMO_CLIENTS     (DEMO_WALLETS + DEMO_MERCHANTS)
+#define DEMO_SHOP        DEMO_WALLETS /* the merchant whose wallet rill-merchantd holds */
 #define DEMO_SYMBOL      "SHIL"
 #define DEMO_DECIMALS    6
 #define DEMO_COIN        1000000u  /* units */
@@ -31,6 +33,7 @@
 #define DEMO_LOCK_MIN    DEMO_COIN
 #define DEMO_CHALLENGE_S 8
 #define DEMO_PATH        1024
+#define DEMO_KEY_MAX     128
 
 enum payment_state { PAYMENT_PLANNED, PAYMENT_SENT, PAYMENT_PAID, PAYMENT_FAILED };
 
@@ -55,7 +58,7 @@ struct demo_client {
     char name[32];
     struct secret_key key;
     struct address address;
-    struct rill_wallet *wallet; /* NULL: switched off */
+    struct rill_wallet *wallet; /* NULL: switched off, or the shop's */
     bool merchant, deposits;
     bool ready, funded, asked, withdrawing;
     uint64_t deposit_units;                   /* own money to begin with */
@@ -75,6 +78,19 @@ struct demo_events {
     uint64_t penalty, bounty, to_client, to_hub, held;
     struct address challenger;
     struct hash watched; /* the cheat's channel */
+};
+
+/* The main shop's server, and what its API has told. */
+struct demo_shop {
+    struct child child;
+    uint16_t port;
+    char key[DEMO_KEY_MAX];
+    struct evhttp_connection *stream; /* of events; NULL: closed by us */
+    struct evbuffer *unread;          /* what came and is no whole line yet */
+    bool streaming;
+    uint64_t asked_tick;                  /* of its balance */
+    uint64_t invoices, payments, payouts; /* made; told by the stream; asked for */
+    uint64_t balance_units;               /* as the audit saw it */
 };
 
 struct demo_flags {
@@ -101,6 +117,8 @@ struct demo {
     bool offline_expected; /* until all are back */
     struct secret_key hub_key, tower_key;
     struct address hub, tower, contract, factory, asset;
+
+    struct demo_shop shop;
 
     struct ledger *ledger;        /* the demo's own view */
     struct rill_ledger *followed; /* the wallets' */
@@ -146,6 +164,10 @@ bool demo_stop_processes(struct demo *demo);
  * to be decref'd; NULL after demo_fail. */
 json_t *demo_command(struct demo *demo, const char *const *words);
 json_t *demo_command_as(struct demo *demo, const char *keystore, const char *const *words);
+/* The same for a program that finds the rest in the config of its home, a folder of the demo's. */
+json_t *demo_command_at(struct demo *demo, const char *name, const char *home, const char *const *words);
+/* rill-merchantd on the main shop's home. */
+bool demo_start_shop(struct demo *demo);
 bool demo_write_keystore(struct demo *demo, const char *name, const struct secret_key *key);
 
 /* ---- demo_evm.c ---- */
@@ -169,8 +191,47 @@ bool demo_read_channel(struct demo *demo, const struct channel_key *key, struct 
 
 /* ---- demo_http.c ---- */
 
+struct demo_http {
+    uint16_t port;
+    bool post;
+    const char *path, *key, *once; /* key, once (Idempotency-Key): NULL for none */
+    const json_t *body;            /* NULL: none */
+};
+/* From the loop, once; status 0: no answer. json is valid during the call, NULL: none. */
+typedef void demo_http_answer(void *context, int status, json_t *json);
+void demo_http_send(struct demo *demo, const struct demo_http *asked, demo_http_answer *answer,
+                    void *context);
+/* Asks and waits, the loop running meanwhile; never from a callback. Returns the JSON of a 200 or 201, to be decref'd; NULL
+ * after demo_fail, which names `whom`. */
+json_t *demo_http_ask(struct demo *demo, const struct demo_http *asked, const char *whom);
+struct evhttp_request;
+/* Host, Connection: close, and the key if it is not NULL. */
+void demo_http_headers(struct evhttp_request *request, const char *key);
 /* Asks the hub's operator port, the loop running meanwhile. Returns the JSON answer, to be decref'd; NULL after demo_fail. */
 json_t *demo_ask_hub(struct demo *demo, const char *path, bool post);
+
+/* ---- demo_shop.c ---- */
+
+/* Makes the shop's wallet, a channel with room, an API key; starts its server and reads its events. */
+bool demo_open_shop(struct demo *demo);
+/* Has the shop make the invoice of the payer's next payment; the payer pays it when it is there. */
+void demo_shop_invoice(struct demo_client *payer);
+/* Asks for a payout of the units. */
+bool demo_shop_payout(struct demo *demo, uint64_t units);
+struct demo_shop_balance {
+    bool connected, open;
+    uint64_t balance, available, inbound, settling; /* units */
+};
+/* GET /v1/balance. False after demo_fail. */
+bool demo_shop_balance(struct demo *demo, struct demo_shop_balance *out);
+/* For a demo_done: asks for the balance, once a tick at most, and judges it; says why not in progress. */
+typedef bool demo_shop_judge(struct demo *demo, const struct demo_shop_balance *balance);
+bool demo_shop_is(struct demo *demo, demo_shop_judge *judge, char *progress, size_t size);
+demo_shop_judge demo_shop_connected;
+/* What its API says of payments and payouts is what the demo's books say. */
+bool demo_audit_shop(struct demo *demo);
+/* Closes the stream. */
+void demo_close_shop(struct demo *demo);
 
 /* ---- demo_clients.c ---- */
 

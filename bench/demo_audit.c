@@ -41,6 +41,11 @@ static uint64_t expected_units(const struct demo_client *client)
     return start_units(client) + client->received - client->paid - client->fees - client->withdrawn;
 }
 
+static bool shop_agrees(struct demo *demo, const struct demo_shop_balance *balance)
+{
+    return balance->balance == expected_units(&demo->clients[DEMO_SHOP]);
+}
+
 bool demo_books_agree(struct demo *demo, char *progress, size_t size)
 {
     size_t wrong = 0;
@@ -57,7 +62,7 @@ bool demo_books_agree(struct demo *demo, char *progress, size_t size)
             snprintf(progress, size, "%s has %" PRIu64 " units, the books say %" PRIu64, client->name,
                      balance.balance, expected_units(client));
     }
-    return wrong == 0;
+    return wrong == 0 && demo_shop_is(demo, shop_agrees, progress, size);
 }
 
 struct receipts {
@@ -107,6 +112,8 @@ static bool audit_tower(struct demo *demo)
 {
     for (size_t i = DEMO_WALLETS; i < DEMO_CLIENTS; i++) {
         const struct demo_client *merchant = &demo->clients[i];
+        if (i == DEMO_SHOP)
+            continue; /* its API says nothing of towers */
         struct hash channel = demo_channel_id(demo, merchant);
         if (rill_tower_receipt(merchant->wallet, 0, channel.bytes) == 0)
             return demo_fail(demo, "the tower gave %s no receipt for its channel", merchant->name);
@@ -144,7 +151,10 @@ static bool read_client(struct demo *demo, const struct demo_client *client, str
     sums->owed += due;
     sums->people += tokens;
     sums->open += !cheater;
-    sums->clients += cheater ? 0 : expected_units(client);
+    if (client->index == DEMO_SHOP)
+        sums->clients += demo->shop.balance_units; /* by its API */
+    else
+        sums->clients += cheater ? 0 : expected_units(client);
     return true;
 }
 
@@ -279,11 +289,22 @@ bool demo_audit(struct demo *demo)
     if (demo->events.to_client != cheater_kept)
         return demo_fail(demo, "the cheat kept %" PRIu64 " units, not %" PRIu64, demo->events.to_client,
                          cheater_kept);
-    return audit_receipts(demo) && audit_tower(demo) && audit_ledger(demo, &sums) && audit_hub(demo, &sums) &&
-           audit_settlements(demo);
+    return audit_receipts(demo) && demo_audit_shop(demo) && audit_tower(demo) && audit_ledger(demo, &sums) &&
+           audit_hub(demo, &sums) && audit_settlements(demo);
 }
 
 /* ---- figures ---- */
+
+/* What went through the API of rill-merchantd. */
+static json_t *shop_figures(const struct demo *demo)
+{
+    const struct demo_shop *shop = &demo->shop;
+    const struct demo_client *client = &demo->clients[DEMO_SHOP];
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "invoices", (json_int_t)shop->invoices, "payments",
+                     (json_int_t)shop->payments, "received_units", (json_int_t)client->received, "payouts",
+                     (json_int_t)shop->payouts, "paid_out_units", (json_int_t)client->withdrawn,
+                     "balance_units", (json_int_t)shop->balance_units);
+}
 
 bool demo_write_figures(struct demo *demo)
 {
@@ -294,7 +315,7 @@ bool demo_write_figures(struct demo *demo)
         "{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
         "s:I, "
         "s:I, "
-        "s:I, s:f, s:I}",
+        "s:I, s:o, s:f, s:I}",
         "ok", 1, "ledger", demo->flags.ledger, "asset", address_text(&demo->asset, asset), "decimals",
         (json_int_t)DEMO_DECIMALS, "payments", (json_int_t)figures.payments, "direct",
         (json_int_t)figures.direct, "locked", (json_int_t)figures.locked, "gross_units",
@@ -305,8 +326,8 @@ bool demo_write_figures(struct demo *demo)
         (json_int_t)events->batches, "channels", (json_int_t)figures.channels, "opened_by_hub",
         (json_int_t)figures.opened_by_hub, "challenged", (json_int_t)events->challenged, "penalty_units",
         (json_int_t)events->penalty, "bounty_units", (json_int_t)events->bounty, "refunded",
-        (json_int_t)figures.refunded, "failed", (json_int_t)figures.failed, "seconds", demo_seconds(demo),
-        "seed", (json_int_t)demo->flags.seed);
+        (json_int_t)figures.refunded, "failed", (json_int_t)figures.failed, "shop", shop_figures(demo),
+        "seconds", demo_seconds(demo), "seed", (json_int_t)demo->flags.seed);
     if (json == NULL)
         return demo_fail(demo, "the figures cannot be written");
     /* Beside the folder: build/demo.json. */

@@ -1,4 +1,5 @@
-/* The people of the demo: forty wallets and five merchants, each with its own key, journal and connection. */
+/* The people of the demo: forty wallets and four merchants, each with its own key, journal and connection. The fifth
+ * merchant, the shop, is demo_shop.c's. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,8 +16,10 @@ void demo_make_clients(struct demo *demo)
         client->index = i;
         client->merchant = i >= DEMO_WALLETS;
         client->deposits = i < DEMO_DEPOSITORS;
-        client->key = secret_key_random();
-        client->address = secret_key_address(&client->key);
+        if (i != DEMO_SHOP) { /* the shop's key is its own server's */
+            client->key = secret_key_random();
+            client->address = secret_key_address(&client->key);
+        }
         if (client->merchant)
             snprintf(client->name, sizeof(client->name), "%s", merchant_names[i - DEMO_WALLETS]);
         else
@@ -158,7 +161,7 @@ bool demo_all_ready(struct demo *demo, char *progress, size_t size)
         ready += demo->clients[i].wallet != NULL && demo->clients[i].ready;
     }
     snprintf(progress, size, "%zu of %zu wallets and merchants are connected", ready, on);
-    return ready == on;
+    return ready == on && demo_shop_is(demo, demo_shop_connected, progress, size);
 }
 
 static bool all_funded(struct demo *demo, char *progress, size_t size)
@@ -182,12 +185,14 @@ bool demo_open_channels(struct demo *demo)
 {
     for (size_t i = 0; i < DEMO_CLIENTS; i++) {
         struct demo_client *client = &demo->clients[i];
+        if (i == DEMO_SHOP)
+            continue;
         if (!demo_open_client(demo, client))
             return false;
         if (client->deposits)
             rill_deposit(client->wallet, demo->asset.bytes, client->deposit_units, on_deposited, client);
     }
-    return demo_wait(demo, all_funded, 40000, "opening channels");
+    return demo_open_shop(demo) && demo_wait(demo, all_funded, 40000, "opening channels");
 }
 
 void demo_close_clients(struct demo *demo)

@@ -36,16 +36,16 @@ static enum options_result read_flags(struct demo_flags *flags, int argc, char *
         .program = "rill-demo",
         .environment_prefix = "RILL_DEMO",
         .usage = "[OPTIONS]",
-        .about = "Plays a market day on loopback: starts a ledger, rill-towerd and rill-hubd, issues an "
-                 "asset, opens\n"
-                 "channels for forty wallets and five merchants, lets them pay (amounts and activity drawn "
-                 "from figures "
-                 "of a\n"
-                 "real mobile-money service), settles a batch, kills the hub, catches a cheat, and accounts "
-                 "for every "
-                 "unit.\n"
-                 "Example: rill-demo --seed 7\n"
-                 "Exit codes: 0 the day went well and the money is right, 1 not, 2 wrong usage.",
+        .about =
+            "Plays a market day on loopback: starts a ledger, rill-towerd and rill-hubd, issues an asset, "
+            "opens\n"
+            "channels for forty wallets and five merchants (the main shop is a rill-merchantd, used by its "
+            "HTTP API\n"
+            "alone), lets them pay (amounts and activity drawn from figures of a real mobile-money "
+            "service),\n"
+            "settles a batch, kills the hub, catches a cheat, and accounts for every unit.\n"
+            "Example: rill-demo --seed 7\n"
+            "Exit codes: 0 the day went well and the money is right, 1 not, 2 wrong usage.",
         .rows = rows,
         .row_count = ARRAY_LENGTH(rows)};
     size_t words;
@@ -265,6 +265,7 @@ static void last_bytes(struct demo *demo)
 static bool clean_up(struct demo *demo, bool good)
 {
     demo->hub_is_down = demo->offline_expected = true;
+    demo_close_shop(demo);
     demo_close_clients(demo);
     last_bytes(demo);
     rill_ledger_free(demo->followed);
@@ -272,6 +273,7 @@ static bool clean_up(struct demo *demo, bool good)
         ledger_free(demo->ledger);
     if (good)
         good = demo_stop_processes(demo);
+    child_kill(&demo->shop.child);
     child_kill(&demo->hubd);
     child_kill(&demo->towerd);
     child_kill(&demo->ledgerd);
@@ -325,7 +327,8 @@ int main(int argc, char **argv)
         fprintf(demo.story, "demo: ok\n");
         return 0;
     }
-    static const char *const logs[] = {"ledger.log", "tower.log", "hub.log", "wallets.log", "rill.log"};
+    static const char *const logs[] = {"ledger.log", "tower.log",   "hub.log",
+                                       "shop.log",   "wallets.log", "rill.log"};
     for (size_t i = 0; i < ARRAY_LENGTH(logs) && demo.lock >= 0; i++)
         show_tail(&demo, logs[i]);
     fflush(stderr);

@@ -130,6 +130,12 @@ static bool plan_from_channels(struct plan *plan)
     for (size_t i = 0; i < DEMO_CLIENTS; i++) {
         struct demo_client *client = &demo->clients[i];
         struct rill_balance balance;
+        struct demo_shop_balance shop;
+        if (i == DEMO_SHOP) {
+            if (!demo_shop_balance(demo, &shop))
+                return false;
+            plan->room[i] = shop.inbound;
+        }
         if (client->wallet == NULL)
             continue;
         if (!rill_balance_of(client->wallet, demo->asset.bytes, &balance))
@@ -206,6 +212,10 @@ void demo_pay_next(struct demo_client *client)
         demo->why[0] != '\0')
         return;
     struct demo_payment *payment = &demo->payments[client->queue[client->queue_next]];
+    if (payment->payee == DEMO_SHOP && payment->invoice == NULL) {
+        demo_shop_invoice(client);
+        return;
+    }
     if (!make_invoice(demo, payment))
         return;
     const struct rill_request request = {.invoice = payment->invoice, .mode = payment->mode};

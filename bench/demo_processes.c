@@ -14,6 +14,7 @@
 #define FACTORY_TEXT   "0x52696c6c00000000000000000000000000000002"
 #define PASSPHRASE     "market day"
 #define SCRYPT_LIGHT   4096
+#define DEMO_WORDS_MAX 28 /* of a command */
 #define TEXT(value)    TEXT_OF(value)
 #define TEXT_OF(value) #value
 
@@ -186,6 +187,30 @@ bool demo_start_hub(struct demo *demo)
            wait_ports(demo, &demo->hubd, port_file, &demo->hub_port, &demo->hub_http_port);
 }
 
+bool demo_start_shop(struct demo *demo)
+{
+    char path[DEMO_PATH], home[DEMO_PATH], pass[DEMO_PATH], port_file[DEMO_PATH], log[DEMO_PATH];
+    uint16_t unused;
+    const char *const arguments[] = {program(demo, "rill-merchantd", path),
+                                     "serve",
+                                     "--home",
+                                     demo_path(demo, demo->clients[DEMO_SHOP].name, home),
+                                     "--passphrase-file",
+                                     demo_path(demo, "passphrase", pass),
+                                     "--listen",
+                                     "127.0.0.1:0",
+                                     "--port-file",
+                                     demo_path(demo, "shop.port", port_file),
+                                     "--rate-per-s", /* forty customers at once, each as fast as it can */
+                                     "10000",
+                                     "--rate-burst",
+                                     "10000",
+                                     NULL};
+    return child_start(&demo->shop.child, "rill-merchantd", demo_path(demo, "shop.log", log), arguments,
+                       demo->why, sizeof(demo->why)) &&
+           wait_ports(demo, &demo->shop.child, port_file, &demo->shop.port, &unused);
+}
+
 static bool stop(struct demo *demo, struct child *child)
 {
     if (child->pid == 0)
@@ -197,9 +222,9 @@ static bool stop(struct demo *demo, struct child *child)
 
 bool demo_stop_processes(struct demo *demo)
 {
-    bool hub = stop(demo, &demo->hubd), tower = stop(demo, &demo->towerd),
-         ledger = stop(demo, &demo->ledgerd);
-    return hub && tower && ledger;
+    bool shop = stop(demo, &demo->shop.child), hub = stop(demo, &demo->hubd),
+         tower = stop(demo, &demo->towerd), ledger = stop(demo, &demo->ledgerd);
+    return shop && hub && tower && ledger;
 }
 
 /* ---- the command ---- */
@@ -207,7 +232,7 @@ bool demo_stop_processes(struct demo *demo)
 /* One at a time. */
 static struct {
     struct child child;
-    char name[64];
+    char name[96];
     int code;
 } running;
 
@@ -215,7 +240,7 @@ static bool has_ended(struct demo *demo, char *progress, size_t size)
 {
     int status = 0;
     (void)demo;
-    snprintf(progress, size, "`rill %s` is at work", running.name);
+    snprintf(progress, size, "`%s` is at work", running.name);
     if (waitpid(running.child.pid, &status, WNOHANG) == 0)
         return false;
     running.child.pid = 0;
@@ -241,6 +266,43 @@ static json_t *last_line_json(const char *path)
     return json;
 }
 
+/* arguments[0] is the program's path. */
+static json_t *run(struct demo *demo, const char *name, const char *const *arguments)
+{
+    char log_name[64], log[DEMO_PATH];
+    snprintf(log_name, sizeof(log_name), "%s.log", name);
+    snprintf(running.name, sizeof(running.name), "%s %s %s", name, arguments[1], arguments[2]);
+    if (!child_start(&running.child, name, demo_path(demo, log_name, log), arguments, demo->why,
+                     sizeof(demo->why)))
+        return NULL;
+    if (!demo_wait(demo, has_ended, 30000, "a command")) {
+        child_kill(&running.child);
+        return NULL;
+    }
+    json_t *json = running.code == 0 ? last_line_json(log) : NULL;
+    if (json == NULL)
+        demo_fail(demo, "`%s` ended with %d: see %s", running.name, running.code, log);
+    return json;
+}
+
+json_t *demo_command_at(struct demo *demo, const char *name, const char *home, const char *const *words)
+{
+    char path[DEMO_PATH], folder[DEMO_PATH], pass[DEMO_PATH];
+    const char *arguments[DEMO_WORDS_MAX + 8];
+    size_t count = 0;
+    arguments[count++] = program(demo, name, path);
+    while (*words != NULL && count <= DEMO_WORDS_MAX)
+        arguments[count++] = *words++;
+    const char *const common[] = {"--json",
+                                  "--home",
+                                  demo_path(demo, home, folder),
+                                  "--passphrase-file",
+                                  demo_path(demo, "passphrase", pass),
+                                  NULL};
+    memcpy(arguments + count, common, sizeof(common));
+    return run(demo, name, arguments);
+}
+
 json_t *demo_command(struct demo *demo, const char *const *words)
 {
     return demo_command_as(demo, "hub.json", words);
@@ -248,38 +310,20 @@ json_t *demo_command(struct demo *demo, const char *const *words)
 
 json_t *demo_command_as(struct demo *demo, const char *keystore, const char *const *words)
 {
-    char path[DEMO_PATH], home[DEMO_PATH], key[DEMO_PATH], pass[DEMO_PATH], log[DEMO_PATH];
-    char contract[ADDRESS_TEXT_SIZE];
-    const char *arguments[40];
+    char key[DEMO_PATH], contract[ADDRESS_TEXT_SIZE];
+    const char *all[DEMO_WORDS_MAX + 1];
     size_t count = 0;
-    arguments[count++] = program(demo, "rill", path);
-    while (*words != NULL && count < 24)
-        arguments[count++] = *words++;
-    const char *const common[] = {"--json",
-                                  "--ledger",
+    const char *const common[] = {"--ledger",
                                   demo->ledger_url,
                                   "--contract",
                                   address_text(&demo->contract, contract),
                                   "--confirmations",
                                   "1",
-                                  "--home",
-                                  demo_path(demo, "operator", home),
                                   "--key-file",
                                   demo_path(demo, keystore, key),
-                                  "--passphrase-file",
-                                  demo_path(demo, "passphrase", pass),
                                   NULL};
-    memcpy(arguments + count, common, sizeof(common));
-    snprintf(running.name, sizeof(running.name), "%s %s", arguments[1], arguments[2]);
-    if (!child_start(&running.child, "rill", demo_path(demo, "rill.log", log), arguments, demo->why,
-                     sizeof(demo->why)))
-        return NULL;
-    if (!demo_wait(demo, has_ended, 30000, "the operator")) {
-        child_kill(&running.child);
-        return NULL;
-    }
-    json_t *json = running.code == 0 ? last_line_json(log) : NULL;
-    if (json == NULL)
-        demo_fail(demo, "`rill %s` ended with %d: see %s", running.name, running.code, log);
-    return json;
+    while (*words != NULL && count + ARRAY_LENGTH(common) < ARRAY_LENGTH(all))
+        all[count++] = *words++;
+    memcpy(all + count, common, sizeof(common));
+    return demo_command_at(demo, "rill", "operator", all);
 }

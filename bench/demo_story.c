@@ -55,7 +55,7 @@ const char *demo_path(const struct demo *demo, const char *name, char out[DEMO_P
 
 static bool processes_live(struct demo *demo)
 {
-    struct child *children[] = {&demo->ledgerd, &demo->towerd, &demo->hubd};
+    struct child *children[] = {&demo->ledgerd, &demo->towerd, &demo->hubd, &demo->shop.child};
     for (size_t i = 0; i < ARRAY_LENGTH(children); i++)
         if (children[i]->name[0] != '\0' && !child_is_running(children[i]) &&
             !(children[i] == &demo->hubd && demo->hub_is_down))
