@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "crypto/hash.h"
 #include "merchant/pages.h"
+#include "merchant/public_address.h"
 #include "merchant/routes.h"
 
 #define STRANGERS_BURST_FACTOR 4
@@ -85,12 +86,13 @@ static void send_answer(struct call *call)
 static bool stranger_may(struct call *call)
 {
     struct api *api = call->api;
-    char *address = NULL;
+    char *address = NULL, counted[COUNTED_ADDRESS_SIZE] = "";
     uint16_t port;
     evhttp_connection_get_peer(evhttp_request_get_connection(call->request), &address, &port);
     uint64_t now = clock_monotonic_us();
-    uint64_t bucket = index_hash(api->strangers_seed, address != NULL ? address : "",
-                                 address != NULL ? strlen(address) : 0);
+    if (address != NULL)
+        address_counted(address, counted);
+    uint64_t bucket = index_hash(api->strangers_seed, counted, strlen(counted));
     struct throttle *throttle = &api->strangers[bucket % STRANGERS];
     if (throttle_allows(throttle, now)) {
         throttle_take(throttle, now);

@@ -17,12 +17,13 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "merchant/public_address.h"
 #include "wallet/base_units.h"
 #include "wallet/command.h"
 #include "wallet/fetch_offer.h"
 
 struct address_count {
-    char address[48];
+    char address[COUNTED_ADDRESS_SIZE];
     uint64_t open;
     UT_hash_handle hh;
 };
@@ -74,10 +75,12 @@ static const char *may_offer(struct offers *offers, const struct offer_wait *wai
 {
     const struct proxy *proxy = offers->proxy;
     struct address_count *by;
+    char address[COUNTED_ADDRESS_SIZE];
     struct rill_balance balance;
     if (HASH_COUNT(offers->open) >= proxy->settings->offers_max)
         return "too many offers are open: try again in a moment";
-    HASH_FIND_STR(offers->addresses, wait->address, by);
+    address_counted(wait->address, address);
+    HASH_FIND_STR(offers->addresses, address, by);
     if (by != NULL && by->open >= proxy->settings->offers_per_address)
         return "too many offers to your address are open: pay them, or wait until they expire";
     if (!*proxy->hub_ready)
@@ -90,10 +93,12 @@ static const char *may_offer(struct offers *offers, const struct offer_wait *wai
 static void add_open(struct offers *offers, const struct offer_wait *wait, const struct offer *offer)
 {
     struct address_count *by;
-    HASH_FIND_STR(offers->addresses, wait->address, by);
+    char address[COUNTED_ADDRESS_SIZE];
+    address_counted(wait->address, address);
+    HASH_FIND_STR(offers->addresses, address, by);
     if (by == NULL) {
         by = xcalloc(1, sizeof(*by));
-        snprintf(by->address, sizeof(by->address), "%s", wait->address);
+        snprintf(by->address, sizeof(by->address), "%s", address);
         HASH_ADD_STR(offers->addresses, address, by);
     }
     by->open++;

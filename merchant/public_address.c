@@ -1,6 +1,8 @@
 #include "merchant/public_address.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -64,4 +66,16 @@ bool address_is_public(const struct sockaddr *address)
     if (address->sa_family == AF_INET6)
         return is_public_6(((const struct sockaddr_in6 *)(const void *)address)->sin6_addr.s6_addr);
     return false;
+}
+
+const char *address_counted(const char *text, char out[COUNTED_ADDRESS_SIZE])
+{
+    struct in6_addr address;
+    if (inet_pton(AF_INET6, text, &address) == 1 && !IN6_IS_ADDR_V4MAPPED(&address)) {
+        memset(address.s6_addr + 8, 0, 8);
+        (void)inet_ntop(AF_INET6, &address, out, COUNTED_ADDRESS_SIZE);
+    } else {
+        snprintf(out, COUNTED_ADDRESS_SIZE, "%s", text);
+    }
+    return out;
 }

@@ -9,4 +9,9 @@
 /* An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4) counts as what it is. */
 bool address_is_public(const struct sockaddr *address);
 
+/* Whom a limit per address counts: an address of IPv4 itself, of IPv6 its /64, which one client has whole. Text in and out;
+ * what is no address stays as it is. */
+#define COUNTED_ADDRESS_SIZE 48
+const char *address_counted(const char *text, char out[COUNTED_ADDRESS_SIZE]);
+
 #endif

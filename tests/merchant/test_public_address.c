@@ -94,12 +94,27 @@ static void test_what_is_no_address_is_not(void **state)
     assert_false(address_is_public(&other));
 }
 
+static void test_limits_count_networks_of_ipv6(void **state)
+{
+    static const char *const cases[][2] = {{"192.0.2.7", "192.0.2.7"},
+                                           {"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"},
+                                           {"2001:db8:1:2::9", "2001:db8:1:2::"},
+                                           {"2001:db8:1:3::9", "2001:db8:1:3::"},
+                                           {"::ffff:192.0.2.7", "::ffff:192.0.2.7"},
+                                           {"unknown", "unknown"}};
+    char text[COUNTED_ADDRESS_SIZE];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++)
+        assert_string_equal(address_counted(cases[i][0], text), cases[i][1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_internet_is),
         cmocka_unit_test(test_what_is_nearer_is_not),
         cmocka_unit_test(test_what_is_no_address_is_not),
+        cmocka_unit_test(test_limits_count_networks_of_ipv6),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
