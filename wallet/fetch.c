@@ -3,6 +3,7 @@
  *     ASKING ─ 402, an offer ─▶ the limits, the books on disk ─▶ PAYING ─ receipt ─▶ SENDING ─ answer ─▶ done
  *        │                                                          └─ failed ─▶ done
  *        ├─ a receipt or a budget is there already: it is sent along at once
+ *        ├─ a payment for it is under way since a process of before: its outcome is waited for
  *        └─ budgets are wanted: ASKING the host for one (POST /.rill/budget), PAYING it, and SENDING with it
  *
  * Only one payment is made for a fetch, whatever it is answered.
@@ -54,7 +55,8 @@ struct fetch {
     bool has_payment;
     uint8_t payment[16];
     struct kept_receipt *receipt;
-    struct hash budget; /* in use for this request; zero: none */
+    struct hash budget;  /* in use for this request; zero: none */
+    struct hash earlier; /* a payment of a process of before whose outcome is waited for; zero: none */
 
     struct rill_fetch_result result;
     char message[400];
@@ -82,6 +84,82 @@ struct rill_fetcher {
 };
 
 static void ask(struct fetch *fetch);
+
+/* ---- payments of a process of before ---- */
+
+/* It may have stopped between paying and hearing of it: the wallet knows how that ended, or will. */
+static bool visit_payment(void *context, const struct rill_payment *payment)
+{
+    struct rill_fetcher *fetcher = context;
+    struct hash id;
+    memcpy(id.bytes, payment->secret_hash, 32);
+    struct kept_receipt *receipt = fetch_receipt_of(fetcher->books, &id);
+    struct kept_budget *budget = fetch_budget_find(fetcher->books, &id);
+    bool under_way = strcmp(payment->state, "sent") == 0;
+    if (!payment->outgoing)
+        return true;
+    if (receipt != NULL && receipt->state == KEPT_PAYING) {
+        receipt->under_way = under_way;
+        if (payment->has_secret)
+            fetch_receipt_paid(fetcher->books, receipt, payment->secret);
+    }
+    if (budget != NULL && !budget->paid) {
+        budget->under_way = under_way;
+        if (payment->has_secret)
+            fetch_budget_paid(fetcher->books, budget, payment->secret);
+    }
+    return true;
+}
+
+static bool any_in_doubt(const struct rill_fetcher *fetcher)
+{
+    for (const struct kept_receipt *receipt = fetch_receipts(fetcher->books); receipt != NULL;
+         receipt = receipt->hh.next)
+        if (receipt->state == KEPT_PAYING)
+            return true;
+    for (const struct kept_budget *budget = fetch_budgets(fetcher->books); budget != NULL;
+         budget = budget->hh.next)
+        if (!budget->paid)
+            return true;
+    return false;
+}
+
+/* Paid twice is worse than late. False: nothing for this request is being paid since before. */
+static bool await_earlier(struct fetch *fetch)
+{
+    struct fetch_books *books = fetch->fetcher->books;
+    struct kept_receipt *receipt = fetch_receipt_under_way(books, &fetch->place);
+    struct kept_budget *budget = receipt == NULL ? fetch_budget_under_way(books, fetch->origin) : NULL;
+    if (receipt != NULL)
+        receipt->in_use = true;
+    fetch->earlier = receipt != NULL  ? receipt->secret_hash
+                     : budget != NULL ? budget->secret_hash
+                                      : HASH_ZERO;
+    return receipt != NULL || budget != NULL;
+}
+
+/* Whatever came of it: whoever waited asks again, with what was bought or without. */
+static void earlier_ended(struct rill_fetcher *fetcher, const struct rill_payment *payment)
+{
+    struct hash id;
+    memcpy(id.bytes, payment->secret_hash, 32);
+    struct kept_receipt *receipt = fetch_receipt_of(fetcher->books, &id);
+    struct kept_budget *budget = fetch_budget_find(fetcher->books, &id);
+    if ((receipt == NULL || !receipt->under_way) && (budget == NULL || !budget->under_way))
+        return;
+    if (receipt != NULL && receipt->under_way)
+        receipt->in_use = false;
+    (void)visit_payment(fetcher, payment);
+    struct fetch *fetch, *next;
+    DL_FOREACH_SAFE(fetcher->all, fetch, next)
+    {
+        if (!hash_equal(&fetch->earlier, &id))
+            continue;
+        fetch->earlier = HASH_ZERO;
+        fetch->no_budget = false;
+        ask(fetch);
+    }
+}
 
 /* ---- the end ---- */
 
@@ -290,8 +368,10 @@ void rill_fetcher_payment(struct rill_fetcher *fetcher, const struct rill_paymen
 {
     struct fetch *fetch;
     HASH_FIND(hh, fetcher->paying, payment->id, sizeof(payment->id), fetch);
-    if (fetch == NULL)
+    if (fetch == NULL) {
+        earlier_ended(fetcher, payment);
         return;
+    }
     HASH_DEL(fetcher->paying, fetch);
     fetch->has_payment = false;
     if (payment->has_secret)
@@ -447,6 +527,8 @@ static bool is_bought(const struct fetch *fetch)
 /* Answered 402, and nothing to pay with: a budget is bought, or this request is paid. */
 static void obtain(struct fetch *fetch)
 {
+    if (!fetch->buying && await_earlier(fetch))
+        return;
     if (fetch->fetcher->options.budget_units > 0 && !fetch->buying && !is_bought(fetch)) {
         fetch->buying = true;
         ask(fetch);
@@ -665,6 +747,22 @@ static bool headers_are_good(const char *headers)
     return good;
 }
 
+/* What has been paid for goes first. */
+static void begin(struct fetch *fetch)
+{
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    uint64_t fee, total;
+    bool bought = fetch_receipt_find(fetcher->books, &fetch->place) != NULL ||
+                  fetch_budget_best(fetcher->books, fetch->origin) != NULL;
+    if (!bought && await_earlier(fetch))
+        return;
+    if (!bought && take_next(fetch) && memcmp(fetch->offer.asset, fetcher->options.asset, 20) == 0 &&
+        total_of(fetch, &fee, &total) && within_limits(fetch, total))
+        reserve(fetch, fee, total);
+    else
+        ask(fetch);
+}
+
 bool rill_fetch(struct rill_fetcher *fetcher, const struct rill_fetch_request *request)
 {
     const char *method = request->method != NULL ? request->method : request->body != NULL ? "POST" : "GET";
@@ -689,46 +787,11 @@ bool rill_fetch(struct rill_fetcher *fetcher, const struct rill_fetch_request *r
     fetch_origin(&url, fetch->origin);
     fetch->place = fetch_place(fetch->origin, method, url.target);
     DL_APPEND(fetcher->all, fetch);
-    uint64_t fee, total;
-    if (take_next(fetch) && memcmp(fetch->offer.asset, fetcher->options.asset, 20) == 0 &&
-        total_of(fetch, &fee, &total) && within_limits(fetch, total))
-        reserve(fetch, fee, total);
-    else
-        ask(fetch);
+    begin(fetch);
     return true;
 }
 
 /* ---- the fetcher ---- */
-
-/* A process that stopped between paying and hearing of it: the wallet knows how it ended. */
-static bool visit_payment(void *context, const struct rill_payment *payment)
-{
-    struct rill_fetcher *fetcher = context;
-    if (!payment->outgoing || !payment->has_secret)
-        return true;
-    for (struct kept_receipt *receipt = fetch_receipts(fetcher->books); receipt != NULL;
-         receipt = receipt->hh.next)
-        if (receipt->state == KEPT_PAYING &&
-            memcmp(receipt->secret_hash.bytes, payment->secret_hash, 32) == 0)
-            fetch_receipt_paid(fetcher->books, receipt, payment->secret);
-    for (struct kept_budget *budget = fetch_budgets(fetcher->books); budget != NULL; budget = budget->hh.next)
-        if (!budget->paid && memcmp(budget->secret_hash.bytes, payment->secret_hash, 32) == 0)
-            fetch_budget_paid(fetcher->books, budget, payment->secret);
-    return true;
-}
-
-static bool any_in_doubt(const struct rill_fetcher *fetcher)
-{
-    for (const struct kept_receipt *receipt = fetch_receipts(fetcher->books); receipt != NULL;
-         receipt = receipt->hh.next)
-        if (receipt->state == KEPT_PAYING)
-            return true;
-    for (const struct kept_budget *budget = fetch_budgets(fetcher->books); budget != NULL;
-         budget = budget->hh.next)
-        if (!budget->paid)
-            return true;
-    return false;
-}
 
 struct rill_fetcher *rill_fetcher_new(const struct rill_fetcher_options *options, char *message,
                                       size_t message_size)

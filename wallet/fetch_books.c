@@ -308,7 +308,9 @@ struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct h
     memcpy(secret_hash.bytes, offer->secret_hash, 32);
     ensure(!fetch_books_know(books, &secret_hash));
     struct kept_receipt *receipt = make_receipt(books, &secret_hash);
+    list_place(books, receipt, false);
     receipt->place = *place;
+    list_place(books, receipt, true);
     receipt->state = KEPT_PAYING;
     receipt->in_use = true;
     receipt->units = offer->units;
@@ -332,11 +334,27 @@ struct kept_receipt *fetch_receipt_find(struct fetch_books *books, const struct 
     return best;
 }
 
+struct kept_receipt *fetch_receipt_under_way(const struct fetch_books *books, const struct hash *place)
+{
+    struct kept_receipt *receipt;
+    HASH_FIND(hh_place, books->by_place, place, sizeof(*place), receipt);
+    while (receipt != NULL && (!receipt->under_way || receipt->in_use))
+        receipt = receipt->place_next;
+    return receipt;
+}
+
+struct kept_receipt *fetch_receipt_of(const struct fetch_books *books, const struct hash *secret_hash)
+{
+    struct kept_receipt *receipt;
+    HASH_FIND(hh, books->receipts, secret_hash, sizeof(*secret_hash), receipt);
+    return receipt;
+}
+
 void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt, const uint8_t secret[32])
 {
     memcpy(receipt->secret, secret, 32);
     receipt->state = KEPT_PAID;
-    list_place(books, receipt, true);
+    receipt->under_way = false;
     write_receipt(books, receipt);
 }
 
@@ -371,6 +389,14 @@ struct kept_budget *fetch_budget_best(const struct fetch_books *books, const cha
         if (at->paid && at->left > (best != NULL ? best->left : 0) && strcmp(at->origin, origin) == 0)
             best = at;
     return best;
+}
+
+struct kept_budget *fetch_budget_under_way(const struct fetch_books *books, const char *origin)
+{
+    struct kept_budget *budget = books->budgets;
+    while (budget != NULL && (!budget->under_way || strcmp(budget->origin, origin) != 0))
+        budget = budget->hh.next;
+    return budget;
 }
 
 struct kept_budget *fetch_budget_find(const struct fetch_books *books, const struct hash *secret_hash)
@@ -410,6 +436,7 @@ void fetch_budget_paid(struct fetch_books *books, struct kept_budget *budget, co
 {
     memcpy(budget->secret, secret, 32);
     budget->paid = true;
+    budget->under_way = false;
     write_budget(books, budget);
 }
 
@@ -490,7 +517,7 @@ static bool read_receipt(struct fetch_books *books, const struct record *record,
     receipt->expires = reader_u64(&value);
     bool good = take_text(&value, receipt->network, sizeof(receipt->network)) &&
                 take_text(&value, receipt->ticket, sizeof(receipt->ticket)) && reader_done(&value);
-    if (good && receipt->state == KEPT_PAID)
+    if (good)
         list_place(books, receipt, true);
     return good;
 }

@@ -36,7 +36,8 @@ struct kept_receipt {
     struct hash secret_hash;
     struct hash place; /* of origin, method and target */
     uint8_t state;
-    bool in_use; /* by a request just now */
+    bool in_use;    /* by a request just now */
+    bool under_way; /* KEPT_PAYING, by a process of before: the wallet will say how it ends */
     uint8_t secret[32];
     uint64_t units, expires;
     char network[64], ticket[256];
@@ -50,6 +51,7 @@ struct kept_budget {
     char origin[FETCH_ORIGIN_MAX];
     uint8_t secret[32];
     bool paid;
+    bool under_way; /* not paid: as above */
     uint64_t units, left;
     char network[64], ticket[256];
     UT_hash_handle hh;
@@ -80,12 +82,16 @@ struct kept_receipt *fetch_receipt_add(struct fetch_books *books, const struct h
 /* One that was paid for exactly this, and that nobody uses just now, the dearest; NULL: there is none. Whether it is still
  * good, its server knows. */
 struct kept_receipt *fetch_receipt_find(struct fetch_books *books, const struct hash *place);
+/* One that is being paid since before, and that no request waits for; NULL: there is none. */
+struct kept_receipt *fetch_receipt_under_way(const struct fetch_books *books, const struct hash *place);
+struct kept_receipt *fetch_receipt_of(const struct fetch_books *books, const struct hash *secret_hash);
 void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt, const uint8_t secret[32]);
 void fetch_receipt_drop(struct fetch_books *books, struct kept_receipt *receipt);
 struct kept_receipt *fetch_receipts(const struct fetch_books *books);
 
 /* There may be several: the one with the most left. NULL: none is paid and has something left. */
 struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *origin);
+struct kept_budget *fetch_budget_under_way(const struct fetch_books *books, const char *origin);
 struct kept_budget *fetch_budget_find(const struct fetch_books *books, const struct hash *secret_hash);
 /* As with a receipt: the offer must not be known yet. */
 struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *origin,
