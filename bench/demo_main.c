@@ -116,7 +116,7 @@ static bool act_morning(struct demo *demo)
 {
     double before = demo_seconds(demo);
     demo_start_round(demo);
-    return demo_wait(demo, demo_round_done, 40000, "the morning") &&
+    return demo_wait(demo, demo_round_done, 90000, "the morning") &&
            tell_round(demo, "morning", demo_seconds(demo) - before) && demo_act_paid_twice(demo) &&
            demo_act_offline_merchant(demo);
 }
@@ -127,7 +127,7 @@ static bool act_afternoon(struct demo *demo)
         return false;
     double before = demo_seconds(demo);
     demo_start_round(demo);
-    return demo_wait(demo, demo_round_done, 40000, "the afternoon") &&
+    return demo_wait(demo, demo_round_done, 90000, "the afternoon") &&
            tell_round(demo, "afternoon", demo_seconds(demo) - before);
 }
 

@@ -275,7 +275,7 @@ static json_t *run(struct demo *demo, const char *name, const char *const *argum
     if (!child_start(&running.child, name, demo_path(demo, log_name, log), arguments, demo->why,
                      sizeof(demo->why)))
         return NULL;
-    if (!demo_wait(demo, has_ended, 30000, "a command")) {
+    if (!demo_wait(demo, has_ended, 60000, "a command")) {
         child_kill(&running.child);
         return NULL;
     }

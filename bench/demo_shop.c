@@ -161,7 +161,7 @@ bool demo_open_shop(struct demo *demo)
     json_t *opened = demo_command_at(demo, "rill", client->name, words);
     json_decref(opened);
     if (opened == NULL || !make_key(demo, client) || !demo_start_shop(demo) || !start_stream(demo) ||
-        !demo_wait(demo, demo_all_ready, 20000, "the shop's server"))
+        !demo_wait(demo, demo_all_ready, 40000, "the shop's server"))
         return false;
     client->funded = true;
     demo_say(
