@@ -103,12 +103,6 @@ static void add_fund(struct engine *engine, const struct channel_key *key, struc
     call->funds[call->fund_count++] = (struct fund){*key, amount_of(returned + pooled)};
 }
 
-/* No Fund is sent while a signed close is alive (section 8): the client would get it with the rest. */
-static bool may_be_funded(const struct hub_channel *channel)
-{
-    return channel_is_usable(channel) && !channel_settlement(channel->channel)->close;
-}
-
 /* A wish stays until the ledger shows it fulfilled, or impossible. Its channel may be open by now, by a deposit of its
  * client or by a part of what was wished. */
 static void add_wish(struct engine *engine, const struct open_wish *wish, struct batch_round *round,
@@ -116,7 +110,7 @@ static void add_wish(struct engine *engine, const struct open_wish *wish, struct
 {
     struct hash id = channel_id(&wish->key);
     const struct hub_channel *channel = engine_channel(engine, &id);
-    if (channel == NULL || may_be_funded(channel))
+    if (channel == NULL || settle_may_fund(channel))
         add_fund(engine, &wish->key, wish->fund_planned, round, asset);
 }
 
@@ -129,7 +123,7 @@ static void add_funds(struct engine *engine, struct batch_round *round, size_t a
     for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (!address_equal(&channel->channel->key.asset, address))
             continue;
-        if (may_be_funded(channel))
+        if (settle_may_fund(channel))
             add_fund(engine, &channel->channel->key, channel->fund_planned, round, asset);
         channel->fund_planned = amount_of(0);
     }

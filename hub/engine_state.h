@@ -459,6 +459,8 @@ void settle_timeouts(struct engine *engine);
 void settle_soon(struct engine *engine, uint64_t delay_ms);
 /* Returns the room that was wished for; 0: there was none. */
 struct amount settle_wish_over(struct engine *engine, const struct channel_key *key);
+/* No Fund is sent while a signed close is alive (section 8): the client would get it with the rest. */
+bool settle_may_fund(const struct hub_channel *channel);
 struct pool *settle_pool(struct engine *engine, const struct address *asset);
 void settle_pool_change(struct engine *engine, const struct address *asset, wide change);
 /* What the pool has by all shards' word, within an amount's bounds. */

@@ -124,6 +124,11 @@ static struct open_wish *find_wish(struct engine *engine, const struct channel_k
     return NULL;
 }
 
+bool settle_may_fund(const struct hub_channel *channel)
+{
+    return channel_is_usable(channel) && !channel_settlement(channel->channel)->close;
+}
+
 /* Fulfilled, or the ledger would not: the client may ask again. */
 struct amount settle_wish_over(struct engine *engine, const struct channel_key *key)
 {
