@@ -1,4 +1,5 @@
 /* What a shop holds in memory: tables by id, lists in order, and the open invoices by expiry. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ const char *object_text(const char *prefix, const struct object_id *id, char out
 {
     size_t length = strlen(prefix);
     ensure(length + 2 * sizeof(id->bytes) < OBJECT_TEXT_SIZE);
-    memcpy(out, prefix, length);
+    snprintf(out, OBJECT_TEXT_SIZE, "%s", prefix);
     hex_encode(id->bytes, sizeof(id->bytes), out + length);
     return out;
 }

@@ -469,6 +469,7 @@ void webhooks_free(struct webhooks *webhooks)
     if (webhooks == NULL)
         return;
     while (webhooks->list != NULL)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): each that is freed has been taken off the list */
         webhook_free(webhooks->list);
     event_free(webhooks->work);
     https_client_free(webhooks->https);

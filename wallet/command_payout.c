@@ -21,6 +21,7 @@ static bool minute_parse(const char *text, uint16_t *minute)
 {
     unsigned hours, minutes;
     char rest;
+    /* NOLINTNEXTLINE(cert-err34-c): two digits cannot overflow */
     if (strlen(text) != 5 || sscanf(text, "%2u:%2u%c", &hours, &minutes, &rest) != 2 || hours > 23 ||
         minutes > 59)
         return false;

@@ -821,6 +821,7 @@ void rill_fetcher_free(struct rill_fetcher *fetcher)
     if (fetcher == NULL)
         return;
     while (fetcher->all != NULL)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): each that is freed has been taken off the list */
         free_fetch(fetcher->all);
     while (fetcher->next_offers != NULL) {
         struct hash place = fetcher->next_offers->place;

@@ -81,6 +81,7 @@ void fetch_pool_free(struct fetch_pool *pool)
         return;
     ensure(pool->busy == NULL);
     while (pool->idle != NULL)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): each that is freed has been taken off the list */
         free_link(pool->idle);
     web_trust_free(pool->trust);
     free(pool);
