@@ -65,7 +65,7 @@ static void towers_have(struct drill_run *run, unsigned towers, const char *chan
 {
     char out[4096];
     for (unsigned tries = 0; tries < 20; tries++) {
-        (void)WALLET(run, out, "tower", "list", "--json");
+        (void)WALLET(run, out, "tower", "status", "--json");
         json_t *list = json_loads(out, 0, NULL);
         const json_t *all = json_object_get(list, "towers");
         unsigned have = 0;
