@@ -362,43 +362,12 @@ static void test_server_in_front(void **state)
     waitpid(front, NULL, 0);
 }
 
-/* The shop's wallet says nothing until the payer has gone: the next run waits for what came of that payment. */
-static void test_payment_under_way(void **state)
-{
-    struct proxy_world *world = *state;
-    char out[65536], url[128], home[160], error[200];
-    uint16_t port;
-    payer_make(world, "joe", home, error);
-    pid_t front = server_start(world, &port, front_serve);
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u/paid", port);
-    for (int budget = 0; budget < 2; budget++) {
-        const char *option = budget ? "--budget" : "--day-limit", *units = budget ? "0.0000005" : "0.01";
-        front_says(world, "stop");
-        ended(world,
-              RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.000001", option, units,
-                   "--timeout-s", "3"),
-              6);
-        kill(world->proxy.pid, SIGCONT);
-        front_says(world, "relay");
-        ended(world,
-              RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.000001", option, units,
-                   "--json"),
-              0);
-        assert_true(says(out, budget ? "\"from_budget\":true" : "\"kept_receipt\":true"));
-    }
-    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
-    assert_true(says(out, "in 2 payments"));
-    kill(front, SIGKILL);
-    waitpid(front, NULL, 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         PROXY_TEST(test_fetch),
         PROXY_TEST(test_slow_service),
         PROXY_TEST(test_server_in_front),
-        PROXY_TEST(test_payment_under_way),
         PROXY_TEST(test_one_offer_for_two_requests),
         PROXY_TEST(test_a_kept_receipt_stays_its_hosts),
         PROXY_TEST(test_what_is_lost_is_spent),
