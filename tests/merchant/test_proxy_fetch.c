@@ -133,10 +133,27 @@ static void new_offer(struct reseller *reseller)
     free(answer);
 }
 
+/* folder: NULL: in memory only. */
+static void fetcher_open(struct reseller *reseller, const char *folder)
+{
+    struct proxy_world *world = reseller->world;
+    struct rill_fetcher_options options = {.base = world->stage->base,
+                                           .wallet = world->wallet,
+                                           .ledger = world->ledger,
+                                           .folder = folder,
+                                           .host_day_limit = 1000000,
+                                           .day_limit = 1000000,
+                                           .next_offers = true};
+    char message[200];
+    rill_fetcher_free(reseller->fetcher);
+    reseller->fetcher = rill_fetcher_new(&options, message, sizeof(message));
+    if (reseller->fetcher == NULL)
+        fail_msg("%s", message);
+}
+
 static struct reseller *reseller_open(struct proxy_world *world)
 {
     struct reseller *reseller = xcalloc(1, sizeof(*reseller));
-    char message[200];
     reseller->world = world;
     reseller->http = evhttp_new(world->stage->base);
     for (size_t i = 0; i < 2; i++) {
@@ -148,14 +165,7 @@ static struct reseller *reseller_open(struct proxy_world *world)
         reseller->ports[i] = ntohs(address.sin_port);
     }
     evhttp_set_gencb(reseller->http, on_asked, reseller);
-    struct rill_fetcher_options options = {.base = world->stage->base,
-                                           .wallet = world->wallet,
-                                           .ledger = world->ledger,
-                                           .host_day_limit = 1000000,
-                                           .day_limit = 1000000,
-                                           .next_offers = true};
-    reseller->fetcher = rill_fetcher_new(&options, message, sizeof(message));
-    assert_non_null(reseller->fetcher);
+    fetcher_open(reseller, NULL);
     new_offer(reseller);
     return reseller;
 }
@@ -284,6 +294,45 @@ static void test_what_is_lost_is_spent(void **state)
     reseller_close(reseller);
 }
 
+static bool note_sent(void *context, const struct rill_payment *payment)
+{
+    *(bool *)context |= strcmp(payment->state, "sent") == 0;
+    return true;
+}
+
+static bool is_sent(void *context)
+{
+    bool sent = false;
+    rill_history(((struct proxy_world *)context)->wallet, note_sent, &sent);
+    return sent;
+}
+
+/* The shop's wallet is silent until the fetcher that paid has gone: the next one waits for what comes of that payment. */
+static void test_payment_under_way(void **state)
+{
+    struct proxy_world *world = *state;
+    struct reseller *reseller = reseller_open(world);
+    struct fetched given_up, fetched;
+    char folder[200];
+    snprintf(folder, sizeof(folder), "%s/fetch", world->stage->folder);
+    fetcher_open(reseller, folder);
+    kill(world->proxy.pid, SIGSTOP);
+    fetch_from(reseller, 0, &given_up);
+    if (!holds_in_time(world->stage, is_sent, world))
+        fail_with_log(world->stage, "a payment that is under way");
+    fetcher_open(reseller, folder);
+    fetch_from(reseller, 0, &fetched);
+    kill(world->proxy.pid, SIGCONT);
+    outcome_comes(reseller);
+    rill_fetcher_payment(reseller->fetcher, &world->payment);
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_true(fetched.result.kept_receipt);
+    assert_int_equal(fetched.result.paid, 0);
+    assert_int_equal(spent_by(reseller), world->payment.amount + world->payment.fee);
+    assert_false(given_up.done);
+    reseller_close(reseller);
+}
+
 /* What has been paid is not paid again while its request is under way. */
 static void test_slow_service(void **state)
 {
@@ -318,10 +367,7 @@ static void front_serve(struct proxy_world *world, int descriptor)
         int proxy = connect_to(world->proxy_port);
         write_all(proxy, all.data, all.length - 2);
         say(proxy, "Connection: close\r\n\r\n");
-        char *answer = read_all(proxy);
-        if (status_of(answer) == 402 && strcmp(mode, "stop") == 0)
-            kill(world->proxy.pid, SIGSTOP);
-        say(descriptor, answer);
+        say(descriptor, read_all(proxy));
     }
     shutdown(descriptor, SHUT_RDWR);
 }
@@ -371,6 +417,7 @@ int main(void)
         PROXY_TEST(test_one_offer_for_two_requests),
         PROXY_TEST(test_a_kept_receipt_stays_its_hosts),
         PROXY_TEST(test_what_is_lost_is_spent),
+        PROXY_TEST(test_payment_under_way),
     };
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }
