@@ -103,23 +103,13 @@ static void add_fund(struct engine *engine, const struct channel_key *key, struc
     call->funds[call->fund_count++] = (struct fund){*key, amount_of(returned + pooled)};
 }
 
-/* A wish stays until the ledger shows it fulfilled, or impossible. Its channel may be open by now, by a deposit of its
- * client or by a part of what was wished. */
-static void add_wish(struct engine *engine, const struct open_wish *wish, struct batch_round *round,
-                     size_t asset)
-{
-    struct hash id = channel_id(&wish->key);
-    const struct hub_channel *channel = engine_channel(engine, &id);
-    if (channel == NULL || settle_may_fund(channel))
-        add_fund(engine, &wish->key, wish->fund_planned, round, asset);
-}
-
 static void add_funds(struct engine *engine, struct batch_round *round, size_t asset)
 {
     const struct address *address = &engine->settings.terms.assets[asset].asset;
+    /* A wish stays until the ledger shows its channel, or that it is impossible. */
     for (size_t i = 0; i < engine->wish_count; i++)
         if (address_equal(&engine->wishes[i].key.asset, address))
-            add_wish(engine, &engine->wishes[i], round, asset);
+            add_fund(engine, &engine->wishes[i].key, engine->wishes[i].fund_planned, round, asset);
     for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (!address_equal(&channel->channel->key.asset, address))
             continue;
@@ -132,13 +122,13 @@ static void add_funds(struct engine *engine, struct batch_round *round, size_t a
 void batch_gather(struct engine *engine, struct batch_round *round)
 {
     size_t assets = engine->settings.terms.asset_count;
-    *round = (struct batch_round){.calls_max = engine->settle_unsure ? 1 : SETTLE_CALLS_MAX};
+    *round = (struct batch_round){.calls_max = engine->settle_hidden > 0 ? 1 : SETTLE_CALLS_MAX};
     for (size_t i = 0; i < assets; i++) {
         struct pool *pool = settle_pool(engine, &engine->settings.terms.assets[i].asset);
         round->pool_left[i] = pool != NULL ? settle_pool_units(pool).units : 0;
     }
     add_items(engine, round, true);
-    for (size_t i = 0; i < assets && !engine->settle_unsure; i++)
+    for (size_t i = 0; i < assets && engine->settle_hidden == 0; i++)
         add_funds(engine, round, i);
     add_items(engine, round, false);
     const struct batch_call *last = round->count > 0 ? &round->calls[round->count - 1] : NULL;

@@ -189,12 +189,14 @@ void dispute_over(struct engine *engine, struct hub_channel *channel)
     engine_touch(engine, channel);
 }
 
-static void close_is_confirmed(struct engine *engine, struct hub_channel *channel)
+static void close_is_confirmed(struct engine *engine, struct hub_channel *channel,
+                               const struct contract_event *event)
 {
     channel->suspended_block = 0;
     channel->dispute->confirmed = true;
     channel->dispute->wanted = false;
     channel->dispute->confirmed_claim = channel->dispute->first;
+    channel->dispute->confirmed_of_hub = event->of_hub_claim;
     channel->dispute_dirty = true;
     struct channel_funds funds = channel->channel->funds;
     if (funds.stage == STAGE_OPEN)
@@ -229,9 +231,7 @@ void dispute_started(struct engine *engine, struct hub_channel *channel, const s
     dispute->period = event->deadline > event->block_time ? event->deadline - event->block_time : 0;
     engine_touch(engine, channel);
     if (event->confirmed)
-        dispute->confirmed_of_hub = event->of_hub_claim;
-    if (event->confirmed)
-        close_is_confirmed(engine, channel);
+        close_is_confirmed(engine, channel, event);
     else
         channel->suspended_block = event->block;
     answer(engine, channel);

@@ -271,8 +271,7 @@ struct engine {
     bool settle_again;        /* plan once more as soon as this batch is over, or the ledger is known */
     uint8_t settle_in_flight; /* so many calls may land that the own view does not have; in the journal */
     uint8_t
-        settle_hidden; /* of them, those that a stop of the hub hid: so many must be mined to settle their fate */
-    bool settle_unsure; /* there are such */
+        settle_hidden; /* of them, those that a stop of the hub hid: as many must be mined to settle their fate */
     unsigned settle_failures;
     uint32_t settle_round; /* counts collections, see answer_round */
     size_t settle_unsigned;

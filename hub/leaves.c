@@ -71,7 +71,7 @@ void rooted_write(const struct rooted *rooted, struct buffer *batch)
     record_end(batch, mark);
 }
 
-bool rooted_read(const struct record *record, struct rooted *out)
+static bool rooted_read(const struct record *record, struct rooted *out)
 {
     struct reader value = reader_of(record->value, record->value_length);
     *out = (struct rooted){.from = 0};

@@ -52,7 +52,6 @@ struct rooted {
 void leaves_write(const struct lineage *lineage, uint64_t time, uint64_t first, const uint8_t *digests,
                   size_t length, struct buffer *batch);
 void rooted_write(const struct rooted *rooted, struct buffer *batch);
-bool rooted_read(const struct record *record, struct rooted *out) MUST_USE;
 
 /* ---- proving, from any thread ---- */
 

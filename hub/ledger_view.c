@@ -40,16 +40,16 @@ static void event_opened(struct engine *engine, const struct contract_event *eve
     struct hub_channel *channel = engine_add_channel(engine, machine);
     ledger_set_funds(engine, channel, &funds);
     engine->figures.channels_open++;
+    /* Whoever opened it: what its client asked for is the channel's own want from now on. */
+    channel->inbound_wanted = settle_wish_over(engine, &key);
+    channel->want_dirty = true;
 }
 
 /* The hub has put money in. What its client asked for is a promise: what is still missing of it (the pool was too low, or
  * payments came meanwhile) is given by the next batch, unless it is little. What the hub adds for payments that it expects
  * is none. first: of a channel that began with this, and whose wish a crash may have made the hub forget. */
-static void room_given(struct engine *engine, struct hub_channel *channel, struct amount first)
+static void room_given(struct hub_channel *channel, struct amount first)
 {
-    struct amount wished = settle_wish_over(engine, &channel->channel->key);
-    if (amount_compare(wished, channel->inbound_wanted) > 0)
-        channel->inbound_wanted = wished;
     wide room = channel_available(channel->channel, SIDE_HUB);
     struct amount wanted = amount_is_zero(channel->inbound_wanted) ? first : channel->inbound_wanted;
     struct amount given = room < (wide)wanted.units ? amount_of(room > 0 ? (uint64_t)room : 0) : wanted;
@@ -78,7 +78,7 @@ static void event_funded(struct engine *engine, struct hub_channel *channel,
         settle_pool_change(engine, &channel->channel->key.asset, -(wide)event->hub_amount.units);
         engine->building.funds++;
         engine->building.funded_units += event->hub_amount.units;
-        room_given(engine, channel, is_first ? event->hub_amount : amount_of(0));
+        room_given(channel, is_first ? event->hub_amount : amount_of(0));
     }
 }
 

@@ -206,24 +206,6 @@ struct asset_plan {
     size_t channel_count, wish_count;
 };
 
-/* NULL: it is not open yet. It may be, by a deposit of its client or by a part of what was wished. */
-static const struct hub_channel *channel_of_wish(const struct engine *engine, const struct open_wish *wish)
-{
-    struct hash id = channel_id(&wish->key);
-    return engine_channel(engine, &id);
-}
-
-/* A wish for a channel that is closed would bind the pool for ever. */
-static void drop_wishes(struct engine *engine)
-{
-    for (size_t i = engine->wish_count; i-- > 0;) {
-        const struct hub_channel *channel = channel_of_wish(engine, &engine->wishes[i]);
-        struct channel_key key = engine->wishes[i].key;
-        if (channel != NULL && channel->channel->funds.stage == STAGE_CLOSED)
-            (void)settle_wish_over(engine, &key);
-    }
-}
-
 /* One walk over all channels: what it costs is memory that is waited for. */
 static void describe_all(struct engine *engine, const struct address *asset, const struct sample *sample,
                          struct asset_plan *out)
@@ -245,9 +227,6 @@ static void describe_all(struct engine *engine, const struct address *asset, con
         if (!address_equal(&wish->key.asset, asset))
             continue;
         wish->fund_planned = amount_of(0);
-        const struct hub_channel *channel = channel_of_wish(engine, wish);
-        if (channel != NULL && !settle_may_fund(channel))
-            continue;
         out->plans[out->channel_count + out->wish_count] =
             (struct plan_channel){.busy = true, .fundable = true, .urgent = true, .need = wish->inbound};
         out->wishes[out->wish_count++] = wish;
@@ -308,7 +287,6 @@ static void plan_one(struct engine *engine, struct pool *pool, const struct samp
 void rebalance_plan(struct engine *engine)
 {
     const struct sample sample = sample_begin(engine);
-    drop_wishes(engine);
     for (size_t i = 0; i < engine->settings.terms.asset_count; i++) {
         struct pool *pool = settle_pool(engine, &engine->settings.terms.assets[i].asset);
         if (pool != NULL)

@@ -213,7 +213,7 @@ void engine_settle(struct engine *engine)
     engine->settle_begun_ms = engine->now_ms;
     /* Section 8: no close while a Fund may be under way. One of a batch whose fate a crash has hidden may land
      * yet: another batch, if need be an empty one, settles that first. */
-    if (!engine->settle_unsure)
+    if (engine->settle_hidden == 0)
         rebalance_plan(engine);
     engine->settle_phase = SETTLE_COLLECTING;
     engine->settle_deadline_ms = engine->now_ms + engine->settings.settle_collect_ms;

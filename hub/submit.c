@@ -3,7 +3,7 @@
  * A round is on its way from settle_submit until every call has its outcome and the own confirmed view has the
  * newest block of them, and the journal says so. A call that fails takes nobody with it: what it held is signed still, and
  * joins the next round. If the hub restarts meanwhile it does not know which of the calls ever left, or will land
- * yet (engine->settle_unsure). Transactions of one account land in the order of their nonces, and a node that has lost
+ * yet (engine->settle_hidden). Transactions of one account land in the order of their nonces, and a node that has lost
  * the old ones gives their nonces again: as many new calls as there were old ones, mined, have either come after them or
  * taken their places.
  */
@@ -14,24 +14,12 @@
 #define RETRY_MS          1000
 #define RETRY_DOUBLES_MAX 6 /* 64 s */
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-/* Of what was in flight when the hub stopped, what is still unknown. */
-static uint8_t still_hidden(const struct engine *engine)
-{
-    return (uint8_t)(engine->settle_unsure ? larger(1, engine->settle_hidden) : 0);
-}
-
 /* The first call has the root of all proofs since the last batch; none has come between it and the others. */
 static void send_calls(struct engine *engine, const struct batch_round *round)
 {
-    size_t items = 0, funds = 0, hidden = engine->settle_unsure ? engine->settle_hidden : 0,
-           count = round->count;
-    if (engine->settle_unsure) /* with empty ones */
-        count = larger(count, larger(1, hidden < SETTLE_CALLS_MAX ? hidden : SETTLE_CALLS_MAX));
+    size_t items = 0, funds = 0, count = round->count, hidden = engine->settle_hidden;
+    if (count < hidden) /* with empty ones */
+        count = hidden < SETTLE_CALLS_MAX ? hidden : SETTLE_CALLS_MAX;
     engine->root_taken = true;
     engine->root_value = journal_root_value(&engine->root);
     engine->root_since = (struct journal_root){0};
@@ -102,7 +90,7 @@ void settle_submit(struct engine *engine)
     batch_gather(engine, &round);
     engine->settle_again = engine->settle_again || round.is_full;
     engine->settle_round++; /* whoever signs from now on is late */
-    if (round.count > 0 || engine->settle_unsure) {
+    if (round.count > 0 || engine->settle_hidden > 0) {
         engine->settle_phase = SETTLE_SUBMITTED;
         send_calls(engine, &round);
     } else {
@@ -118,7 +106,7 @@ static void over(struct engine *engine)
 {
     engine->settle_took_ms =
         engine->now_ms > engine->settle_begun_ms ? engine->now_ms - engine->settle_begun_ms : 0;
-    engine->settle_in_flight = still_hidden(engine);
+    engine->settle_in_flight = engine->settle_hidden;
     engine->root_dirty = true;
     idle(engine);
 }
@@ -128,11 +116,10 @@ static void call_settled(struct engine *engine, const struct ledger_receipt *rec
     engine_receipt(engine, receipt);
     if (receipt->block > engine->settle_block)
         engine->settle_block = receipt->block;
-    if (engine->settle_unsure)
+    if (engine->settle_hidden > 0) {
         engine->settle_again = true; /* what had to wait until now */
-    if (engine->settle_hidden > 0)
         engine->settle_hidden--;
-    engine->settle_unsure = engine->settle_unsure && engine->settle_hidden > 0;
+    }
 }
 
 static void call_failed(struct engine *engine, size_t index, enum ledger_error error)
@@ -140,7 +127,7 @@ static void call_failed(struct engine *engine, size_t index, enum ledger_error e
     engine->settle_error = error;
     engine->settle_too_large =
         engine->settle_too_large || error == LEDGER_REFUSED || error == LEDGER_REVERTED;
-    if (index == 0 && !engine->settle_unsure) {
+    if (index == 0 && engine->settle_hidden == 0) {
         engine->root_taken = false;
         engine->root_dirty = true;
     }
@@ -183,7 +170,7 @@ static void round_done(struct engine *engine)
     } else if (any_mined) {
         over(engine);
     } else {
-        engine->settle_in_flight = still_hidden(engine); /* what a crash hid is as unknown as before */
+        engine->settle_in_flight = engine->settle_hidden; /* what a crash hid is as unknown as before */
         engine->root_dirty = true;
         engine->settle_phase = SETTLE_IDLE;
         turn_over(engine);
@@ -257,8 +244,8 @@ void settle_head(struct engine *engine)
 /* What a crash interrupted goes on with the first batch. */
 void settle_recovered(struct engine *engine)
 {
-    engine->settle_unsure = engine->settle_again = engine->settle_in_flight > 0;
     engine->settle_hidden = engine->settle_in_flight;
+    engine->settle_again = engine->settle_hidden > 0;
     for (struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         if (channel_settlement(channel->channel)->phase == SETTLEMENT_SIGNED ||
             !amount_is_zero(channel->inbound_wanted))

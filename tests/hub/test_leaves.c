@@ -148,12 +148,12 @@ static bool is_under_way(const struct world *world)
 /* One that carries nothing but the root, as it goes out to learn the fate of another: no client has to sign. */
 static void send_batch(struct world *world)
 {
-    bool was_unsure = world->engine->settle_unsure;
+    uint8_t hidden = world->engine->settle_hidden;
     if (is_under_way(world))
         return;
-    world->engine->settle_unsure = true;
+    world->engine->settle_hidden = hidden > 0 ? hidden : 1;
     plan(world);
-    world->engine->settle_unsure = was_unsure;
+    world->engine->settle_hidden = hidden;
 }
 
 static void step(struct world *world, struct notes *notes, uint64_t *random)
@@ -176,7 +176,7 @@ static void step(struct world *world, struct notes *notes, uint64_t *random)
             settle(world, notes);
         break;
     case 7:
-        if (is_under_way(world) && !world->engine->settle_unsure)
+        if (is_under_way(world) && world->engine->settle_hidden == 0)
             engine_call_done(world->engine, ENGINE_CALL_SETTLE, 0, LEDGER_UNREACHABLE, NULL);
         pass(world, 100);
         break;
