@@ -13,3 +13,12 @@ void process_keeps_secrets(void)
     ensure(setrlimit(RLIMIT_CORE, &none) == 0);
     ensure(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);
 }
+
+void process_raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}

@@ -7,4 +7,8 @@
  * host. */
 void process_keeps_secrets(void);
 
+/* As many descriptors as the system allows, for programs with many connections; children inherit the limit. A system that
+ * does not allow more leaves it as it is. */
+void process_raise_descriptors(void);
+
 #endif

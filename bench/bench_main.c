@@ -1,11 +1,11 @@
 /* rill-bench: starts a real ledger and a real hub, lets clients pay each other through it, and measures. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/process.h"
 #include "bench/plan_bench.h"
 
 #define EXIT_FAILED 1
@@ -122,16 +122,6 @@ static bool read_words(struct run *run, const char *const *words, size_t count)
     return true;
 }
 
-/* Every client is a descriptor here and one in the hub, which inherits the limit. */
-static void raise_descriptors(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static bool report(struct run *run)
 {
     json_t *json = report_json(run);
@@ -156,7 +146,7 @@ int main(int argc, char **argv)
         return plan_bench(&run.flags);
     if (!read_words(&run, words, word_count))
         return EXIT_USAGE;
-    raise_descriptors();
+    process_raise_descriptors(); /* every client is one here, and one in the hub */
     run.extra = json_object();
     run.world.shards = run.flags.shards;
     bool good = world_begin(&run.world, run.flags.folder) && run.workload->run(&run);

@@ -58,16 +58,21 @@ const char *http_status_text(int status)
                  {204, "No Content"},
                  {400, "Bad Request"},
                  {401, "Unauthorized"},
+                 {402, "Payment Required"},
                  {403, "Forbidden"},
                  {404, "Not Found"},
                  {405, "Method Not Allowed"},
+                 {408, "Request Timeout"},
                  {409, "Conflict"},
                  {411, "Length Required"},
                  {413, "Content Too Large"},
                  {415, "Unsupported Media Type"},
                  {422, "Unprocessable Content"},
                  {429, "Too Many Requests"},
-                 {503, "Service Unavailable"}};
+                 {431, "Request Header Fields Too Large"},
+                 {502, "Bad Gateway"},
+                 {503, "Service Unavailable"},
+                 {504, "Gateway Timeout"}};
     for (size_t i = 0; i < ARRAY_LENGTH(texts); i++)
         if (texts[i].status == status)
             return texts[i].text;

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "base/endpoint.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "merchant/merchantd.h"
 #include "wallet/command.h"
 
@@ -158,15 +158,6 @@ static int read_settings(struct proxy *proxy, struct session *session)
     return code;
 }
 
-static void raise_descriptors(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static void describe(struct proxy *proxy, struct session *session)
 {
     proxy->base = session->base;
@@ -287,7 +278,7 @@ int proxy_main(int argc, char **argv)
         return command_fail(&line.settings, RILL_EXIT_USAGE,
                             "give --upstream URL: the service that the price is put on");
     log_setup("rill-merchantd", level, false);
-    raise_descriptors();
+    process_raise_descriptors();
     struct session session;
     struct proxy proxy = {.settings = &settings};
     code = session_open(&session, &line.settings, SESSION_WALLET | SESSION_HUB, false);

@@ -24,6 +24,7 @@
 #include "base/endpoint.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "merchant/http.h"
 
 #define HEAD_S         30           /* for a whole head, from its first byte */
 #define IDLE_S         75           /* between requests */
@@ -121,36 +122,13 @@ static void write_date(struct buffer *out)
     buffer_printf(out, "Date: %s\r\n", text);
 }
 
-static const char *reason_of(unsigned status)
-{
-    static const struct {
-        unsigned status;
-        const char *text;
-    } reasons[] = {{200, "OK"},
-                   {400, "Bad Request"},
-                   {402, "Payment Required"},
-                   {404, "Not Found"},
-                   {405, "Method Not Allowed"},
-                   {408, "Request Timeout"},
-                   {413, "Content Too Large"},
-                   {422, "Unprocessable Content"},
-                   {431, "Request Header Fields Too Large"},
-                   {502, "Bad Gateway"},
-                   {503, "Service Unavailable"},
-                   {504, "Gateway Timeout"}};
-    for (size_t i = 0; i < ARRAY_LENGTH(reasons); i++)
-        if (reasons[i].status == status)
-            return reasons[i].text;
-    return "";
-}
-
 static void write_answer(struct client *client, unsigned status, const char *headers, json_t *body,
                          bool is_head, bool keep)
 {
     struct buffer out = {0};
     char *text = json_dumps(body, JSON_COMPACT | JSON_PRESERVE_ORDER);
     ensure(text != NULL);
-    buffer_printf(&out, "HTTP/1.1 %u %s\r\n", status, reason_of(status));
+    buffer_printf(&out, "HTTP/1.1 %u %s\r\n", status, http_status_text((int)status));
     write_date(&out);
     buffer_printf(
         &out, "Content-Type: application/json\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n%s%s\r\n",

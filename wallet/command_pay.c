@@ -122,7 +122,7 @@ static int report_payment(struct session *session)
 static int pay(struct session *session, const struct command_line *line, const struct pay_options *options)
 {
     const struct settings *settings = session->settings;
-    const char *mode = options->mode != NULL ? options->mode : "auto";
+    const char *mode = options->mode;
     struct rill_request request = {.memo = options->memo,
                                    .mode = strcmp(mode, "direct") == 0   ? RILL_DIRECT
                                            : strcmp(mode, "locked") == 0 ? RILL_LOCKED
@@ -143,7 +143,7 @@ static int pay(struct session *session, const struct command_line *line, const s
 
 int command_pay(int argc, char **argv)
 {
-    struct pay_options options = {.mode = NULL};
+    struct pay_options options = {.mode = "auto"};
     struct command_line line = {
         .name = "pay",
         .usage = "INVOICE [AMOUNT] | --payee ADDRESS --secret-hash HASH AMOUNT [OPTIONS]",

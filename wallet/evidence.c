@@ -107,7 +107,8 @@ bool evidence_of_json(const json_t *json, struct evidence *out, const char **why
 
 /* ---- judging ---- */
 
-bool evidence_counterparty(const struct evidence *evidence, const struct address *hub, enum side *side)
+/* The side that the counterparty is, by who signed the proof. False: neither did. */
+static bool counterparty_of(const struct evidence *evidence, const struct address *hub, enum side *side)
 {
     *side = SIDE_HUB;
     if (signature_is_by(&evidence->signature, &evidence->digest, hub))
@@ -145,7 +146,7 @@ enum evidence_verdict evidence_judge(const struct evidence *evidence, const stru
     if (*why != NULL)
         return EVIDENCE_WORTHLESS;
     *why = "the proof is signed by neither side of the channel";
-    if (!evidence_counterparty(evidence, &ground->hub, &counterparty))
+    if (!counterparty_of(evidence, &ground->hub, &counterparty))
         return EVIDENCE_WORTHLESS;
     *why = "nobody has closed the channel";
     if (ground->state.status != CHANNEL_CLOSING && ground->state.status != CHANNEL_CLOSED)

@@ -52,7 +52,5 @@ struct evidence_ground {
 /* why: one static line. */
 enum evidence_verdict evidence_judge(const struct evidence *evidence, const struct evidence_ground *ground,
                                      const char **why);
-/* The side that the counterparty is, by who signed the proof. False: neither did. */
-bool evidence_counterparty(const struct evidence *evidence, const struct address *hub, enum side *side);
 
 #endif

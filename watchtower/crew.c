@@ -152,11 +152,6 @@ void crew_put(struct crew *crew, const struct crew_job *given)
     pthread_mutex_unlock(&crew->lock);
 }
 
-size_t crew_waiting(const struct crew *crew)
-{
-    return crew->waiting;
-}
-
 /* ---- life ---- */
 
 struct crew *crew_new(struct event_base *base, uint32_t threads, crew_done *done, void *context)

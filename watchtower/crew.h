@@ -39,7 +39,5 @@ struct crew *crew_new(struct event_base *base, uint32_t threads, crew_done *done
 void crew_free(struct crew *crew);
 /* Copies what is given. */
 void crew_put(struct crew *crew, const struct crew_job *job);
-/* Jobs put and not done yet. */
-size_t crew_waiting(const struct crew *crew);
 
 #endif

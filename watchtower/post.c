@@ -47,8 +47,10 @@ static void effect_say(void *context, enum log_level level, const char *line)
         log_line(level, "%s", line);
 }
 
-void post_alarm(struct post *post, const struct tower_alarm *alarm)
+/* Posts it, if there is somewhere to. */
+static void effect_alarm(void *context, const struct tower_alarm *alarm)
 {
+    const struct post *post = context;
     char tower[ADDRESS_TEXT_SIZE], contract[ADDRESS_TEXT_SIZE], channel[HASH_TEXT_SIZE];
     if (post->shell->webhook == NULL)
         return;
@@ -65,11 +67,6 @@ void post_alarm(struct post *post, const struct tower_alarm *alarm)
     if (alarm->kind == TOWER_ALARM_DEADLINE)
         json_object_set_new(json, "left_s", json_integer((json_int_t)alarm->left_s));
     webhook_post(post->shell->webhook, json);
-}
-
-static void effect_alarm(void *context, const struct tower_alarm *alarm)
-{
-    post_alarm(context, alarm);
 }
 
 /* What an answer of the ledger client belongs to. */

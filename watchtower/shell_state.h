@@ -81,8 +81,6 @@ void post_flush(struct post *post);
 void post_tick(struct post *post, uint64_t now_ms);
 /* Makes all that was promised durable, and tells the users. */
 void post_stop(struct post *post);
-/* Posts an alarm, if there is somewhere to. */
-void post_alarm(struct post *post, const struct tower_alarm *alarm);
 
 /* ---- peers.c ---- */
 

@@ -55,7 +55,7 @@ static bool next_word(struct http_text *list, struct http_text *word)
     return true;
 }
 
-bool http_list_has(struct http_text list, struct http_text word)
+static bool list_has_text(struct http_text list, struct http_text word)
 {
     struct http_text item;
     while (next_word(&list, &item))
@@ -66,7 +66,7 @@ bool http_list_has(struct http_text list, struct http_text word)
 
 static bool list_has(struct http_text list, const char *word)
 {
-    return http_list_has(list, (struct http_text){word, strlen(word)});
+    return list_has_text(list, (struct http_text){word, strlen(word)});
 }
 
 const struct http_text *http_find(const struct http_head *head, const char *name, size_t *count)
@@ -95,7 +95,7 @@ bool http_is_hop_header(const struct http_head *head, struct http_text name)
             return true;
     for (size_t i = 0; i < head->header_count; i++)
         if (http_text_is_caseless(head->headers[i].name, "connection") &&
-            http_list_has(head->headers[i].value, name))
+            list_has_text(head->headers[i].value, name))
             return true;
     return false;
 }

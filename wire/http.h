@@ -66,8 +66,6 @@ enum http_result http_read_answer(const char *bytes, size_t length, bool no_body
 const struct http_text *http_find(const struct http_head *head, const char *name, size_t *count);
 bool http_text_is(struct http_text text, const char *word);          /* exactly */
 bool http_text_is_caseless(struct http_text text, const char *word); /* ASCII letters of either case */
-/* One of the words of a comma list, any case. */
-bool http_list_has(struct http_text list, struct http_text word);
 /* True for headers that are about one connection (Connection, Keep-Alive, TE, Trailer, Transfer-Encoding, Upgrade,
  * Proxy-...), the ones that `connection` names, and the lengths: none of them is passed on. */
 bool http_is_hop_header(const struct http_head *head, struct http_text name);
