@@ -143,7 +143,7 @@ static void make_world(struct engine *engine, const struct flags *flags, struct 
             at->passed_on = amount_of((uint64_t)1 << (next_random(&random) % 20)); /* in the last minute */
         needed += 2 * at->passed_on.units;
         if (next_random(&random) % 3 != 0) {
-            connect_client(engine, at, ENGINE_PEER_TOWER + 1 + number);
+            connect_client(engine, at, ENGINE_PEER_TOWER_LAST + 1 + number);
             figures->online++;
         }
         if (number % 50 == 7 && at->resumed) {
