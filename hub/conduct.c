@@ -150,6 +150,9 @@ void conduct_mail(void *context, struct mail *mail)
     case MAIL_COUNTED:
         publisher_counted(hub->publisher);
         break;
+    case MAIL_EVENTS_READ:
+        hub_events_read(hub);
+        break;
     case MAIL_KEPT:
         publisher_kept(hub->publisher);
         break;

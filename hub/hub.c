@@ -45,11 +45,24 @@ void hub_post_all(struct hub *hub, enum mail_type type, bool flag)
 static void on_event(void *context, const struct contract_event *event)
 {
     struct hub *hub = context;
+    size_t waiting = atomic_fetch_add(&hub->events_waiting, hub->shard_count);
     for (uint32_t i = 0; i < hub->shard_count; i++) {
         struct mail *mail = mail_new(MAIL_EVENT, 0, NULL, 0);
         mail->event = *event;
         mailbox_post(hub->shards[i].mailbox, mail);
     }
+    if (waiting < EVENTS_WAITING_MAX || hub->events_held)
+        return;
+    hub->events_held = true;
+    ledger_follow_hold(hub->ledger, true);
+}
+
+void hub_events_read(struct hub *hub)
+{
+    if (!hub->events_held || hub->stopping)
+        return;
+    hub->events_held = false;
+    ledger_follow_hold(hub->ledger, false);
 }
 
 /* The last one first: whoever comes to the first can then be sent on to any. */

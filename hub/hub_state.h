@@ -14,6 +14,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <uthash.h>
 
 #include "base/endpoint.h"
@@ -97,6 +98,8 @@ struct hub {
     size_t towers_asked; /* of which the contract has said whether it knows them */
     uint32_t opened, recovered, serving_shards, stopped; /* how many shards have said so */
     uint64_t cursor;
+    atomic_size_t events_waiting; /* for shards to read them, in all mailboxes */
+    bool events_held;             /* no more are asked for until few wait */
     bool asked_to_serve, serving, stopping, threads_run;
     /* conduct.c */
     uint32_t turns[SHARDS_MAX], turn_count; /* shards that want to settle, in order; the first one does */
@@ -115,6 +118,11 @@ struct hub {
 /* hub.c */
 void hub_fail(struct hub *hub, const char *format, ...) PRINTF_LIKE(2, 3);
 void hub_post_all(struct hub *hub, enum mail_type type, bool flag);
+/* Shards that are slower than the ledger's node: above the first figure nothing more is asked of it, below the second
+ * it goes on. An event is some hundred bytes; what one answer of the node holds comes on top. */
+#define EVENTS_WAITING_MAX 32768
+#define EVENTS_WAITING_FEW 8192
+void hub_events_read(struct hub *hub);
 /* A shard's mail to the hub that is about its life. */
 void hub_opened(struct hub *hub);
 void hub_recovered(struct hub *hub, uint64_t cursor);

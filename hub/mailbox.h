@@ -41,6 +41,7 @@ enum mail_type {
     MAIL_OWN_POOLS,   /* bytes: engine_pools */
     MAIL_COUNTED,     /* the result is the shard's `counted`; NULL: it could not be done now */
     MAIL_KEPT,        /* the statement is durable */
+    MAIL_EVENTS_READ, /* few events wait any more */
     MAIL_STOPPED
 };
 

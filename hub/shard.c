@@ -504,6 +504,13 @@ static void take_input(struct shard *shard, struct mail *mail)
     shard_turn_soon(shard);
 }
 
+/* Read, or thrown away: it waits no longer. */
+static void event_is_read(struct hub *hub)
+{
+    if (atomic_fetch_sub(&hub->events_waiting, 1) == EVENTS_WAITING_FEW)
+        mailbox_post(hub->mailbox, mail_new(MAIL_EVENTS_READ, 0, NULL, 0));
+}
+
 static void on_mail(void *context, struct mail *mail)
 {
     struct shard *shard = context;
@@ -527,6 +534,8 @@ static void on_mail(void *context, struct mail *mail)
         keep_statement(shard, mail);
     else if (shard->engine != NULL)
         take_input(shard, mail);
+    if (mail->type == MAIL_EVENT)
+        event_is_read(shard->hub);
     free(mail);
 }
 

@@ -75,6 +75,9 @@ void ledger_follow(struct ledger *ledger, uint64_t from, const struct ledger_fol
  * there now. before zero: not known. */
 void ledger_follow_on(struct ledger *ledger, uint64_t from, const struct hash *before,
                       const struct ledger_follow *callbacks, void *context);
+/* While held, no further range of blocks is asked for; events that were asked for before still come. For an owner who
+ * hands events on to somebody slower. Only once following has begun. */
+void ledger_follow_hold(struct ledger *ledger, bool is_held);
 struct ledger_head ledger_head(const struct ledger *ledger);
 /* The gas that the newest block had room for; 0: not known. */
 uint64_t ledger_block_gas(const struct ledger *ledger);

@@ -15,6 +15,7 @@ struct told {
     struct ledger_head head;
     uint32_t confirmations;
     bool free_at_event, free_at_head;
+    size_t hold_at; /* events: then it is enough for now; 0: never */
 };
 
 static void on_event(void *context, const struct contract_event *event)
@@ -35,6 +36,8 @@ static void on_event(void *context, const struct contract_event *event)
         assert_true(told->young_count < SEEN_LIMIT);
         told->young[told->young_count++] = event->client_amount.units;
     }
+    if (told->hold_at > 0 && told->confirmed_count + told->young_count == told->hold_at)
+        ledger_follow_hold(told->ledger, true);
     if (told->free_at_event)
         ledger_free(told->ledger);
 }
@@ -198,6 +201,49 @@ static void long_ways_go_in_ranges(void **state)
     settle(node, &told);
     assert_int_equal(told.confirmed_count, 100);
     assert_true(node_count(node, "eth_getLogs") - before <= 12 + 16); /* the youngest come singly */
+    ledger_free(ledger);
+    node_free(node);
+}
+
+/* Asks for nothing more than is under way, whatever becomes of the chain meanwhile, and goes on where it was. */
+static void held_it_asks_for_no_more(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    struct told told;
+    for (uint64_t i = 0; i < 450; i++) {
+        node_mine(node, 1);
+        node_mark_add(node, i);
+    }
+    struct ledger *ledger = follow(node, 2, 0, &told);
+    told.hold_at = 150;
+    node_run_until(node, told.confirmed_count >= told.hold_at);
+    size_t given = told.confirmed_count;
+    assert_true(given >= 150 && given < 300); /* the range in which it was said is given to its end */
+    node_mine(node, 3);
+    unsigned looks = node_count(node, "eth_getBlockByNumber"), logs = node_count(node, "eth_getLogs");
+    node_run_until(node, node_count(node, "eth_getBlockByNumber") > looks + 5);
+    assert_int_equal(told.confirmed_count, given);
+    assert_int_equal(node_count(node, "eth_getLogs"), logs);
+    ledger_follow_hold(ledger, false);
+    settle(node, &told);
+    assert_int_equal(told.confirmed_count, 450);
+    /* The young ones, too. */
+    size_t young = told.young_count;
+    told.hold_at = told.confirmed_count + young + 1;
+    node_mine(node, 1);
+    node_mark_add(node, 450);
+    node_run_until(node, told.young_count == young + 1);
+    node_mine(node, 1);
+    node_mark_add(node, 451);
+    looks = node_count(node, "eth_getBlockByNumber");
+    node_run_until(node, node_count(node, "eth_getBlockByNumber") > looks + 5);
+    assert_int_equal(told.young_count, young + 1);
+    ledger_follow_hold(ledger, true);
+    ledger_follow_hold(ledger, false);
+    settle(node, &told);
+    assert_int_equal(told.young_count, young + 2);
+    ledger_follow_hold(ledger, true);
     ledger_free(ledger);
     node_free(node);
 }
@@ -604,6 +650,7 @@ int main(void)
         cmocka_unit_test(the_head_is_told_even_when_nothing_happens),
         cmocka_unit_test(young_events_come_early_and_again_when_deep),
         cmocka_unit_test(long_ways_go_in_ranges),
+        cmocka_unit_test(held_it_asks_for_no_more),
         cmocka_unit_test(a_node_that_knows_ranges_only_is_asked_for_ranges),
         cmocka_unit_test(ranges_that_fail_otherwise_are_halved_too),
         cmocka_unit_test(shallow_reorganisations_are_nothing),
