@@ -2,6 +2,8 @@
 
 #include <jansson.h>
 
+#include "tests/e2e/ledger_views.h"
+
 /* ---- what must not change ---- */
 
 static int64_t units_of(const json_t *object, const char *name)
@@ -338,34 +340,14 @@ void call_reverts(struct arena *arena, const struct secret_key *key, const struc
                  contract_error_name(receipt.reverted), contract_error_name(error));
 }
 
-static struct buffer ledger_view(struct arena *arena, enum contract_function function,
-                                 const struct channel_key *key)
-{
-    struct contract_call call = {.function = function, .key = *key};
-    struct buffer data = {0}, result = {0};
-    contract_encode_call(&data, &call);
-    assert_int_equal(ledger_call_wait(arena->stage->ledger, NULL, data.data, data.length, &result, NULL),
-                     LEDGER_OK);
-    buffer_free(&data);
-    return result;
-}
-
 struct channel_state ledger_channel(struct arena *arena, const struct channel_key *key)
 {
-    struct channel_state state;
-    struct buffer result = ledger_view(arena, CONTRACT_CHANNEL, key);
-    assert_true(contract_decode_channel(result.data, result.length, &state));
-    buffer_free(&result);
-    return state;
+    return view_channel(arena->stage->ledger, key);
 }
 
 struct closing ledger_closing(struct arena *arena, const struct channel_key *key)
 {
-    struct closing closing;
-    struct buffer result = ledger_view(arena, CONTRACT_CLOSING, key);
-    assert_true(contract_decode_closing(result.data, result.length, &closing));
-    buffer_free(&result);
-    return closing;
+    return view_closing(arena->stage->ledger, key);
 }
 
 void arena_time_passes(struct arena *arena, uint64_t seconds)

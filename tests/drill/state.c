@@ -1,37 +1,18 @@
 #include "tests/drill/drill.h"
+#include "tests/e2e/ledger_views.h"
 
 #define BOUNTY_BPS 100
 
 /* ---- what stands ---- */
 
-static struct buffer view(struct drill_run *run, enum contract_function function,
-                          const struct channel_key *key)
-{
-    struct contract_call call = {.function = function, .key = *key};
-    struct buffer data = {0}, result = {0};
-    contract_encode_call(&data, &call);
-    assert_int_equal(ledger_call_wait(run->stage->ledger, NULL, data.data, data.length, &result, NULL),
-                     LEDGER_OK);
-    buffer_free(&data);
-    return result;
-}
-
 struct closing closing_now(struct drill_run *run, const struct channel_key *key)
 {
-    struct closing closing;
-    struct buffer result = view(run, CONTRACT_CLOSING, key);
-    assert_true(contract_decode_closing(result.data, result.length, &closing));
-    buffer_free(&result);
-    return closing;
+    return view_closing(run->stage->ledger, key);
 }
 
 struct channel_state channel_now(struct drill_run *run, const struct channel_key *key)
 {
-    struct channel_state state;
-    struct buffer result = view(run, CONTRACT_CHANNEL, key);
-    assert_true(contract_decode_channel(result.data, result.length, &state));
-    buffer_free(&result);
-    return state;
+    return view_channel(run->stage->ledger, key);
 }
 
 bool is_challenged(struct drill_run *run, const struct channel_key *key)
@@ -52,7 +33,7 @@ bool is_closed(struct drill_run *run, const struct channel_key *key)
 bool nothing_is_held(struct drill_run *run, const struct channel_key *key)
 {
     unsigned_wide of_client, of_hub;
-    struct buffer result = view(run, CONTRACT_HELD, key);
+    struct buffer result = view_answer(run->stage->ledger, CONTRACT_HELD, key);
     assert_true(contract_decode_word(result.data, result.length, 0, &of_client) &&
                 contract_decode_word(result.data, result.length, 1, &of_hub));
     buffer_free(&result);

@@ -26,6 +26,7 @@
 #include "crypto/keystore.h"
 #include "crypto/lock.h"
 #include "ledger/client.h"
+#include "tests/e2e/ledger_views.h"
 #include "tests/support/process.h"
 #include "wire/link.h"
 
@@ -138,34 +139,14 @@ UNUSED static void advance(struct stage *stage, uint64_t seconds)
     request_wait(stage, "evm_mine", "[]");
 }
 
-UNUSED static struct buffer view(struct stage *stage, enum contract_function function,
-                                 const struct contract_call *arguments)
-{
-    struct contract_call call = *arguments;
-    call.function = function;
-    struct buffer data = {0}, result = {0};
-    contract_encode_call(&data, &call);
-    assert_int_equal(ledger_call_wait(stage->ledger, NULL, data.data, data.length, &result, NULL), LEDGER_OK);
-    buffer_free(&data);
-    return result;
-}
-
 UNUSED static struct channel_state channel_now(struct stage *stage)
 {
-    struct channel_state state;
-    struct buffer result = view(stage, CONTRACT_CHANNEL, &(struct contract_call){.key = stage->key});
-    assert_true(contract_decode_channel(result.data, result.length, &state));
-    buffer_free(&result);
-    return state;
+    return view_channel(stage->ledger, &stage->key);
 }
 
 UNUSED static struct closing closing_now(struct stage *stage)
 {
-    struct closing closing;
-    struct buffer result = view(stage, CONTRACT_CLOSING, &(struct contract_call){.key = stage->key});
-    assert_true(contract_decode_closing(result.data, result.length, &closing));
-    buffer_free(&result);
-    return closing;
+    return view_closing(stage->ledger, &stage->key);
 }
 
 UNUSED static void on_nothing(evutil_socket_t descriptor, short events, void *context)
