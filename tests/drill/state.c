@@ -32,7 +32,7 @@ bool is_closed(struct drill_run *run, const struct channel_key *key)
 
 bool nothing_is_held(struct drill_run *run, const struct channel_key *key)
 {
-    unsigned_wide of_client, of_hub;
+    unsigned_wide of_client = 0, of_hub = 0;
     struct buffer result = view_answer(run->stage->ledger, CONTRACT_HELD, key);
     assert_true(contract_decode_word(result.data, result.length, 0, &of_client) &&
                 contract_decode_word(result.data, result.length, 1, &of_hub));
