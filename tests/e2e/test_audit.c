@@ -41,40 +41,16 @@ static struct address wallet_in(struct day *day, uint32_t shard, const char *nam
     return ADDRESS_ZERO;
 }
 
-/* To other ports, as the system chose. */
-static void hub_moved(struct day *day)
-{
-    snprintf(day->hub, sizeof(day->hub), "127.0.0.1:%u", day->stage->hub_port);
-    snprintf(day->http, sizeof(day->http), "127.0.0.1:%u", day->stage->http_port);
-    setenv("RILL_HUB", day->hub, 1);
-    setenv("RILL_HUB_HTTP", day->http, 1);
-}
-
 static void hub_comes_back(struct day *day)
 {
     hub_kill(day->stage);
     hub_start(day->stage, seldom);
-    hub_moved(day);
+    day_hub_moved(day);
 }
 
-/* The shop's terminal takes one payment of the payer. */
 static void pay(struct stand *stand, const char *amount, const char *mode)
 {
-    struct day *day = stand->day;
-    char out[65536], invoice[4096], path[256], log[200];
-    expect(day, 0, RILL(day, out, "invoice", amount, "--home", stand->shop), out);
-    snprintf(invoice, sizeof(invoice), "%s", word_in(out, "rill:"));
-    const char *const listen[] = {
-        process_path("rill", path, sizeof(path)), "listen", "--count", "1", "--home", stand->shop, NULL};
-    struct process listener;
-    snprintf(log, sizeof(log), "%s/listen.err", day->stage->folder);
-    remove(log);
-    ensure(process_start(&listener, listen, log));
-    uint64_t until = clock_monotonic_us() + PATIENCE_MS * 1000;
-    while (!file_says(log, "listening") && clock_monotonic_us() < until)
-        poll(NULL, 0, 20);
-    expect(day, 0, RILL(day, out, "pay", invoice, "--mode", mode, "--home", stand->payer), out);
-    assert_int_equal(process_end(&listener, 0), 0);
+    day_pay(stand->day, stand->payer, stand->shop, amount, mode);
 }
 
 /* One batch, that pays the shop something out. */
@@ -373,7 +349,7 @@ static void test_proofs_outlive_a_change_of_shards(void **state)
     static const char *const one[] = {
         "--settle-interval-s", "3600", "--min-expiry-s", "600", "--min-lock", "1000", NULL};
     hub_start(day->stage, one);
-    hub_moved(day);
+    day_hub_moved(day);
     expect(day, 6, RILL(day, out, "prove", "--home", stand->payer), out);
     settle(stand);
     const char *const homes[] = {stand->payer, stand->shop};
