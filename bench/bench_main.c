@@ -30,7 +30,9 @@ static const char about[] =
     "  plan          how long the hub plans a netted batch over --channels channels; nothing is started\n"
     "  tower         a watchtower: bytes for each of --channels channels, appointments a second after an\n"
     "                outage, blocks a minute\n"
-    "  tower-busy    busy in turns with a tower that is well, is stopped and hangs: the ratios\n"
+    "  tower-busy    busy beside a tower that is well, is stopped and hangs, in turns of two seconds: "
+    "ratios\n"
+    "                within each of --rounds, their quartiles, and how sure the median is\n"
     "  connections   TLS connections (a number may follow the word), idle: memory of each\n"
     "  http          HTTP requests paid through rill-merchantd proxy, --clients under way, from one wallet; "
     "latency\n"
@@ -80,6 +82,9 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "scale, tower: idle channels; plan: channels."},
         {"payments", OPTION_NUMBER, &flags->payments, "1000000", 1, 1000000000, "NUMBER",
          "history: old payments."},
+        {"blocks", OPTION_NUMBER, &flags->blocks, "12000", 1, 10000000, "NUMBER", "tower: to catch up with."},
+        {"rounds", OPTION_NUMBER, &flags->rounds, "20", 1, 1000, "NUMBER",
+         "tower-busy: each has --seconds, at most 2, beside each state of the tower."},
         {"seed", OPTION_NUMBER, &flags->seed, "1", 0, UINT32_MAX, "NUMBER", "Who pays whom, and how much."},
         {"load-processes", OPTION_NUMBER, &flags->load_processes, "1", 1, CREW_PROCESSES_MAX, "NUMBER",
          "That the clients are spread over."},

@@ -140,20 +140,26 @@ static void subtract_counters(struct figures *out, const struct counters *begin,
     out->journal_updates = end->received + end->sent - begin->received - begin->sent;
 }
 
-bool measure_round(struct crew *crew, const struct load_plan *plan, const char *name, uint64_t warm_up_s,
-                   uint64_t seconds, struct figures *out)
+/* Everything of a round but what its window is. */
+struct round {
+    bool (*watch)(struct window *window, void *context);
+    void *context;
+    uint64_t warm_up_s, sample_every_us;
+};
+
+static bool run_round(struct crew *crew, const struct load_plan *plan, const char *name,
+                      const struct round *round, struct figures *out)
 {
     struct world *world = crew->world;
     struct window window = {.crew = crew, .name = name, .figures = out};
     struct counters before, after;
     struct histogram unused;
     memset(out, 0, sizeof(*out));
-    out->sample_every_us = seconds * 1000000 / 400;
-    if (out->sample_every_us < SAMPLE_LEAST_US)
-        out->sample_every_us = SAMPLE_LEAST_US;
+    out->sample_every_us =
+        round->sample_every_us > SAMPLE_LEAST_US ? round->sample_every_us : SAMPLE_LEAST_US;
     uint64_t failed = crew_count(crew).failed;
     crew_begin(crew, plan);
-    if (!warm_up(crew, name, warm_up_s))
+    if (!warm_up(crew, name, round->warm_up_s))
         return false;
     crew_latency(crew, &unused);
     if (!read_counters(world, &before))
@@ -162,7 +168,7 @@ bool measure_round(struct crew *crew, const struct load_plan *plan, const char *
     window.begin = take_mark(crew);
     window.last_us = window.begin.at_us;
     window.last_paid = window.begin.counts.paid;
-    if (!watch_window(&window, seconds))
+    if (!round->watch(&window, round->context))
         return false;
     struct mark end = take_mark(crew);
     crew_phase(crew, LOAD_DRAIN);
@@ -175,4 +181,50 @@ bool measure_round(struct crew *crew, const struct load_plan *plan, const char *
     out->failed = crew_count(crew).failed - failed;
     world_progress_end();
     return true;
+}
+
+static bool watch_seconds(struct window *window, void *context)
+{
+    return watch_window(window, *(const uint64_t *)context);
+}
+
+bool measure_round(struct crew *crew, const struct load_plan *plan, const char *name, uint64_t warm_up_s,
+                   uint64_t seconds, struct figures *out)
+{
+    const struct round round = {watch_seconds, &seconds, warm_up_s, seconds * 1000000 / 400};
+    return run_round(crew, plan, name, &round, out);
+}
+
+struct cut {
+    const struct slicing *slicing;
+    struct slice *slices;
+};
+
+static bool watch_slices(struct window *window, void *context)
+{
+    const struct cut *cut = context;
+    const struct slicing *slicing = cut->slicing;
+    struct crew *crew = window->crew;
+    for (size_t i = 0; i < slicing->count; i++) {
+        if (!slicing->begin(slicing->context, i) || !world_pause(crew->world, slicing->lead_us))
+            return false;
+        struct mark begin = take_mark(crew);
+        if (!world_pause(crew->world, slicing->slice_us) || !crew_is_well(crew))
+            return false;
+        struct mark end = take_mark(crew);
+        cut->slices[i] =
+            (struct slice){.seconds = (double)(end.at_us - begin.at_us) / 1e6,
+                           .payments = end.counts.paid - begin.counts.paid,
+                           .hub_cpu_us = end.user_us + end.system_us - begin.user_us - begin.system_us};
+        take_sample(window);
+    }
+    return true;
+}
+
+bool measure_slices(struct crew *crew, const struct load_plan *plan, const char *name, uint64_t warm_up_s,
+                    const struct slicing *slicing, struct slice *slices, struct figures *out)
+{
+    struct cut cut = {slicing, slices};
+    const struct round round = {watch_slices, &cut, warm_up_s, slicing->lead_us + slicing->slice_us};
+    return run_round(crew, plan, name, &round, out);
 }

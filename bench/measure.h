@@ -35,4 +35,21 @@ double figures_cpu_us(const struct figures *figures); /* the hub's, per payment;
 bool measure_round(struct crew *crew, const struct load_plan *plan, const char *name, uint64_t warm_up_s,
                    uint64_t seconds, struct figures *out);
 
+/* What a part of a window came to. */
+struct slice {
+    double seconds;
+    uint64_t payments, hub_cpu_us;
+};
+/* A window in slices, the payments going on without a pause from its beginning to its end. */
+struct slicing {
+    /* Brings about what a slice is to be measured under. False, after world_fail: the round ends. */
+    bool (*begin)(void *context, size_t slice);
+    void *context;
+    size_t count;
+    uint64_t lead_us, slice_us; /* after begin() so long is not counted, then so long is */
+};
+/* The same as measure_round, whose window is as long as the slices take; out is of all of it, slices[slicing->count] of each. */
+bool measure_slices(struct crew *crew, const struct load_plan *plan, const char *name, uint64_t warm_up_s,
+                    const struct slicing *slicing, struct slice *slices, struct figures *out);
+
 #endif

@@ -287,15 +287,15 @@ int plan_bench(const struct flags *flags)
         measure_whole(flags, &figures, round);
     json_t *json = figures_json(flags, &figures);
     ensure(json != NULL);
-    bool to_output = flags->json != NULL && strcmp(flags->json, "-") == 0, good = true;
-    if (to_output)
-        printf("%s\n", json_dumps(json, JSON_INDENT(1)));
-    else
+    bool to_output = flags->json != NULL && strcmp(flags->json, "-") == 0, good;
+    if (to_output) {
+        good = json_dumpf(json, stdout, JSON_INDENT(1)) == 0 && putchar('\n') != EOF;
+    } else {
         print(json);
-    if (flags->json != NULL && !to_output && json_dump_file(json, flags->json, JSON_INDENT(1)) != 0) {
-        fprintf(stderr, "rill-bench: %s cannot be written\n", flags->json);
-        good = false;
+        good = flags->json == NULL || json_dump_file(json, flags->json, JSON_INDENT(1)) == 0;
     }
+    if (!good)
+        fprintf(stderr, "rill-bench: the figures cannot be written to %s\n", flags->json);
     json_decref(json);
     return good ? 0 : 1;
 }

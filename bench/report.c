@@ -75,13 +75,14 @@ static json_t *versions(void)
 static json_t *flags_json(const struct run *run)
 {
     const struct flags *flags = &run->flags;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I}", "seconds",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I}", "seconds",
                      (json_int_t)flags->seconds, "warm_up_s", (json_int_t)flags->warm_up_s, "clients",
                      (json_int_t)flags->clients, "window", (json_int_t)flags->window, "amount",
                      (json_int_t)flags->amount, "rate", (json_int_t)flags->rate, "channels",
                      (json_int_t)flags->channels, "payments", (json_int_t)flags->payments, "seed",
                      (json_int_t)flags->seed, "locked", flags->locked, "load_processes",
-                     (json_int_t)flags->load_processes, "shards", (json_int_t)flags->shards);
+                     (json_int_t)flags->load_processes, "shards", (json_int_t)flags->shards, "blocks",
+                     (json_int_t)flags->blocks, "rounds", (json_int_t)flags->rounds);
 }
 
 /* ---- figures ---- */

@@ -9,7 +9,7 @@
 
 struct flags {
     uint64_t seconds, warm_up_s, clients, window, amount, seed, rate, channels, payments, load_processes,
-        shards;
+        shards, rounds, blocks;
     const char *json, *html, *folder; /* json "-": standard output */
     bool locked, keep;
 };
@@ -42,7 +42,10 @@ struct run {
 /* ---- workloads_tower.c ---- */
 
 bool run_tower(struct run *run);
-/* The plan's payments, in turns with a tower that is well, is stopped, and hangs. */
+
+/* ---- tower_busy.c ---- */
+
+/* The plan's payments without a pause, beside a tower that is well, is stopped or hangs, in turns. */
 bool run_tower_busy(struct run *run, const struct crew_layout *layout, const struct load_plan *plan);
 
 /* ---- report.c ---- */

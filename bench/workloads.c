@@ -384,7 +384,7 @@ const struct workload workloads[] = {
     {"tower", "a watchtower: storage per channel, catching up with appointments and blocks", run_tower, 0, 0,
      1},
     {"tower-busy", "busy with a tower that is well, is stopped, and hangs", run_busy_with_tower, 64, 16,
-     4 * BODY_PAYMENTS},
+     BODY_PAYMENTS /* under way for less than a turn */},
     {"connections", "idle TLS connections: memory of each", run_connections, 10000, 0, 1},
     {"http", "HTTP requests that are paid, through rill-merchantd proxy", http_run, 128, 1, 1},
 };

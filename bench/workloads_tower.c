@@ -1,7 +1,6 @@
-/* The workloads about watchtowers: what one costs and how fast it catches up, and that it never slows a payment. */
+/* The workload about a watchtower alone: what one costs, and how fast it catches up. */
 #include <dirent.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,9 +13,7 @@
 #define FIRST_WINDOW  64  /* new appointments wait for the ledger's word, half of what a tower lets wait */
 #define WINDOW        512 /* a hub of two shards */
 #define PASSES        4   /* payments go on: each is a newer proof of every channel */
-#define BLOCKS        12000
 #define MINES_AHEAD   64
-#define ROUNDS        5
 #define CATCH_UP_MS   600000
 #define CONFIRMATIONS 1
 
@@ -140,7 +137,7 @@ static bool catch_up_with_blocks(struct run *run)
     struct world *world = &run->world;
     uint64_t from, target, confirmed = 0;
     double start_s;
-    if (!world_stop_tower(world) || !world_block(world, &from) || !mine(world, BLOCKS) ||
+    if (!world_stop_tower(world) || !world_block(world, &from) || !mine(world, run->flags.blocks) ||
         !world_block(world, &target) || !world_start_tower(world, &start_s))
         return false;
     uint64_t begun = clock_monotonic_us();
@@ -148,7 +145,8 @@ static bool catch_up_with_blocks(struct run *run)
         if (!world_pause(world, 2000) || !world_ask_tower(world, "ledger_confirmed", &confirmed))
             return false;
         if (clock_monotonic_us() - begun > CATCH_UP_MS * 1000ull)
-            return world_fail(world, "the tower did not catch up with %d blocks", BLOCKS);
+            return world_fail(world, "the tower did not catch up with %llu blocks",
+                              (unsigned long long)run->flags.blocks);
     }
     double seconds = (double)(clock_monotonic_us() - begun) / 1e6;
     note(run, "blocks", (double)(target - from));
@@ -177,105 +175,4 @@ bool run_tower(struct run *run)
     note(run, "sign_us", run->floor.sign_us);
     note(run, "floor_appointments_per_s_and_core", 1e6 / floor_us);
     return world_stop_tower(world);
-}
-
-/* ---- tower-busy: payments beside a tower that is well, gone, or hangs ---- */
-
-enum tower_state { HEALTHY, STOPPED, HANGING, STATE_COUNT };
-static const char *const state_names[STATE_COUNT] = {"healthy", "stopped", "hanging"};
-
-/* From any state to another. */
-static bool bring(struct world *world, enum tower_state *now, enum tower_state next)
-{
-    double seconds;
-    if (*now == HANGING && kill(world->towerd.pid, SIGCONT) != 0)
-        return world_fail(world, "the tower cannot be woken");
-    if (*now == STOPPED && !world_start_tower(world, &seconds))
-        return false;
-    *now = next;
-    if (next == STOPPED)
-        return world_stop_tower(world);
-    if (!world_pause(world, 3000000)) /* the hub finds it again within two seconds */
-        return false;
-    return next != HANGING || kill(world->towerd.pid, SIGSTOP) == 0 ||
-           world_fail(world, "the tower cannot be stopped");
-}
-
-static int compare(const void *a, const void *b)
-{
-    double first = *(const double *)a, second = *(const double *)b;
-    return (first > second) - (first < second);
-}
-
-static double median(const double values[ROUNDS])
-{
-    double sorted[ROUNDS];
-    memcpy(sorted, values, sizeof(sorted));
-    qsort(sorted, ROUNDS, sizeof(sorted[0]), compare);
-    return sorted[ROUNDS / 2];
-}
-
-/* Of the ratios within each round: what the machine does beside changes from round to round. */
-static double median_ratio(const double values[ROUNDS], const double base[ROUNDS])
-{
-    double ratios[ROUNDS];
-    for (unsigned i = 0; i < ROUNDS; i++)
-        ratios[i] = base[i] > 0 ? values[i] / base[i] : 0;
-    return median(ratios);
-}
-
-/* What one state came to, round by round. */
-struct state_rounds {
-    double rates[ROUNDS], cpu_us[ROUNDS];
-};
-
-static bool measure_states(struct run *run, const struct load_plan *plan,
-                           struct state_rounds out[STATE_COUNT])
-{
-    enum tower_state now = HEALTHY;
-    for (unsigned round = 0; round < ROUNDS; round++)
-        for (unsigned i = 0; i < STATE_COUNT; i++) {
-            char name[64];
-            unsigned state = (round + i) % STATE_COUNT; /* none has always the first turn */
-            snprintf(name, sizeof(name), "tower %s, round %u of %d", state_names[state], round + 1, ROUNDS);
-            if (!bring(&run->world, &now, (enum tower_state)state) ||
-                !measure_round(&run->crew, plan, name, run->flags.warm_up_s, run->flags.seconds,
-                               run->figures))
-                return false;
-            out[state].rates[round] = figures_rate(run->figures);
-            out[state].cpu_us[round] = figures_cpu_us(run->figures);
-        }
-    return bring(&run->world, &now, HEALTHY);
-}
-
-bool run_tower_busy(struct run *run, const struct crew_layout *layout, const struct load_plan *plan)
-{
-    struct world *world = &run->world;
-    struct state_rounds rounds[STATE_COUNT];
-    double seconds;
-    char towers[128], text[ADDRESS_TEXT_SIZE];
-    uint64_t receipts;
-    run->figures = figures_new();
-    if (!world_make_tower(world) || !world_start_tower(world, &seconds) ||
-        !crew_open(&run->crew, world, layout))
-        return false;
-    snprintf(towers, sizeof(towers), "%s@127.0.0.1:%u", address_text(&world->tower, text), world->tower_port);
-    setenv("RILL_HUBD_TOWER", towers, 1);
-    if (!world_start_hub(world, &seconds) || !crew_start(&run->crew) || !measure_states(run, plan, rounds) ||
-        !world_ask_tower(world, "receipts_total", &receipts))
-        return false;
-    for (unsigned i = 0; i < STATE_COUNT; i++) {
-        char name[64];
-        snprintf(name, sizeof(name), "payments_per_s_%s", state_names[i]);
-        note(run, name, median(rounds[i].rates));
-        snprintf(name, sizeof(name), "hub_cpu_us_per_payment_%s", state_names[i]);
-        note(run, name, median(rounds[i].cpu_us));
-    }
-    note(run, "rate_healthy_to_stopped", median_ratio(rounds[HEALTHY].rates, rounds[STOPPED].rates));
-    note(run, "rate_hanging_to_stopped", median_ratio(rounds[HANGING].rates, rounds[STOPPED].rates));
-    note(run, "cpu_healthy_to_stopped", median_ratio(rounds[HEALTHY].cpu_us, rounds[STOPPED].cpu_us));
-    note(run, "cpu_hanging_to_stopped", median_ratio(rounds[HANGING].cpu_us, rounds[STOPPED].cpu_us));
-    note(run, "receipts_in_the_end", (double)receipts);
-    return floor_measure(&run->floor) && crew_check(&run->crew) && crew_leave(&run->crew) &&
-           world_stop_tower(world);
 }

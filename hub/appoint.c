@@ -71,9 +71,7 @@ static void mark_for(struct engine *engine, struct hub_channel *channel, size_t 
     struct hub_tower *tower = &engine->towers[index];
     if (watch_of(channel, index)->appoint_dirty)
         return;
-    if (channel->watch == NULL)
-        channel->watch = xcalloc(tower_count(engine), sizeof(*channel->watch));
-    struct watch *watch = &channel->watch[index];
+    struct watch *watch = promise_watch(engine, channel, index);
     watch->appoint_dirty = true;
     silence_begins(engine, tower);
     if (watch->appoint_sent_ms != 0 || watch->queued)
@@ -112,8 +110,9 @@ static size_t collect_locks(struct engine *engine, const struct hub_channel *cha
     return count;
 }
 
-static void send_appointment(struct engine *engine, struct hub_channel *channel, size_t tower)
+static void send_appointment(struct engine *engine, const struct appointed *appointed, size_t tower)
 {
+    const struct hub_channel *channel = appointed->channel;
     const struct stream *stream = &channel->channel->streams[SIDE_CLIENT];
     const struct dropped *own = stream_dropped(&channel->channel->streams[SIDE_HUB]);
     size_t room = lock_set_count(stream->locks) + 1;
@@ -121,16 +120,12 @@ static void send_appointment(struct engine *engine, struct hub_channel *channel,
     struct witness *witnesses = xmalloc(room * sizeof(*witnesses));
     struct message message = {.type = MESSAGE_APPOINT};
     message.appoint.key = channel->channel->key;
-    message.appoint.proof = (struct shown_proof){stream->proof.nonce > 0, stream->proof, stream->signature};
-    struct hash digest = HASH_ZERO;
-    if (stream->proof.nonce > 0)
-        digest = digest_balance_proof(&engine->settings.domain, &channel->channel->id, &stream->proof);
-    channel->watch[tower].appointed_nonce = stream->proof.nonce;
-    channel->watch[tower].appointed_digest = digest;
+    message.appoint.proof =
+        (struct shown_proof){appointed->proof.nonce > 0, appointed->proof, appointed->signature};
     message.appoint.has_choice = !engine->settings.towers[tower].is_set;
     if (message.appoint.has_choice) {
-        struct hash choice =
-            digest_choice(&engine->settings.domain, &digest, &engine->settings.towers[tower].address);
+        struct hash choice = digest_choice(&engine->settings.domain, &appointed->digest,
+                                           &engine->settings.towers[tower].address);
         message.appoint.choice = key_sign(&engine->settings.key, &choice);
     }
     message.appoint.lock_count =
@@ -158,10 +153,15 @@ static void appoint(struct engine *engine, struct hub_channel *channel, size_t i
     watch->appoint_dirty = false;
     if (channel->channel->funds.stage == STAGE_CLOSED)
         return;
-    send_appointment(engine, channel, index);
+    const struct stream *stream = &channel->channel->streams[SIDE_CLIENT];
+    struct appointed *appointed = &tower->appointed[tower->appointments_open++];
+    *appointed = (struct appointed){channel, stream->proof, stream->signature, HASH_ZERO};
+    if (stream->proof.nonce > 0)
+        appointed->digest =
+            digest_balance_proof(&engine->settings.domain, &channel->channel->id, &stream->proof);
+    send_appointment(engine, appointed, index);
     watch->appoint_sent_ms = now_of(engine);
     watch->next_ms = engine->now_ms + APPOINT_EVERY_MS;
-    tower->appointed[tower->appointments_open++] = channel;
 }
 
 static void flush_to(struct engine *engine, size_t index)
@@ -201,6 +201,16 @@ void appoint_flush(struct engine *engine)
 
 /* ---- what is answered ---- */
 
+/* That of a channel whose watch says that there is one. */
+static struct appointed *appointed_of(struct engine *engine, const struct hub_channel *channel, size_t index)
+{
+    struct hub_tower *tower = &engine->towers[index];
+    size_t at = 0;
+    while (tower->appointed[at].channel != channel)
+        ensure(++at < tower->appointments_open);
+    return &tower->appointed[at];
+}
+
 /* The appointment is not open any more; what came since goes next. False: none was. */
 static bool close_appointment(struct engine *engine, struct hub_channel *channel, size_t index)
 {
@@ -208,10 +218,8 @@ static bool close_appointment(struct engine *engine, struct hub_channel *channel
     if (watch_of(channel, index)->appoint_sent_ms == 0)
         return false;
     struct watch *watch = &channel->watch[index];
-    size_t at = 0;
-    while (tower->appointed[at] != channel)
-        ensure(++at < tower->appointments_open);
-    tower->appointed[at] = tower->appointed[--tower->appointments_open];
+    struct appointed *place = appointed_of(engine, channel, index);
+    *place = tower->appointed[--tower->appointments_open];
     watch->appoint_sent_ms = 0;
     if (watch->appoint_dirty) {
         watch->appoint_dirty = false;
@@ -242,7 +250,7 @@ void engine_tower(struct engine *engine, size_t index, bool connected)
     }
     /* What was sent on an older link may be lost: all that has no receipt goes again. */
     while (tower->appointments_open > 0) {
-        struct hub_channel *channel = tower->appointed[0];
+        struct hub_channel *channel = tower->appointed[0].channel;
         close_appointment(engine, channel, index);
         mark_for(engine, channel, index);
     }
@@ -256,16 +264,21 @@ void engine_tower(struct engine *engine, size_t index, bool connected)
         tower->silent_since_ms = 0; /* it owes no answer */
 }
 
-static bool receipt_is_good(const struct engine *engine, const struct hub_channel *channel, size_t tower,
-                            const struct message *message)
+/* The appointment that a receipt is for. NULL: it is not good. */
+static const struct appointed *receipt_reason(struct engine *engine, const struct hub_channel *channel,
+                                              size_t tower, const struct message *message)
 {
-    const struct watch *watch = watch_of(channel, tower);
-    if (watch->appoint_sent_ms == 0 || message->receipt.nonce != watch->appointed_nonce ||
-        !hash_equal(&message->receipt.proof_digest, &watch->appointed_digest))
-        return false;
+    if (watch_of(channel, tower)->appoint_sent_ms == 0)
+        return NULL;
+    const struct appointed *appointed = appointed_of(engine, channel, tower);
+    if (message->receipt.nonce != appointed->proof.nonce ||
+        !hash_equal(&message->receipt.proof_digest, &appointed->digest))
+        return NULL;
     struct hash digest = digest_receipt(&engine->settings.domain, &message->receipt.channel,
                                         message->receipt.nonce, &message->receipt.proof_digest);
-    return signature_is_by(&message->receipt.signature, &digest, &engine->settings.towers[tower].address);
+    bool is_its =
+        signature_is_by(&message->receipt.signature, &digest, &engine->settings.towers[tower].address);
+    return is_its ? appointed : NULL;
 }
 
 static void refused_remove(struct engine *engine, struct hub_channel *channel, size_t tower)
@@ -288,17 +301,19 @@ void appoint_receipt(struct engine *engine, size_t tower, const struct message *
     struct hub_channel *channel = engine_channel(engine, &message->receipt.channel);
     if (channel == NULL && engine->settings.shards > 1)
         return; /* another shard's: all hear what a tower says */
-    if (channel == NULL || !receipt_is_good(engine, channel, tower, message)) {
+    const struct appointed *reason = channel == NULL ? NULL : receipt_reason(engine, channel, tower, message);
+    if (reason == NULL) {
         char text[ADDRESS_TEXT_SIZE];
         log_warn("tower %s sent a receipt that is not good; ignored", name_of(engine, tower, text));
         return;
     }
+    promise_keep(engine, reason, tower, &message->receipt.signature);
     close_appointment(engine, channel, tower);
     refused_remove(engine, channel, tower);
     struct watch *watch = &channel->watch[tower];
     watch->tower_dismissed = false;
     answered(engine, tower);
-    watch->receipt_nonce = watch->appointed_nonce;
+    watch->receipt_nonce = message->receipt.nonce;
     outcome_revoke_due(engine, channel);
 }
 
@@ -442,8 +457,8 @@ static void look_at(struct engine *engine, size_t index)
         dismiss(engine, index);
     /* One that it just never answers, while it answers others. */
     for (size_t i = tower->appointments_open; tower->online && i-- > 0;)
-        if (now - tower->appointed[i]->watch[index].appoint_sent_ms > silence_ms(engine))
-            refused(engine, tower->appointed[i], index);
+        if (now - tower->appointed[i].channel->watch[index].appoint_sent_ms > silence_ms(engine))
+            refused(engine, tower->appointed[i].channel, index);
     for (struct hub_channel *channel = tower->refused, *next; channel != NULL; channel = next) {
         next = channel->watch[index].next_refused;
         look_at_refused(engine, channel, index);
@@ -455,6 +470,7 @@ void appoint_time(struct engine *engine)
     if (tower_count(engine) == 0 || engine->now_ms < engine->appoint_look_ms)
         return;
     engine->appoint_look_ms = engine->now_ms + LOOK_EVERY_MS;
+    engine->promises_due = true;
     for (size_t i = 0; i < tower_count(engine); i++)
         look_at(engine, i);
 }

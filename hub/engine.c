@@ -48,6 +48,7 @@ static void free_channel(struct engine *engine, struct hub_channel *channel)
     if (channel->dispute != NULL)
         remains_free(channel->dispute->remains);
     free(channel->dispute);
+    promises_free(engine, channel);
     free(channel->watch);
     channel_free(channel->channel);
 }

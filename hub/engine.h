@@ -23,6 +23,7 @@
 #include "channel/channel.h"
 #include "ledger/client.h"
 #include "ledger/contract.h"
+#include "ledger/evidence.h"
 #include "settlement/outlook.h"
 #include "store/journal.h"
 #include "wire/message.h"
@@ -209,6 +210,11 @@ struct engine_balance {
 };
 /* Returns how many assets. */
 size_t engine_balances(const struct engine *engine, struct engine_balance out[ASSETS_MAX]);
+
+/* What each of the hub's towers has signed for in a channel: its newest receipt and the client's proof that it is for, as
+ * evidence if the tower breaks its promise. Of a channel that has ended, only what was not kept. Returns how many. */
+size_t engine_tower_evidence(const struct engine *engine, const struct hash *channel,
+                             struct evidence out[ENGINE_TOWERS_MAX]);
 
 /* What is whose in every channel, counted as of the moment of engine_count_begin (hub/count.c). */
 struct engine_counted {

@@ -303,6 +303,7 @@ void engine_write(struct engine *engine)
     write_assets(engine);
     write_cursor(engine);
     transfer_write(engine);
+    promises_write(engine);
     write_leaves(engine);
     buffer_append(&engine->batch, engine->archive.data, engine->archive.length);
     engine->archive.length = 0;
@@ -568,6 +569,8 @@ bool engine_read(struct engine *engine, const struct record *record)
         return transfer_read_parcel(engine, record);
     case RECORD_SHARD_PAIR:
         return transfer_read_pair(engine, record);
+    case RECORD_PROMISE:
+        return promise_read(engine, record);
     case RECORD_LIABILITIES:
         buffer_clear(&engine->statement);
         buffer_append(&engine->statement, record->value, record->gone ? 0 : record->value_length);

@@ -1,5 +1,5 @@
 /* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, acks.c, outcomes.c,
- * ledger_view.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, recall.c, count.c
+ * ledger_view.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, promises.c, recall.c, count.c
  * and engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
 #define RILL_HUB_ENGINE_STATE_H
@@ -32,8 +32,9 @@ enum hub_record {
     RECORD_PARCEL = 26, /* key: shard u16, number u64; transfers to it, not acknowledged (hub/transfer.h) */
     RECORD_SHARD_PAIR = 27, /* key: shard u16; the numbers of the last parcels to it and from it */
     RECORD_LIABILITIES =
-        28 /* key: empty, in the first shard; the newest statement of what is owed, as signed */
-           /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h; 241, 242: hub/leaves.h */
+        28,             /* key: empty, in the first shard; the newest statement of what is owed, as signed */
+    RECORD_PROMISE = 29 /* key: channel id, tower; the tower's newest receipt, and the proof that it is for */
+    /* 240, 248, in the archive: RECORD_HISTORY of hub/history.h; 241, 242: hub/leaves.h */
 };
 
 struct hub_channel;
@@ -51,10 +52,19 @@ struct held_update {
     struct held_update *next;
 };
 
+/* A tower's newest receipt for a channel, and the client's proof that it is for; hub/promises.c. */
+struct promise {
+    struct signature receipt;
+    struct balance_proof proof;
+    struct signature signature;     /* the client's */
+    struct hub_channel *next_dirty; /* of the tower's list of what is still to be written */
+    bool is_dirty, is_over;         /* over: the next write removes it */
+};
+
 /* What one watchtower was told of a channel, and has answered; hub/appoint.c's. */
 struct watch {
-    uint64_t appointed_nonce, receipt_nonce;
-    struct hash appointed_digest;
+    uint64_t receipt_nonce;
+    struct promise *promise;  /* NULL: none. It outlives a restart, receipt_nonce does not */
     uint64_t appoint_sent_ms; /* not answered yet; 0: none is */
     uint64_t refused_since_ms, refused_retry_ms;
     struct hub_channel *next_appoint, *next_refused;
@@ -185,14 +195,23 @@ struct call_mark {
     size_t offset, length;
 };
 
+/* An appointment that was sent and has no answer yet. */
+struct appointed {
+    struct hub_channel *channel;
+    struct balance_proof proof; /* the client's; nonce 0: none yet */
+    struct signature signature;
+    struct hash digest;
+};
+
 /* A watchtower as the whole of the hub sees it; hub/appoint.c's. */
 struct hub_tower {
     bool online, dismissed;
     bool unset_asked; /* setTower(…, false) is on its way */
     uint64_t silent_since_ms;
-    struct hub_channel *appointed[APPOINTMENTS_OPEN_MAX]; /* sent, without an answer yet */
+    struct appointed appointed[APPOINTMENTS_OPEN_MAX];
     size_t appointments_open;
     struct hub_channel *appoint_head, *appoint_tail, *refused;
+    struct hub_channel *promises_dirty;
 };
 
 struct engine {
@@ -286,6 +305,7 @@ struct engine {
     /* watchtowers */
     struct hub_tower towers[ENGINE_TOWERS_MAX];
     uint64_t appoint_look_ms;
+    bool promises_due; /* they are written even if nothing else is */
 
     struct {
         bool active, phase; /* a channel whose `counted` is not the phase is still to be counted */
@@ -500,6 +520,19 @@ static inline void count_before_change(struct engine *engine, struct hub_channel
     if (engine->count.active && channel->counted != engine->count.phase)
         count_channel(engine, channel);
 }
+
+/* promises.c */
+/* What a tower was told of a channel; made if there is none yet. */
+struct watch *promise_watch(const struct engine *engine, struct hub_channel *channel, size_t tower);
+/* A good receipt has come for what was appointed. */
+void promise_keep(struct engine *engine, const struct appointed *reason, size_t tower,
+                  const struct signature *receipt);
+/* The ledger shows the channel's end: what its towers promised is let go, but for what one of them has not kept. */
+void promises_over(struct engine *engine, struct hub_channel *channel);
+/* Into the turn's batch, if there is one, or if they have waited long enough. */
+void promises_write(struct engine *engine);
+bool promise_read(struct engine *engine, const struct record *record) MUST_USE;
+void promises_free(const struct engine *engine, struct hub_channel *channel);
 
 /* appoint.c */
 void appoint_mark(struct engine *engine, struct hub_channel *channel);

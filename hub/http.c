@@ -241,6 +241,7 @@ bool http_listen(struct hub *hub)
     evhttp_set_cb(hub->http, "/balances", on_balances, hub);
     evhttp_set_cb(hub->http, "/settle", on_settle, hub);
     evhttp_set_cb(hub->http, "/close", http_on_close, hub);
+    evhttp_set_cb(hub->http, "/tower-evidence", http_on_tower_evidence, hub);
     evhttp_set_cb(hub->http, "/history", http_on_history, hub);
     evhttp_set_cb(hub->http, "/prove", http_on_prove, hub);
     evhttp_set_cb(hub->http, "/liabilities", http_on_liabilities, hub);

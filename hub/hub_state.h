@@ -184,6 +184,9 @@ void http_on_liability_proof(struct evhttp_request *request, void *context);
 /* http_settlements.c */
 void http_on_settlements(struct evhttp_request *request, void *context);
 
+/* http_towers.c */
+void http_on_tower_evidence(struct evhttp_request *request, void *context);
+
 /* http_prove.c */
 void http_on_prove(struct evhttp_request *request, void *context);
 

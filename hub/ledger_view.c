@@ -98,6 +98,7 @@ static void event_finished(struct engine *engine, struct hub_channel *channel,
              hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}),
              (unsigned long long)event->to_client.units, (unsigned long long)event->to_hub.units,
              (unsigned long long)event->penalty.units);
+    promises_over(engine, channel);
     event_closed(engine, channel, channel->channel->funds.seq);
     remains_finished(engine, channel, event);
 }
@@ -117,6 +118,7 @@ static void event_settled(struct engine *engine, struct hub_channel *channel,
     struct channel_funds funds = channel->channel->funds;
     settle_settled(engine, channel, event);
     if (event->close) {
+        promises_over(engine, channel);
         event_closed(engine, channel, event->seq);
         dispute_over(engine, channel);
         channel_let_go(channel->channel);

@@ -319,6 +319,7 @@ static bool belongs(const struct writing *writing, uint32_t old, const struct en
     case RECORD_KEPT:
     case RECORD_WANT:
     case RECORD_DISPUTE:
+    case RECORD_PROMISE:
         home = home_of(writing->change, entry->key + 1);
         return home != NULL && home->shard == writing->shard;
     case RECORD_REGISTRATION: /* every shard has all of these */

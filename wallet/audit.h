@@ -9,13 +9,20 @@
 /* What became of an own channel in a statement. */
 enum verdict_own {
     OWN_COUNTED,
-    OWN_MOVED,    /* a payment or the ledger came between: another statement may do */
+    OWN_MOVED,    /* a payment came between: another statement may do */
+    OWN_BEHIND,   /* the ledger has changed the channel since the statement's block: a later one may do */
+    OWN_REPLACED, /* a newer statement came before the hub showed the leaf */
     OWN_LEFT_OUT, /* from here on the hub is wrong */
     OWN_STALE,    /* an update that it had acknowledged is left out */
     OWN_UNSIGNED, /* it counts by proofs that were never signed */
     OWN_BALANCE,  /* another balance than the proofs' */
     OWN_PATH      /* the leaf is not in the sum */
 };
+/* The hub is not wrong, as far as that statement goes; nor is it known to be right. */
+static inline bool own_is_unsettled(enum verdict_own verdict)
+{
+    return verdict == OWN_MOVED || verdict == OWN_BEHIND || verdict == OWN_REPLACED;
+}
 
 struct own {
     struct channel_key key;

@@ -17,6 +17,10 @@ const char *audit_own_text(enum verdict_own verdict)
         return "counted with your true balance";
     case OWN_MOVED:
         return "payments moved meanwhile";
+    case OWN_BEHIND:
+        return "not as it is now: the statement is of an older block";
+    case OWN_REPLACED:
+        return "not shown: a newer statement came first";
     case OWN_LEFT_OUT:
         return "LEFT OUT of what the hub says it owes";
     case OWN_STALE:
@@ -143,8 +147,12 @@ enum verdict_own audit_own_judge(const struct audit *audit, struct own *own)
     struct hash id = rill_bytes_hash(own->before.channel);
     const struct book_channel *channel = books_channel(&audit->books, &id);
     const struct rill_balance now = balance_now(audit, own);
-    if (channel == NULL || !channel->was_there || own->status == GONE)
-        return OWN_MOVED; /* it was opened, or closed, after the statement's block */
+    if (own->status == GONE)
+        return OWN_REPLACED;
+    if (channel == NULL || channel->closed)
+        return OWN_MOVED; /* the wallet hears of it soon */
+    if (!channel->was_there || channel->was.units != channel->total.units)
+        return OWN_BEHIND; /* it was opened after the statement's block, or got or gave money */
     if (own->status == LEFT_OUT)
         return OWN_LEFT_OUT;
     if (own->verdict == OWN_PATH || !leaf_is_in(audit, own))

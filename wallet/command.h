@@ -58,10 +58,10 @@ typedef int command_function(int argc, char **argv);
 command_function command_init, command_deposit, command_balance, command_invoice, command_pay, command_listen,
     command_history, command_withdraw, command_close, command_dispute, command_recover, command_open,
     command_prove, command_audit, command_fetch, command_hub_status, command_hub_history,
-    command_hub_settlements, command_hub_close, command_ledger_deploy, command_ledger_issue,
-    command_ledger_list, command_ledger_pool, command_ledger_balance, command_ledger_send, command_tower_add,
-    command_tower_remove, command_tower_list, command_tower_status, command_tower_prove, command_tower_verify,
-    command_merchant_webhooks;
+    command_hub_settlements, command_hub_close, command_hub_tower_prove, command_ledger_deploy,
+    command_ledger_issue, command_ledger_list, command_ledger_pool, command_ledger_balance,
+    command_ledger_send, command_tower_add, command_tower_remove, command_tower_list, command_tower_status,
+    command_tower_prove, command_tower_verify, command_merchant_webhooks;
 
 /* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)

@@ -9,11 +9,14 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "ledger/quantity.h"
 #include "wallet/audit.h"
 #include "wallet/base_units.h"
 #include "wallet/hub_http.h"
+#include "wallet/ledger_read.h"
 
-#define TRIES      3 /* a payment may come between the balance and the statement */
+#define TRIES      3    /* a payment may come between the balance and the statement */
+#define BEHIND_S   3600 /* a hub that works is behind by what it takes to confirm a block */
 #define POLL_MS    200
 #define STATEMENTS "statements"
 
@@ -195,7 +198,8 @@ static json_t *cover_json(const struct audit *audit, const struct cover *cover)
     return object;
 }
 
-static void print_json(const struct audit *audit, bool good)
+/* why: NULL if all is so. */
+static void print_json(const struct audit *audit, bool good, const char *why)
 {
     json_t *assets = json_array(), *channels = json_array();
     for (size_t i = 0; i < audit->statement.content.asset_count; i++) {
@@ -211,10 +215,11 @@ static void print_json(const struct audit *audit, bool good)
                       json_amount(audit->session, own->before.asset, own->before.balance), "says",
                       json_amount(audit->session, own->before.asset, own->leaf.balance.units)));
     }
-    command_print_json(json_pack("{s:b, s:b, s:I, s:I, s:o, s:o, s:O}", "good", good, "covered",
-                                 audit->covered, "number", (json_int_t)audit->statement.content.number,
-                                 "block", (json_int_t)audit->statement.content.block, "assets", assets,
-                                 "channels", channels, "statement", audit->shown));
+    command_print_json(json_pack("{s:b, s:s*, s:b, s:I, s:I, s:o, s:o, s:O}", "good", good, "why", why,
+                                 "covered", audit->covered, "number",
+                                 (json_int_t)audit->statement.content.number, "block",
+                                 (json_int_t)audit->statement.content.block, "assets", assets, "channels",
+                                 channels, "statement", audit->shown));
 }
 
 static void print_cover(const struct audit *audit, const struct cover *cover)
@@ -270,12 +275,12 @@ static void print_text(const struct audit *audit)
 
 /* ---- all of it ---- */
 
-/* One statement, judged whole. OWN_MOVED of any channel: *moved. */
-static int audit_once(struct audit *audit, const char *against, bool *moved)
+/* One statement, judged whole. *unsettled: of some channel it says neither yes nor no. */
+static int audit_once(struct audit *audit, const char *against, bool *unsettled)
 {
     const struct settings *settings = audit->session->settings;
     uint64_t number = 1;
-    *moved = false;
+    *unsettled = false;
     if (audit->with_wallet) {
         json_t *asked;
         if (!session_wait(audit->session, is_quiet, settings->timeout_s * 1000, "payments under way"))
@@ -301,35 +306,104 @@ static int audit_once(struct audit *audit, const char *against, bool *moved)
         code = books_read(audit->session, audit->statement.content.block, &audit->books);
     for (size_t i = 0; i < audit->own_count && code == RILL_EXIT_OK; i++) {
         audit->own[i].verdict = audit_own_judge(audit, &audit->own[i]);
-        *moved = *moved || audit->own[i].verdict == OWN_MOVED;
+        *unsettled = *unsettled || own_is_unsettled(audit->own[i].verdict);
     }
     return code;
+}
+
+static bool any_is(const struct audit *audit, enum verdict_own verdict)
+{
+    for (size_t i = 0; i < audit->own_count; i++)
+        if (audit->own[i].verdict == verdict)
+            return true;
+    return false;
+}
+
+static bool time_of_block(struct session *session, const char *block, uint64_t *out)
+{
+    json_t *answer = ledger_read_json(session, "eth_getBlockByNumber", json_pack("[s, b]", block, false));
+    bool good = quantity_u64(json_object_get(answer, "timestamp"), out);
+    json_decref(answer);
+    return good;
+}
+
+/* How far the statement's block is behind the ledger's newest, by their times. */
+static bool behind_s(struct audit *audit, uint64_t *out)
+{
+    char block[24];
+    uint64_t then, now;
+    snprintf(block, sizeof(block), "0x%llx", (unsigned long long)audit->statement.content.block);
+    if (!time_of_block(audit->session, block, &then) || !time_of_block(audit->session, "latest", &now))
+        return false;
+    *out = now > then ? now - then : 0;
+    return true;
+}
+
+/* After TRIES statements there is no answer yet. Who is to blame for that decides whether to wait or to speak up: a hub
+ * could keep anybody waiting with old blocks, or with statements that it replaces at once. One line, and the exit code. */
+static int judge_unsettled(struct audit *audit, char *text, size_t size)
+{
+    unsigned long long block = audit->statement.content.block;
+    uint64_t behind;
+    if (any_is(audit, OWN_BEHIND) && !behind_s(audit, &behind)) {
+        snprintf(text, size, "%s", audit->session->text);
+        return RILL_EXIT_UNREACHABLE;
+    }
+    if (any_is(audit, OWN_BEHIND) && behind > BEHIND_S) {
+        snprintf(
+            text, size,
+            "the hub counts as of block %llu, %llu min ago by the ledger, and your channel has changed there "
+            "since: a hub whose node works is some minutes behind; ask its operator, and take it for a "
+            "refusal "
+            "if it stays so",
+            block, (unsigned long long)behind / 60);
+        return RILL_EXIT_FAILED;
+    }
+    if (any_is(audit, OWN_BEHIND)) {
+        snprintf(
+            text, size,
+            "the hub counts as of block %llu, %llu s ago by the ledger, and your channel has changed there "
+            "since: try again in a minute",
+            block, (unsigned long long)behind);
+        return RILL_EXIT_PENDING;
+    }
+    if (any_is(audit, OWN_REPLACED)) {
+        snprintf(
+            text, size,
+            "the hub replaced %d statements before it showed what it counts of yours: try again, and take it "
+            "for a refusal if it stays so",
+            TRIES);
+        return RILL_EXIT_FAILED;
+    }
+    snprintf(text, size, "payments go on in your channel: try again when it is quiet");
+    return RILL_EXIT_PENDING;
 }
 
 static int run(struct audit *audit, const char *against)
 {
     const struct settings *settings = audit->session->settings;
-    bool moved = true, good;
+    bool unsettled = true, good;
     int code = audit->with_wallet ? session_ready(audit->session) : RILL_EXIT_OK;
-    for (int i = 0; i < TRIES && moved && code == RILL_EXIT_OK; i++)
-        code = audit_once(audit, against, &moved);
+    for (int i = 0; i < TRIES && unsettled && code == RILL_EXIT_OK; i++)
+        code = audit_once(audit, against, &unsettled);
     if (code != RILL_EXIT_OK)
         return code;
     audit->covered = check_cover(audit);
     good = audit->covered;
     for (size_t i = 0; i < audit->own_count; i++)
-        good = good && (audit->own[i].verdict == OWN_COUNTED || audit->own[i].verdict == OWN_MOVED);
+        good = good && (audit->own[i].verdict == OWN_COUNTED || own_is_unsettled(audit->own[i].verdict));
+    char text[400] =
+        "what the hub says it owes is not so; keep this output and the statement: they are the evidence";
+    code = RILL_EXIT_UNTRUE;
+    if (good)
+        code = unsettled ? judge_unsettled(audit, text, sizeof(text)) : RILL_EXIT_OK;
     if (settings->json)
-        print_json(audit, good && !moved);
+        print_json(audit, code == RILL_EXIT_OK, code == RILL_EXIT_OK ? NULL : text);
     else
         print_text(audit);
-    if (!good)
-        fprintf(stderr,
-                "rill: what the hub says it owes is not so; keep this output and the statement: they are the "
-                "evidence\n");
-    else if (moved)
-        fprintf(stderr, "rill: payments go on in your channel: try again when it is quiet\n");
-    return !good ? RILL_EXIT_UNTRUE : moved ? RILL_EXIT_PENDING : RILL_EXIT_OK;
+    if (code != RILL_EXIT_OK)
+        fprintf(stderr, "rill: %s\n", text);
+    return code;
 }
 
 static bool has_wallet(const struct settings *settings)
@@ -360,7 +434,8 @@ int command_audit(int argc, char **argv)
             "it in ten minutes.\n"
             "Example: rill audit --public --hub-http hub.example.org:9745 --ledger http://127.0.0.1:8545 "
             "--contract 0x…\n"
-            "Exit codes: 0 all is so, 1 refused, 3 hub or ledger not reached, 4 keystore, 5 folder in use,\n"
+            "Exit codes: 0 all is so, 1 refused, or kept waiting by the hub, 3 hub or ledger not reached, 4 "
+            "keystore, 5 folder in use,\n"
             "6 not known yet (payments or blocks moved meanwhile), 7 it is not so.",
         .rows =
             (const struct option_row[]){

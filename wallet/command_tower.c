@@ -9,8 +9,10 @@
 
 #include "base/endpoint.h"
 #include "base/ensure.h"
+#include "ledger/evidence.h"
+#include "ledger/quantity.h"
 #include "wallet/command.h"
-#include "wallet/evidence.h"
+#include "wallet/ledger_read.h"
 #include "wallet/shell.h"
 
 #define CONFIG_BYTES_MAX   (64 * 1024)
@@ -444,32 +446,31 @@ static bool ask(struct session *session, const struct evidence *evidence, const 
     return good;
 }
 
-struct time_wait {
-    bool done, good;
-    uint64_t time;
-};
-
-static void on_block(void *context, enum ledger_error error, const char *text)
-{
-    struct time_wait *wait = context;
-    json_t *block = error == LEDGER_OK && text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-    const char *time = json_string_value(json_object_get(block, "timestamp"));
-    wait->good = time != NULL;
-    wait->time = time == NULL ? 0 : strtoull(time, NULL, 16);
-    wait->done = true;
-    json_decref(block);
-}
-
 /* The newest block's time. */
 static bool ask_time(struct session *session, uint64_t *out)
 {
-    struct time_wait wait = {0};
-    ledger_request(rill_ledger_client(session->ledger), "eth_getBlockByNumber", "[\"latest\",false]",
-                   on_block, &wait);
-    while (!wait.done && !session->interrupted && event_base_loop(session->base, EVLOOP_ONCE) == 0)
-        continue;
-    *out = wait.time;
-    return wait.good;
+    json_t *block = ledger_read_json(session, "eth_getBlockByNumber", json_pack("[s, b]", "latest", false));
+    bool good = quantity_u64(json_object_get(block, "timestamp"), out);
+    json_decref(block);
+    return good;
+}
+
+/* Whether setTower ever named the tower; a node that cannot tell leaves that open. */
+static bool may_have_been_set(struct session *session, const struct evidence *evidence)
+{
+    char from[24], contract[ADDRESS_TEXT_SIZE], event[HASH_TEXT_SIZE], tower[HASH_TEXT_SIZE];
+    const struct hash topic = contract_event_topic(EVENT_TOWER_SET);
+    struct hash padded = HASH_ZERO;
+    memcpy(padded.bytes + 12, evidence->tower.bytes, sizeof(evidence->tower.bytes));
+    snprintf(from, sizeof(from), "0x%llx", (unsigned long long)session->settings->contract_block);
+    json_t *logs =
+        ledger_read_json(session, "eth_getLogs",
+                         json_pack("[{s:s, s:s, s:s, s:[s, s]}]", "fromBlock", from, "toBlock", "latest",
+                                   "address", address_text(&evidence->contract, contract), "topics",
+                                   hash_text(&topic, event), hash_text(&padded, tower)));
+    bool may = !json_is_array(logs) || json_array_size(logs) > 0;
+    json_decref(logs);
+    return may;
 }
 
 static bool ask_ground(struct session *session, const struct evidence *evidence, struct evidence_ground *out)
@@ -492,6 +493,7 @@ static bool ask_ground(struct session *session, const struct evidence *evidence,
         contract_decode_word(data.data, data.length, 0, &is_tower) && ask_time(session, &out->now);
     out->challenge_period_s = (uint64_t)period;
     out->is_tower = is_tower != 0;
+    out->was_tower = good && (out->is_tower || may_have_been_set(session, evidence));
     buffer_free(&data);
     return good;
 }
@@ -551,8 +553,9 @@ int command_tower_verify(int argc, char **argv)
         .name = "tower verify",
         .usage = "FILE [OPTIONS]",
         .about =
-            "Holds evidence of `rill tower prove` (FILE, or - for standard input; one per line) against the "
-            "ledger: did the\n"
+            "Holds evidence of `rill tower prove` or `rill hub tower-prove` (FILE, or - for standard input; "
+            "one per line)\n"
+            "against the ledger: did the\n"
             "watchtower sign for a newer proof than the one the close ended with? Needs no wallet, no key, "
             "and "
             "trusts nobody\n"

@@ -17,7 +17,7 @@
 
 #include "channel/channel.h"
 #include "ledger/client.h"
-#include "wallet/evidence.h"
+#include "ledger/evidence.h"
 #include "wallet/payout_policy.h"
 #include "wire/invoice.h"
 #include "wire/message.h"

@@ -537,12 +537,21 @@ static void obtain(struct fetch *fetch)
     }
 }
 
+/* One that has expired, or that the host does not know any more, would be sent in vain with every request. */
+static void leave_budget(struct fetch *fetch)
+{
+    struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
+    if (budget != NULL && receipt_is_dead(fetch))
+        fetch_budget_drop(fetch->fetcher->books, budget);
+    fetch->no_budget = true;
+}
+
 /* A budget or a receipt of earlier was sent along, and is not taken: the next one, or it is paid anew, once. */
 static void try_without(struct fetch *fetch)
 {
     bool dead = fetch->receipt != NULL && receipt_is_dead(fetch);
     if (!hash_is_zero(&fetch->budget))
-        fetch->no_budget = true;
+        leave_budget(fetch);
     else if (dead)
         drop_receipt(fetch);
     fetch->budget = HASH_ZERO;

@@ -37,6 +37,7 @@ static const struct {
     {"hub", "status", command_hub_status, "how the hub on this machine is"},
     {"hub", "history", command_hub_history, "a client's past payments, from the hub on this machine"},
     {"hub", "close", command_hub_close, "close a channel whose client does not come back"},
+    {"hub", "tower-prove", command_hub_tower_prove, "print what the hub's watchtowers have signed for"},
     {"hub", "settlements", command_hub_settlements, "what each settled batch moved and cost"},
     {"ledger", "deploy", command_ledger_deploy, "put the hub's contract on an EVM chain"},
     {"ledger", "issue", command_ledger_issue, "create an asset"},

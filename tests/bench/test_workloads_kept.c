@@ -29,7 +29,8 @@ static void test_history(void **state)
 
 static void test_connections(void **state)
 {
-    static const char *const names[] = {"kib_per_connection", "handshakes_per_s", "hub_cpu_us_per_handshake"};
+    static const char *const names[] = {"kib_per_connection", "handshakes_per_s", "hub_cpu_us_per_handshake",
+                                        "hub_rss_mib"};
     struct bench_run *run = *state;
     json_t *json = FIGURES(run, "connections", "150");
     assert_true(number_of(json, "connections") == 150);

@@ -51,16 +51,22 @@ static inline bool error_says(struct day *day, const char *words)
     return file_says(day->error_file, words);
 }
 
+/* The hub was started again, on other ports, as the system chose. */
+static inline void day_hub_moved(struct day *day)
+{
+    snprintf(day->hub, sizeof(day->hub), "127.0.0.1:%u", day->stage->hub_port);
+    snprintf(day->http, sizeof(day->http), "127.0.0.1:%u", day->stage->http_port);
+    setenv("RILL_HUB", day->hub, 1);
+    setenv("RILL_HUB_HTTP", day->http, 1);
+}
+
 static inline struct day *day_open(const char *const *hub_flags)
 {
     struct day *day = xcalloc(1, sizeof(*day));
     day->stage = stage_open((const char *const[]){"--idle-block-ms", "60", NULL});
     hub_start(day->stage, hub_flags);
     snprintf(day->error_file, sizeof(day->error_file), "%s/rill.err", day->stage->folder);
-    snprintf(day->hub, sizeof(day->hub), "127.0.0.1:%u", day->stage->hub_port);
-    snprintf(day->http, sizeof(day->http), "127.0.0.1:%u", day->stage->http_port);
-    setenv("RILL_HUB", day->hub, 1);
-    setenv("RILL_HUB_HTTP", day->http, 1);
+    day_hub_moved(day);
     setenv("RILL_LEDGER", day->stage->url, 1);
     setenv("RILL_CONTRACT", day->stage->contract_text, 1);
     setenv("RILL_CONFIRMATIONS", "1", 1);
@@ -99,6 +105,26 @@ static inline const char *word_in(char *out, const char *begins)
     assert_non_null(at);
     at[strcspn(at, " \n\"")] = '\0';
     return at;
+}
+
+/* The shop's terminal takes one payment of the payer; both are wallets' homes. */
+static inline void day_pay(struct day *day, const char *payer, const char *shop, const char *amount,
+                           const char *mode)
+{
+    char out[65536], invoice[4096], path[256], log[200];
+    expect(day, 0, RILL(day, out, "invoice", amount, "--home", shop), out);
+    snprintf(invoice, sizeof(invoice), "%s", word_in(out, "rill:"));
+    const char *const listen[] = {
+        process_path("rill", path, sizeof(path)), "listen", "--count", "1", "--home", shop, NULL};
+    struct process listener;
+    snprintf(log, sizeof(log), "%s/listen.err", day->stage->folder);
+    remove(log);
+    ensure(process_start(&listener, listen, log));
+    uint64_t until = clock_monotonic_us() + PATIENCE_MS * 1000;
+    while (!file_says(log, "listening") && clock_monotonic_us() < until)
+        poll(NULL, 0, 20);
+    expect(day, 0, RILL(day, out, "pay", invoice, "--mode", mode, "--home", payer), out);
+    assert_int_equal(process_end(&listener, 0), 0);
 }
 
 #endif

@@ -41,40 +41,16 @@ static struct address wallet_in(struct day *day, uint32_t shard, const char *nam
     return ADDRESS_ZERO;
 }
 
-/* To other ports, as the system chose. */
-static void hub_moved(struct day *day)
-{
-    snprintf(day->hub, sizeof(day->hub), "127.0.0.1:%u", day->stage->hub_port);
-    snprintf(day->http, sizeof(day->http), "127.0.0.1:%u", day->stage->http_port);
-    setenv("RILL_HUB", day->hub, 1);
-    setenv("RILL_HUB_HTTP", day->http, 1);
-}
-
 static void hub_comes_back(struct day *day)
 {
     hub_kill(day->stage);
     hub_start(day->stage, seldom);
-    hub_moved(day);
+    day_hub_moved(day);
 }
 
-/* The shop's terminal takes one payment of the payer. */
 static void pay(struct stand *stand, const char *amount, const char *mode)
 {
-    struct day *day = stand->day;
-    char out[65536], invoice[4096], path[256], log[200];
-    expect(day, 0, RILL(day, out, "invoice", amount, "--home", stand->shop), out);
-    snprintf(invoice, sizeof(invoice), "%s", word_in(out, "rill:"));
-    const char *const listen[] = {
-        process_path("rill", path, sizeof(path)), "listen", "--count", "1", "--home", stand->shop, NULL};
-    struct process listener;
-    snprintf(log, sizeof(log), "%s/listen.err", day->stage->folder);
-    remove(log);
-    ensure(process_start(&listener, listen, log));
-    uint64_t until = clock_monotonic_us() + PATIENCE_MS * 1000;
-    while (!file_says(log, "listening") && clock_monotonic_us() < until)
-        poll(NULL, 0, 20);
-    expect(day, 0, RILL(day, out, "pay", invoice, "--mode", mode, "--home", stand->payer), out);
-    assert_int_equal(process_end(&listener, 0), 0);
+    day_pay(stand->day, stand->payer, stand->shop, amount, mode);
 }
 
 /* One batch, that pays the shop something out. */
@@ -128,6 +104,8 @@ enum lie {
     LIE_LESS,     /* one that counts it with less */
     LIE_AHEAD,    /* with less, as if by a proof of the hub's that is still on its way */
     LIE_GONE,     /* the statement that it shows is said to be gone when the client asks for its leaf */
+    LIE_OLD,      /* a statement of some time ago, liar.kept, is shown as if it were the newest */
+    LIE_REPLACED, /* a newer statement each time that it is looked at, and the one asked about is gone */
     LIE_TWICE     /* another signed one of a number that was shown already: liar.number */
 };
 
@@ -135,6 +113,7 @@ struct liar {
     struct stand *stand;
     enum lie lie;
     uint64_t number;
+    char *kept;
     struct event_base *base;
     struct evhttp *http;
     struct event *end;
@@ -242,6 +221,40 @@ static char *own_proof(struct liar *liar, char *real_text, int *status)
     return out;
 }
 
+/* As if it had come just now: the one that was asked about is gone. */
+static char *renumbered(char *real_text)
+{
+    json_t *real = json_loads(real_text, 0, NULL);
+    free(real_text);
+    json_object_set_new(real, "number", json_integer((json_int_t)json_number_at(real, "number") + 1));
+    char *out = json_dumps(real, 0);
+    json_decref(real);
+    return out;
+}
+
+/* Every second request for a statement follows one for a leaf. */
+static char *replace(struct liar *liar, char *text, bool is_proof, int *status)
+{
+    if (is_proof) {
+        *status = 410;
+        liar->number = 1;
+    } else if (liar->number == 1) {
+        liar->number = 0;
+        return renumbered(text);
+    }
+    return text;
+}
+
+static char *remember(struct liar *liar, char *text, bool is_proof, int *status)
+{
+    if (!is_proof) {
+        free(text);
+        return xstrdup(liar->kept);
+    }
+    *status = 404;
+    return text;
+}
+
 static void on_lie(struct evhttp_request *request, void *context)
 {
     struct liar *liar = context;
@@ -259,6 +272,10 @@ static void on_lie(struct evhttp_request *request, void *context)
         change_behind(text, "\"clients\":");
     else if (liar->lie == LIE_GONE)
         status = is_proof ? 410 : status;
+    else if (liar->lie == LIE_REPLACED)
+        text = replace(liar, text, is_proof, &status);
+    else if (liar->lie == LIE_OLD)
+        text = remember(liar, text, is_proof, &status);
     else if (liar->lie >= LIE_LEFT_OUT && is_proof)
         text = own_proof(liar, text, &status);
     else if (liar->lie >= LIE_LEFT_OUT)
@@ -308,6 +325,7 @@ static void liar_close(struct liar *liar)
     event_base_free(liar->base);
     close(liar->ended);
     publication_free(liar->publication);
+    free(liar->kept);
 }
 
 /* ---- payments ---- */
@@ -373,7 +391,7 @@ static void test_proofs_outlive_a_change_of_shards(void **state)
     static const char *const one[] = {
         "--settle-interval-s", "3600", "--min-expiry-s", "600", "--min-lock", "1000", NULL};
     hub_start(day->stage, one);
-    hub_moved(day);
+    day_hub_moved(day);
     expect(day, 6, RILL(day, out, "prove", "--home", stand->payer), out);
     settle(stand);
     const char *const homes[] = {stand->payer, stand->shop};
@@ -491,6 +509,37 @@ static void test_who_is_counted_with_less_finds_it(void **state)
     liar_close(&liar);
 }
 
+/* What keeps somebody waiting is said, and whether it is the hub. */
+static void test_who_is_kept_waiting_hears_why(void **state)
+{
+    struct stand *stand = *state;
+    struct day *day = stand->day;
+    struct liar liar;
+    char out[65536];
+    liar_open(&liar, stand);
+    expect(day, 0, RILL(day, out, "audit", "--home", stand->payer), out); /* a statement that counts both */
+    int status;
+    liar.kept = hub_http_text(day->http, "/liabilities", false, &status);
+    assert_int_equal(status, 200);
+    expect(day, 0, RILL(day, out, "deposit", "0.00001", "--home", stand->payer), out);
+    liar.lie = LIE_OLD;
+    wallet_forgets(stand->payer);
+    expect(day, 6, RILL(day, out, "audit", "--home", stand->payer, "--hub-http", liar.at), out);
+    assert_true(error_says(day, "your channel has changed there since: try again in a minute"));
+    assert_non_null(strstr(out, "the statement is of an older block"));
+    advance(day->stage, 2 * 3600);
+    expect(day, 1, RILL(day, out, "audit", "--home", stand->payer, "--hub-http", liar.at, "--json"), out);
+    assert_non_null(strstr(out, "take it for a refusal"));
+    assert_non_null(strstr(out, "\"good\":false"));
+    expect(day, 0, RILL(day, out, "audit", "--home", stand->shop, "--hub-http", day->http), out);
+
+    liar.lie = LIE_REPLACED;
+    wallet_forgets(stand->payer);
+    expect(day, 1, RILL(day, out, "audit", "--home", stand->payer, "--hub-http", liar.at), out);
+    assert_true(error_says(day, "the hub replaced 3 statements"));
+    liar_close(&liar);
+}
+
 /* The statement that a wallet was shown stays with it: another of the same number is evidence. */
 static void test_two_statements_of_one_number(void **state)
 {
@@ -563,6 +612,7 @@ int main(void)
         STAND_TEST(test_what_is_owed_is_counted_and_covered),
         STAND_TEST(test_who_is_left_out_finds_it),
         STAND_TEST(test_who_is_counted_with_less_finds_it),
+        STAND_TEST(test_who_is_kept_waiting_hears_why),
         STAND_TEST(test_two_statements_of_one_number),
         STAND_TEST(test_the_report_of_batches),
     };

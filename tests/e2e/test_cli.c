@@ -203,13 +203,14 @@ static void expect_holds(struct world *world, const char *address, const char *a
 static void test_every_command_explains_itself(void **state)
 {
     static const char *const commands[][2] = {
-        {"init", NULL},     {"deposit", NULL},     {"open", NULL},       {"balance", NULL},
-        {"invoice", NULL},  {"pay", NULL},         {"listen", NULL},     {"history", NULL},
-        {"withdraw", NULL}, {"close", NULL},       {"dispute", NULL},    {"recover", NULL},
-        {"tower", "add"},   {"tower", "remove"},   {"tower", "list"},    {"tower", "status"},
-        {"tower", "prove"}, {"tower", "verify"},   {"hub", "status"},    {"ledger", "issue"},
-        {"ledger", "send"}, {"ledger", "balance"}, {"ledger", "deploy"}, {"ledger", "list"},
-        {"ledger", "pool"},
+        {"init", NULL},         {"deposit", NULL},     {"open", NULL},       {"balance", NULL},
+        {"invoice", NULL},      {"pay", NULL},         {"listen", NULL},     {"history", NULL},
+        {"withdraw", NULL},     {"close", NULL},       {"dispute", NULL},    {"recover", NULL},
+        {"tower", "add"},       {"tower", "remove"},   {"tower", "list"},    {"tower", "status"},
+        {"tower", "prove"},     {"tower", "verify"},   {"hub", "status"},    {"ledger", "issue"},
+        {"ledger", "send"},     {"ledger", "balance"}, {"ledger", "deploy"}, {"ledger", "list"},
+        {"ledger", "pool"},     {"hub", "history"},    {"hub", "close"},     {"hub", "settlements"},
+        {"hub", "tower-prove"}, {"prove", NULL},       {"audit", NULL},      {"merchant", "webhooks"},
     };
     struct world *world = *state;
     RUNS(world, 0, "--help");

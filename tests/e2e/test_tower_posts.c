@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/endpoint.h"
-#include "wallet/evidence.h"
+#include "ledger/evidence.h"
 
 /* ---- two ledgers, two hubs, one tower ---- */
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hub/engine.h"
+#include "hub/engine_state.h"
 
 struct written {
     struct buffer batches;
@@ -76,6 +76,8 @@ static struct engine *start(struct written *written)
         .tower_silence_s = 600,
         .settle_collect_ms = 1000,
         .idle_bps = 10000,
+        .tower_count = 1,
+        .towers = {{.address = secret_key_address(&(struct secret_key){{1, [31] = 77}})}},
     };
     return engine_new(&settings, &effects);
 }
@@ -128,6 +130,12 @@ static void must_agree(const struct engine *a, const struct engine *b)
                of_a[i].hub == of_b[i].hub);
     }
     ensure(engine_figures(a).channels == engine_figures(b).channels);
+    for (const struct hub_channel *channel = a->channels; channel != NULL; channel = channel->next) {
+        struct evidence left[ENGINE_TOWERS_MAX], right[ENGINE_TOWERS_MAX];
+        size_t promises = engine_tower_evidence(a, &channel->channel->id, left);
+        ensure(engine_tower_evidence(b, &channel->channel->id, right) == promises);
+        ensure(promises == 0 || left[0].proof.nonce == right[0].proof.nonce);
+    }
     ensure(engine_figures(a).payments_kept == engine_figures(b).payments_kept);
 }
 

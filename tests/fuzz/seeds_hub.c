@@ -24,6 +24,35 @@ static void save(struct world *world, const char *name)
     buffer_free(&batch);
 }
 
+static void with_tower(struct engine_settings *settings)
+{
+    struct secret_key tower = world_key(WORLD_TOWER);
+    settings->tower_count = 1;
+    settings->towers[0].address = secret_key_address(&tower);
+}
+
+/* A hub whose tower has signed for what a client has paid. */
+static void seed_promise(void)
+{
+    static struct world world;
+    world_open_with(&world, with_tower);
+    world_fund(&world, 0, 10000, 5000);
+    world_fund(&world, 1, 10000, 5000);
+    world_connect(&world, 0);
+    world_connect(&world, 1);
+    engine_tower(world.engine, 0, true);
+    world_pay(&world, 0, 1, 500, 1, false);
+    world_settle_down(&world);
+    for (size_t i = 0; i < 4; i++) { /* of each channel one at a time */
+        for (size_t k = 0; k < world.appointment_count; k++)
+            world_receipt(&world, &world.appointments[k]);
+        engine_time(world.engine, 1000 * (i + 1));
+        world_settle_down(&world);
+    }
+    save(&world, "promise");
+    world_close(&world);
+}
+
 /* A hub with money under way in every way there is. */
 void seeds_of_hub(void)
 {
@@ -53,4 +82,5 @@ void seeds_of_hub(void)
     world_settle_down(&world);
     save(&world, "settling");
     world_close(&world);
+    seed_promise();
 }

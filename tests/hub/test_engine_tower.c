@@ -1,22 +1,6 @@
 /* The hub when a client closes by itself, and the hub's watchtower: what is answered across crashes, and what
  * a revocation waits for when the tower refuses, lies or is silent. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "hub/engine_state.h"
-
-#include "engine_world.c"
-
-static void with_tower(struct engine_settings *settings)
-{
-    struct secret_key tower = world_key(WORLD_TOWER);
-    settings->tower_count = 1;
-    settings->towers[0].address = secret_key_address(&tower);
-}
+#include "tower_world.h"
 
 static void with_set_tower(struct engine_settings *settings)
 {
@@ -32,29 +16,9 @@ static void with_two_towers(struct engine_settings *settings)
     settings->towers[1].address = secret_key_address(&second);
 }
 
-static struct world *open_some(void (*change)(struct engine_settings *settings))
-{
-    static struct world world;
-    world_open_with(&world, change);
-    world_fund(&world, 0, 10000, 0);
-    world_fund(&world, 1, 0, 5000);
-    world_fund(&world, 2, 1000, 1000);
-    for (unsigned i = 0; i < 3; i++)
-        world_connect(&world, i);
-    engine_tower(world.engine, 0, true);
-    world_settle_down(&world);
-    return &world;
-}
-
 static int open_world(void **state)
 {
     *state = open_some(NULL);
-    return 0;
-}
-
-static int open_with_tower(void **state)
-{
-    *state = open_some(with_tower);
     return 0;
 }
 
@@ -68,24 +32,6 @@ static int open_with_two_towers(void **state)
 {
     *state = open_some(with_two_towers);
     return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(*state);
-    return 0;
-}
-
-static struct hub_channel *hub_side(const struct world *world, unsigned client)
-{
-    return engine_channel(world->engine, &world->clients[client].channel->id);
-}
-
-static void pass(struct world *world, uint64_t seconds)
-{
-    for (uint64_t i = 0; i < seconds; i++)
-        engine_time(world->engine, world->engine->now_ms + 1000);
-    world_settle_down(world);
 }
 
 static size_t calls_of(const struct world *world, enum engine_call call)
@@ -114,15 +60,6 @@ static void test_a_restart_does_not_dismiss_the_tower(void **state)
 }
 
 /* ---- disputes ---- */
-
-static struct contract_event close_event(struct world *world, unsigned client)
-{
-    return (struct contract_event){.type = EVENT_CLOSE_STARTED,
-                                   .channel = world->clients[client].channel->id,
-                                   .block = world->block + 1,
-                                   .block_time = world->now,
-                                   .deadline = world->now + 800};
-}
 
 static void test_an_answer_lost_in_a_crash_is_given_again(void **state)
 {
@@ -312,42 +249,6 @@ static void test_a_close_is_finished_after_its_window(void **state)
 }
 
 /* ---- the tower ---- */
-
-/* The client of `index` has a lock that it takes back after it expired. */
-static void drop_a_lock(struct world *world)
-{
-    world_pay(world, 0, 1, 1000, 1, true);
-    world_settle_down(world);
-    world_head(world, 3601);
-    world_settle_down(world);
-    struct payment_id id = world_id(1);
-    const struct pending_lock *lock = channel_find_payment(world->clients[0].channel, SIDE_CLIENT, &id);
-    struct operation expire = {.type = OPERATION_EXPIRE, .lock_id = lock->lock.id};
-    world_send(world, 0, &expire, 1);
-    world_settle_down(world);
-}
-
-static bool is_revoked(const struct world *world)
-{
-    return stream_dropped(channel_own(world->clients[0].channel))->revoked_nonce > 0;
-}
-
-/* The newest appointment of client 0's channel. */
-static const struct world_appointment *newest(const struct world *world)
-{
-    for (size_t i = world->appointment_count; i-- > 0;)
-        if (hash_equal(&world->appointments[i].channel, &world->clients[0].channel->id))
-            return &world->appointments[i];
-    fail_msg("no appointment");
-    return NULL;
-}
-
-static void answer_all(struct world *world)
-{
-    for (size_t i = 0; i < world->appointment_count; i++)
-        world_receipt(world, &world->appointments[i]);
-    world_settle_down(world);
-}
 
 static void tower_error(struct world *world, bool names_channel)
 {

@@ -73,6 +73,18 @@ static void test_fetch(void **state)
     ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
     assert_true(says(out, "in 3 payments"));
     assert_true(says(out, "0.0000003 coin left of 0.0000005 coin"));
+
+    /* The proxy knows it no more: it is let go, and not sent in vain again. */
+    char folder[200];
+    proxy_kill(world);
+    snprintf(folder, sizeof(folder), "%s/proxy", world->home);
+    folder_remove(folder);
+    proxy_start(world);
+    ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002", "--json"), 0);
+    assert_true(says(out, "\"from_budget\":false"));
+    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
+    assert_true(says(out, "in 4 payments"));
+    assert_false(says(out, "coin left of"));
 }
 
 /* ---- servers that give one offer more than once ---- */

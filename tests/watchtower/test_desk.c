@@ -47,6 +47,42 @@ static void test_storage_is_constant(void **state)
     assert_int_equal(tower_figures(world->tower).appointments, 1);
 }
 
+#define RECORD_APPOINTMENT 64 /* docs/journal.md */
+
+/* Key and value of the newest appointment on disk. */
+static size_t appointment_on_disk(const struct world *world)
+{
+    const struct buffer *batch = &world->batches[world->batch_count - 1];
+    struct reader reader = reader_of(batch->data, batch->length);
+    struct record record;
+    size_t length = 0;
+    while (record_next(&reader, &record))
+        if (record.type == RECORD_APPOINTMENT && !record.gone)
+            length = (size_t)record.key_length + record.value_length;
+    assert_true(length > 0);
+    return length;
+}
+
+/* With all that there can be: a Choice, a revocation; locks and their witnesses beside. */
+static void test_storage_is_small(void **state)
+{
+    struct world *world = *state;
+    struct lock locks[2] = {lock_of(1, 30, START + 5000), lock_of(2, 5, START + 5000)};
+    struct balance_proof proof = proof_of(7, 90, NULL, 0);
+    struct appoint appoint;
+    appoint_make(world, &appoint, SIDE_HUB, &proof, NULL, 0);
+    appoint_revocation(world, &appoint, SIDE_HUB, 3);
+    appoint_send_as(world, &appoint, &world->hub);
+    expect_receipt(world, 7);
+    assert_true(tower_figures(world->tower).bytes <= 400);
+    assert_true(appointment_on_disk(world) <= 400);
+    proof = proof_of(8, 90, locks, 2);
+    struct witness witness = secret_of(1);
+    world_appoint(world, SIDE_HUB, &proof, locks, 2, &witness);
+    assert_true(tower_figures(world->tower).bytes <= 400 + 2 * 192);
+    assert_true(appointment_on_disk(world) <= 400 + 2 * (58 + sizeof(struct hash)));
+}
+
 static void test_lower_nonce_never_replaces_a_higher_one(void **state)
 {
     struct world *world = *state;
@@ -504,6 +540,7 @@ int main(void)
         TEST(test_receipt_without_a_proof),
         TEST(test_one_appointment_per_side),
         TEST(test_storage_is_constant),
+        TEST(test_storage_is_small),
         TEST(test_lower_nonce_never_replaces_a_higher_one),
         TEST(test_lower_nonce_still_brings_a_newer_revocation),
         TEST(test_same_proof_again_adds_witnesses),

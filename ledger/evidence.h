@@ -6,12 +6,12 @@
  *     counterparty's with nonce N: it held what it takes to challenge;
  *   - the counterparty closed the channel by itself, no other tower can challenge any more, and the user did not
  *     answer itself (over the user's own answer no tower has a say);
- *   - what stands of the counterparty's stream has a nonce below N.
+ *   - what stands of the counterparty's stream falls short of that proof (evidence_falls_short).
  * Towers give no receipt for a channel that is being closed once the time to act on it is short (docs/watchtower.md),
  * so that such a receipt is never younger than the chance to use it.
  */
-#ifndef RILL_WALLET_EVIDENCE_H
-#define RILL_WALLET_EVIDENCE_H
+#ifndef RILL_LEDGER_EVIDENCE_H
+#define RILL_LEDGER_EVIDENCE_H
 
 #include <jansson.h>
 
@@ -40,13 +40,18 @@ enum evidence_verdict {
     EVIDENCE_WORTHLESS /* the receipt or the proof is not what it says */
 };
 
+/* What stands of a stream after a close is less than a tower with this proof should have let stand: an older nonce; the same
+ * one with anything else; or a newer one, which nobody has to have signed, that has transferred less. */
+bool evidence_falls_short(const struct claim *stands, const struct balance_proof *promised) MUST_USE;
+
 /* What the ledger says, at one block. */
 struct evidence_ground {
     struct address hub;
     uint64_t challenge_period_s, now;
     struct channel_state state;
     struct closing closing;
-    bool is_tower; /* the contract knows the tower by setTower */
+    bool is_tower;  /* the contract knows the tower by setTower */
+    bool was_tower; /* or may have known it once: then it may have had no Choice, and no authority now */
 };
 
 /* why: one static line. */

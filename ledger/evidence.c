@@ -1,4 +1,4 @@
-#include "wallet/evidence.h"
+#include "ledger/evidence.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -137,6 +137,15 @@ static bool window_is_over(const struct evidence_ground *ground)
             ground->now - ground->closing.deadline >= ground->challenge_period_s / 8);
 }
 
+bool evidence_falls_short(const struct claim *stands, const struct balance_proof *promised)
+{
+    if (stands->nonce != promised->nonce)
+        return stands->nonce < promised->nonce || stands->transferred.units < promised->transferred.units;
+    return stands->transferred.units != promised->transferred.units ||
+           stands->locked.units != promised->locked.units ||
+           !hash_equal(&stands->locks_root, &promised->locks_root);
+}
+
 enum evidence_verdict evidence_judge(const struct evidence *evidence, const struct evidence_ground *ground,
                                      const char **why)
 {
@@ -159,19 +168,20 @@ enum evidence_verdict evidence_judge(const struct evidence *evidence, const stru
         return EVIDENCE_KEPT;
     *why = "what stands is the proof that the tower promised, or a newer one";
     const struct claim *stands = closing->by_hub ? &closing->of_hub : &closing->of_client;
-    if (stands->nonce >= evidence->proof.nonce)
+    if (!evidence_falls_short(stands, &evidence->proof))
         return EVIDENCE_KEPT;
     *why = "the tower's user answered the close itself, and no tower can override that";
     if (closing->by_partner)
         return EVIDENCE_KEPT;
-    *why = "the tower's user is the hub, and its setTower does not allow this tower: it may have had no "
-           "authority";
-    if (counterparty == SIDE_CLIENT && !ground->is_tower)
+    *why = "the tower's user is the hub, whose setTower allowed this tower once and does not now: it may "
+           "have had "
+           "no authority";
+    if (counterparty == SIDE_CLIENT && !ground->is_tower && ground->was_tower)
         return EVIDENCE_KEPT;
     *why = "there is still time to challenge";
     if (!window_is_over(ground))
         return EVIDENCE_NOT_OVER;
-    *why = "the tower had signed for a proof that is newer than the one the close ended with, and did not "
-           "show it";
+    *why =
+        "the tower had signed for a proof that says more than what the close ended with, and did not show it";
     return EVIDENCE_FAILED;
 }

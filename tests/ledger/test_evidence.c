@@ -11,7 +11,7 @@
 #include "base/ensure.h"
 #include "crypto/hash.h"
 #include "crypto/key.h"
-#include "wallet/evidence.h"
+#include "ledger/evidence.h"
 
 #define PERIOD 8000u
 #define NOW    1900000000u
@@ -91,6 +91,19 @@ static void test_a_broken_promise(void **state)
     expect(world, EVIDENCE_FAILED, "did not show it");
 }
 
+/* A closer need not have signed what it claims: any nonce may stand in it. */
+static void test_a_claim_that_was_never_signed(void **state)
+{
+    struct world *world = *state;
+    world->ground.closing.of_hub.nonce = 900;
+    expect(world, EVIDENCE_FAILED, "did not show it");
+    world->ground.closing.of_hub.nonce = 9;
+    expect(world, EVIDENCE_FAILED, "did not show it");
+    world->ground.closing.of_hub =
+        (struct claim){.nonce = 9, .transferred = amount_of(500), .locked = amount_of(1)};
+    expect(world, EVIDENCE_FAILED, "did not show it");
+}
+
 static void test_while_there_is_time_nothing_has_failed(void **state)
 {
     struct world *world = *state;
@@ -104,11 +117,12 @@ static void test_while_there_is_time_nothing_has_failed(void **state)
 static void test_what_was_kept(void **state)
 {
     struct world *world = *state;
-    world->ground.closing.of_hub.nonce = 9;
+    const struct claim old = world->ground.closing.of_hub;
+    world->ground.closing.of_hub = (struct claim){.nonce = 9, .transferred = amount_of(500)};
     expect(world, EVIDENCE_KEPT, "or a newer one");
     world->ground.closing.of_hub.nonce = 10;
     expect(world, EVIDENCE_KEPT, "or a newer one");
-    world->ground.closing.of_hub.nonce = 4;
+    world->ground.closing.of_hub = old;
     world->ground.closing.by_partner = true;
     expect(world, EVIDENCE_KEPT, "itself");
     world->ground.closing.by_partner = false;
@@ -125,6 +139,9 @@ static void test_the_hubs_tower_needs_its_authority(void **state)
     struct world *world = *state;
     sign(world, &world->client); /* the client's proof: the user is the hub */
     world->ground.closing = (struct closing){.deadline = NOW - PERIOD, .of_client = {.nonce = 4}};
+    expect(world, EVIDENCE_FAILED,
+           "did not show it"); /* never by setTower: it took a Choice, or gave no receipt */
+    world->ground.was_tower = true;
     expect(world, EVIDENCE_KEPT, "setTower");
     world->ground.is_tower = true;
     expect(world, EVIDENCE_FAILED, "did not show it");
@@ -173,9 +190,13 @@ static void test_it_travels_as_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_a_broken_promise), TEST(test_while_there_is_time_nothing_has_failed),
-        TEST(test_what_was_kept),    TEST(test_the_hubs_tower_needs_its_authority),
-        TEST(test_made_up_evidence), TEST(test_it_travels_as_json),
+        TEST(test_a_broken_promise),
+        TEST(test_a_claim_that_was_never_signed),
+        TEST(test_while_there_is_time_nothing_has_failed),
+        TEST(test_what_was_kept),
+        TEST(test_the_hubs_tower_needs_its_authority),
+        TEST(test_made_up_evidence),
+        TEST(test_it_travels_as_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
