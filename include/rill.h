@@ -120,6 +120,9 @@ struct rill_callbacks {
     void (*ready)(void *context, struct rill_wallet *wallet);
     /* The connection is gone, or could not be made; it is tried again by itself. */
     void (*offline)(void *context, struct rill_wallet *wallet, const char *reason);
+    /* The receipt has come, and is not on disk yet: `paid` follows once it is. For whoever only hands it on: after a crash
+     * the hub shows it again, until the payment's expiry. */
+    void (*secret)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*paid)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*failed)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*received)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);

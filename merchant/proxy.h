@@ -2,7 +2,7 @@
  *
  *     client ─▶ head ─▶ price ─┬─ free ──────────────────────────────▶ forward
  *                              ├─ no payment, or a bad one ─▶ offer ─▶ 402
- *                              └─ receipt or budget: spend, durable ─▶ forward
+ *                              └─ receipt or budget: spend, durable ─▶ forward (GET, HEAD: meanwhile)
  *     forward ─▶ upstream ─┬─ answer ─▶ meter, durable if it costs more ─▶ client; then served
  *                          └─ none, or 5xx: given back, durable ─▶ client
  *
@@ -149,6 +149,7 @@ struct exchange {
     uint64_t bytes_allowed; /* of the answer's body */
     uint64_t bytes_sent;
     bool open;    /* spent or charged, and neither served nor given back */
+    bool paying;  /* and that is not on disk yet */
     bool probing; /* the service is asked for the length, by HEAD, before there is a price */
     bool gave_back;
     enum payment_error error; /* why it is answered 402 */
@@ -169,8 +170,10 @@ struct exchange {
 
 /* The request has been read: it is priced and goes its way. */
 void exchange_begin(struct exchange *exchange);
-/* Asks the service; once it is free or paid, durably. */
+/* Asks the service: once that is free or paid, durably; for what merely reads, while `paying`. */
 void exchange_forward(struct exchange *exchange);
+/* The payment is on disk: asks the service, or lets out what it has answered already. */
+void exchange_paid(struct exchange *exchange);
 /* The client has sent more, or taken more; or is gone (the exchange is freed). */
 void exchange_client_read(struct exchange *exchange);
 void exchange_client_written(struct exchange *exchange);

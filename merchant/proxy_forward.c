@@ -1,6 +1,6 @@
 /* One exchange with the service: the request's body one way, the answer's the other, each at most PROXY_PIPE_BYTES ahead.
  *
- *     connecting ─▶ asked ─▶ answer's head ─┬─ pays for itself ─▶ answering ─▶ done
+ *     connecting ─▶ asked ─▶ answer's head ─┬─ pays for itself (once the payment is durable) ─▶ answering ─▶ done
  *         │           │                     ├─ costs more: charged, durable ─▶ answering
  *         │           │                     └─ 5xx: given back, durable ─▶ answering
  *         └───────────┴─ gone: once more on a new connection, if it was an old one and nothing of the body has left;
@@ -244,6 +244,7 @@ void exchange_forward(struct exchange *exchange)
 static void on_durable(void *context)
 {
     struct exchange *exchange = context;
+    exchange->paying = false;
     enum forward_when when = (enum forward_when)exchange->forward_when;
     exchange->forward_when = WHEN_NOTHING;
     exchange->paused = false;
@@ -273,13 +274,30 @@ static void on_durable(void *context)
     }
 }
 
-static void when_durable(struct exchange *exchange, enum forward_when when)
+static void pause_until(struct exchange *exchange, enum forward_when when)
 {
     exchange->forward_when = (uint8_t)when;
     exchange->paused = true;
     if (exchange->link != NULL)
         bufferevent_disable(link_up_stream(exchange->link), EV_READ);
+}
+
+/* What has changed just now, and the payment itself. */
+static void when_durable(struct exchange *exchange, enum forward_when when)
+{
+    pause_until(exchange, when);
+    receipts_wait_cancel(exchange->proxy->receipts, &exchange->durable);
     receipts_wait(exchange->proxy->receipts, &exchange->durable, on_durable, exchange);
+}
+
+void exchange_paid(struct exchange *exchange)
+{
+    if (exchange->asked || exchange->link != NULL) {
+        on_durable(exchange);
+        return;
+    }
+    exchange->paying = false;
+    exchange_forward(exchange);
 }
 
 static void drop_link(struct exchange *exchange, bool keep)
@@ -531,6 +549,8 @@ static void on_answer_head(struct exchange *exchange)
     }
     if (wait)
         when_durable(exchange, WHEN_ANSWER);
+    else if (exchange->paying)
+        pause_until(exchange, WHEN_ANSWER); /* exchange_paid */
     else
         begin_answer(exchange);
 }

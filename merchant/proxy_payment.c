@@ -4,7 +4,8 @@
  *     a budget    is charged the request's price before the service is asked; per KiB, the answer's length before its head
  *                 leaves, or, if the service does not say it, PROXY_KIB_STEP KiB at a time; what was not sent is given back
  *
- * Nothing leaves for which the charge is not on disk.
+ * No answer leaves for which the charge is not on disk. A service that is asked to do something is asked only then; of one
+ * that is merely read (GET, HEAD) the answer is waited for meanwhile.
  */
 #include "merchant/proxy.h"
 
@@ -184,7 +185,7 @@ void payment_refuse(struct exchange *exchange, enum payment_error error, uint64_
 
 static void on_paid(void *context)
 {
-    exchange_forward(context);
+    exchange_paid(context);
 }
 
 static void on_next_offer_ready(void *context)
@@ -192,10 +193,16 @@ static void on_next_offer_ready(void *context)
     (void)context; /* taken up when the answer's head is written */
 }
 
+/* By HTTP's word for it: asking changes nothing. */
+static bool is_safe(const struct exchange *exchange)
+{
+    return strcmp(exchange->method, "GET") == 0 || exchange->is_head;
+}
+
 static void begin_paid(struct exchange *exchange)
 {
     struct proxy *proxy = exchange->proxy;
-    exchange->open = true;
+    exchange->open = exchange->paying = true;
     proxy->figures.paid++;
     offers_taken(proxy->offers, &exchange->ticket.secret_hash);
     receipts_wait(proxy->receipts, &exchange->durable, on_paid, exchange);
@@ -207,6 +214,8 @@ static void begin_paid(struct exchange *exchange)
                    &exchange->ticket.resource, exchange->price.units, client_address(exchange->client),
                    on_next_offer_ready, exchange);
     }
+    if (is_safe(exchange))
+        exchange_forward(exchange);
 }
 
 static void begin_receipt(struct exchange *exchange)
