@@ -333,15 +333,29 @@ static void test_payment_under_way(void **state)
     reseller_close(reseller);
 }
 
-/* What has been paid is not paid again while its request is under way. */
+/* The books' folder as it was, put back after a crash: what came later was not on disk yet. */
+static void copy_folder(const char *from, const char *to)
+{
+    char command[500];
+    snprintf(command, sizeof(command), "rm -rf '%s' && cp -a '%s' '%s'", to, from, to);
+    assert_int_equal(system(command), 0);
+}
+
+/* What has been paid is not paid again while its request is under way, nor after a crash that the books of what was spent
+ * did not survive whole: the wallet's notes have it. */
 static void test_slow_service(void **state)
 {
     struct proxy_world *world = *state;
-    char out[65536], url[128], home[160], error[200];
+    char out[65536], url[128], home[160], error[200], books[200], before[200];
     payer_make(world, "bob", home, error);
+    snprintf(books, sizeof(books), "%s/fetch", home);
+    snprintf(before, sizeof(before), "%s/before", home);
+    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
+    copy_folder(books, before);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/hold", world->proxy_port);
     ended(world,
           RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002", "--timeout-s", "3"), 6);
+    copy_folder(before, books);
     for (int i = 0; i < 2; i++) {
         ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002"), 6);
         assert_true(file_says(error, "still at work"));
