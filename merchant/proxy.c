@@ -226,6 +226,7 @@ static int serve(struct proxy *proxy, struct session *session)
         return command_fail(session->settings, proxy->receipts == NULL ? RILL_EXIT_FAILED : RILL_EXIT_USAGE,
                             "%s", message);
     proxy->offers = offers_new(proxy);
+    proxy->kept = kept_answers_new();
     if (!clients_listen(proxy, message, sizeof(message)))
         return command_fail(session->settings, RILL_EXIT_FAILED, "%s", message);
     uint16_t port = endpoint_bound_port(evconnlistener_get_fd(proxy->listener));
@@ -255,6 +256,7 @@ static void end(struct proxy *proxy)
         clients_close(proxy);
     offers_free(proxy->offers);
     upstream_free(proxy->upstream);
+    kept_answers_free(proxy->kept);
     receipts_close(proxy->receipts);
     prices_free(proxy->prices);
 }

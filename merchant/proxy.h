@@ -8,13 +8,14 @@
  *
  * proxy_client.c has the clients' connections and what is answered to them, proxy_forward.c one exchange with the
  * service, proxy_payment.c what is paid and charged for it, proxy_upstream.c the service's connections, proxy_offers.c
- * invoices, proxy_endpoints.c what is answered below /.rill/. Everything runs on one loop.
+ * invoices, proxy_kept.c answers that nobody waited for, proxy_endpoints.c what is answered below /.rill/. Everything runs on one loop.
  */
 #ifndef RILL_MERCHANT_PROXY_H
 #define RILL_MERCHANT_PROXY_H
 
 #include <jansson.h>
 
+#include "merchant/proxy_kept.h"
 #include "merchant/proxy_prices.h"
 #include "merchant/proxy_receipts.h"
 #include "rill.h"
@@ -61,6 +62,7 @@ struct proxy {
     char network[40]; /* CAIP-2: "eip155:31337" */
     struct prices *prices;
     struct receipts *receipts;
+    struct kept_answers *kept;
     struct offers *offers;
     struct upstream *upstream;
     uint64_t budget_min, budget_max, budget_usual; /* units */
@@ -152,6 +154,7 @@ struct exchange {
     bool paying;  /* and that is not on disk yet */
     bool probing; /* the service is asked for the length, by HEAD, before there is a price */
     bool gave_back;
+    bool unheard;             /* its client had hung up before the answer */
     enum payment_error error; /* why it is answered 402 */
     uint64_t units_wanted, bytes_offered;
     struct receipts_wait durable;
@@ -207,6 +210,9 @@ bool payment_meter_more(struct exchange *exchange);
 void payment_served(struct exchange *exchange);
 /* The service did not do its part: given back, also partly sent answers. Wait for the disk before the client hears. */
 void payment_return(struct exchange *exchange);
+/* The client was gone before the answer, and that is too long to be kept: given back if the service was merely read, else it
+ * has done what was paid for. */
+void payment_unheard(struct exchange *exchange);
 /* Headers about the payment for the answer's head. */
 void payment_headers(struct exchange *exchange, struct buffer *out);
 
@@ -218,6 +224,15 @@ void clients_stop(struct proxy *proxy);
 /* Ends them now. What the service was asked and has not answered in full stays under way: the next start has it in doubt. */
 void clients_close(struct proxy *proxy);
 struct bufferevent *client_stream(struct client *client);
+/* The client has hung up while the service was at work. It may only have closed its half and still listen: the answer that
+ * begins now is gathered, up to PROXY_PIPE_BYTES, then kept and sent. */
+bool client_has_hung_up(const struct client *client);
+void client_gather(struct client *client);
+bool client_is_gathering(const struct client *client);
+/* It is too long: sent as it comes, and not kept. */
+void client_gather_no_more(struct client *client);
+/* Answers with one that was kept; the exchange is over (and freed). */
+void client_answer_kept(struct exchange *exchange, struct evbuffer *answer);
 const char *client_address(const struct client *client);
 /* "http://host/path?query" as this client asked for it. */
 void client_resource(const struct exchange *exchange, struct buffer *out);

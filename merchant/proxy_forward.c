@@ -373,6 +373,8 @@ void exchange_client_gone(struct exchange *exchange)
         exchange->open = false; /* neither served nor given back */
     } else if (exchange->open && !exchange->asked) {
         payment_return(exchange); /* the service was never asked */
+    } else if (exchange->open && exchange->unheard) {
+        payment_unheard(exchange);
     } else if (exchange->open && exchange->answering) {
         exchange->bytes_sent -= unsent < exchange->bytes_sent ? unsent : exchange->bytes_sent;
         payment_served(exchange);
@@ -442,6 +444,12 @@ static void begin_answer(struct exchange *exchange)
         exchange->next_offer.offer = NULL;
     }
     exchange->paused = false;
+    /* What was paid for is not lost because it took longer than its client waited. */
+    if (exchange->open && exchange->pay == PAY_RECEIPT && exchange->request_sent &&
+        exchange->head.minor == 1 && client_has_hung_up(exchange->client)) {
+        exchange->unheard = true;
+        client_gather(exchange->client);
+    }
     exchange->coded = http_body_of(&exchange->answer);
     write_answer_head(exchange);
     exchange->answering = true;
@@ -504,6 +512,10 @@ static void pump_answer(struct exchange *exchange)
     if (exchange->coded.ended) {
         answer_complete(exchange);
         return;
+    }
+    if (is_full(client) && client_is_gathering(exchange->client)) {
+        client_gather_no_more(exchange->client);
+        client = client_stream(exchange->client);
     }
     if (is_full(client))
         bufferevent_disable(up, EV_READ);

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/buffer.h>
+
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "crypto/hash.h"
@@ -218,6 +220,20 @@ static void begin_paid(struct exchange *exchange)
         exchange_forward(exchange);
 }
 
+/* It is spent, and its client went away before the answer came: that is what it gets now. */
+static bool answer_kept(struct exchange *exchange)
+{
+    /* Chunks are not for HTTP/1.0. */
+    struct evbuffer *answer = exchange->head.minor == 1 ? evbuffer_new() : NULL;
+    bool found =
+        answer != NULL && kept_answers_take(exchange->proxy->kept, &exchange->ticket.secret_hash, answer);
+    if (found)
+        client_answer_kept(exchange, answer);
+    if (answer != NULL)
+        evbuffer_free(answer);
+    return found;
+}
+
 static void begin_receipt(struct exchange *exchange)
 {
     const struct price *price = &exchange->price;
@@ -227,6 +243,8 @@ static void begin_receipt(struct exchange *exchange)
     enum payment_error error = hash_equal(&resource, &ticket->resource)
                                    ? receipts_spend(exchange->proxy->receipts, ticket, clock_unix_s())
                                    : PAYMENT_WRONG_RESOURCE;
+    if (error == PAYMENT_SPENT && answer_kept(exchange))
+        return;
     if (error != PAYMENT_OK) {
         payment_refuse(exchange, error, 0);
         return;
@@ -298,6 +316,14 @@ void payment_return(struct exchange *exchange)
         payment_served(exchange);
     else
         give_back(exchange);
+}
+
+void payment_unheard(struct exchange *exchange)
+{
+    if (exchange->open && is_safe(exchange))
+        payment_return(exchange);
+    else
+        payment_served(exchange);
 }
 
 void payment_served(struct exchange *exchange)

@@ -18,7 +18,8 @@
 #define JOURNAL_VERSION 1
 #define SWEEP_MS        1000
 #define SWEEP_PART      32 /* a part of all is looked at in a sweep */
-#define FLUSH_LATE_MS   20 /* what nobody waits for goes with the next batch, or a little later in one of its own */
+#define FLUSH_LATE_MS                                                                                        \
+    20 /* what nobody waits for goes with the next batch, or a little later in one of its own */
 /* Kept a little beyond its expiry, so that a clock that is set back does not make a spent receipt good again. */
 #define KEPT_BEYOND_S 600
 

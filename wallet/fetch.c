@@ -45,8 +45,8 @@ struct fetch {
 
     struct fetch_call *call;
     struct event *refused; /* the wallet does not pay: said from the loop */
-    struct buffer answer; /* of a 402 */
-    json_t *said;         /* the same, read; NULL: it is no JSON */
+    struct buffer answer;  /* of a 402 */
+    json_t *said;          /* the same, read; NULL: it is no JSON */
     unsigned status;
     bool served;   /* the answer says that the payment was taken */
     bool returned; /* and that it was given back */

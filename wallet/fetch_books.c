@@ -1,9 +1,9 @@
 #include "wallet/fetch_state.h"
 
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <event2/event.h>
 #include <utlist.h>
 
 #include "base/clock.h"
@@ -14,7 +14,8 @@
 #define JOURNAL_VERSION 1
 #define DAYS_KEPT       400
 #define RECEIPTS_KEPT_S (10 * 86400)
-#define FLUSH_LATE_MS   50 /* nobody waits for these books: what must not be lost is in a note (fetch_state.h) */
+#define FLUSH_LATE_MS                                                                                        \
+    50 /* nobody waits for these books: what must not be lost is in a note (fetch_state.h) */
 
 /* On disk: do not renumber. Keys begin with the asset. */
 enum record_type { RECORD_SPENT = 1, RECORD_RECEIPT = 2, RECORD_BUDGET = 3, RECORD_NOTED = 4 };
@@ -30,10 +31,10 @@ struct fetch_books {
     struct buffer batch;
     struct event *flush;
 
-    uint8_t owner[8];      /* of its notes */
-    uint64_t noted;        /* the number of the last one whose records are here */
-    size_t note_mark;      /* where the one that is being written begins in the batch */
-    uint64_t appended;     /* the journal's sequence with all notes up to appended_note; 0: none is on its way */
+    uint8_t owner[8];  /* of its notes */
+    uint64_t noted;    /* the number of the last one whose records are here */
+    size_t note_mark;  /* where the one that is being written begins in the batch */
+    uint64_t appended; /* the journal's sequence with all notes up to appended_note; 0: none is on its way */
     uint64_t appended_note, settled_note; /* settled: durable here */
 };
 

@@ -72,7 +72,7 @@ struct rill_wallet {
     struct outbox *outbox;
     struct deferred_list deferred; /* in the order of their sequences */
     struct deferred_list shown;    /* secrets that have come: told without waiting for the disk */
-    struct event *wake; /* the journal's descriptor */
+    struct event *wake;            /* the journal's descriptor */
 
     char *hub_host;
     uint16_t hub_port;

@@ -136,6 +136,13 @@ static inline void service_answer(struct proxy_world *world, int descriptor, con
         char byte;
         ssize_t got = read(world->gate[0], &byte, 1);
         (void)got;
+        if (number > 0) {
+            snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+                     number);
+            say(descriptor, text);
+            say_many(descriptor, number);
+            return;
+        }
         say(descriptor, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nheld");
     } else if (strncmp(path, "/drop", 5) != 0) {
         snprintf(

@@ -333,6 +333,22 @@ static void test_payment_under_way(void **state)
     reseller_close(reseller);
 }
 
+struct patient {
+    struct proxy_world *world;
+    const char *home, *url;
+    char *out; /* 65536 bytes */
+};
+
+static bool is_answered_late(void *context)
+{
+    const struct patient *patient = context;
+    int code = rill_run(patient->world, patient->out, 65536,
+                        (const char *const[]){"fetch", patient->url, "--home", patient->home, NULL});
+    if (code != 0 && code != 6)
+        fail_msg("exit code %d: %s", code, patient->out);
+    return code == 0;
+}
+
 /* The books' folder as it was, put back after a crash: what came later was not on disk yet. */
 static void copy_folder(const char *from, const char *to)
 {
@@ -364,6 +380,14 @@ static void test_slow_service(void **state)
     ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
     assert_true(says(out, "in 1 payments"));
     write_all(world->gate[1], "x", 1);
+    /* What the service answers late is there for whoever asks again. */
+    struct patient patient = {world, home, url, out};
+    if (!holds_in_time(world->stage, is_answered_late, &patient))
+        fail_msg("the late answer is lost: %s", out);
+    assert_true(says(out, "held"));
+    assert_int_equal(asked(world, "GET /hold"), 1);
+    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
+    assert_true(says(out, "in 1 payments"));
 }
 
 /* A server in front of the proxy, as one with TLS is. The file says what it does with requests that are paid. */
