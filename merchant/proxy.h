@@ -15,6 +15,7 @@
 
 #include <jansson.h>
 
+#include "merchant/fronts.h"
 #include "merchant/proxy_kept.h"
 #include "merchant/proxy_prices.h"
 #include "merchant/proxy_receipts.h"
@@ -40,7 +41,7 @@ struct offers;
 
 struct proxy_settings {
     const char *upstream, *listen, *port_file, *public_url, *price, *kib_price, *prices, *asset, *description,
-        *budget_min, *budget_max, *budget_usual, *ca_file, *log_level;
+        *budget_min, *budget_max, *budget_usual, *ca_file, *trusted_front, *log_level;
     uint64_t offer_lifetime_s, receipt_lifetime_s, budget_lifetime_s, upstream_timeout_s, client_timeout_s,
         connections, upstream_connections, offers_max, offers_per_address;
 };
@@ -65,6 +66,7 @@ struct proxy {
     struct kept_answers *kept;
     struct offers *offers;
     struct upstream *upstream;
+    struct fronts fronts;
     uint64_t budget_min, budget_max, budget_usual; /* units */
     struct evconnlistener *listener;
     struct client *clients;
@@ -233,7 +235,10 @@ bool client_is_gathering(const struct client *client);
 void client_gather_no_more(struct client *client);
 /* Answers with one that was kept; the exchange is over (and freed). */
 void client_answer_kept(struct exchange *exchange, struct evbuffer *answer);
+/* Of whoever asks, as a trusted front has it. */
 const char *client_address(const struct client *client);
+/* "http" or "https": how it asks, as a trusted front, or --public-url, has it. */
+const char *client_scheme(const struct exchange *exchange);
 /* "http://host/path?query" as this client asked for it. */
 void client_resource(const struct exchange *exchange, struct buffer *out);
 /* A whole answer; the exchange is over (and freed). headers: lines with their ends, may be NULL. body: JSON, decref'd. */

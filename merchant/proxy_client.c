@@ -39,7 +39,8 @@ struct client {
     struct proxy *proxy;
     struct bufferevent *stream;
     struct bufferevent *connection; /* GATHERING: the client's, while `stream` leads nowhere */
-    char address[48];
+    char peer[FRONT_ADDRESS_SIZE],
+        address[FRONT_ADDRESS_SIZE]; /* address: of whoever asks, if peer is a front */
     enum client_state state;
     struct exchange *exchange;
     struct http_body skipped;
@@ -261,6 +262,19 @@ void client_done(struct exchange *exchange, bool whole)
 
 /* ---- reading ---- */
 
+/* All of them in their order: the last ones are the nearest front's. */
+static void read_forwarded_for(struct client *client, const struct http_head *head)
+{
+    struct buffer list = {0};
+    for (size_t i = 0; i < head->header_count; i++)
+        if (http_text_is_caseless(head->headers[i].name, "x-forwarded-for"))
+            buffer_printf(&list, "%s%.*s", list.length > 0 ? "," : "", (int)head->headers[i].value.length,
+                          head->headers[i].value.data);
+    buffer_u8(&list, '\0');
+    fronts_client(&client->proxy->fronts, client->peer, (const char *)list.data, client->address);
+    buffer_free(&list);
+}
+
 static void begin_exchange(struct client *client, const char *bytes, size_t used)
 {
     struct exchange *exchange = xcalloc(1, sizeof(*exchange));
@@ -274,6 +288,8 @@ static void begin_exchange(struct client *client, const char *bytes, size_t used
         http_read_request((const char *)exchange->head_bytes.data, used, &exchange->head, &again);
     ensure(result == HTTP_DONE && again == used);
     exchange->body = http_body_of(&exchange->head);
+    if (fronts_have(&client->proxy->fronts, client->peer))
+        read_forwarded_for(client, &exchange->head);
     client->exchange = exchange;
     client->state = CLIENT_BUSY;
     client->proxy->figures.requests++;
@@ -404,8 +420,9 @@ static void set_address(struct client *client, const struct sockaddr *address)
     const void *bytes = address->sa_family == AF_INET6
                             ? (const void *)&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr
                             : (const void *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
-    if (inet_ntop(address->sa_family, bytes, client->address, sizeof(client->address)) == NULL)
-        snprintf(client->address, sizeof(client->address), "unknown");
+    if (inet_ntop(address->sa_family, bytes, client->peer, sizeof(client->peer)) == NULL)
+        snprintf(client->peer, sizeof(client->peer), "unknown");
+    memcpy(client->address, client->peer, sizeof(client->address));
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t socket, struct sockaddr *address,
@@ -490,6 +507,16 @@ void clients_close(struct proxy *proxy)
 
 /* ---- what was asked for ---- */
 
+const char *client_scheme(const struct exchange *exchange)
+{
+    const char *own = exchange->proxy->settings->public_url;
+    const struct http_text *said = http_find(&exchange->head, "x-forwarded-proto", NULL);
+    bool secure = own != NULL && strncmp(own, "https:", 6) == 0;
+    if (said != NULL && fronts_have(&exchange->proxy->fronts, exchange->client->peer))
+        secure = http_text_is_caseless(*said, "https");
+    return secure ? "https" : "http";
+}
+
 void client_resource(const struct exchange *exchange, struct buffer *out)
 {
     const char *own = exchange->proxy->settings->public_url;
@@ -497,7 +524,7 @@ void client_resource(const struct exchange *exchange, struct buffer *out)
     if (own != NULL)
         buffer_printf(out, "%s", own);
     else if (host != NULL)
-        buffer_printf(out, "http://%.*s", (int)host->length, host->data);
+        buffer_printf(out, "%s://%.*s", client_scheme(exchange), (int)host->length, host->data);
     else
         buffer_printf(out, "http://%s", exchange->proxy->settings->listen);
     buffer_append(out, exchange->head.target.data, exchange->head.target.length);

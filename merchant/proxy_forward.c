@@ -112,7 +112,8 @@ static void write_request_head(struct exchange *exchange, struct buffer *out)
         buffer_append(out, header->value.data, header->value.length);
         buffer_append(out, "\r\n", 2);
     }
-    buffer_printf(out, "X-Forwarded-For: %s\r\nVia: 1.1 rill\r\n", client_address(exchange->client));
+    buffer_printf(out, "X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\nVia: 1.1 rill\r\n",
+                  client_address(exchange->client), client_scheme(exchange));
     const struct http_text *host = http_find(head, "host", NULL);
     if (host != NULL)
         buffer_printf(out, "X-Forwarded-Host: %.*s\r\n", (int)host->length, host->data);

@@ -259,6 +259,8 @@ static inline void proxy_start(struct proxy_world *world)
                           world->prices,
                           "--upstream-timeout-s",
                           PROXY_PATIENCE_S,
+                          "--trusted-front",
+                          "127.0.0.2,10.0.0.0/8",
                           "--log-level",
                           "debug",
                           NULL};
@@ -277,15 +279,23 @@ static inline void proxy_kill(struct proxy_world *world)
 
 /* ---- asking ---- */
 
-static inline int connect_to(uint16_t port)
+/* from: an address of loopback. */
+static inline int connect_from(in_addr_t from, uint16_t port)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(from)};
     struct timeval patience = {PATIENCE_MS / 1000, 0};
     int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ensure(setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+    ensure(from == INADDR_LOOPBACK || bind(descriptor, (const struct sockaddr *)&own, sizeof own) == 0);
     ensure(connect(descriptor, (struct sockaddr *)&address, sizeof address) == 0);
     return descriptor;
+}
+
+static inline int connect_to(uint16_t port)
+{
+    return connect_from(INADDR_LOOPBACK, port);
 }
 
 /* All that comes until the end; free it. */
