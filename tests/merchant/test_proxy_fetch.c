@@ -350,11 +350,14 @@ static bool is_answered_late(void *context)
 }
 
 /* The books' folder as it was, put back after a crash: what came later was not on disk yet. */
-static void copy_folder(const char *from, const char *to)
+static void copy_folder(const struct proxy_world *world, const char *from, const char *to)
 {
-    char command[500];
-    snprintf(command, sizeof(command), "rm -rf '%s' && cp -a '%s' '%s'", to, from, to);
-    assert_int_equal(system(command), 0);
+    char error[200];
+    struct process copy;
+    snprintf(error, sizeof(error), "%s/cp.err", world->stage->folder);
+    folder_remove(to);
+    ensure(process_start(&copy, (const char *const[]){"/bin/cp", "-a", from, to, NULL}, error));
+    assert_int_equal(process_end(&copy, 0), 0);
 }
 
 /* What has been paid is not paid again while its request is under way, nor after a crash that the books of what was spent
@@ -367,11 +370,11 @@ static void test_slow_service(void **state)
     snprintf(books, sizeof(books), "%s/fetch", home);
     snprintf(before, sizeof(before), "%s/before", home);
     ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
-    copy_folder(books, before);
+    copy_folder(world, books, before);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/hold", world->proxy_port);
     ended(world,
           RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002", "--timeout-s", "3"), 6);
-    copy_folder(before, books);
+    copy_folder(world, before, books);
     for (int i = 0; i < 2; i++) {
         ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002"), 6);
         assert_true(file_says(error, "still at work"));
