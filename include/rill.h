@@ -120,6 +120,9 @@ struct rill_callbacks {
     void (*ready)(void *context, struct rill_wallet *wallet);
     /* The connection is gone, or could not be made; it is tried again by itself. */
     void (*offline)(void *context, struct rill_wallet *wallet, const char *reason);
+    /* The receipt has come, and is not on disk yet: `paid` follows once it is. For whoever only hands it on: after a crash
+     * the hub shows it again, until the payment's expiry. */
+    void (*secret)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*paid)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*failed)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*received)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
@@ -196,6 +199,18 @@ struct rill_request {
 int rill_pay(struct rill_wallet *wallet, const struct rill_request *request, uint8_t id[16]);
 /* Why the last call was refused. */
 const char *rill_refusal(const struct rill_wallet *wallet);
+
+/* A note of the application's, kept with the wallet: it and the payments that are asked for before the loop goes on are on
+ * disk in one write, so after a crash there are both or neither. owner: 8 bytes that no other program of this wallet uses;
+ * number: the owner's own. length: 1 to 4096. False: this wallet has no folder, and nothing is kept. */
+bool rill_note_keep(struct rill_wallet *wallet, const uint8_t owner[8], uint64_t number, const void *bytes,
+                    size_t length);
+/* The owner's up to this number are not needed any more. Costs no write; some may come back after a crash. */
+void rill_notes_forget(struct rill_wallet *wallet, const uint8_t owner[8], uint64_t number);
+/* The owner's, by number; the visitor returns false to stop, and must not keep or forget any. */
+void rill_notes(struct rill_wallet *wallet, const uint8_t owner[8],
+                bool (*visit)(void *context, uint64_t number, const void *bytes, size_t length),
+                void *context);
 
 /* Payments, outgoing then incoming, each oldest first; the visitor returns false to stop. */
 typedef bool rill_visit(void *context, const struct rill_payment *payment);

@@ -1,13 +1,13 @@
 /* Rill for programs that fetch what costs something: HTTP requests that pay their own price, within limits.
  *
  *     struct rill_fetcher *fetcher = rill_fetcher_new(&options, why, sizeof(why));     one per wallet
- *     callbacks.paid and callbacks.failed of the wallet: rill_fetcher_payment(fetcher, payment);
+ *     callbacks.secret, paid and failed of the wallet: rill_fetcher_payment(fetcher, payment);
  *     rill_fetch(fetcher, &request);        … request.head, request.body, request.done
  *     rill_fetcher_free(fetcher);           before the wallet
  *
  * A request is sent as it is. Answered 402 with an offer of the scheme rill-channel that is for exactly this request, the
  * wallet's hub and its asset, it is paid if every limit allows it, and sent again with the receipt. What is spent is on disk
- * before it is paid, so a crash cannot make a limit forget; a receipt that was paid for and not served is kept, and used by
+ * with the payment, before that leaves, so a crash cannot make a limit forget; a receipt that was paid for and not served is kept, and used by
  * the next request for the same. It is given up only when the server says that it was served, or that it never will be.
  * Callbacks come from the loop, never from within a call. docs/pay-per-request.md.
  */
@@ -40,7 +40,8 @@ struct rill_fetcher *rill_fetcher_new(const struct rill_fetcher_options *options
                                       size_t message_size);
 /* Requests under way end without a callback; what they have paid is kept. */
 void rill_fetcher_free(struct rill_fetcher *fetcher);
-/* The wallet's callbacks paid and failed come here too. */
+/* The wallet's callbacks paid and failed come here too, and secret: without it a request goes on a write to disk later. A
+ * payment may come twice. */
 void rill_fetcher_payment(struct rill_fetcher *fetcher, const struct rill_payment *payment);
 
 enum rill_fetch_outcome {

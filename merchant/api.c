@@ -82,16 +82,34 @@ static void send_answer(struct call *call)
 
 /* ---- who asks ---- */
 
+/* Whom the limits count: a front's client, if one speaks for it. */
+static void address_of(const struct call *call, char counted[COUNTED_ADDRESS_SIZE])
+{
+    const struct fronts *fronts = &call->api->fronts;
+    const struct evkeyval *header;
+    struct buffer list = {0};
+    char *peer = NULL, client[FRONT_ADDRESS_SIZE];
+    uint16_t port;
+    counted[0] = '\0';
+    evhttp_connection_get_peer(evhttp_request_get_connection(call->request), &peer, &port);
+    if (peer == NULL)
+        return;
+    for (header = evhttp_request_get_input_headers(call->request)->tqh_first; header != NULL;
+         header = header->next.tqe_next)
+        if (fronts_have(fronts, peer) && strcasecmp(header->key, "X-Forwarded-For") == 0)
+            buffer_printf(&list, "%s%s", list.length > 0 ? "," : "", header->value);
+    buffer_u8(&list, '\0');
+    address_counted(fronts_client(fronts, peer, (const char *)list.data, client), counted);
+    buffer_free(&list);
+}
+
 /* Those without a key share buckets by their address: bounded, whoever comes. */
 static bool stranger_may(struct call *call)
 {
     struct api *api = call->api;
-    char *address = NULL, counted[COUNTED_ADDRESS_SIZE] = "";
-    uint16_t port;
-    evhttp_connection_get_peer(evhttp_request_get_connection(call->request), &address, &port);
+    char counted[COUNTED_ADDRESS_SIZE];
     uint64_t now = clock_monotonic_us();
-    if (address != NULL)
-        address_counted(address, counted);
+    address_of(call, counted);
     uint64_t bucket = index_hash(api->strangers_seed, counted, strlen(counted));
     struct throttle *throttle = &api->strangers[bucket % STRANGERS];
     if (throttle_allows(throttle, now)) {

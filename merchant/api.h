@@ -9,6 +9,7 @@
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 
+#include "merchant/fronts.h"
 #include "merchant/http.h"
 #include "merchant/keys.h"
 #include "merchant/shop.h"
@@ -28,6 +29,7 @@ struct api {
     struct streams *streams;
     struct pages *pages;
     struct webhooks *webhooks;
+    struct fronts fronts;
     struct throttle strangers[STRANGERS];
     uint64_t strangers_seed;
     bool hub_ready, stopping;

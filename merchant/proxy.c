@@ -38,7 +38,7 @@ static const char about[] =
     "Exit codes: 0 ended by SIGTERM or SIGINT, 1 failed, 2 wrong usage, 3 ledger not reached, 4 key, 5 "
     "wallet in use.";
 
-#define ROWS         23
+#define ROWS         24
 #define FINISH_S_MAX 60 /* service managers lose patience after 90 s */
 
 static void make_rows(struct proxy_settings *s, struct option_row rows[ROWS])
@@ -84,6 +84,9 @@ static void make_rows(struct proxy_settings *s, struct option_row rows[ROWS])
          "Open offers, neither paid nor expired; further ones are answered 503."},
         {"offers-per-address", OPTION_NUMBER, &s->offers_per_address, "20000", 1, 900000, "NUMBER",
          "The same of one client address."},
+        {"trusted-front", OPTION_TEXT, &s->trusted_front, NULL, 0, 0, "ADDRESS[/BITS],…",
+         "Servers in front of it, as one with TLS: their X-Forwarded-For says whom the limits count, their "
+         "X-Forwarded-Proto what the service is told. Nobody else's does."},
         {"upstream-ca-file", OPTION_TEXT, &s->ca_file, NULL, 0, 0, "FILE",
          "Certificate authorities (PEM) for an https service; default the system's."},
         {"log-level", OPTION_CHOICE, &s->log_level, "info", 0, 0, "debug|info|warn|error",
@@ -139,6 +142,9 @@ static int read_settings(struct proxy *proxy, struct session *session)
             session->settings, RILL_EXIT_USAGE,
             "--public-url '%s' is not https://HOST or http://HOST[:PORT], without a path or '/'",
             settings->public_url);
+    char message[200];
+    if (!fronts_read(settings->trusted_front, &proxy->fronts, message, sizeof(message)))
+        return command_fail(session->settings, RILL_EXIT_USAGE, "%s", message);
     proxy->asset = asset_named(session, settings->asset);
     if (proxy->asset == NULL)
         return RILL_EXIT_USAGE;
@@ -226,6 +232,7 @@ static int serve(struct proxy *proxy, struct session *session)
         return command_fail(session->settings, proxy->receipts == NULL ? RILL_EXIT_FAILED : RILL_EXIT_USAGE,
                             "%s", message);
     proxy->offers = offers_new(proxy);
+    proxy->kept = kept_answers_new();
     if (!clients_listen(proxy, message, sizeof(message)))
         return command_fail(session->settings, RILL_EXIT_FAILED, "%s", message);
     uint16_t port = endpoint_bound_port(evconnlistener_get_fd(proxy->listener));
@@ -255,6 +262,7 @@ static void end(struct proxy *proxy)
         clients_close(proxy);
     offers_free(proxy->offers);
     upstream_free(proxy->upstream);
+    kept_answers_free(proxy->kept);
     receipts_close(proxy->receipts);
     prices_free(proxy->prices);
 }

@@ -2,19 +2,21 @@
  *
  *     client ─▶ head ─▶ price ─┬─ free ──────────────────────────────▶ forward
  *                              ├─ no payment, or a bad one ─▶ offer ─▶ 402
- *                              └─ receipt or budget: spend, durable ─▶ forward
+ *                              └─ receipt or budget: spend, durable ─▶ forward (GET, HEAD: meanwhile)
  *     forward ─▶ upstream ─┬─ answer ─▶ meter, durable if it costs more ─▶ client; then served
  *                          └─ none, or 5xx: given back, durable ─▶ client
  *
  * proxy_client.c has the clients' connections and what is answered to them, proxy_forward.c one exchange with the
  * service, proxy_payment.c what is paid and charged for it, proxy_upstream.c the service's connections, proxy_offers.c
- * invoices, proxy_endpoints.c what is answered below /.rill/. Everything runs on one loop.
+ * invoices, proxy_kept.c answers that nobody waited for, proxy_endpoints.c what is answered below /.rill/. Everything runs on one loop.
  */
 #ifndef RILL_MERCHANT_PROXY_H
 #define RILL_MERCHANT_PROXY_H
 
 #include <jansson.h>
 
+#include "merchant/fronts.h"
+#include "merchant/proxy_kept.h"
 #include "merchant/proxy_prices.h"
 #include "merchant/proxy_receipts.h"
 #include "rill.h"
@@ -39,7 +41,7 @@ struct offers;
 
 struct proxy_settings {
     const char *upstream, *listen, *port_file, *public_url, *price, *kib_price, *prices, *asset, *description,
-        *budget_min, *budget_max, *budget_usual, *ca_file, *log_level;
+        *budget_min, *budget_max, *budget_usual, *ca_file, *trusted_front, *log_level;
     uint64_t offer_lifetime_s, receipt_lifetime_s, budget_lifetime_s, upstream_timeout_s, client_timeout_s,
         connections, upstream_connections, offers_max, offers_per_address;
 };
@@ -61,8 +63,10 @@ struct proxy {
     char network[40]; /* CAIP-2: "eip155:31337" */
     struct prices *prices;
     struct receipts *receipts;
+    struct kept_answers *kept;
     struct offers *offers;
     struct upstream *upstream;
+    struct fronts fronts;
     uint64_t budget_min, budget_max, budget_usual; /* units */
     struct evconnlistener *listener;
     struct client *clients;
@@ -149,8 +153,10 @@ struct exchange {
     uint64_t bytes_allowed; /* of the answer's body */
     uint64_t bytes_sent;
     bool open;    /* spent or charged, and neither served nor given back */
+    bool paying;  /* and that is not on disk yet */
     bool probing; /* the service is asked for the length, by HEAD, before there is a price */
     bool gave_back;
+    bool unheard;             /* its client had hung up before the answer */
     enum payment_error error; /* why it is answered 402 */
     uint64_t units_wanted, bytes_offered;
     struct receipts_wait durable;
@@ -169,8 +175,10 @@ struct exchange {
 
 /* The request has been read: it is priced and goes its way. */
 void exchange_begin(struct exchange *exchange);
-/* Asks the service; once it is free or paid, durably. */
+/* Asks the service: once that is free or paid, durably; for what merely reads, while `paying`. */
 void exchange_forward(struct exchange *exchange);
+/* The payment is on disk: asks the service, or lets out what it has answered already. */
+void exchange_paid(struct exchange *exchange);
 /* The client has sent more, or taken more; or is gone (the exchange is freed). */
 void exchange_client_read(struct exchange *exchange);
 void exchange_client_written(struct exchange *exchange);
@@ -204,6 +212,9 @@ bool payment_meter_more(struct exchange *exchange);
 void payment_served(struct exchange *exchange);
 /* The service did not do its part: given back, also partly sent answers. Wait for the disk before the client hears. */
 void payment_return(struct exchange *exchange);
+/* The client was gone before the answer, and that is too long to be kept: given back if the service was merely read, else it
+ * has done what was paid for. */
+void payment_unheard(struct exchange *exchange);
 /* Headers about the payment for the answer's head. */
 void payment_headers(struct exchange *exchange, struct buffer *out);
 
@@ -215,7 +226,19 @@ void clients_stop(struct proxy *proxy);
 /* Ends them now. What the service was asked and has not answered in full stays under way: the next start has it in doubt. */
 void clients_close(struct proxy *proxy);
 struct bufferevent *client_stream(struct client *client);
+/* The client has hung up while the service was at work. It may only have closed its half and still listen: the answer that
+ * begins now is gathered, up to PROXY_PIPE_BYTES, then kept and sent. */
+bool client_has_hung_up(const struct client *client);
+void client_gather(struct client *client);
+bool client_is_gathering(const struct client *client);
+/* It is too long: sent as it comes, and not kept. */
+void client_gather_no_more(struct client *client);
+/* Answers with one that was kept; the exchange is over (and freed). */
+void client_answer_kept(struct exchange *exchange, struct evbuffer *answer);
+/* Of whoever asks, as a trusted front has it. */
 const char *client_address(const struct client *client);
+/* "http" or "https": how it asks, as a trusted front, or --public-url, has it. */
+const char *client_scheme(const struct exchange *exchange);
 /* "http://host/path?query" as this client asked for it. */
 void client_resource(const struct exchange *exchange, struct buffer *out);
 /* A whole answer; the exchange is over (and freed). headers: lines with their ends, may be NULL. body: JSON, decref'd. */

@@ -1,13 +1,15 @@
 /* The clients' connections: a request at a time, read strictly, with a limit on everything.
  *
  *     HEAD ─ a whole head ─▶ BUSY ─ answered ─▶ SKIPPING (what is left of the request's body) ─▶ HEAD
- *                                      └──────▶ CLOSING (the answer leaves; what still comes is thrown away) ─▶ gone
+ *                            │         └──────▶ CLOSING (the answer leaves; what still comes is thrown away) ─▶ gone
+ *                            └─ has hung up before the answer to what it paid ─▶ GATHERING ─ answer kept ─▶ CLOSING
  */
 #include "merchant/proxy.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,17 +33,19 @@
 #define SKIP_BYTES_MAX (256 * 1024) /* of a body nobody wants, before the connection is closed instead */
 #define CLOSING_S      2
 
-enum client_state { CLIENT_HEAD, CLIENT_BUSY, CLIENT_SKIPPING, CLIENT_CLOSING };
+enum client_state { CLIENT_HEAD, CLIENT_BUSY, CLIENT_SKIPPING, CLIENT_CLOSING, CLIENT_GATHERING };
 
 struct client {
     struct proxy *proxy;
     struct bufferevent *stream;
-    char address[48];
+    struct bufferevent *connection; /* GATHERING: the client's, while `stream` leads nowhere */
+    char peer[FRONT_ADDRESS_SIZE],
+        address[FRONT_ADDRESS_SIZE]; /* address: of whoever asks, if peer is a front */
     enum client_state state;
     struct exchange *exchange;
     struct http_body skipped;
     uint64_t skipped_bytes, head_since_us;
-    bool again; /* a request may lie in the input already */
+    bool finished; /* CLOSING: it sends no more, and may still take what is sent */
     struct event *next_turn;
     struct client *prev, *next;
 };
@@ -72,6 +76,8 @@ static void free_client(struct client *client)
     DL_DELETE(proxy->clients, client);
     proxy->client_count--;
     event_free(client->next_turn);
+    if (client->connection != NULL)
+        bufferevent_free(client->connection);
     bufferevent_free(client->stream);
     free(client);
     listen_again(proxy);
@@ -179,9 +185,63 @@ void client_answer_error(struct exchange *exchange, unsigned status, const char 
                   error_json(code, message));
 }
 
+void client_answer_kept(struct exchange *exchange, struct evbuffer *answer)
+{
+    bufferevent_write_buffer(exchange->client->stream, answer);
+    exchange->head.keep_alive = false; /* as its head says */
+    client_done(exchange, true);
+}
+
+/* ---- gathering ---- */
+
+bool client_has_hung_up(const struct client *client)
+{
+    struct pollfd side = {.fd = bufferevent_getfd(client->stream), .events = POLLRDHUP};
+    return poll(&side, 1, 0) > 0;
+}
+
+void client_gather(struct client *client)
+{
+    client->connection = client->stream;
+    client->stream = bufferevent_socket_new(client->proxy->base, -1, 0);
+    ensure(client->stream != NULL);
+    bufferevent_disable(client->stream, EV_READ | EV_WRITE);
+    evbuffer_unfreeze(bufferevent_get_output(client->stream), 1); /* it is taken out again by us */
+    client->state = CLIENT_GATHERING;
+    client->exchange->head.keep_alive = false;
+}
+
+bool client_is_gathering(const struct client *client)
+{
+    return client->state == CLIENT_GATHERING;
+}
+
+void client_gather_no_more(struct client *client)
+{
+    bufferevent_write_buffer(client->connection, bufferevent_get_output(client->stream));
+    bufferevent_free(client->stream);
+    client->stream = client->connection;
+    client->connection = NULL;
+    client->state = CLIENT_BUSY;
+}
+
+static void keep_gathered(const struct client *client)
+{
+    const struct ticket *ticket = &client->exchange->ticket;
+    struct evbuffer *answer = bufferevent_get_output(client->stream);
+    size_t length = evbuffer_get_length(answer);
+    kept_answers_put(client->proxy->kept, &ticket->secret_hash, ticket->expiry, clock_unix_s(),
+                     evbuffer_pullup(answer, -1), length);
+}
+
 void client_done(struct exchange *exchange, bool whole)
 {
     struct client *client = exchange->client;
+    if (client->state == CLIENT_GATHERING) {
+        if (whole && !exchange->gave_back)
+            keep_gathered(client);
+        client_gather_no_more(client);
+    }
     bool keep = whole && exchange->head.keep_alive && can_skip(exchange);
     client->skipped = exchange->body;
     client->exchange = NULL;
@@ -202,6 +262,19 @@ void client_done(struct exchange *exchange, bool whole)
 
 /* ---- reading ---- */
 
+/* All of them in their order: the last ones are the nearest front's. */
+static void read_forwarded_for(struct client *client, const struct http_head *head)
+{
+    struct buffer list = {0};
+    for (size_t i = 0; i < head->header_count; i++)
+        if (http_text_is_caseless(head->headers[i].name, "x-forwarded-for"))
+            buffer_printf(&list, "%s%.*s", list.length > 0 ? "," : "", (int)head->headers[i].value.length,
+                          head->headers[i].value.data);
+    buffer_u8(&list, '\0');
+    fronts_client(&client->proxy->fronts, client->peer, (const char *)list.data, client->address);
+    buffer_free(&list);
+}
+
 static void begin_exchange(struct client *client, const char *bytes, size_t used)
 {
     struct exchange *exchange = xcalloc(1, sizeof(*exchange));
@@ -215,6 +288,8 @@ static void begin_exchange(struct client *client, const char *bytes, size_t used
         http_read_request((const char *)exchange->head_bytes.data, used, &exchange->head, &again);
     ensure(result == HTTP_DONE && again == used);
     exchange->body = http_body_of(&exchange->head);
+    if (fronts_have(&client->proxy->fronts, client->peer))
+        read_forwarded_for(client, &exchange->head);
     client->exchange = exchange;
     client->state = CLIENT_BUSY;
     client->proxy->figures.requests++;
@@ -295,6 +370,8 @@ static void on_read(struct bufferevent *stream, void *context)
         if (client->skipped_bytes > SKIP_BYTES_MAX)
             free_client(client);
         return;
+    case CLIENT_GATHERING:
+        return;
     }
 }
 
@@ -303,7 +380,7 @@ static void on_next_turn(evutil_socket_t socket, short what, void *context)
     (void)socket;
     (void)what;
     struct client *client = context;
-    if (client->state != CLIENT_BUSY)
+    if (client->state != CLIENT_BUSY && client->state != CLIENT_GATHERING)
         on_read(client->stream, client);
 }
 
@@ -312,8 +389,12 @@ static void on_write(struct bufferevent *stream, void *context)
     struct client *client = context;
     if (client->state == CLIENT_BUSY)
         exchange_client_written(client->exchange);
-    else if (client->state == CLIENT_CLOSING && evbuffer_get_length(bufferevent_get_output(stream)) == 0)
-        shutdown(bufferevent_getfd(stream), SHUT_WR);
+    else if (client->state == CLIENT_CLOSING && evbuffer_get_length(bufferevent_get_output(stream)) == 0) {
+        if (client->finished)
+            free_client(client);
+        else
+            shutdown(bufferevent_getfd(stream), SHUT_WR);
+    }
 }
 
 static void on_event(struct bufferevent *stream, short what, void *context)
@@ -324,7 +405,11 @@ static void on_event(struct bufferevent *stream, short what, void *context)
         refuse_head(client, 408, "request_timeout", "the request's head took too long");
         return;
     }
-    (void)stream;
+    if ((what & BEV_EVENT_EOF) != 0 && (what & BEV_EVENT_READING) != 0 && client->state == CLIENT_CLOSING &&
+        evbuffer_get_length(bufferevent_get_output(stream)) > 0) {
+        client->finished = true;
+        return;
+    }
     free_client(client);
 }
 
@@ -335,8 +420,9 @@ static void set_address(struct client *client, const struct sockaddr *address)
     const void *bytes = address->sa_family == AF_INET6
                             ? (const void *)&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr
                             : (const void *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
-    if (inet_ntop(address->sa_family, bytes, client->address, sizeof(client->address)) == NULL)
-        snprintf(client->address, sizeof(client->address), "unknown");
+    if (inet_ntop(address->sa_family, bytes, client->peer, sizeof(client->peer)) == NULL)
+        snprintf(client->peer, sizeof(client->peer), "unknown");
+    memcpy(client->address, client->peer, sizeof(client->address));
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t socket, struct sockaddr *address,
@@ -421,6 +507,16 @@ void clients_close(struct proxy *proxy)
 
 /* ---- what was asked for ---- */
 
+const char *client_scheme(const struct exchange *exchange)
+{
+    const char *own = exchange->proxy->settings->public_url;
+    const struct http_text *said = http_find(&exchange->head, "x-forwarded-proto", NULL);
+    bool secure = own != NULL && strncmp(own, "https:", 6) == 0;
+    if (said != NULL && fronts_have(&exchange->proxy->fronts, exchange->client->peer))
+        secure = http_text_is_caseless(*said, "https");
+    return secure ? "https" : "http";
+}
+
 void client_resource(const struct exchange *exchange, struct buffer *out)
 {
     const char *own = exchange->proxy->settings->public_url;
@@ -428,7 +524,7 @@ void client_resource(const struct exchange *exchange, struct buffer *out)
     if (own != NULL)
         buffer_printf(out, "%s", own);
     else if (host != NULL)
-        buffer_printf(out, "http://%.*s", (int)host->length, host->data);
+        buffer_printf(out, "%s://%.*s", client_scheme(exchange), (int)host->length, host->data);
     else
         buffer_printf(out, "http://%s", exchange->proxy->settings->listen);
     buffer_append(out, exchange->head.target.data, exchange->head.target.length);

@@ -1,6 +1,6 @@
 /* One exchange with the service: the request's body one way, the answer's the other, each at most PROXY_PIPE_BYTES ahead.
  *
- *     connecting ─▶ asked ─▶ answer's head ─┬─ pays for itself ─▶ answering ─▶ done
+ *     connecting ─▶ asked ─▶ answer's head ─┬─ pays for itself (once the payment is durable) ─▶ answering ─▶ done
  *         │           │                     ├─ costs more: charged, durable ─▶ answering
  *         │           │                     └─ 5xx: given back, durable ─▶ answering
  *         └───────────┴─ gone: once more on a new connection, if it was an old one and nothing of the body has left;
@@ -112,7 +112,8 @@ static void write_request_head(struct exchange *exchange, struct buffer *out)
         buffer_append(out, header->value.data, header->value.length);
         buffer_append(out, "\r\n", 2);
     }
-    buffer_printf(out, "X-Forwarded-For: %s\r\nVia: 1.1 rill\r\n", client_address(exchange->client));
+    buffer_printf(out, "X-Forwarded-For: %s\r\nX-Forwarded-Proto: %s\r\nVia: 1.1 rill\r\n",
+                  client_address(exchange->client), client_scheme(exchange));
     const struct http_text *host = http_find(head, "host", NULL);
     if (host != NULL)
         buffer_printf(out, "X-Forwarded-Host: %.*s\r\n", (int)host->length, host->data);
@@ -244,6 +245,7 @@ void exchange_forward(struct exchange *exchange)
 static void on_durable(void *context)
 {
     struct exchange *exchange = context;
+    exchange->paying = false;
     enum forward_when when = (enum forward_when)exchange->forward_when;
     exchange->forward_when = WHEN_NOTHING;
     exchange->paused = false;
@@ -273,13 +275,30 @@ static void on_durable(void *context)
     }
 }
 
-static void when_durable(struct exchange *exchange, enum forward_when when)
+static void pause_until(struct exchange *exchange, enum forward_when when)
 {
     exchange->forward_when = (uint8_t)when;
     exchange->paused = true;
     if (exchange->link != NULL)
         bufferevent_disable(link_up_stream(exchange->link), EV_READ);
+}
+
+/* What has changed just now, and the payment itself. */
+static void when_durable(struct exchange *exchange, enum forward_when when)
+{
+    pause_until(exchange, when);
+    receipts_wait_cancel(exchange->proxy->receipts, &exchange->durable);
     receipts_wait(exchange->proxy->receipts, &exchange->durable, on_durable, exchange);
+}
+
+void exchange_paid(struct exchange *exchange)
+{
+    if (exchange->asked || exchange->link != NULL) {
+        on_durable(exchange);
+        return;
+    }
+    exchange->paying = false;
+    exchange_forward(exchange);
 }
 
 static void drop_link(struct exchange *exchange, bool keep)
@@ -355,6 +374,8 @@ void exchange_client_gone(struct exchange *exchange)
         exchange->open = false; /* neither served nor given back */
     } else if (exchange->open && !exchange->asked) {
         payment_return(exchange); /* the service was never asked */
+    } else if (exchange->open && exchange->unheard) {
+        payment_unheard(exchange);
     } else if (exchange->open && exchange->answering) {
         exchange->bytes_sent -= unsent < exchange->bytes_sent ? unsent : exchange->bytes_sent;
         payment_served(exchange);
@@ -424,6 +445,12 @@ static void begin_answer(struct exchange *exchange)
         exchange->next_offer.offer = NULL;
     }
     exchange->paused = false;
+    /* What was paid for is not lost because it took longer than its client waited. */
+    if (exchange->open && exchange->pay == PAY_RECEIPT && exchange->request_sent &&
+        exchange->head.minor == 1 && client_has_hung_up(exchange->client)) {
+        exchange->unheard = true;
+        client_gather(exchange->client);
+    }
     exchange->coded = http_body_of(&exchange->answer);
     write_answer_head(exchange);
     exchange->answering = true;
@@ -487,6 +514,10 @@ static void pump_answer(struct exchange *exchange)
         answer_complete(exchange);
         return;
     }
+    if (is_full(client) && client_is_gathering(exchange->client)) {
+        client_gather_no_more(exchange->client);
+        client = client_stream(exchange->client);
+    }
     if (is_full(client))
         bufferevent_disable(up, EV_READ);
     else
@@ -531,6 +562,8 @@ static void on_answer_head(struct exchange *exchange)
     }
     if (wait)
         when_durable(exchange, WHEN_ANSWER);
+    else if (exchange->paying)
+        pause_until(exchange, WHEN_ANSWER); /* exchange_paid */
     else
         begin_answer(exchange);
 }

@@ -4,12 +4,15 @@
  *     a budget    is charged the request's price before the service is asked; per KiB, the answer's length before its head
  *                 leaves, or, if the service does not say it, PROXY_KIB_STEP KiB at a time; what was not sent is given back
  *
- * Nothing leaves for which the charge is not on disk.
+ * No answer leaves for which the charge is not on disk. A service that is asked to do something is asked only then; of one
+ * that is merely read (GET, HEAD) the answer is waited for meanwhile.
  */
 #include "merchant/proxy.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include <event2/buffer.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -184,7 +187,7 @@ void payment_refuse(struct exchange *exchange, enum payment_error error, uint64_
 
 static void on_paid(void *context)
 {
-    exchange_forward(context);
+    exchange_paid(context);
 }
 
 static void on_next_offer_ready(void *context)
@@ -192,10 +195,16 @@ static void on_next_offer_ready(void *context)
     (void)context; /* taken up when the answer's head is written */
 }
 
+/* By HTTP's word for it: asking changes nothing. */
+static bool is_safe(const struct exchange *exchange)
+{
+    return strcmp(exchange->method, "GET") == 0 || exchange->is_head;
+}
+
 static void begin_paid(struct exchange *exchange)
 {
     struct proxy *proxy = exchange->proxy;
-    exchange->open = true;
+    exchange->open = exchange->paying = true;
     proxy->figures.paid++;
     offers_taken(proxy->offers, &exchange->ticket.secret_hash);
     receipts_wait(proxy->receipts, &exchange->durable, on_paid, exchange);
@@ -207,6 +216,22 @@ static void begin_paid(struct exchange *exchange)
                    &exchange->ticket.resource, exchange->price.units, client_address(exchange->client),
                    on_next_offer_ready, exchange);
     }
+    if (is_safe(exchange))
+        exchange_forward(exchange);
+}
+
+/* It is spent, and its client went away before the answer came: that is what it gets now. */
+static bool answer_kept(struct exchange *exchange)
+{
+    /* Chunks are not for HTTP/1.0. */
+    struct evbuffer *answer = exchange->head.minor == 1 ? evbuffer_new() : NULL;
+    bool found =
+        answer != NULL && kept_answers_take(exchange->proxy->kept, &exchange->ticket.secret_hash, answer);
+    if (found)
+        client_answer_kept(exchange, answer);
+    if (answer != NULL)
+        evbuffer_free(answer);
+    return found;
 }
 
 static void begin_receipt(struct exchange *exchange)
@@ -218,6 +243,8 @@ static void begin_receipt(struct exchange *exchange)
     enum payment_error error = hash_equal(&resource, &ticket->resource)
                                    ? receipts_spend(exchange->proxy->receipts, ticket, clock_unix_s())
                                    : PAYMENT_WRONG_RESOURCE;
+    if (error == PAYMENT_SPENT && answer_kept(exchange))
+        return;
     if (error != PAYMENT_OK) {
         payment_refuse(exchange, error, 0);
         return;
@@ -289,6 +316,14 @@ void payment_return(struct exchange *exchange)
         payment_served(exchange);
     else
         give_back(exchange);
+}
+
+void payment_unheard(struct exchange *exchange)
+{
+    if (exchange->open && is_safe(exchange))
+        payment_return(exchange);
+    else
+        payment_served(exchange);
 }
 
 void payment_served(struct exchange *exchange)

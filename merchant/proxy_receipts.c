@@ -18,6 +18,8 @@
 #define JOURNAL_VERSION 1
 #define SWEEP_MS        1000
 #define SWEEP_PART      32 /* a part of all is looked at in a sweep */
+#define FLUSH_LATE_MS                                                                                        \
+    20 /* what nobody waits for goes with the next batch, or a little later in one of its own */
 /* Kept a little beyond its expiry, so that a clock that is set back does not make a spent receipt good again. */
 #define KEPT_BEYOND_S 600
 
@@ -51,6 +53,7 @@ struct receipts {
     uint64_t appended, batches;
     struct receipts_wait *unsent, *waiting; /* for the batch that is being made; for one on its way */
     struct event *flush, *wake, *sweep;
+    bool flush_wanted; /* in this turn of the loop */
 };
 
 /* ---- names ---- */
@@ -148,8 +151,16 @@ bool ticket_is_paid_by(const struct ticket *ticket, const uint8_t secret[32])
 
 static void flush_soon(struct receipts *receipts)
 {
-    if (!event_pending(receipts->flush, EV_TIMEOUT, NULL))
+    if (!receipts->flush_wanted)
         event_active(receipts->flush, EV_TIMEOUT, 0);
+    receipts->flush_wanted = true;
+}
+
+static void flush_late(struct receipts *receipts)
+{
+    const struct timeval late = {0, FLUSH_LATE_MS * 1000};
+    if (!receipts->flush_wanted && !event_pending(receipts->flush, EV_TIMEOUT, NULL))
+        event_add(receipts->flush, &late);
 }
 
 static void write_receipt(struct receipts *receipts, const struct receipt *receipt)
@@ -159,7 +170,7 @@ static void write_receipt(struct receipts *receipts, const struct receipt *recei
     buffer_u8(&receipts->batch, receipt->returns);
     buffer_u64(&receipts->batch, receipt->expiry);
     record_end(&receipts->batch, mark);
-    flush_soon(receipts);
+    flush_late(receipts);
 }
 
 static void write_budget(struct receipts *receipts, const struct budget *budget)
@@ -179,7 +190,7 @@ static void budget_changed(struct receipts *receipts, struct budget *budget)
         budget->next_dirty = receipts->dirty;
         receipts->dirty = budget;
     }
-    flush_soon(receipts);
+    flush_late(receipts);
 }
 
 static struct receipt *find_receipt(const struct receipts *receipts, const struct hash *id)
@@ -297,6 +308,8 @@ static void on_flush(evutil_socket_t socket, short what, void *context)
     (void)socket;
     (void)what;
     struct receipts *receipts = context;
+    receipts->flush_wanted = false;
+    event_del(receipts->flush);
     while (receipts->dirty != NULL) {
         struct budget *budget = receipts->dirty;
         receipts->dirty = budget->next_dirty;
@@ -396,7 +409,7 @@ static void on_sweep(evutil_socket_t socket, short what, void *context)
     sweep_receipts(receipts, now_s);
     sweep_budgets(receipts, now_s);
     if (receipts->batch.length > 0)
-        flush_soon(receipts);
+        flush_late(receipts);
 }
 
 /* ---- opening ---- */

@@ -8,9 +8,10 @@
  *                                   └────returned────┘     at most RECEIPT_RETURNS_MAX times
  *     a budget:                  unknown ─open─▶ left = paid ─charge─▶ less … ─credit─▶ more
  *
- * Every change is written to the journal before anything comes of it (receipts_wait), so whatever crashes, a receipt is
- * served at most once and a budget never pays more than was paid for it. Everything runs on one thread: two requests with
- * one receipt come one after the other.
+ * Every change that something comes of is waited for first (receipts_wait), so whatever crashes, a receipt is served at most
+ * once and a budget never pays more than was paid for it. Changes that nobody waits for (served, credited) share a batch
+ * with others, or have one of their own 20 ms later: a crash before that leaves a receipt in doubt, a budget charged.
+ * Everything runs on one thread: two requests with one receipt come one after the other.
  */
 #ifndef RILL_MERCHANT_PROXY_RECEIPTS_H
 #define RILL_MERCHANT_PROXY_RECEIPTS_H

@@ -19,7 +19,7 @@
 
 struct flags {
     const char *listen, *public_url, *shop, *colour, *frame_ancestors, *certificate, *webhook_allow,
-        *webhook_ca, *key, *port_file, *log_format, *log_level;
+        *webhook_ca, *key, *port_file, *trusted_front, *log_format, *log_level;
     bool allow_plain;
     uint64_t connections, rate, burst, public_rate, invoices_max, keep_days;
 };
@@ -67,6 +67,9 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
          "The same, at once after a rest."},
         {"public-rate-per-s", OPTION_NUMBER, &flags->public_rate, "50", 1, 100000, "NUMBER",
          "Requests a second from one address without a key; four times as many at once."},
+        {"trusted-front", OPTION_TEXT, &flags->trusted_front, NULL, 0, 0, "ADDRESS[/BITS],…",
+         "Servers in front of it, as one with TLS: their X-Forwarded-For says whose rate is counted. Nobody "
+         "else's does."},
         {"invoices-max", OPTION_NUMBER, &flags->invoices_max, "1000000", 1, 100000000, "NUMBER",
          "Invoices kept at a time, about 1 KiB of memory each; more are refused."},
         {"keep-days", OPTION_NUMBER, &flags->keep_days, "400", 4, 36500, "DAYS",
@@ -237,6 +240,8 @@ static int start_http(struct server *server)
     api->shop = &server->shop;
     api->session = &server->session;
     api->keys = keys_new(path, (uint32_t)flags->rate, (uint32_t)flags->burst);
+    if (!fronts_read(flags->trusted_front, &api->fronts, message, sizeof(message)))
+        return command_fail(server->session.settings, RILL_EXIT_USAGE, "%s", message);
     const struct pages_settings pages = {flags->shop, flags->colour, flags->frame_ancestors};
     api->pages = pages_new(&pages, api_public_invoice, api, message, sizeof(message));
     if (api->pages == NULL)

@@ -147,6 +147,7 @@ static void replace_text(char **text, struct reader *reader)
 static bool take_invoice(struct shop *shop, const struct object_id *id, struct reader *reader)
 {
     struct shop_invoice *invoice = shop_invoice_find(shop, id);
+    struct hash secret_hash = HASH_ZERO;
     bool is_new = invoice == NULL;
     if (is_new) {
         invoice = xcalloc(1, sizeof(*invoice));
@@ -158,7 +159,10 @@ static bool take_invoice(struct shop *shop, const struct object_id *id, struct r
     invoice->ended = reader_u64(reader);
     reader_copy(reader, invoice->asset.bytes, sizeof(invoice->asset.bytes));
     invoice->amount = reader_u64(reader);
-    reader_copy(reader, invoice->secret_hash.bytes, sizeof(invoice->secret_hash.bytes));
+    reader_copy(reader, secret_hash.bytes, sizeof(secret_hash.bytes));
+    bool same = is_new || hash_equal(&secret_hash, &invoice->secret_hash); /* it is a table's key */
+    if (is_new)
+        invoice->secret_hash = secret_hash;
     invoice->state = (enum invoice_state)take_state(reader, INVOICE_CANCELLED);
     replace_text(&invoice->text, reader);
     replace_text(&invoice->memo, reader);
@@ -166,7 +170,7 @@ static bool take_invoice(struct shop *shop, const struct object_id *id, struct r
     replace_text(&invoice->metadata, reader);
     if (is_new)
         shop_add_invoice(shop, invoice);
-    return reader_done(reader) && invoice->text != NULL;
+    return reader_done(reader) && same && invoice->text != NULL;
 }
 
 static bool take_payment(struct shop *shop, const struct object_id *id, struct reader *reader)
@@ -177,7 +181,8 @@ static bool take_payment(struct shop *shop, const struct object_id *id, struct r
     uint64_t number = reader_u64(reader);
     reader_copy(reader, of.bytes, sizeof(of.bytes));
     struct shop_invoice *invoice = reader->ok ? shop_invoice_find(shop, &of) : NULL;
-    if (invoice == NULL)
+    /* An invoice is paid once, and a payment stays its invoice's. */
+    if (invoice == NULL || (invoice->payment != payment && (!is_new || invoice->payment != NULL)))
         return false;
     if (is_new) {
         payment = xcalloc(1, sizeof(*payment));
@@ -202,7 +207,7 @@ static bool take_refund(struct shop *shop, const struct object_id *id, struct re
     HASH_FIND(hh, shop->refunds, id, sizeof(*id), refund);
     reader_copy(reader, of.bytes, sizeof(of.bytes));
     struct payment *payment = reader->ok ? shop_payment_find(shop, &of) : NULL;
-    if (payment == NULL)
+    if (payment == NULL || (refund != NULL && refund->payment != payment))
         return false;
     if (refund == NULL) {
         refund = xcalloc(1, sizeof(*refund));

@@ -64,6 +64,9 @@ void webhook_free(struct webhook *webhook);
 /* Into its table, and its lane or the dead. Taken over. */
 void webhook_put_delivery(struct webhook *webhook, struct delivery *delivery);
 void webhook_drop_delivery(struct webhook *webhook, struct delivery *delivery);
+/* An attempt has ended: taken (gone, freed), to be tried again, or after three days a dead letter. status 0: no answer; reason:
+ * one line. Gathers its record. */
+void webhook_judge(struct webhook *webhook, struct delivery *delivery, int status, const char *reason);
 
 /* ---- webhooks_disk.c ---- */
 

@@ -114,9 +114,9 @@ static void bury(struct webhooks *webhooks, struct webhook *webhook, struct deli
     webhook_drop_delivery(webhook, webhook->dead);
 }
 
-static void judge(struct webhooks *webhooks, struct webhook *webhook, struct delivery *delivery, int status,
-                  const char *reason)
+void webhook_judge(struct webhook *webhook, struct delivery *delivery, int status, const char *reason)
 {
+    struct webhooks *webhooks = webhook->webhooks;
     uint64_t now = shop_now(webhooks->shop);
     delivery->attempts++;
     delivery->status = (uint32_t)status;
@@ -145,7 +145,7 @@ static void on_flight(void *context, int status, const char *reason)
     struct delivery *delivery = lane->flying;
     lane->flight = NULL; /* freed by whoever calls this */
     webhook->flights--;
-    judge(webhooks, webhook, delivery, status, reason);
+    webhook_judge(webhook, delivery, status, reason);
     shop_commit(webhooks->shop);
     event_active(webhooks->work, EV_TIMEOUT, 0);
 }
@@ -178,7 +178,7 @@ static void launch(struct webhooks *webhooks, struct webhook *webhook, struct la
     if (!shop_events_after(webhooks->shop, &before, take_one, &one) || one.json == NULL)
         trouble = "the event is no longer on disk";
     if (trouble != NULL) {
-        judge(webhooks, webhook, delivery, 0, trouble);
+        webhook_judge(webhook, delivery, 0, trouble);
     } else {
         webhook->flights++;
         lane->flying = delivery;

@@ -133,7 +133,8 @@ struct session {
     int code;
     void (*on_received)(struct session *session, const struct rill_payment *payment);
     void (*on_settlement)(struct session *session, const struct rill_settlement *settlement);
-    void (*on_outcome)(struct session *session, const struct rill_payment *payment); /* paid or failed */
+    /* Paid or failed; of one that is paid first when its secret has come, again when that is on disk. */
+    void (*on_outcome)(struct session *session, const struct rill_payment *payment);
     void *context;
 };
 

@@ -40,6 +40,7 @@ void wallet_free(struct wallet_core *core)
         wallet_channel_remove(core, own);
     }
     wallet_payouts_free(core);
+    wallet_notes_free(core);
     wallet_ledger_free(core);
     wallet_recover_free(core);
     struct open_wish *wish, *later;
@@ -249,6 +250,7 @@ static void append_batch(struct wallet_core *core)
     if (core->cursor != core->cursor_written &&
         (core->batch.length > 0 || core->cursor > core->cursor_written + CURSOR_EVERY_BLOCKS))
         wallet_disk_write_cursor(core);
+    wallet_notes_write(core);
     if (core->batch.length == 0)
         return;
     uint64_t sequence = core->effects.append(core->context, core->batch.data, core->batch.length);

@@ -253,6 +253,25 @@ enum code wallet_dispute(struct wallet_core *core, const struct hash *channel) M
 enum code wallet_open_request(struct wallet_core *core, const struct address *asset,
                               struct amount inbound) MUST_USE;
 
+/* ---- notes ---- */
+
+#define WALLET_NOTE_OWNER_BYTES 8
+#define WALLET_NOTE_BYTES_MAX   4096
+
+/* Numbers are the owner's own. */
+struct note_key {
+    uint8_t owner[WALLET_NOTE_OWNER_BYTES];
+    uint64_t number;
+};
+/* Lies in one batch with the payments asked for before the next run. */
+void wallet_note_keep(struct wallet_core *core, const struct note_key *key, const void *bytes, size_t length);
+/* The owner's up to this number; on disk some time later. */
+void wallet_notes_forget(struct wallet_core *core, const struct note_key *until);
+/* The owner's, by number; the visitor returns false to stop. */
+void wallet_notes(struct wallet_core *core, const uint8_t owner[WALLET_NOTE_OWNER_BYTES],
+                  bool (*visit)(void *context, uint64_t number, const void *bytes, size_t length),
+                  void *context);
+
 /* ---- looking ---- */
 
 /* On disk: do not renumber. */

@@ -487,6 +487,8 @@ bool wallet_read(struct wallet_core *core, const struct record *record)
         return read_terms(core, &value);
     case RECORD_PAYOUT:
         return read_payout(core, record, &value);
+    case RECORD_NOTE:
+        return wallet_note_read(core, record);
     }
     return false;
 }

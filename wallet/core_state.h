@@ -20,7 +20,8 @@ enum wallet_record {
     RECORD_RECEIPT = 39,      /* key: tower address, channel id */
     RECORD_COUNTER = 40,      /* key: none; the invoice counter */
     RECORD_TERMS = 41,        /* key: none; the times of the hub's last terms */
-    RECORD_PAYOUT = 42        /* key: asset; the policy of payouts that are asked for by themselves */
+    RECORD_PAYOUT = 42,       /* key: asset; the policy of payouts that are asked for by themselves */
+    RECORD_NOTE = 43          /* key: owner, number; the application's own */
 };
 
 struct wallet_channel;
@@ -48,6 +49,12 @@ struct payment_out {
     struct payment_out *prev, *next; /* in the channel's list that its state names */
     UT_hash_handle hh;               /* by id */
     UT_hash_handle hh_secret;        /* by secret hash; a later try replaces a failed one */
+};
+
+struct wallet_note {
+    struct note_key key;
+    struct buffer bytes;
+    UT_hash_handle hh;
 };
 
 struct payment_in_key {
@@ -369,6 +376,8 @@ struct wallet_core {
     struct open_wish *opens;
     struct payout_of_asset *payouts;
     size_t payout_count;
+    struct wallet_note *notes;
+    struct buffer forgotten; /* records of notes that are gone: with the next batch */
 
     /* recovering */
     struct kept_appointment *kept;
@@ -512,6 +521,13 @@ void wallet_payouts_run(struct wallet_core *core);
 /* A payout that a policy had asked for came to nothing. */
 void wallet_payout_failed(struct wallet_core *core, const struct wallet_channel *own);
 void wallet_payouts_free(struct wallet_core *core);
+
+/* ---- core_notes.c ---- */
+
+/* Adds what was forgotten to a batch that is not empty. */
+void wallet_notes_write(struct wallet_core *core);
+bool wallet_note_read(struct wallet_core *core, const struct record *record);
+void wallet_notes_free(struct wallet_core *core);
 
 /* ---- core_ledger.c ---- */
 

@@ -1,6 +1,6 @@
 /* One fetch: asked, paid within the limits, asked again with the receipt.
  *
- *     ASKING ─ 402, an offer ─▶ the limits, the books on disk ─▶ PAYING ─ receipt ─▶ SENDING ─ answer ─▶ done
+ *     ASKING ─ 402, an offer ─▶ the limits, the books ─▶ PAYING ─ receipt ─▶ SENDING ─ answer ─▶ done
  *        │                                                          └─ failed ─▶ done
  *        ├─ a receipt or a budget is there already: it is sent along at once
  *        ├─ a payment for it is under way since a process of before: its outcome is waited for
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
 #include <utlist.h>
 
 #include "base/clock.h"
@@ -43,8 +44,9 @@ struct fetch {
     bool no_budget; /* the budget that was sent along was too small */
 
     struct fetch_call *call;
-    struct fetch_wait wait;
-    struct buffer answer; /* of a 402 */
+    struct event *refused; /* the wallet does not pay: said from the loop */
+    struct buffer answer;  /* of a 402 */
+    json_t *said;          /* the same, read; NULL: it is no JSON */
     unsigned status;
     bool served;   /* the answer says that the payment was taken */
     bool returned; /* and that it was given back */
@@ -81,11 +83,28 @@ struct rill_fetcher {
     struct fetch *all, *paying;
     struct next_offer *next_offers;
     size_t next_count;
+    bool damaged; /* a note is not understood */
 };
 
 static void ask(struct fetch *fetch);
 
 /* ---- payments of a process of before ---- */
+
+static bool replay(void *context, uint64_t number, const void *bytes, size_t length)
+{
+    struct rill_fetcher *fetcher = context;
+    struct fetch_note note = {number, bytes, length};
+    fetcher->damaged = !fetch_note_replay(fetcher->books, &note);
+    return !fetcher->damaged;
+}
+
+/* What it reserved and its books had not on disk yet lies beside the payments. */
+static bool recall(struct rill_fetcher *fetcher)
+{
+    const uint8_t *owner = fetch_books_owner(fetcher->books);
+    rill_notes(fetcher->options.wallet, owner, replay, fetcher);
+    return !fetcher->damaged;
+}
 
 /* It may have stopped between paying and hearing of it: the wallet knows how that ended, or will. */
 static bool visit_payment(void *context, const struct rill_payment *payment)
@@ -167,13 +186,15 @@ static void free_fetch(struct fetch *fetch)
 {
     struct rill_fetcher *fetcher = fetch->fetcher;
     fetch_call_cancel(fetch->call);
-    fetch_books_cancel(fetcher->books, &fetch->wait);
+    if (fetch->refused != NULL)
+        event_free(fetch->refused);
     if (fetch->receipt != NULL)
         fetch->receipt->in_use = false;
     if (fetch->has_payment)
         HASH_DEL(fetcher->paying, fetch);
     DL_DELETE(fetcher->all, fetch);
     buffer_free(&fetch->answer);
+    json_decref(fetch->said);
     free(fetch->method);
     free(fetch->text_url);
     free(fetch->headers);
@@ -251,17 +272,39 @@ static void lost(struct fetch *fetch, const struct rill_payment *payment)
     finish(fetch, RILL_FETCH_UNPAID, "the payment is lost: nobody ever answered it; it counts as spent");
 }
 
-static void on_reserved(void *context)
+static void on_refused(evutil_socket_t socket, short what, void *context)
 {
+    (void)socket;
+    (void)what;
     struct fetch *fetch = context;
+    char why[sizeof(fetch->message)];
+    snprintf(why, sizeof(why), "%s", fetch->message);
+    unpaid(fetch, why);
+}
+
+static void refuse_soon(struct fetch *fetch, const char *why)
+{
+    snprintf(fetch->message, sizeof(fetch->message), "%s", why);
+    fetch->refused = evtimer_new(fetch->fetcher->options.base, on_refused, fetch);
+    ensure(fetch->refused != NULL);
+    event_active(fetch->refused, EV_TIMEOUT, 0);
+}
+
+static void pay_reserved(struct fetch *fetch, const struct fetch_note *note)
+{
     struct rill_fetcher *fetcher = fetch->fetcher;
+    struct rill_wallet *wallet = fetcher->options.wallet;
+    const uint8_t *owner = fetch_books_owner(fetcher->books);
     /* The hub carries the payment; what it is for is between the two ends. */
     struct rill_request request = {.amount = fetch->offer.units, .expiry = fetch->offer.expires, .memo = ""};
     memcpy(request.payee, fetch->offer.payee, sizeof(request.payee));
     memcpy(request.asset, fetch->offer.asset, sizeof(request.asset));
     memcpy(request.secret_hash, fetch->offer.secret_hash, sizeof(request.secret_hash));
-    if (rill_pay(fetcher->options.wallet, &request, fetch->payment) != 0) {
-        unpaid(fetch, rill_refusal(fetcher->options.wallet));
+    rill_notes_forget(wallet, owner, fetch_books_settled(fetcher->books));
+    if (note->bytes != NULL && !rill_note_keep(wallet, owner, note->number, note->bytes, note->length))
+        fetch_books_sync(fetcher->books);
+    if (rill_pay(wallet, &request, fetch->payment) != 0) {
+        refuse_soon(fetch, rill_refusal(wallet));
         return;
     }
     fetch->has_payment = true;
@@ -321,12 +364,14 @@ static void reserve(struct fetch *fetch, uint64_t fee, uint64_t total)
     fetch->step = STEP_PAYING;
     fetch->reserved = total;
     fetch->result.fee = fee;
+    fetch_note_begin(fetcher->books);
     fetch_books_spend(fetcher->books, fetch->day, fetch->url.authority, total);
     if (fetch->offer.budget)
         (void)fetch_budget_add(fetcher->books, fetch->origin, &fetch->offer);
     else
         fetch->receipt = fetch_receipt_add(fetcher->books, &fetch->place, &fetch->offer);
-    fetch_books_wait(fetcher->books, &fetch->wait, on_reserved, fetch);
+    struct fetch_note note = fetch_note_end(fetcher->books);
+    pay_reserved(fetch, &note);
 }
 
 static void pay(struct fetch *fetch)
@@ -385,9 +430,9 @@ void rill_fetcher_payment(struct rill_fetcher *fetcher, const struct rill_paymen
 /* ---- offers ---- */
 
 /* The first good one; false: none is, and message says why of the last. */
-static bool choose_offer(struct fetch *fetch, const json_t *body)
+static bool choose_offer(struct fetch *fetch)
 {
-    const json_t *accepts = json_object_get(body, "accepts");
+    const json_t *accepts = json_object_get(fetch->said, "accepts");
     const char *method = fetch->buying ? "POST" : fetch->method;
     char url[sizeof(fetch->url.target) + HOST_BYTES_MAX + 32];
     if (fetch->buying)
@@ -410,11 +455,7 @@ static bool choose_offer(struct fetch *fetch, const json_t *body)
 
 static void take_offer(struct fetch *fetch)
 {
-    json_t *body =
-        json_loadb((const char *)fetch->answer.data, fetch->answer.length, JSON_REJECT_DUPLICATES, NULL);
-    bool chosen = choose_offer(fetch, body);
-    json_decref(body);
-    if (chosen)
+    if (choose_offer(fetch))
         pay(fetch);
     else
         finish(fetch, RILL_FETCH_NO_OFFER, "%s", fetch->message);
@@ -482,13 +523,14 @@ static bool take_next(struct fetch *fetch)
 
 static void read_refusal(struct fetch *fetch)
 {
-    json_t *body = json_loadb((const char *)fetch->answer.data, fetch->answer.length, 0, NULL);
-    const char *why = json_string_value(json_object_get(body, "error"));
-    const char *code = json_string_value(json_object_get(body, "code"));
+    json_decref(fetch->said);
+    fetch->said =
+        json_loadb((const char *)fetch->answer.data, fetch->answer.length, JSON_REJECT_DUPLICATES, NULL);
+    const char *why = json_string_value(json_object_get(fetch->said, "error"));
+    const char *code = json_string_value(json_object_get(fetch->said, "code"));
     snprintf(fetch->code, sizeof(fetch->code), "%s", code != NULL ? code : "402");
     snprintf(fetch->message, sizeof(fetch->message), "%s: %.200s", fetch->code,
              why != NULL ? why : "the answer does not say why");
-    json_decref(body);
 }
 
 /* The receipt that was sent will never be served. Whatever else is answered may come from a server in front of the
@@ -820,6 +862,12 @@ struct rill_fetcher *rill_fetcher_new(const struct rill_fetcher_options *options
     fetcher->options.folder = fetcher->options.ca_file = NULL;
     fetcher->pool = pool;
     fetcher->books = books;
+    if (!recall(fetcher)) {
+        snprintf(message, message_size,
+                 "the wallet's notes of what was spent are damaged: one of them is not understood");
+        rill_fetcher_free(fetcher);
+        return NULL;
+    }
     if (any_in_doubt(fetcher))
         rill_history(options->wallet, visit_payment, fetcher);
     return fetcher;

@@ -1,11 +1,9 @@
 #include "wallet/fetch_state.h"
 
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <event2/event.h>
 #include <utlist.h>
 
 #include "base/clock.h"
@@ -16,9 +14,11 @@
 #define JOURNAL_VERSION 1
 #define DAYS_KEPT       400
 #define RECEIPTS_KEPT_S (10 * 86400)
+#define FLUSH_LATE_MS                                                                                        \
+    50 /* nobody waits for these books: what must not be lost is in a note (fetch_state.h) */
 
 /* On disk: do not renumber. Keys begin with the asset. */
-enum record_type { RECORD_SPENT = 1, RECORD_RECEIPT = 2, RECORD_BUDGET = 3 };
+enum record_type { RECORD_SPENT = 1, RECORD_RECEIPT = 2, RECORD_BUDGET = 3, RECORD_NOTED = 4 };
 
 struct fetch_books {
     struct journal *journal; /* NULL: memory only */
@@ -29,17 +29,22 @@ struct fetch_books {
     uint32_t today; /* what today_units is of */
     uint64_t today_units;
     struct buffer batch;
-    uint64_t appended;
-    struct fetch_wait *unsent, *waiting;
-    struct event *flush, *wake;
+    struct event *flush;
+
+    uint8_t owner[8];  /* of its notes */
+    uint64_t noted;    /* the number of the last one whose records are here */
+    size_t note_mark;  /* where the one that is being written begins in the batch */
+    uint64_t appended; /* the journal's sequence with all notes up to appended_note; 0: none is on its way */
+    uint64_t appended_note, settled_note; /* settled: durable here */
 };
 
 /* ---- the journal ---- */
 
-static void flush_soon(struct fetch_books *books)
+static void flush_late(struct fetch_books *books)
 {
+    const struct timeval late = {0, FLUSH_LATE_MS * 1000};
     if (books->flush != NULL && !event_pending(books->flush, EV_TIMEOUT, NULL))
-        event_active(books->flush, EV_TIMEOUT, 0);
+        event_add(books->flush, &late);
 }
 
 static size_t put_key(const struct fetch_books *books, const void *rest, size_t length,
@@ -67,7 +72,7 @@ static void write_spent(struct fetch_books *books, const struct spent_day *day)
     buffer_u64(&books->batch, day->units);
     buffer_u64(&books->batch, day->payments);
     record_end(&books->batch, mark);
-    flush_soon(books);
+    flush_late(books);
 }
 
 static void put_text(struct buffer *out, const char *text)
@@ -100,7 +105,7 @@ static void write_receipt(struct fetch_books *books, const struct kept_receipt *
     put_text(&books->batch, receipt->network);
     put_text(&books->batch, receipt->ticket);
     record_end(&books->batch, mark);
-    flush_soon(books);
+    flush_late(books);
 }
 
 static void write_budget(struct fetch_books *books, const struct kept_budget *budget)
@@ -116,61 +121,91 @@ static void write_budget(struct fetch_books *books, const struct kept_budget *bu
     put_text(&books->batch, budget->network);
     put_text(&books->batch, budget->ticket);
     record_end(&books->batch, mark);
-    flush_soon(books);
+    flush_late(books);
+}
+
+static void flush(struct fetch_books *books)
+{
+    if (books->batch.length > 0 && books->journal != NULL) {
+        uint64_t sequence = journal_append(books->journal, books->batch.data, books->batch.length);
+        if (books->appended == 0) {
+            books->appended = sequence;
+            books->appended_note = books->noted;
+        }
+    }
+    buffer_clear(&books->batch);
 }
 
 static void on_flush(evutil_socket_t socket, short what, void *context)
 {
     (void)socket;
     (void)what;
-    struct fetch_books *books = context;
-    if (books->batch.length > 0 && books->journal != NULL)
-        books->appended = journal_append(books->journal, books->batch.data, books->batch.length);
-    buffer_clear(&books->batch);
-    struct fetch_wait *wait;
-    DL_FOREACH(books->unsent, wait)
-    {
-        wait->sequence = books->appended;
-    }
-    DL_CONCAT(books->waiting, books->unsent);
-    books->unsent = NULL;
-    if (books->waiting != NULL)
-        event_active(books->wake, EV_TIMEOUT, 0);
+    flush(context);
 }
 
-static void on_wake(evutil_socket_t socket, short what, void *context)
+void fetch_books_sync(struct fetch_books *books)
 {
-    struct fetch_books *books = context;
-    uint64_t count;
-    if ((what & EV_READ) != 0) {
-        ssize_t taken = read(socket, &count, sizeof(count));
-        (void)taken;
-    }
-    uint64_t durable = books->journal != NULL ? journal_durable(books->journal) : UINT64_MAX;
-    while (books->waiting != NULL && books->waiting->sequence <= durable) {
-        struct fetch_wait *wait = books->waiting;
-        DL_DELETE(books->waiting, wait);
-        wait->waiting = false;
-        wait->done(wait->context);
-    }
+    flush(books);
+    if (books->appended == 0)
+        return;
+    journal_wait(books->journal, books->appended);
+    (void)fetch_books_settled(books);
 }
 
-void fetch_books_wait(struct fetch_books *books, struct fetch_wait *wait, void (*done)(void *context),
-                      void *context)
+/* ---- notes ---- */
+
+static void write_noted(struct fetch_books *books)
 {
-    ensure(!wait->waiting);
-    *wait = (struct fetch_wait){.sequence = UINT64_MAX, .done = done, .context = context, .waiting = true};
-    DL_APPEND(books->unsent, wait);
-    flush_soon(books);
+    size_t mark = record_begin(&books->batch, RECORD_NOTED, books->asset, sizeof(books->asset));
+    buffer_append(&books->batch, books->owner, sizeof(books->owner));
+    buffer_u64(&books->batch, books->noted);
+    record_end(&books->batch, mark);
 }
 
-void fetch_books_cancel(struct fetch_books *books, struct fetch_wait *wait)
+const uint8_t *fetch_books_owner(const struct fetch_books *books)
 {
-    if (wait->waiting && wait->sequence == UINT64_MAX)
-        DL_DELETE(books->unsent, wait);
-    else if (wait->waiting)
-        DL_DELETE(books->waiting, wait);
-    wait->waiting = false;
+    return books->owner;
+}
+
+void fetch_note_begin(struct fetch_books *books)
+{
+    books->note_mark = books->batch.length;
+}
+
+struct fetch_note fetch_note_end(struct fetch_books *books)
+{
+    books->noted++;
+    write_noted(books);
+    return (struct fetch_note){.number = books->noted,
+                               .bytes = books->journal != NULL ? books->batch.data + books->note_mark : NULL,
+                               .length = books->batch.length - books->note_mark};
+}
+
+static bool read_record(void *context, const struct record *record);
+
+bool fetch_note_replay(struct fetch_books *books, const struct fetch_note *note)
+{
+    struct reader reader = reader_of(note->bytes, note->length);
+    struct record record;
+    if (note->number <= books->noted)
+        return true;
+    while (record_next(&reader, &record))
+        if (!read_record(books, &record))
+            return false;
+    if (!reader.ok || books->noted != note->number)
+        return false;
+    buffer_append(&books->batch, note->bytes, note->length);
+    flush_late(books);
+    return true;
+}
+
+uint64_t fetch_books_settled(struct fetch_books *books)
+{
+    if (books->appended != 0 && books->appended <= journal_durable(books->journal)) {
+        books->settled_note = books->appended_note;
+        books->appended = 0;
+    }
+    return books->settled_note;
 }
 
 /* ---- what was spent ---- */
@@ -371,7 +406,7 @@ void fetch_receipt_drop(struct fetch_books *books, struct kept_receipt *receipt)
     uint8_t key[RECORD_KEY_MAX];
     size_t length = put_key(books, &receipt->secret_hash, 32, key);
     record_gone(&books->batch, RECORD_RECEIPT, key, length);
-    flush_soon(books);
+    flush_late(books);
     free_receipt(books, receipt);
 }
 
@@ -456,7 +491,7 @@ void fetch_budget_drop(struct fetch_books *books, struct kept_budget *budget)
     uint8_t key[RECORD_KEY_MAX];
     size_t length = put_key(books, &budget->secret_hash, 32, key);
     record_gone(&books->batch, RECORD_BUDGET, key, length);
-    flush_soon(books);
+    flush_late(books);
     HASH_DEL(books->budgets, budget);
     bytes_wipe(budget->secret, sizeof(budget->secret));
     free(budget);
@@ -555,6 +590,14 @@ static bool read_budget(struct fetch_books *books, const struct record *record, 
            take_text(&value, budget->ticket, sizeof(budget->ticket)) && reader_done(&value);
 }
 
+static bool read_noted(struct fetch_books *books, const struct record *record)
+{
+    struct reader value = reader_of(record->value, record->value_length);
+    reader_copy(&value, books->owner, sizeof(books->owner));
+    books->noted = reader_u64(&value);
+    return !record->gone && reader_done(&value);
+}
+
 static bool read_record(void *context, const struct record *record)
 {
     struct fetch_books *books = context;
@@ -572,6 +615,8 @@ static bool read_record(void *context, const struct record *record)
         return read_receipt(books, record, rest, length);
     case RECORD_BUDGET:
         return read_budget(books, record, rest, length);
+    case RECORD_NOTED:
+        return read_noted(books, record);
     }
     return false;
 }
@@ -599,7 +644,7 @@ static void forget_old_days(struct fetch_books *books)
             continue;
         size_t length = spent_key(books, day, key);
         record_gone(&books->batch, RECORD_SPENT, key, length);
-        flush_soon(books);
+        flush_late(books);
         HASH_DEL(books->days, day);
         free(day);
     }
@@ -610,6 +655,7 @@ struct fetch_books *fetch_books_open(struct event_base *base, const char *folder
 {
     struct fetch_books *books = xcalloc(1, sizeof(*books));
     memcpy(books->asset, asset, 20);
+    random_bytes(books->owner, sizeof(books->owner));
     if (folder != NULL) {
         struct store_options options = {.path = folder, .application = "fetch", .version = JOURNAL_VERSION};
         bool opened = store_open(&options, &books->journal, message, message_size) == STORE_OK;
@@ -624,11 +670,12 @@ struct fetch_books *fetch_books_open(struct event_base *base, const char *folder
         }
     }
     books->flush = evtimer_new(base, on_flush, books);
-    books->wake = event_new(base, books->journal != NULL ? journal_wake_descriptor(books->journal) : -1,
-                            books->journal != NULL ? EV_READ | EV_PERSIST : 0, on_wake, books);
-    ensure(books->flush != NULL && books->wake != NULL);
-    if (books->journal != NULL)
-        ensure(event_add(books->wake, NULL) == 0);
+    ensure(books->flush != NULL);
+    if (books->noted == 0) {
+        /* Before there is a note, it must be known whose it is. */
+        write_noted(books);
+        fetch_books_sync(books);
+    }
     forget_old_days(books);
     forget_old_receipts(books);
     return books;
@@ -639,9 +686,8 @@ void fetch_books_close(struct fetch_books *books)
     if (books == NULL)
         return;
     if (books->flush != NULL) {
-        on_flush(-1, 0, books);
+        flush(books);
         event_free(books->flush);
-        event_free(books->wake);
     }
     struct spent_day *day, *next_day;
     struct kept_budget *budget, *next_budget;

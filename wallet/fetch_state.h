@@ -11,7 +11,7 @@
 struct event;
 struct event_base;
 
-/* ---- fetch_books.c: what was spent, receipts and budgets; on disk before anything comes of it ---- */
+/* ---- fetch_books.c: what was spent, receipts and budgets ---- */
 
 struct fetch_books;
 
@@ -101,17 +101,29 @@ void fetch_budget_left(struct fetch_books *books, struct kept_budget *budget, ui
 void fetch_budget_drop(struct fetch_books *books, struct kept_budget *budget);
 struct kept_budget *fetch_budgets(const struct fetch_books *books);
 
-struct fetch_wait {
-    uint64_t sequence;
-    void (*done)(void *context);
-    void *context;
-    bool waiting;
-    struct fetch_wait *prev, *next;
+/* Notes. A reservation must be on disk before it is paid, and a write before another costs the payer a millisecond. So what
+ * the books write for it is kept in the wallet's own journal too, in one write with the payment (rill_note_keep), and the
+ * books' journal may come later: after a crash the notes that it lacks are replayed.
+ *
+ *     fetch_note_begin, what is reserved, fetch_note_end ─▶ rill_note_keep, rill_pay
+ *     the next time: rill_notes_forget(fetch_books_settled)           opened: rill_notes ─▶ fetch_note_replay
+ */
+struct fetch_note {
+    uint64_t number;
+    const uint8_t *bytes;
+    size_t length;
 };
-/* done follows from the loop, once all of it so far is on disk. */
-void fetch_books_wait(struct fetch_books *books, struct fetch_wait *wait, void (*done)(void *context),
-                      void *context);
-void fetch_books_cancel(struct fetch_books *books, struct fetch_wait *wait);
+/* 8 bytes, under which the wallet keeps them. */
+const uint8_t *fetch_books_owner(const struct fetch_books *books);
+void fetch_note_begin(struct fetch_books *books);
+/* What was written since; valid until the books change. bytes NULL: these books are in memory only. */
+struct fetch_note fetch_note_end(struct fetch_books *books);
+/* Oldest first, before anything else is done with the books. False: it is damaged. */
+bool fetch_note_replay(struct fetch_books *books, const struct fetch_note *note) MUST_USE;
+/* The notes up to this number are on disk here. */
+uint64_t fetch_books_settled(struct fetch_books *books);
+/* Waits until all of it so far is on disk. */
+void fetch_books_sync(struct fetch_books *books);
 
 /* ---- fetch_wire.c: one request to a server and its answer ---- */
 

@@ -243,6 +243,37 @@ static bool visit_payment(void *context, const struct payment_view *view)
     return visitor->visit(visitor->context, &payment);
 }
 
+static struct note_key note_key(const uint8_t owner[8], uint64_t number)
+{
+    struct note_key key = {.number = number};
+    memcpy(key.owner, owner, sizeof(key.owner));
+    return key;
+}
+
+bool rill_note_keep(struct rill_wallet *wallet, const uint8_t owner[8], uint64_t number, const void *bytes,
+                    size_t length)
+{
+    struct note_key key = note_key(owner, number);
+    if (wallet->journal == NULL)
+        return false;
+    wallet_note_keep(wallet->core, &key, bytes, length);
+    rill_wallet_run_soon(wallet);
+    return true;
+}
+
+void rill_notes_forget(struct rill_wallet *wallet, const uint8_t owner[8], uint64_t number)
+{
+    struct note_key key = note_key(owner, number);
+    wallet_notes_forget(wallet->core, &key);
+}
+
+void rill_notes(struct rill_wallet *wallet, const uint8_t owner[8],
+                bool (*visit)(void *context, uint64_t number, const void *bytes, size_t length),
+                void *context)
+{
+    wallet_notes(wallet->core, owner, visit, context);
+}
+
 void rill_history(const struct rill_wallet *wallet, rill_visit *visit, void *context)
 {
     struct visitor visitor = {visit, context};

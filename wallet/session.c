@@ -37,6 +37,14 @@ static void on_offline(void *context, struct rill_wallet *wallet, const char *re
     snprintf(session->offline_reason, sizeof(session->offline_reason), "%s", reason);
 }
 
+static void on_secret(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
+{
+    (void)wallet;
+    struct session *session = context;
+    if (session->on_outcome != NULL)
+        session->on_outcome(session, payment);
+}
+
 static void on_payment(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
 {
     (void)wallet;
@@ -196,6 +204,7 @@ static int parse_limit(const struct settings *settings, const char *name, const 
 
 static const struct rill_callbacks session_callbacks = {.ready = on_ready,
                                                         .offline = on_offline,
+                                                        .secret = on_secret,
                                                         .paid = on_payment,
                                                         .failed = on_payment,
                                                         .received = on_received,

@@ -128,13 +128,25 @@ static void deliver(void *context, uint64_t peer, const uint8_t *frame, size_t l
         link_send_frame(tower->link, frame, length);
 }
 
-static void defer(struct rill_wallet *wallet, struct deferred *deferred)
+static void defer(struct deferred_list *list, struct deferred *deferred)
 {
-    if (wallet->deferred_last != NULL)
-        wallet->deferred_last->next = deferred;
+    if (list->last != NULL)
+        list->last->next = deferred;
     else
-        wallet->deferred_first = deferred;
-    wallet->deferred_last = deferred;
+        list->first = deferred;
+    list->last = deferred;
+}
+
+/* NULL: there is none. */
+static struct deferred *take_first(struct deferred_list *list)
+{
+    struct deferred *first = list->first;
+    if (first == NULL)
+        return NULL;
+    list->first = first->next;
+    if (first->next == NULL)
+        list->last = NULL;
+    return first;
 }
 
 static void effect_submit(void *context, uint64_t sequence, uint64_t submission,
@@ -149,10 +161,10 @@ static void effect_submit(void *context, uint64_t sequence, uint64_t submission,
     if (call->merkle_count > 0)
         memcpy(deferred->merkle, call->merkle, call->merkle_count * sizeof(struct hash));
     deferred->call.merkle = deferred->merkle;
-    defer(context, deferred);
+    defer(&((struct rill_wallet *)context)->deferred, deferred);
 }
 
-static void effect_tell(void *context, uint64_t sequence, const struct wallet_news *news)
+static void defer_news(struct deferred_list *list, uint64_t sequence, const struct wallet_news *news)
 {
     struct deferred *deferred = xcalloc(1, sizeof(*deferred));
     deferred->kind = DEFERRED_NEWS;
@@ -163,7 +175,15 @@ static void effect_tell(void *context, uint64_t sequence, const struct wallet_ne
         deferred->memo = xstrdup(news->payment.memo);
         deferred->news->payment.memo = deferred->memo;
     }
-    defer(context, deferred);
+    defer(list, deferred);
+}
+
+static void effect_tell(void *context, uint64_t sequence, const struct wallet_news *news)
+{
+    struct rill_wallet *wallet = context;
+    if (news->type == WALLET_NEWS_PAID && wallet->callbacks.secret != NULL)
+        defer_news(&wallet->shown, 0, news);
+    defer_news(&wallet->deferred, sequence, news);
 }
 
 void rill_wallet_defer_call(struct rill_wallet *wallet, void (*done)(void *context), void *context)
@@ -173,7 +193,7 @@ void rill_wallet_defer_call(struct rill_wallet *wallet, void (*done)(void *conte
     deferred->sequence = wallet->core->appended;
     deferred->done = done;
     deferred->context = context;
-    defer(wallet, deferred);
+    defer(&wallet->deferred, deferred);
 }
 
 /* A question under way; the wallet may close before it is answered. */
@@ -358,15 +378,24 @@ static void free_deferred(struct deferred *deferred)
     free(deferred);
 }
 
+static void free_list(struct deferred_list *list)
+{
+    struct deferred *deferred;
+    while ((deferred = take_first(list)) != NULL)
+        free_deferred(deferred);
+}
+
 static void release(struct rill_wallet *wallet)
 {
     uint64_t until = durable(wallet);
     outbox_release(wallet->outbox, until);
-    while (wallet->deferred_first != NULL && wallet->deferred_first->sequence <= until && !wallet->closed) {
-        struct deferred *deferred = wallet->deferred_first;
-        wallet->deferred_first = deferred->next;
-        if (deferred->next == NULL)
-            wallet->deferred_last = NULL;
+    while (wallet->shown.first != NULL && !wallet->closed) {
+        struct deferred *deferred = take_first(&wallet->shown);
+        tell_payment(wallet, deferred->news, wallet->callbacks.secret);
+        free_deferred(deferred);
+    }
+    while (wallet->deferred.first != NULL && wallet->deferred.first->sequence <= until && !wallet->closed) {
+        struct deferred *deferred = take_first(&wallet->deferred);
         switch (deferred->kind) {
         case DEFERRED_SUBMIT:
             submit(wallet, deferred);
@@ -506,11 +535,8 @@ static void destroy(struct rill_wallet *wallet)
     free_event(wallet->run);
     free_event(wallet->timer);
     free_event(wallet->wake);
-    while (wallet->deferred_first != NULL) {
-        struct deferred *deferred = wallet->deferred_first;
-        wallet->deferred_first = deferred->next;
-        free_deferred(deferred);
-    }
+    free_list(&wallet->shown);
+    free_list(&wallet->deferred);
     outbox_free(wallet->outbox);
     wallet_free(wallet->core);
     journal_close(wallet->journal);

@@ -40,6 +40,9 @@ struct deferred {
     void *context;
     struct deferred *next;
 };
+struct deferred_list {
+    struct deferred *first, *last;
+};
 
 struct tower_link {
     struct rill_wallet *wallet;
@@ -67,8 +70,9 @@ struct rill_wallet {
     struct journal *journal; /* NULL: memory only */
     uint64_t appended;       /* memory only: the sequence, durable at once */
     struct outbox *outbox;
-    struct deferred *deferred_first, *deferred_last;
-    struct event *wake; /* the journal's descriptor */
+    struct deferred_list deferred; /* in the order of their sequences */
+    struct deferred_list shown;    /* secrets that have come: told without waiting for the disk */
+    struct event *wake;            /* the journal's descriptor */
 
     char *hub_host;
     uint16_t hub_port;

@@ -10,7 +10,7 @@ struct party {
     struct stage *stage;
     struct rill_wallet *wallet;
     uint8_t address[20];
-    unsigned readies, paid, failed, received, settled;
+    unsigned readies, shown, paid, failed, received, settled;
     bool closes_when_paid;
     int code;
     bool closed;
@@ -32,6 +32,16 @@ static void on_ready(void *context, struct rill_wallet *wallet)
     ((struct party *)context)->readies++;
 }
 
+/* Of each payment before `paid`, and once. */
+static void on_secret(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
+{
+    struct party *party = context;
+    (void)wallet;
+    assert_true(payment->has_secret);
+    party->shown++;
+    assert_true(party->shown > party->paid);
+}
+
 static void on_paid(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
 {
     struct party *party = context;
@@ -39,6 +49,7 @@ static void on_paid(void *context, struct rill_wallet *wallet, const struct rill
     struct hash hash = sha256(payment->secret, sizeof(payment->secret));
     assert_memory_equal(hash.bytes, payment->secret_hash, 32);
     party->paid++;
+    assert_true(party->shown >= party->paid);
     if (party->closes_when_paid) {
         rill_close_handle(wallet);
         party->wallet = NULL;
@@ -80,6 +91,7 @@ static void on_closing(void *context, struct rill_wallet *wallet, const uint8_t 
 static void open_wallet(struct stage *stage, size_t index, const char *folder)
 {
     static const struct rill_callbacks callbacks = {.ready = on_ready,
+                                                    .secret = on_secret,
                                                     .paid = on_paid,
                                                     .failed = on_failed,
                                                     .received = on_received,

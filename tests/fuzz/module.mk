@@ -16,7 +16,7 @@ FUZZ_FOLDERS := $(filter-out bench,$(FOLDERS))
 FUZZ_LIBS    = $(foreach f,$(FUZZ_FOLDERS),build/fuzz/$(f).a)
 
 # Folders later in the list use those before it: linked last to first.
-FUZZ_LINK    = $(foreach f,wallet watchtower hub settlement ledger/embedded ledger store channel wire crypto base,build/fuzz/$(f).a)
+FUZZ_LINK    = $(foreach f,merchant wallet watchtower hub settlement ledger/embedded ledger store channel wire crypto base,build/fuzz/$(f).a)
 
 build/fuzz/%: override CC := $(FUZZ_CC)
 $(eval $(call build,fuzz,$(FUZZ_FLAGS),))
@@ -38,8 +38,10 @@ FUZZ_LINK_link     := $(foreach f,new set_fd set_read_ahead set_accept_state fre
                       get_error shutdown get_shutdown,-Wl,--wrap=SSL_$(f))
 # Costly parameters are refused before any work is done.
 FUZZ_LINK_keystore := -Wl,--wrap=EVP_PBE_scrypt -Wl,--wrap=PKCS5_PBKDF2_HMAC
+# Its journal is in memory.
+FUZZ_LINK_proxy_journal := -Wl,--wrap=store_open
 FUZZ_WITH_engine := tests/fuzz/engine_world.c
-$(foreach f,hub wallet tower ledger,$(eval FUZZ_WITH_$(f)_journal := $(FUZZ_RECORDS)))
+$(foreach f,hub wallet tower ledger shop proxy,$(eval FUZZ_WITH_$(f)_journal := $(FUZZ_RECORDS)))
 $(foreach f,$(FUZZERS),$(eval $(call fuzzer,$(f))))
 
 # What writes the corpora: from the vectors, and from the worlds of other tests.

@@ -92,5 +92,6 @@ int main(int argc, char **argv)
     seeds_of_wallet();
     seeds_of_tower();
     seeds_of_ledger();
+    seeds_of_merchant();
     return 0;
 }

@@ -14,5 +14,6 @@ void seeds_of_hub(void);
 void seeds_of_wallet(void);
 void seeds_of_tower(void);
 void seeds_of_ledger(void);
+void seeds_of_merchant(void);
 
 #endif

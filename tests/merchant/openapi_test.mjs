@@ -319,10 +319,22 @@ test('limits of rate, number and streams', async () => {
     } while (answer.status !== 429);
     hold(name, answer, 'too_many_requests');
   }
+  const statusFrom = async (server, address) =>
+    (await server.ask('GET', '/v1/balance', { headers: { 'X-Forwarded-For': address } })).status;
+  const untilRefused = async (server, address) => {
+    for (let i = 0; i < 200; i++) if (await statusFrom(server, address(i)) === 429) return;
+    assert.fail('nobody is told to wait');
+  };
+  // Whoever says so himself is not believed.
+  await untilRefused(tight, (i) => `203.0.113.${i}`);
   await tight.running.stop();
-  const few = new Merchant(desk, 'shop', ['--invoices-max', '1', '--connections', '8']);
+  const few = new Merchant(desk, 'shop', ['--invoices-max', '1', '--connections', '8', '--public-rate-per-s', '1', '--trusted-front', '127.0.0.1']);
   few.key = shop.key;
   await few.start();
+  // Through a server that is trusted, each of its clients has a rate of its own (buckets are shared, so: most have).
+  await untilRefused(few, () => '203.0.113.1');
+  const others = await Promise.all(Array.from({ length: 5 }, (_, i) => statusFrom(few, `198.51.100.${i}`)));
+  assert.ok(others.includes(401), others.join());
   await call('createInvoice', { status: 429, code: 'too_many_invoices', server: few, body: { amount: '1' } });
   const { invoices } = await few.must('GET', '/v1/invoices?limit=1');
   const streams = [];

@@ -136,6 +136,13 @@ static inline void service_answer(struct proxy_world *world, int descriptor, con
         char byte;
         ssize_t got = read(world->gate[0], &byte, 1);
         (void)got;
+        if (number > 0) {
+            snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+                     number);
+            say(descriptor, text);
+            say_many(descriptor, number);
+            return;
+        }
         say(descriptor, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nheld");
     } else if (strncmp(path, "/drop", 5) != 0) {
         snprintf(
@@ -252,6 +259,8 @@ static inline void proxy_start(struct proxy_world *world)
                           world->prices,
                           "--upstream-timeout-s",
                           PROXY_PATIENCE_S,
+                          "--trusted-front",
+                          "127.0.0.2,10.0.0.0/8",
                           "--log-level",
                           "debug",
                           NULL};
@@ -270,15 +279,23 @@ static inline void proxy_kill(struct proxy_world *world)
 
 /* ---- asking ---- */
 
-static inline int connect_to(uint16_t port)
+/* from: an address of loopback. */
+static inline int connect_from(in_addr_t from, uint16_t port)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(from)};
     struct timeval patience = {PATIENCE_MS / 1000, 0};
     int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ensure(setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+    ensure(from == INADDR_LOOPBACK || bind(descriptor, (const struct sockaddr *)&own, sizeof own) == 0);
     ensure(connect(descriptor, (struct sockaddr *)&address, sizeof address) == 0);
     return descriptor;
+}
+
+static inline int connect_to(uint16_t port)
+{
+    return connect_from(INADDR_LOOPBACK, port);
 }
 
 /* All that comes until the end; free it. */

@@ -219,6 +219,111 @@ static void test_killed_while_serving(void **state)
     free(token);
 }
 
+/* ---- clients that do not wait ---- */
+
+struct late {
+    struct proxy_world *world;
+    const char *method, *target;
+    char *payment, *answer;
+    char line[64];
+};
+
+static bool late_was_asked(void *context)
+{
+    const struct late *late = context;
+    return asked(late->world, late->line) >= 1;
+}
+
+/* Sends the paid request, and the service has it. Returns the connection. */
+static int late_begin(struct late *late)
+{
+    snprintf(late->line, sizeof(late->line), "%s %s", late->method, late->target);
+    write_file(late->world->asked, "");
+    late->payment = pay_for(late->world, late->method, late->target, NULL);
+    late->answer = NULL;
+    int descriptor = send_request(late->world, late->method, late->target, "", late->payment);
+    if (!holds_in_time(late->world->stage, late_was_asked, late))
+        fail_msg("the service was not asked");
+    return descriptor;
+}
+
+/* As long as the proxy is at work on it the receipt is under way. */
+static bool late_is_over(void *context)
+{
+    struct late *late = context;
+    free(late->answer);
+    late->answer = ask(late->world, late->method, late->target, late->payment);
+    return !says(late->answer, "\"receipt_under_way\"");
+}
+
+static void late_again(struct late *late, unsigned status, const char *text)
+{
+    if (!holds_in_time(late->world->stage, late_is_over, late))
+        fail_msg("the receipt stays under way");
+    if (status_of(late->answer) != status || !says(late->answer, text))
+        fail_msg("%s %s: %.400s", late->method, late->target, late->answer);
+}
+
+static void late_end(struct late *late)
+{
+    free(late->answer);
+    free(late->payment);
+}
+
+/* What the service answers after that is kept, and served to the same receipt: once, and the service is not asked again. */
+static void test_gone_before_the_answer(void **state)
+{
+    static const char *const methods[] = {"GET", "POST"};
+    struct proxy_world *world = *state;
+    for (size_t i = 0; i < ARRAY_LENGTH(methods); i++) {
+        struct late late = {.world = world, .method = methods[i], .target = "/hold"};
+        close(late_begin(&late));
+        expect(world, late.method, "/hold?other", late.payment, 402, "\"wrong_resource\"");
+        write_all(world->gate[1], "x", 1);
+        late_again(&late, 200, "held");
+        assert_true(says(late.answer, "X-PAYMENT-RESPONSE: "));
+        assert_int_equal(asked(world, late.line), 1);
+        expect(world, late.method, "/hold", late.payment, 402, "\"receipt_spent\"");
+        late_end(&late);
+    }
+}
+
+/* Too long to be kept: what was merely read may be read again, what was done is done. */
+static void test_gone_before_a_long_answer(void **state)
+{
+    struct proxy_world *world = *state;
+    struct late read = {.world = world, .method = "GET", .target = "/hold/3000000"};
+    struct late done = {.world = world, .method = "POST", .target = "/hold/3000000"};
+    close(late_begin(&read));
+    write_all(world->gate[1], "xx", 2);
+    late_again(&read, 200, "xxxxxxxx");
+    assert_int_equal(asked(world, read.line), 2);
+    late_end(&read);
+    close(late_begin(&done));
+    write_all(world->gate[1], "x", 1);
+    late_again(&done, 402, "\"receipt_spent\"");
+    assert_int_equal(asked(world, done.line), 1);
+    late_end(&done);
+}
+
+/* One that only stops sending is answered all the same. */
+static void test_half_closed_client(void **state)
+{
+    static const char *const targets[] = {"/hold", "/hold/3000000"};
+    struct proxy_world *world = *state;
+    for (size_t i = 0; i < ARRAY_LENGTH(targets); i++) {
+        struct late late = {.world = world, .method = "GET", .target = targets[i]};
+        int descriptor = late_begin(&late);
+        assert_int_equal(shutdown(descriptor, SHUT_WR), 0);
+        write_all(world->gate[1], "x", 1);
+        char *answer = read_all(descriptor);
+        assert_int_equal(status_of(answer), 200);
+        assert_int_equal(strlen(body_of(answer)), i == 0 ? 4 : 3000000);
+        free(answer);
+        late_end(&late);
+    }
+}
+
 static bool is_refused(void *context)
 {
     const struct proxy_world *world = context;
@@ -280,6 +385,9 @@ int main(void)
                                        PROXY_TEST(test_budget),
                                        PROXY_TEST(test_budget_many_connections),
                                        PROXY_TEST(test_killed_while_serving),
+                                       PROXY_TEST(test_gone_before_the_answer),
+                                       PROXY_TEST(test_gone_before_a_long_answer),
+                                       PROXY_TEST(test_half_closed_client),
                                        PROXY_TEST(test_stopped_while_serving)};
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }

@@ -345,15 +345,48 @@ static void test_payment_under_way(void **state)
     reseller_close(reseller);
 }
 
-/* What has been paid is not paid again while its request is under way. */
+struct patient {
+    struct proxy_world *world;
+    const char *home, *url;
+    char *out; /* 65536 bytes */
+};
+
+static bool is_answered_late(void *context)
+{
+    const struct patient *patient = context;
+    int code = rill_run(patient->world, patient->out, 65536,
+                        (const char *const[]){"fetch", patient->url, "--home", patient->home, NULL});
+    if (code != 0 && code != 6)
+        fail_msg("exit code %d: %s", code, patient->out);
+    return code == 0;
+}
+
+/* The books' folder as it was, put back after a crash: what came later was not on disk yet. */
+static void copy_folder(const struct proxy_world *world, const char *from, const char *to)
+{
+    char error[200];
+    struct process copy;
+    snprintf(error, sizeof(error), "%s/cp.err", world->stage->folder);
+    folder_remove(to);
+    ensure(process_start(&copy, (const char *const[]){"/bin/cp", "-a", from, to, NULL}, error));
+    assert_int_equal(process_end(&copy, 0), 0);
+}
+
+/* What has been paid is not paid again while its request is under way, nor after a crash that the books of what was spent
+ * did not survive whole: the wallet's notes have it. */
 static void test_slow_service(void **state)
 {
     struct proxy_world *world = *state;
-    char out[65536], url[128], home[160], error[200];
+    char out[65536], url[128], home[160], error[200], books[200], before[200];
     payer_make(world, "bob", home, error);
+    snprintf(books, sizeof(books), "%s/fetch", home);
+    snprintf(before, sizeof(before), "%s/before", home);
+    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
+    copy_folder(world, books, before);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/hold", world->proxy_port);
     ended(world,
           RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002", "--timeout-s", "3"), 6);
+    copy_folder(world, before, books);
     for (int i = 0; i < 2; i++) {
         ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002"), 6);
         assert_true(file_says(error, "still at work"));
@@ -362,6 +395,14 @@ static void test_slow_service(void **state)
     ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
     assert_true(says(out, "in 1 payments"));
     write_all(world->gate[1], "x", 1);
+    /* What the service answers late is there for whoever asks again. */
+    struct patient patient = {world, home, url, out};
+    if (!holds_in_time(world->stage, is_answered_late, &patient))
+        fail_msg("the late answer is lost: %s", out);
+    assert_true(says(out, "held"));
+    assert_int_equal(asked(world, "GET /hold"), 1);
+    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
+    assert_true(says(out, "in 1 payments"));
 }
 
 /* A server in front of the proxy, as one with TLS is. The file says what it does with requests that are paid. */

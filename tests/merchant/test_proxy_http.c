@@ -109,6 +109,7 @@ static void test_headers(void **state)
     assert_int_equal(status_of(answer), 200);
     assert_true(says(seen, "Rill-Paid-Units: 100\r\n"));
     assert_true(says(seen, "X-Forwarded-For: 127.0.0.1\r\n"));
+    assert_true(says(seen, "X-Forwarded-Proto: http\r\n"));
     assert_true(says(seen, "Accept: a/b\r\n"));
     static const char *const hidden[] = {"999",    "998",       "x_payment", "X-PAYMENT", "X-Private",
                                          "6.6.6.", "websocket", "trailers",  "gopher",    "evil"};
@@ -119,6 +120,41 @@ static void test_headers(void **state)
     assert_false(says(answer, "Rill-Charged-Units: 0\r\n"));
     free(answer);
     free(payment);
+}
+
+#define FRONT 0x7f000002 /* proxy_start says that it is one */
+
+static char *ask_through_front(struct proxy_world *world, const char *target, const char *headers)
+{
+    struct buffer text = {0};
+    int descriptor = connect_from(FRONT, world->proxy_port);
+    buffer_printf(&text, "GET %s HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n%s\r\n", target,
+                  headers);
+    write_all(descriptor, text.data, text.length);
+    buffer_free(&text);
+    return read_all(descriptor);
+}
+
+/* A server with TLS in front says for whom it asks, and is the only one to. */
+static void test_trusted_front(void **state)
+{
+    struct proxy_world *world = *state;
+    char *answer = ask_through_front(world, "/free/a",
+                                     "X-Forwarded-For: 6.6.6.6, 203.0.113.5\r\nX_Forwarded_For: 6.6.6.7\r\n"
+                                     "X-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: https\r\n");
+    const char *seen = body_of(answer);
+    assert_true(says(seen, "X-Forwarded-For: 203.0.113.5\r\n"));
+    assert_true(says(seen, "X-Forwarded-Proto: https\r\n"));
+    assert_false(says(seen, "6.6.6."));
+    free(answer);
+    answer = ask_through_front(world, "/paid", "X-Forwarded-Proto: https\r\n");
+    assert_true(says(answer, "\"resource\":\"https://shop.example/paid\""));
+    free(answer);
+    answer = ask_through_front(world, "/free/b", "X-Forwarded-Proto: gopher\r\n");
+    seen = body_of(answer);
+    assert_true(says(seen, "X-Forwarded-For: 127.0.0.2\r\n"));
+    assert_true(says(seen, "X-Forwarded-Proto: http\r\n"));
+    free(answer);
 }
 
 static char *upload(struct proxy_world *world, const char *framing, bool chunked, size_t length)
@@ -173,8 +209,8 @@ static void test_large_bodies(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {PROXY_TEST(test_per_kib), PROXY_TEST(test_grown),
-                                       PROXY_TEST(test_smuggling), PROXY_TEST(test_headers),
-                                       PROXY_TEST(test_large_bodies)};
+    const struct CMUnitTest tests[] = {PROXY_TEST(test_per_kib),       PROXY_TEST(test_grown),
+                                       PROXY_TEST(test_smuggling),     PROXY_TEST(test_headers),
+                                       PROXY_TEST(test_trusted_front), PROXY_TEST(test_large_bodies)};
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }

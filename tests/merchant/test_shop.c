@@ -11,7 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
+
 #include "base/ensure.h"
+#include "base/log.h"
+#include "merchant/limits.h"
 #include "merchant/shop.h"
 #include "merchant/webhook_state.h"
 #include "store/memory_journal.h"
@@ -385,6 +389,77 @@ static void test_waits_grow(void **state)
     assert_int_equal(webhook_backoff_s(UINT32_MAX), 7200);
 }
 
+static struct webhook *open_hook(struct shop *shop, struct journal *journal)
+{
+    char message[200];
+    shop_init(shop, &(struct shop_options){.invoices_max = 10, .keep_days = 4, .base_url = ""}, NULL);
+    struct webhooks *webhooks = webhooks_new(
+        event_base_new(), shop, &(struct webhooks_options){.allow = "a.example"}, message, sizeof(message));
+    assert_non_null(webhooks);
+    shop->journal = journal;
+    ensure(journal_recover(journal, visit_record, shop));
+    struct webhook *webhook = webhook_at(webhooks, 0);
+    return webhook != NULL
+               ? webhook
+               : webhook_create(webhooks, "http://a.example/", UINT32_MAX, message, sizeof(message));
+}
+
+static struct journal *close_hook(struct shop *shop, struct webhook *webhook)
+{
+    struct webhooks *webhooks = webhook->webhooks;
+    struct event_base *base = webhooks->base;
+    struct journal *journal = shop->journal;
+    shop_commit_wait(shop);
+    shop->journal = NULL;
+    webhooks_free(webhooks);
+    event_base_free(base);
+    shop_close(shop);
+    memory_journal_crash(journal, memory_journal_appended(journal));
+    return journal;
+}
+
+static struct delivery *put(struct webhook *webhook, uint64_t number, uint64_t admitted)
+{
+    struct delivery *delivery = xcalloc(1, sizeof(*delivery));
+    delivery->place = (struct event_place){1000, number};
+    delivery->admitted = admitted;
+    webhook_put_delivery(webhook, delivery);
+    return delivery;
+}
+
+/* Three days of refusals make a dead letter, which a restart keeps; an answer of 2xx ends it. */
+static void test_dead_letters(void **state)
+{
+    struct shop shop;
+    (void)state;
+    log_setup("test", LOG_ERROR, false);
+    struct webhook *webhook = open_hook(&shop, memory_journal_create());
+    uint64_t now = shop_now(&shop);
+    struct delivery *young = put(webhook, 1, now - WEBHOOK_RETRY_S + 60);
+    struct delivery *old = put(webhook, 2, now - WEBHOOK_RETRY_S);
+    webhook_judge(webhook, young, 500, "no");
+    webhook_judge(webhook, old, 0, "nobody there");
+    assert_false(young->dead);
+    assert_in_range(young->next_at, now + 5, now + 10);
+    assert_true(old->dead);
+    assert_int_equal(webhooks_figures(webhook->webhooks).dead, 1);
+    assert_int_equal(webhooks_figures(webhook->webhooks).pending, 1);
+
+    webhook = open_hook(&shop, close_hook(&shop, webhook));
+    assert_int_equal(webhook->dead_count, 1);
+    assert_int_equal(webhook->dead->place.number, 2);
+    assert_int_equal(webhook->pending, 1);
+    webhook_judge(webhook, webhook->lanes->list, 204, "");
+    assert_int_equal(webhook->pending, 0);
+
+    /* Only so many: the oldest give way. */
+    for (uint64_t i = 0; i < WEBHOOK_DEAD_MAX; i++)
+        webhook_judge(webhook, put(webhook, 3 + i, now - WEBHOOK_RETRY_S), 500, "no");
+    assert_int_equal(webhook->dead_count, WEBHOOK_DEAD_MAX);
+    assert_int_equal(webhook->dead->place.number, 3);
+    journal_close(close_hook(&shop, webhook));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_first_results_last_a_day),
         cmocka_unit_test(test_signature),
         cmocka_unit_test(test_waits_grow),
+        cmocka_unit_test(test_dead_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,10 +5,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <event2/event.h>
 
+#include "base/clock.h"
 #include "tests/support/process.h"
 #include "wallet/fetch_state.h"
 
@@ -19,6 +22,7 @@ static const uint8_t asset[20] = {1}, secret[32] = {2};
 struct world {
     struct event_base *base;
     char folder[64];
+    uint32_t day; /* today: what is long past is forgotten */
     struct fetch_books *books;
 };
 
@@ -34,7 +38,7 @@ static void reopen(struct world *world)
 static int set_up(void **state)
 {
     static struct world world;
-    world = (struct world){.base = event_base_new()};
+    world = (struct world){.base = event_base_new(), .day = (uint32_t)(clock_unix_s() / 86400)};
     folder_make(world.folder, sizeof world.folder);
     reopen(&world);
     *state = &world;
@@ -126,12 +130,115 @@ static void test_receipts_of_a_place(void **state)
     assert_null(fetch_receipt_find(world->books, &place));
 }
 
+/* ---- notes ---- */
+
+struct told {
+    uint64_t number;
+    size_t length;
+    uint8_t owner[8], bytes[2048];
+};
+
+/* Reserves, and dies before its books are on disk: what is left is the note. */
+static _Noreturn void reserve_and_die(struct world *world, int out, uint8_t number)
+{
+    struct told told = {.number = 0};
+    struct fetch_offer offer = offer_of(number, 20);
+    struct hash place = fetch_place("https://api.example", "GET", "/");
+    reopen(world);
+    fetch_note_begin(world->books);
+    fetch_books_spend(world->books, world->day, "api.example", 21);
+    (void)fetch_receipt_add(world->books, &place, &offer);
+    struct fetch_note note = fetch_note_end(world->books);
+    told.number = note.number;
+    told.length = note.length;
+    memcpy(told.owner, fetch_books_owner(world->books), sizeof(told.owner));
+    memcpy(told.bytes, note.bytes, note.length);
+    _exit(write(out, &told, sizeof(told)) == (ssize_t)sizeof(told) ? 0 : 1);
+}
+
+static struct told crashed(struct world *world, uint8_t number)
+{
+    struct told told;
+    int ends[2], status;
+    assert_int_equal(pipe(ends), 0);
+    fetch_books_close(world->books);
+    world->books = NULL;
+    pid_t child = fork();
+    if (child == 0)
+        reserve_and_die(world, ends[1], number);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &told, sizeof(told)), sizeof(told));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(ends[0]);
+    reopen(world);
+    return told;
+}
+
+static bool replayed(struct world *world, const struct told *told)
+{
+    struct fetch_note note = {told->number, told->bytes, told->length};
+    assert_memory_equal(fetch_books_owner(world->books), told->owner, sizeof(told->owner));
+    return fetch_note_replay(world->books, &note);
+}
+
+static void assert_reserved(struct world *world, uint8_t number, uint64_t units)
+{
+    struct hash id = {{number}};
+    assert_int_equal(fetch_books_host_units(world->books, world->day, "api.example"), units);
+    assert_int_equal(fetch_books_day_units(world->books, world->day), units);
+    if (units == 0) {
+        assert_false(fetch_books_know(world->books, &id));
+        return;
+    }
+    assert_non_null(fetch_receipt_of(world->books, &id));
+    assert_int_equal(fetch_receipt_of(world->books, &id)->state, KEPT_PAYING);
+}
+
+/* Neither limit nor receipt is forgotten, and nothing is counted twice. */
+static void test_notes_of_a_crash(void **state)
+{
+    struct world *world = *state;
+    struct told first = crashed(world, 1);
+    assert_reserved(world, 1, 0);
+    assert_true(replayed(world, &first));
+    assert_reserved(world, 1, 21);
+    reopen(world);
+    assert_reserved(world, 1, 21);
+    struct hash id = {{1}};
+    fetch_receipt_drop(world->books, fetch_receipt_of(world->books, &id));
+    fetch_books_unspend(world->books, world->day, "api.example", 1, false);
+    assert_true(replayed(world, &first)); /* known: what has become of it stays */
+    assert_false(fetch_books_know(world->books, &id));
+    assert_int_equal(fetch_books_day_units(world->books, world->day), 20);
+    struct told second = crashed(world, 2);
+    assert_int_equal(second.number, first.number + 1);
+    assert_int_equal(fetch_books_day_units(world->books, world->day), 20);
+    assert_true(replayed(world, &second));
+    assert_reserved(world, 2, 41);
+    fetch_books_sync(world->books);
+    assert_int_equal(fetch_books_settled(world->books), second.number);
+}
+
+static void test_damaged_note(void **state)
+{
+    struct world *world = *state;
+    struct told told = crashed(world, 1);
+    told.length--;
+    assert_false(replayed(world, &told));
+    reopen(world);
+    told.length = 0;
+    assert_false(replayed(world, &told));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_budget_origin, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_budget_of_before, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_receipts_of_a_place, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_notes_of_a_crash, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_damaged_note, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
