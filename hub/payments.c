@@ -85,13 +85,21 @@ struct payment *payments_each(const struct payments *payments, size_t *at)
     return index_each(&payments->by_id, at);
 }
 
+static uint64_t condition_hash(const struct payments *payments, const struct condition_key *key)
+{
+    return index_hash(payments->seed, key, sizeof(*key));
+}
+
 static struct payment_condition *find_condition(const struct payments *payments, uint8_t kind,
                                                 const struct hash *hash)
 {
     struct condition_key key = {kind, *hash};
     struct payment_condition *condition;
-    HASH_FIND(hh, payments->by_condition, &key, sizeof(key), condition);
-    return condition;
+    for (struct index_walk walk = index_walk(&payments->by_condition, condition_hash(payments, &key));
+         (condition = index_next(&payments->by_condition, &walk)) != NULL;)
+        if (memcmp(&condition->key, &key, sizeof(key)) == 0)
+            return condition;
+    return NULL;
 }
 
 struct payment *payments_on_condition(const struct payments *payments, uint8_t kind,
@@ -110,9 +118,10 @@ void payments_lock(struct payments *payments, struct payment *payment, uint8_t k
     payment->condition = *condition;
     struct payment_condition *alike = find_condition(payments, kind, condition);
     if (alike == NULL) {
-        alike = xcalloc(1, sizeof(*alike));
+        payments->conditions.item_size = sizeof(*alike);
+        alike = slab_take(&payments->conditions);
         alike->key = (struct condition_key){kind, *condition};
-        HASH_ADD(hh, payments->by_condition, key, sizeof(alike->key), alike);
+        index_add(&payments->by_condition, condition_hash(payments, &alike->key), alike);
     }
     payment->next_alike = alike->first;
     if (alike->first != NULL)
@@ -133,8 +142,8 @@ static void condition_remove(struct payments *payments, struct payment *payment)
     alike->first = payment->next_alike;
     if (alike->first != NULL)
         return;
-    HASH_DELETE(hh, payments->by_condition, alike);
-    free(alike);
+    index_remove(&payments->by_condition, condition_hash(payments, &alike->key), alike);
+    slab_give(&payments->conditions, alike);
 }
 
 /* ---- coming and going ---- */
@@ -238,17 +247,13 @@ void payments_free(struct payments *payments)
     size_t at = 0;
     for (struct payment *payment; (payment = payments_each(payments, &at)) != NULL;)
         free(payment->memo);
-    struct payment_condition *condition, *next_condition;
-    HASH_ITER(hh, payments->by_condition, condition, next_condition)
-    {
-        HASH_DELETE(hh, payments->by_condition, condition);
-        free(condition);
-    }
     for (size_t i = 0; i < payments->heap_count; i++)
         free(payments->heap[i]);
     free(payments->heap);
     index_free(&payments->moments);
     index_free(&payments->by_id);
+    index_free(&payments->by_condition);
+    slab_free(&payments->conditions);
     slab_free(&payments->slab);
     slab_free(&payments->witnesses);
     free(payments->dirty);

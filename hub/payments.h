@@ -11,8 +11,6 @@
 #ifndef RILL_HUB_PAYMENTS_H
 #define RILL_HUB_PAYMENTS_H
 
-#include <uthash.h>
-
 #include "base/index.h"
 #include "base/payment.h"
 #include "base/record.h"
@@ -95,7 +93,6 @@ struct payment_condition {
         struct hash condition;
     } key;
     struct payment *first;
-    UT_hash_handle hh;
 };
 
 /* The payments that must be looked at at one time. */
@@ -114,7 +111,8 @@ struct payments {
     uint64_t seed;
     struct index by_id; /* the payee's */
     struct slab slab, witnesses;
-    struct payment_condition *by_condition;
+    struct index by_condition;
+    struct slab conditions;
     struct index moments;         /* by time */
     struct payment_moment **heap; /* the same, the earliest first */
     size_t heap_count, heap_capacity;
