@@ -14,26 +14,6 @@ static bool all_zero(const uint8_t *data, size_t length)
     return any == 0;
 }
 
-bool hash_equal(const struct hash *a, const struct hash *b)
-{
-    return memcmp(a, b, sizeof(*a)) == 0;
-}
-
-bool address_equal(const struct address *a, const struct address *b)
-{
-    return memcmp(a, b, sizeof(*a)) == 0;
-}
-
-bool payment_id_equal(const struct payment_id *a, const struct payment_id *b)
-{
-    return memcmp(a, b, sizeof(*a)) == 0;
-}
-
-bool signature_equal(const struct signature *a, const struct signature *b)
-{
-    return memcmp(a, b, sizeof(*a)) == 0;
-}
-
 bool hash_is_zero(const struct hash *hash)
 {
     return all_zero(hash->bytes, sizeof(hash->bytes));
@@ -68,39 +48,6 @@ void bytes_wipe(void *data, size_t length)
     volatile uint8_t *at = data;
     for (size_t i = 0; i < length; i++)
         at[i] = 0;
-}
-
-void store_be16(uint8_t *out, uint16_t value)
-{
-    out[0] = (uint8_t)(value >> 8);
-    out[1] = (uint8_t)value;
-}
-
-void store_be32(uint8_t *out, uint32_t value)
-{
-    store_be16(out, (uint16_t)(value >> 16));
-    store_be16(out + 2, (uint16_t)value);
-}
-
-void store_be64(uint8_t *out, uint64_t value)
-{
-    store_be32(out, (uint32_t)(value >> 32));
-    store_be32(out + 4, (uint32_t)value);
-}
-
-uint16_t load_be16(const uint8_t *in)
-{
-    return (uint16_t)(in[0] << 8 | in[1]);
-}
-
-uint32_t load_be32(const uint8_t *in)
-{
-    return (uint32_t)load_be16(in) << 16 | load_be16(in + 2);
-}
-
-uint64_t load_be64(const uint8_t *in)
-{
-    return (uint64_t)load_be32(in) << 32 | load_be32(in + 4);
 }
 
 void hex_encode(const uint8_t *data, size_t length, char *out)

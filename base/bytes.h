@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A result that must be looked at. */
 #define MUST_USE                 __attribute__((warn_unused_result))
@@ -33,10 +34,23 @@ extern const struct hash HASH_ZERO;
 extern const struct address ADDRESS_ZERO;
 extern const struct payment_id PAYMENT_ID_ZERO;
 
-bool hash_equal(const struct hash *a, const struct hash *b);
-bool address_equal(const struct address *a, const struct address *b);
-bool payment_id_equal(const struct payment_id *a, const struct payment_id *b);
-bool signature_equal(const struct signature *a, const struct signature *b);
+/* These, and all that records and messages are read and written with, are inline: a payment takes hundreds of them. */
+static inline bool hash_equal(const struct hash *a, const struct hash *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+static inline bool address_equal(const struct address *a, const struct address *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+static inline bool payment_id_equal(const struct payment_id *a, const struct payment_id *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+static inline bool signature_equal(const struct signature *a, const struct signature *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
 bool hash_is_zero(const struct hash *hash);
 bool address_is_zero(const struct address *address);
 bool payment_id_is_zero(const struct payment_id *id);
@@ -49,12 +63,33 @@ bool bytes_equal_constant_time(const void *a, const void *b, size_t length);
 void bytes_wipe(void *data, size_t length);
 
 /* Integers in network (big-endian) order. */
-void store_be16(uint8_t *out, uint16_t value);
-void store_be32(uint8_t *out, uint32_t value);
-void store_be64(uint8_t *out, uint64_t value);
-uint16_t load_be16(const uint8_t *in);
-uint32_t load_be32(const uint8_t *in);
-uint64_t load_be64(const uint8_t *in);
+static inline void store_be16(uint8_t *out, uint16_t value)
+{
+    out[0] = (uint8_t)(value >> 8);
+    out[1] = (uint8_t)value;
+}
+static inline void store_be32(uint8_t *out, uint32_t value)
+{
+    store_be16(out, (uint16_t)(value >> 16));
+    store_be16(out + 2, (uint16_t)value);
+}
+static inline void store_be64(uint8_t *out, uint64_t value)
+{
+    store_be32(out, (uint32_t)(value >> 32));
+    store_be32(out + 4, (uint32_t)value);
+}
+static inline uint16_t load_be16(const uint8_t *in)
+{
+    return (uint16_t)(in[0] << 8 | in[1]);
+}
+static inline uint32_t load_be32(const uint8_t *in)
+{
+    return (uint32_t)load_be16(in) << 16 | load_be16(in + 2);
+}
+static inline uint64_t load_be64(const uint8_t *in)
+{
+    return (uint64_t)load_be32(in) << 32 | load_be32(in + 4);
+}
 
 /* Writes 2 * length lower-case digits and a NUL to out (room: 2 * length + 1). */
 void hex_encode(const uint8_t *data, size_t length, char *out);

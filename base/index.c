@@ -1,35 +1,10 @@
 #include "base/index.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/amount.h"
 #include "base/ensure.h"
 
 #define CAPACITY_MIN 64
-
-/* Multiplies to 128 bits and folds: the mixing step of wyhash (https://github.com/wangyi-fudan/wyhash, public
- * domain), whose constants these are too. */
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    unsigned_wide product = (unsigned_wide)a * b;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-uint64_t index_hash(uint64_t seed, const void *key, size_t length)
-{
-    const uint8_t *at = key;
-    uint64_t hash = mix(seed ^ 0xa0761d6478bd642fu, length ^ 0xe7037ed1a0b428dbu);
-    for (size_t left = length; left > 0;) {
-        uint64_t words[2] = {0};
-        size_t taken = left < sizeof(words) ? left : sizeof(words);
-        memcpy(words, at, taken);
-        hash = mix(words[0] ^ hash ^ 0x8ebc6af09c88c6e3u, words[1] ^ seed ^ 0x589965cc75374cc3u) ^ hash;
-        at += taken;
-        left -= taken;
-    }
-    return mix(hash, 0x1d8e4e27c47d124fu ^ seed);
-}
 
 static void put(struct index *index, uint64_t hash, void *item)
 {

@@ -17,6 +17,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "base/amount.h"
 
 struct index_slot {
     uint64_t hash;
@@ -34,8 +37,29 @@ struct index_walk {
     size_t at;
 };
 
+/* Multiplies to 128 bits and folds: the mixing step of wyhash (https://github.com/wangyi-fudan/wyhash, public
+ * domain), whose constants these are too. */
+static inline uint64_t index_mix(uint64_t a, uint64_t b)
+{
+    unsigned_wide product = (unsigned_wide)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
 /* A hash of any bytes. */
-uint64_t index_hash(uint64_t seed, const void *key, size_t length);
+static inline uint64_t index_hash(uint64_t seed, const void *key, size_t length)
+{
+    const uint8_t *at = key;
+    uint64_t hash = index_mix(seed ^ 0xa0761d6478bd642fu, length ^ 0xe7037ed1a0b428dbu);
+    for (size_t left = length; left > 0;) {
+        uint64_t words[2] = {0};
+        size_t taken = left < sizeof(words) ? left : sizeof(words);
+        memcpy(words, at, taken);
+        hash = index_mix(words[0] ^ hash ^ 0x8ebc6af09c88c6e3u, words[1] ^ seed ^ 0x589965cc75374cc3u) ^ hash;
+        at += taken;
+        left -= taken;
+    }
+    return index_mix(hash, 0x1d8e4e27c47d124fu ^ seed);
+}
 
 /* The item is in it once more; equal hashes are allowed. NULL is no item. */
 void index_add(struct index *index, uint64_t hash, void *item);
@@ -61,6 +85,21 @@ static inline void *index_next(const struct index *index, struct index_walk *wal
         if (slot->hash == walk->hash)
             return slot->item;
     }
+}
+
+/* Before a look for this hash that comes soon, so that memory is waited for but once where there are many: the slot;
+ * some time later, with the slot there, what a look would be shown first. */
+static inline void index_prefetch(const struct index *index, uint64_t hash)
+{
+    if (index->capacity > 0)
+        __builtin_prefetch(&index->slots[(size_t)hash & (index->capacity - 1)]);
+}
+static inline const void *index_peek(const struct index *index, uint64_t hash)
+{
+    if (index->capacity == 0)
+        return NULL;
+    const struct index_slot *slot = &index->slots[(size_t)hash & (index->capacity - 1)];
+    return slot->hash == hash ? slot->item : NULL;
 }
 
 /* All items, in no order that means anything: *at is 0 at first. NULL at the end. Nothing may be added or removed

@@ -20,14 +20,34 @@
 #endif
 
 struct slab_chunk {
-    struct slab_chunk *next;
-    void *items[]; /* for its alignment */
+    struct slab_chunk *next; /* the items follow */
 };
+
+static size_t round_up(const struct slab *slab, size_t size)
+{
+    size_t alignment = slab->alignment > sizeof(void *) ? slab->alignment : sizeof(void *);
+    return (size + alignment - 1) / alignment * alignment;
+}
 
 static size_t step(const struct slab *slab)
 {
     size_t size = slab->item_size < sizeof(void *) ? sizeof(void *) : slab->item_size;
-    return (size + sizeof(void *) - 1) / sizeof(void *) * sizeof(void *);
+    return round_up(slab, size);
+}
+
+static struct slab_chunk *chunk_new(const struct slab *slab)
+{
+    size_t size = round_up(slab, sizeof(struct slab_chunk)) + CHUNK_ITEMS * step(slab);
+    if (slab->alignment <= sizeof(void *))
+        return xcalloc(1, size);
+    void *chunk = NULL;
+    ensure(posix_memalign(&chunk, slab->alignment, size) == 0);
+    return memset(chunk, 0, size);
+}
+
+static unsigned char *items_of(const struct slab *slab, struct slab_chunk *chunk)
+{
+    return (unsigned char *)chunk + round_up(slab, sizeof(*chunk));
 }
 
 void *slab_take(struct slab *slab)
@@ -40,12 +60,12 @@ void *slab_take(struct slab *slab)
         return item;
     }
     if (slab->chunks == NULL || slab->used == CHUNK_ITEMS) {
-        struct slab_chunk *chunk = xcalloc(1, sizeof(*chunk) + CHUNK_ITEMS * step(slab));
+        struct slab_chunk *chunk = chunk_new(slab);
         chunk->next = slab->chunks;
         slab->chunks = chunk;
         slab->used = 0;
     }
-    return (unsigned char *)slab->chunks->items + step(slab) * slab->used++;
+    return items_of(slab, slab->chunks) + step(slab) * slab->used++;
 }
 
 void slab_give(struct slab *slab, void *item)
@@ -62,7 +82,7 @@ void slab_free(struct slab *slab)
     while (slab->chunks != NULL) {
         struct slab_chunk *chunk = slab->chunks;
         slab->chunks = chunk->next;
-        ASAN_UNPOISON_MEMORY_REGION(chunk->items, CHUNK_ITEMS * step(slab));
+        ASAN_UNPOISON_MEMORY_REGION(items_of(slab, chunk), CHUNK_ITEMS * step(slab));
         free(chunk);
     }
     slab->given_back = NULL;

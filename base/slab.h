@@ -8,9 +8,9 @@
 
 struct slab_chunk;
 
-/* Set item_size, all else zero. Items are aligned as pointers are. */
+/* Set item_size, and alignment if items are to be aligned better than pointers are (a power of two); all else zero. */
 struct slab {
-    size_t item_size;
+    size_t item_size, alignment;
     void *given_back;
     struct slab_chunk *chunks;
     size_t used; /* of the first chunk */

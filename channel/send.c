@@ -145,23 +145,25 @@ enum code channel_add(struct channel *channel, const struct channel_view *view,
         return CODE_LIMIT;
     struct stream *own = channel_own(channel);
     struct progress progress = own_progress(channel);
-    struct operation numbered = *operation;
+    struct operation numbered;
     if (operation->type == OPERATION_LOCK) {
+        numbered = *operation;
         numbered.lock_id = lock_set_next_id(own->locks, own->last_lock_id);
         if (numbered.lock_id == 0)
             return CODE_LIMIT;
+        operation = &numbered;
     }
     struct pending_lock changed;
-    enum code code = stream_apply(own, &progress, view, &numbered, &changed, false);
+    enum code code = stream_apply(own, &progress, view, operation, &changed, false);
     if (code != CODE_OK)
         return code;
     if (!is_affordable(channel, &progress)) {
-        if (operation_changes_locks(&numbered))
-            stream_undo(own, &numbered, &changed);
+        if (operation_changes_locks(operation))
+            stream_undo(own, operation, &changed);
         return CODE_AVAILABLE;
     }
-    draft_append(channel, &numbered, &changed, &progress);
-    if (touched != NULL && operation_changes_locks(&numbered))
+    draft_append(channel, operation, &changed, &progress);
+    if (touched != NULL && operation_changes_locks(operation))
         *touched = changed;
     channel_check(channel);
     return CODE_OK;

@@ -19,16 +19,21 @@ static struct hub_channel *due_channel(const struct engine *engine, const struct
     return engine_channel(engine, &leg->channel);
 }
 
-static void due_append(struct hub_channel *channel, struct payment *payment)
+/* Before `next`; NULL: at the end. */
+static void due_insert(struct hub_channel *channel, struct payment *payment, struct payment *next)
 {
+    struct payment *previous = next == NULL ? channel->due_tail : next->previous_due;
     payment->queued = true;
-    payment->next_due = NULL;
-    payment->previous_due = channel->due_tail;
-    if (channel->due_tail == NULL)
+    payment->next_due = next;
+    payment->previous_due = previous;
+    if (previous == NULL)
         channel->due_head = payment;
     else
-        channel->due_tail->next_due = payment;
-    channel->due_tail = payment;
+        previous->next_due = payment;
+    if (next == NULL)
+        channel->due_tail = payment;
+    else
+        next->previous_due = payment;
     channel->due_count++;
     channel->waiting += payment->due == DUE_PAY && !payment->is_locked;
 }
@@ -63,7 +68,7 @@ void payment_set_due(struct engine *engine, struct payment *payment, enum paymen
         return;
     struct hub_channel *channel = due_channel(engine, payment);
     ensure(channel != NULL);
-    due_append(channel, payment);
+    due_insert(channel, payment, NULL);
     engine_touch(engine, channel);
 }
 
@@ -145,50 +150,59 @@ static void refuse_payee_leg(struct engine *engine, struct payment *payment, enu
         payment_refund(engine, payment, why);
 }
 
-/* Of these, each returns false if the payment must stay in the list. */
+/* What became of a payment's turn. FULL: it stays in the list, and so does what is behind it, since the draft takes no
+ * more: to look at each of thousands at each turn would cost more than all that is done for those that go. */
+enum drained { GONE, STAYS, FULL };
 
-static bool drain_payment(struct engine *engine, struct hub_channel *channel, struct payment *payment)
+/* Else a lock finds no place, whatever the draft's room. */
+static bool has_lock_to_give(const struct hub_channel *channel)
+{
+    return lock_set_count(channel_own(channel->channel)->locks) < LOCKS_PER_STREAM_MAX;
+}
+
+static enum drained drain_payment(struct engine *engine, struct hub_channel *channel, struct payment *payment)
 {
     /* Section 7: who sees a close fails what it has not forwarded. A direct payment is paid for already. */
     if (payment->is_locked && payment->role == PAYMENT_WHOLE &&
         !channel_is_usable(engine_channel(engine, &payment->payer.channel))) {
         refuse_payee_leg(engine, payment, CODE_STATUS);
-        return true;
+        return GONE;
     }
     if (!channel_is_usable(channel)) {
         refuse_payee_leg(engine, payment, CODE_PAYEE);
-        return true;
+        return GONE;
     }
     if (!channel->resumed && payment->is_locked) {
         refuse_payee_leg(engine, payment, CODE_OFFLINE);
-        return true;
+        return GONE;
     }
     if (!channel->resumed || !channel_has_window(channel))
-        return false;
+        return STAYS;
     enum code code = add_payment(engine, channel, payment);
     if (code == CODE_OK)
         payment->due = DUE_NOTHING;
     else if (code == CODE_LIMIT && (!payment->is_locked || channel_has_draft(channel->channel)))
-        return false; /* the draft is full: the next one */
+        return payment->is_locked && !has_lock_to_give(channel) ? STAYS : FULL;
     else
         refuse_payee_leg(engine, payment, code == CODE_LIMIT ? CODE_LIMIT : CODE_ROOM);
-    return true;
+    return GONE;
 }
 
-static bool drain_lock_change(struct engine *engine, struct hub_channel *channel, struct payment *payment)
+static enum drained drain_lock_change(struct engine *engine, struct hub_channel *channel,
+                                      struct payment *payment)
 {
     if (channel->channel->funds.stage != STAGE_OPEN) {
         payment->due = DUE_NOTHING; /* the ledger decides about the locks of a channel that closes */
-        return true;
+        return GONE;
     }
     if (!channel_is_usable(channel) || !channel_has_window(channel))
-        return false;
+        return STAYS;
     enum code code = add_lock_change(engine, channel, payment);
     if (code == CODE_LIMIT || code == CODE_TRANSFERRED || code == CODE_NOT_EXPIRED)
-        return false;
+        return STAYS;
     ensure(code == CODE_OK);
     payment->due = DUE_NOTHING;
-    return true;
+    return GONE;
 }
 
 /* Where a refund goes: the payer's channel or, if that has closed meanwhile, another open one of the payer's
@@ -217,25 +231,25 @@ struct amount due_refunds(struct hub_channel *channel)
     return sum;
 }
 
-static bool drain_refund(struct engine *engine, struct hub_channel *channel, struct payment *payment)
+static enum drained drain_refund(struct engine *engine, struct hub_channel *channel, struct payment *payment)
 {
     struct hub_channel *to = refund_channel(channel);
     if (to == NULL || !channel_has_window(to))
-        return false;
+        return STAYS;
     enum code code = add_refund(engine, to, payment);
     if (code == CODE_OK && PLANTED(REFUND_TWICE))
         (void)!add_refund(engine, to, payment);
     if (code != CODE_OK) {
         /* No room in the draft, or in the channel, or (TRANSFERRED) in the stream for all time. */
         ensure(code == CODE_LIMIT || code == CODE_AVAILABLE || code == CODE_TRANSFERRED);
-        return false;
+        return STAYS;
     }
     engine_touch(engine, to);
     payment->due = DUE_NOTHING;
-    return true;
+    return GONE;
 }
 
-static bool drain_one(struct engine *engine, struct hub_channel *channel, struct payment *payment)
+static enum drained drain_one(struct engine *engine, struct hub_channel *channel, struct payment *payment)
 {
     switch ((enum payment_due)payment->due) {
     case DUE_PAY:
@@ -249,7 +263,7 @@ static bool drain_one(struct engine *engine, struct hub_channel *channel, struct
     case DUE_NOTHING:
         break;
     }
-    return true;
+    return GONE;
 }
 
 /* Spares the walk through a long list of which nothing can move. */
@@ -267,19 +281,20 @@ bool due_drain(struct engine *engine, struct hub_channel *channel)
     if (all_must_wait(channel))
         return false;
     bool moved = false;
+    enum drained drained = GONE;
     struct payment *next = channel->due_head;
-    channel->due_head = channel->due_tail = NULL;
-    channel->due_count = channel->waiting = 0;
-    while (next != NULL) {
+    while (next != NULL && drained != FULL) {
         struct payment *payment = next;
         next = payment->next_due;
-        payment->queued = false;
-        payment->next_due = payment->previous_due = NULL;
-        if (drain_one(engine, channel, payment)) {
+        if (next != NULL)
+            payment_prefetch(next);
+        due_remove(channel, payment);
+        drained = drain_one(engine, channel, payment);
+        if (drained == GONE) {
             payments_touch(&engine->payments, payment);
             moved = true;
         } else {
-            due_append(channel, payment);
+            due_insert(channel, payment, next);
         }
     }
     return moved;

@@ -7,6 +7,8 @@
 #include "base/planted.h"
 #include "crypto/hash.h"
 
+#define REVEALS_MAX 128 /* of one message */
+
 _Static_assert(sizeof(struct hub_channel) <= 176 && sizeof(struct client) <= 40, "an idle channel is small");
 
 static uint64_t registered_at(void *context, uint8_t kind, const struct hash *condition)
@@ -37,7 +39,10 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
     engine->pairs = xcalloc(engine->settings.shards, sizeof(*engine->pairs));
     engine->decoder = decoder_new();
     engine->register_round = 1;
+    engine->reveal.items = xcalloc(REVEALS_MAX, sizeof(*engine->reveal.items));
     engine->touched = xcalloc(OPERATIONS_MAX, sizeof(*engine->touched));
+    engine->new_ids = xcalloc(OPERATIONS_MAX, sizeof(*engine->new_ids));
+    engine->new_known = xcalloc(OPERATIONS_MAX, sizeof(*engine->new_known));
     engine->wishes = xcalloc(OPEN_WISHES_MAX, sizeof(*engine->wishes));
     return engine;
 }
@@ -74,6 +79,7 @@ void engine_free(struct engine *engine)
     transfer_free(engine);
     buffer_free(&engine->batch);
     buffer_free(&engine->archive);
+    buffer_free(&engine->leads.more);
     buffer_free(&engine->leaves.digest);
     buffer_free(&engine->statement);
     buffer_free(&engine->frames);
@@ -85,6 +91,9 @@ void engine_free(struct engine *engine)
     free(engine->acks);
     decoder_free(engine->decoder);
     free(engine->touched);
+    free(engine->reveal.items);
+    free(engine->new_ids);
+    free(engine->new_known);
     free(engine->looked);
     free(engine->events);
     free(engine->wishes);
@@ -243,10 +252,8 @@ void engine_touch(struct engine *engine, struct hub_channel *channel)
     engine->dirty[engine->dirty_count++] = channel;
 }
 
-void engine_emit(struct engine *engine, uint64_t peer, const struct message *message)
+static void put_frame(struct engine *engine, uint64_t peer, const struct message *message)
 {
-    if (peer == 0)
-        return;
     if (engine->frame_count == engine->frame_capacity) {
         engine->frame_capacity = engine->frame_capacity == 0 ? 256 : 2 * engine->frame_capacity;
         engine->frame_marks =
@@ -256,6 +263,39 @@ void engine_emit(struct engine *engine, uint64_t peer, const struct message *mes
     message_encode(&engine->frames, message);
     engine->frame_marks[engine->frame_count++] =
         (struct frame_mark){peer, offset, engine->frames.length - offset};
+}
+
+static void end_reveal(struct engine *engine)
+{
+    if (engine->reveal.count == 0)
+        return;
+    struct message message = {.type = MESSAGE_REVEAL};
+    message.reveal.channel = engine->reveal.channel;
+    message.reveal.items = engine->reveal.items;
+    message.reveal.count = engine->reveal.count;
+    engine->reveal.count = 0;
+    put_frame(engine, engine->reveal.peer, &message);
+}
+
+void engine_emit(struct engine *engine, uint64_t peer, const struct message *message)
+{
+    if (peer == 0)
+        return;
+    end_reveal(engine);
+    put_frame(engine, peer, message);
+}
+
+void engine_emit_reveal(struct engine *engine, struct hub_channel *payer, const struct revealed *item)
+{
+    uint64_t peer = payer->client->peer;
+    if (peer == 0)
+        return;
+    if (engine->reveal.count == REVEALS_MAX || engine->reveal.peer != peer ||
+        !hash_equal(&engine->reveal.channel, &payer->channel->id))
+        end_reveal(engine);
+    engine->reveal.peer = peer;
+    engine->reveal.channel = payer->channel->id;
+    engine->reveal.items[engine->reveal.count++] = *item;
 }
 
 void engine_emit_error(struct engine *engine, uint64_t peer, enum code code, const char *text,
@@ -391,6 +431,7 @@ uint64_t engine_flush(struct engine *engine)
     for (size_t i = 0; i < engine->dirty_count; i++)
         finish_channel(engine, engine->dirty[i]);
     appoint_flush(engine);
+    end_reveal(engine);
     engine_write(engine);
     if (engine->batch.length > 0) {
         uint64_t sequence =

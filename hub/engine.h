@@ -83,6 +83,9 @@ struct engine_effects {
      * nothing that is over is remembered. */
     bool (*find)(void *context, uint8_t type, const void *rest, size_t rest_length, journal_visit *visit,
                  void *visit_context);
+    /* Says which of many it has (store/journal.h, journal_have). NULL where find is. */
+    void (*have)(void *context, uint8_t type, const uint8_t *rests, size_t rest_length, size_t count,
+                 bool *out);
     /* A frame that may leave once `sequence` is durable. */
     void (*send)(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length);
     /* A transaction to the contract, once `sequence` is durable; answered by engine_call_done with the same

@@ -12,6 +12,7 @@
 #define BATCH_RECORD_VERSION   2
 #define WANT_RECORD_VERSION    2 /* 1 says nothing of the demand */
 #define DISPUTE_RECORD_VERSION 2
+#define AHEAD                  8 /* payments whose memory is asked for before their turn */
 
 /* ---- writing ---- */
 
@@ -79,7 +80,7 @@ static void write_channels(struct engine *engine)
 }
 
 /* What either side may look up once the payment has left the state (hub/history.h). */
-static void archive_payment(struct engine *engine, const struct payment *payment)
+static void archive_payment(struct engine *engine, struct payment *payment)
 {
     const struct hub_channel *payer = engine_channel(engine, &payment->payer.channel);
     const struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
@@ -107,11 +108,11 @@ static void archive_payment(struct engine *engine, const struct payment *payment
     if (payment->witness != NULL)
         item.witness = *payment->witness;
     history_write(&item, &engine->archive);
-    if (payer == NULL || payee == NULL)
-        return;
-    item.owner = payee->client->address;
-    item.received = item.leads = true;
-    history_write(&item, &engine->archive);
+    /* What leads to it is there if it was over before: in a record with others, which is not written again. */
+    if (payer != NULL && payee != NULL && !payment->past)
+        history_lead(&engine->leads, &payee->client->address, payment->booked, &payment->payee.id,
+                     &engine->archive);
+    payment->past = true;
 }
 
 /* Its end is written: nothing but the archive will know of it. */
@@ -128,6 +129,8 @@ static void write_payments(struct engine *engine)
     engine->ended_count = 0;
     for (size_t i = 0; i < payments->dirty_count; i++) {
         struct payment *payment = payments->dirty[i];
+        if (i + AHEAD < payments->dirty_count)
+            payment_prefetch(payments->dirty[i + AHEAD]);
         payment->dirty = false;
         if (payment_is_over(engine, payment)) {
             write_end(engine, payment);
@@ -137,6 +140,7 @@ static void write_payments(struct engine *engine)
         payment_write(payment, RECORD_PAYMENT, &engine->batch);
         payment->stored = true;
     }
+    history_leads_end(&engine->leads, &engine->archive);
     payments->dirty_count = 0;
 }
 

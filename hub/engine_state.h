@@ -9,6 +9,7 @@
 #include "base/index.h"
 #include "base/slab.h"
 #include "hub/engine.h"
+#include "hub/history.h"
 #include "hub/leaves.h"
 #include "hub/payments.h"
 #include "hub/transfer.h"
@@ -247,6 +248,13 @@ struct engine {
     /* the turn: what the next flush writes and sends */
     struct buffer batch, frames, calls, body;
     struct buffer archive; /* the end of the batch: payments that leave the state */
+    struct history_leads leads;
+    struct {
+        uint64_t peer;
+        struct hash channel;
+        struct revealed *items;
+        size_t count;
+    } reveal; /* the message that is open: the next item goes into it, any other message behind it */
     struct frame_mark *frame_marks;
     size_t frame_count, frame_capacity;
     struct call_mark *call_marks;
@@ -261,6 +269,10 @@ struct engine {
     size_t held_count, held_bytes; /* updates held, all channels */
     size_t locks_later;            /* lock operations of the update in hand that are not judged yet */
     struct pending_lock *touched;  /* room for one update's operations */
+    /* Of its payments: their ids on the payees' legs, and whether the archive has them; the next one's number. */
+    struct payment_id *new_ids;
+    bool *new_known;
+    size_t new_count, new_next;
 
     /* settlement */
     struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */
@@ -329,6 +341,8 @@ void ack_rides(struct engine *engine, struct hub_channel *channel);
 void ack_finish(struct engine *engine, struct hub_channel *channel, bool said_something);
 
 /* engine.c */
+/* A receipt for the payer. Those that follow each other to one channel are one message. */
+void engine_emit_reveal(struct engine *engine, struct hub_channel *payer, const struct revealed *item);
 const struct asset_terms *engine_terms(const struct engine *engine, const struct address *asset);
 /* The asset is listed: from now on it is served. */
 bool engine_add_asset(struct engine *engine, const struct address *asset);
@@ -373,10 +387,10 @@ void forward_forget_held(struct engine *engine, struct hub_channel *channel);
 /* The open channel of the asset that a payment to this client goes into, the one with the most room; NULL: none. */
 struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
                                   const struct address *asset);
-/* A row for the payment, in no state yet (NULL: its id was used before; it may arrive from another shard); then off
- * towards its payee. */
+/* A row for the payment, which is not in the archive, in no state yet (NULL: its id is in the table); then off towards
+ * its payee. */
 struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
-                              const struct operation *operation, bool arrives);
+                              const struct operation *operation);
 void forward_go(struct engine *engine, struct payment *payment, struct text memo);
 
 /* due.c */
@@ -423,6 +437,8 @@ bool payment_is_over(const struct engine *engine, const struct payment *payment)
 void recall_outcome(struct engine *engine, struct hub_channel *payer, const struct payment_id *id);
 /* Is one with this id on the payee's leg over? Asked by the payer's shard, or by the payee's (received). */
 bool recall_is_known(const struct engine *engine, const struct payment_id *payee_id, bool received);
+/* The same of all of engine->new_ids at once, for the payer's shard, into new_known. */
+void recall_are_known(struct engine *engine);
 /* A direct payment that its payee may send back, under way again if it was over; NULL: there is none of this id and
  * amount. */
 struct payment *recall_of_payee(struct engine *engine, const struct hub_channel *payee,

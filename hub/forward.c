@@ -102,7 +102,7 @@ static void refuse_payment(struct engine *engine, struct hub_channel *payer, str
                            const struct operation *operation, enum code code)
 {
     payment->state = payment->is_locked ? PAYMENT_FAILED : PAYMENT_REFUNDED;
-    payment->code = code;
+    payment->code = (uint8_t)code;
     payment->expiry = kept_expiry(engine, operation->expiry);
     payment_schedule(engine, payment);
     if (!bounce(engine, payer, operation, code))
@@ -110,15 +110,11 @@ static void refuse_payment(struct engine *engine, struct hub_channel *payer, str
 }
 
 struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
-                              const struct operation *operation, bool arrives)
+                              const struct operation *operation)
 {
     struct payment *payment = payments_add(&engine->payments, payer, payee);
     if (payment == NULL)
         return NULL;
-    if (recall_is_known(engine, &payee->id, arrives)) {
-        payments_remove(&engine->payments, payment);
-        return NULL;
-    }
     if (operation->type == OPERATION_LOCK)
         payments_lock(&engine->payments, payment, operation->kind, &operation->condition);
     payment->condition = operation->condition;
@@ -147,9 +143,11 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
     bool elsewhere = is_elsewhere(engine, &operation->peer);
     enum code code = judge_payment(engine, payer, operation, elsewhere, &payee);
     struct leg payer_leg = {payer->channel->id, operation->id};
+    ensure(engine->new_next < engine->new_count);
+    bool known = engine->new_known[engine->new_next];
     struct leg payee_leg = {payee == NULL ? HASH_ZERO : payee->channel->id,
-                            payment_id_of_payee(&payer->channel->id, &operation->id)};
-    struct payment *payment = forward_begin(engine, &payer_leg, &payee_leg, operation, false);
+                            engine->new_ids[engine->new_next++]};
+    struct payment *payment = known ? NULL : forward_begin(engine, &payer_leg, &payee_leg, operation);
     if (payment == NULL) {
         if (!bounce(engine, payer, operation, CODE_DUPLICATE))
             log_error("a repeated payment cannot be refunded: the stream's total has reached its limit");
@@ -212,6 +210,22 @@ static void book(struct engine *engine, struct hub_channel *channel, const struc
 
 /* ---- a client's update ---- */
 
+/* The ids that its payments have on the payees' legs, whether the archive has them, and their places in the table: all
+ * at once, so that memory and the archive are asked for many in the time of one. */
+static void expect_payments(struct engine *engine, const struct hub_channel *channel,
+                            const struct operation *operations, size_t count)
+{
+    engine->new_count = engine->new_next = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (operations[i].type != OPERATION_PAY && operations[i].type != OPERATION_LOCK)
+            continue;
+        struct payment_id id = payment_id_of_payee(&channel->channel->id, &operations[i].id);
+        payments_expect(&engine->payments, &id);
+        engine->new_ids[engine->new_count++] = id;
+    }
+    recall_are_known(engine);
+}
+
 static void accepted(struct engine *engine, struct hub_channel *channel, const struct hash *digest,
                      const struct operation *operations, size_t count)
 {
@@ -222,6 +236,7 @@ static void accepted(struct engine *engine, struct hub_channel *channel, const s
     engine->locks_later = 0;
     for (size_t i = 0; i < count; i++)
         engine->locks_later += operations[i].type == OPERATION_LOCK;
+    expect_payments(engine, channel, operations, count);
     for (size_t i = 0; i < count; i++) {
         engine->locks_later -= operations[i].type == OPERATION_LOCK;
         book(engine, channel, &operations[i], &engine->touched[i]);

@@ -6,7 +6,7 @@
 #include "base/ensure.h"
 #include "crypto/hash.h"
 
-#define HISTORY_RECORD_VERSION 2
+#define HISTORY_RECORD_VERSION 3
 
 enum { FLAG_LEADS = 1, FLAG_LOCKED = 2, FLAG_WITNESS = 4, FLAG_CONDITION = 8, FLAGS_ALL = 15 };
 
@@ -58,9 +58,37 @@ void history_write(const struct history_item *item, struct buffer *batch)
     buffer_u8(batch, (uint8_t)((item->leads ? FLAG_LEADS : 0) | (item->is_locked ? FLAG_LOCKED : 0) |
                                (item->witness.length > 0 ? FLAG_WITNESS : 0) |
                                (condition_follows(item) ? 0 : FLAG_CONDITION)));
-    if (!item->leads)
+    if (item->leads)
+        buffer_append(batch, item->more, item->more_count * sizeof(item->payee.id));
+    else
         write_content(item, batch);
     record_end(batch, mark);
+}
+
+void history_leads_end(struct history_leads *leads, struct buffer *batch)
+{
+    if (!leads->begun)
+        return;
+    leads->item.more = leads->more.data;
+    history_write(&leads->item, batch);
+    buffer_clear(&leads->more);
+    leads->begun = false;
+}
+
+void history_lead(struct history_leads *leads, const struct address *payee, uint64_t time,
+                  const struct payment_id *payee_id, struct buffer *batch)
+{
+    struct history_item *item = &leads->item;
+    if (leads->begun && item->time == time && address_equal(&item->owner, payee) &&
+        item->more_count + 1 < HISTORY_LEADS_MAX) {
+        buffer_append(&leads->more, payee_id->bytes, sizeof(payee_id->bytes));
+        item->more_count++;
+        return;
+    }
+    history_leads_end(leads, batch);
+    leads->begun = true;
+    *item = (struct history_item){.owner = *payee, .time = time, .received = true, .leads = true};
+    item->payee.id = *payee_id;
 }
 
 static bool read_content(struct reader *reader, uint8_t flags, struct history_item *out)
@@ -89,6 +117,13 @@ static bool read_content(struct reader *reader, uint8_t flags, struct history_it
     return reader_done(reader) && out->role <= HALF_OF_PAYEE && out->state <= PAYMENT_LAPSED;
 }
 
+static bool read_leads(struct reader *reader, struct history_item *out)
+{
+    out->more_count = reader->left / sizeof(struct payment_id);
+    out->more = reader_take(reader, out->more_count * sizeof(struct payment_id));
+    return reader_done(reader) && out->more_count < HISTORY_LEADS_MAX;
+}
+
 bool history_read(const struct record *record, struct history_item *out)
 {
     *out = (struct history_item){0};
@@ -106,7 +141,13 @@ bool history_read(const struct record *record, struct history_item *out)
         return false;
     out->leads = (flags & FLAG_LEADS) != 0;
     out->is_locked = (flags & FLAG_LOCKED) != 0;
-    return out->leads ? reader_done(&reader) : read_content(&reader, flags, out);
+    return out->leads ? read_leads(&reader, out) : read_content(&reader, flags, out);
+}
+
+size_t history_count(const struct record *record)
+{
+    struct history_item item;
+    return history_read(record, &item) ? 1 + item.more_count : 0;
 }
 
 bool history_take(void *context, const struct record *record)
@@ -116,12 +157,16 @@ bool history_take(void *context, const struct record *record)
     return true;
 }
 
-bool history_look(struct journal *journal, const struct record *record, struct history_item *out)
+bool history_look(struct journal *journal, const struct record *record, size_t number,
+                  struct history_item *out)
 {
-    if (!history_read(record, out))
+    if (!history_read(record, out) || number > out->more_count)
         return false;
     if (!out->leads)
         return true;
+    if (number > 0)
+        memcpy(out->payee.id.bytes, out->more + (number - 1) * sizeof(out->payee.id),
+               sizeof(out->payee.id.bytes));
     struct history_found lead = {.good = false};
     uint8_t rest[HISTORY_REST_BYTES];
     history_rest(&out->payee.id, false, rest);
@@ -144,7 +189,8 @@ struct page {
     struct buffer *out;
     uint64_t count, limit;
     bool good, more;
-    uint8_t last[HISTORY_KEY_BYTES - RECORD_OWNER_BYTES];
+    const struct history_request *request;
+    uint8_t last[HISTORY_CURSOR_BYTES];
 };
 
 static const char *state_text(const struct history_item *item)
@@ -178,48 +224,63 @@ static void put_hex(struct buffer *out, const char *name, const uint8_t *bytes, 
     buffer_printf(out, ",\"%s\":\"0x%s\"", name, text);
 }
 
-static bool page_visit(void *context, const struct record *record)
+static void show(struct page *page, const struct history_item *item)
 {
-    struct page *page = context;
-    struct history_item item;
-    page->more = page->count == page->limit; /* there is one more than asked for */
-    page->good = !page->more && history_look(page->journal, record, &item);
-    if (!page->good) {
-        page->good = page->more;
-        return false;
-    }
-    memcpy(page->last, record->key + RECORD_OWNER_BYTES, sizeof(page->last));
-    if (item.state == 0)
-        return true;
     buffer_printf(
         page->out,
         "%s{\"time\":%" PRIu64 ",\"direction\":\"%s\",\"state\":\"%s\",\"locked\":%s,\"amount\":%" PRIu64
         ",\"fee\":%" PRIu64 ",\"expiry\":%" PRIu64 ",\"code\":%" PRIu64,
-        page->count == 0 ? "" : ",", item.time, item.received ? "in" : "out", state_text(&item),
-        item.is_locked ? "true" : "false", item.amount.units, item.fee.units, item.expiry, item.code);
+        page->count == 0 ? "" : ",", item->time, item->received ? "in" : "out", state_text(item),
+        item->is_locked ? "true" : "false", item->amount.units, item->fee.units, item->expiry, item->code);
     buffer_printf(
         page->out, ",\"id\":\"%s\"",
-        payment_id_text(item.received ? &item.payee.id : &item.payer.id, (char[PAYMENT_ID_TEXT_SIZE]){0}));
-    put_hex(page->out, "peer", item.peer.bytes, sizeof(item.peer.bytes));
-    put_hex(page->out, "asset", item.asset.bytes, sizeof(item.asset.bytes));
-    put_hex(page->out, "condition", item.condition.bytes, sizeof(item.condition.bytes));
-    if (item.witness.length > 0)
-        put_hex(page->out, "witness", item.witness.bytes, item.witness.length);
+        payment_id_text(item->received ? &item->payee.id : &item->payer.id, (char[PAYMENT_ID_TEXT_SIZE]){0}));
+    put_hex(page->out, "peer", item->peer.bytes, sizeof(item->peer.bytes));
+    put_hex(page->out, "asset", item->asset.bytes, sizeof(item->asset.bytes));
+    put_hex(page->out, "condition", item->condition.bytes, sizeof(item->condition.bytes));
+    if (item->witness.length > 0)
+        put_hex(page->out, "witness", item->witness.bytes, item->witness.length);
     buffer_printf(page->out, "}");
     page->count++;
-    return true;
 }
 
+static bool page_visit(void *context, const struct record *record)
+{
+    struct page *page = context;
+    const struct history_request *request = page->request;
+    size_t count = history_count(record), number = 0;
+    page->good = count > 0;
+    if (request->has_after && record->key_length == sizeof(request->after) &&
+        memcmp(record->key, request->after, sizeof(request->after)) == 0)
+        number = (size_t)request->after_number + 1;
+    for (; page->good && number < count; number++) {
+        struct history_item item;
+        page->more = page->count == page->limit; /* there is one more than asked for */
+        if (page->more)
+            return false;
+        page->good = history_look(page->journal, record, number, &item);
+        memcpy(page->last, record->key + RECORD_OWNER_BYTES, HISTORY_KEY_BYTES - RECORD_OWNER_BYTES);
+        store_be16(page->last + HISTORY_KEY_BYTES - RECORD_OWNER_BYTES, (uint16_t)number);
+        if (page->good && item.state != 0)
+            show(page, &item);
+    }
+    return page->good;
+}
 bool history_page(struct journal *journal, const struct history_request *request, struct buffer *out)
 {
-    char text[ADDRESS_TEXT_SIZE], next[2 * HISTORY_KEY_BYTES + 1];
+    char text[ADDRESS_TEXT_SIZE], next[2 * HISTORY_CURSOR_BYTES + 1];
+    uint8_t after[HISTORY_KEY_BYTES];
     struct archive_query query = {.type = RECORD_HISTORY, .since = request->since, .until = request->until};
     memcpy(query.owner, request->client.bytes, sizeof(query.owner));
     if (request->has_after) {
-        query.after = request->after;
-        query.after_length = sizeof(request->after);
+        /* The record itself once more, if there may be more in it: it comes right behind what would be its payer's. */
+        memcpy(after, request->after, sizeof(after));
+        after[sizeof(after) - 1] = 0;
+        query.after = after;
+        query.after_length = sizeof(after);
     }
-    struct page page = {.journal = journal, .out = out, .limit = request->limit, .good = true};
+    struct page page = {
+        .journal = journal, .out = out, .limit = request->limit, .request = request, .good = true};
     buffer_printf(out, "{\"client\":\"%s\",\"payments\":[", address_text(&request->client, text));
     bool read = journal_archive_read(journal, &query, page_visit, &page);
     hex_encode(page.last, sizeof(page.last), next);

@@ -11,12 +11,17 @@
 
 /* ---- a request ---- */
 
-/* A cursor is the rest of the last key, behind its owner. */
+/* A cursor is the rest of the last key, behind its owner, and the number in its record. */
 static bool read_cursor(const char *text, struct history_request *out)
 {
-    out->has_after =
-        hex_decode(text, out->after + RECORD_OWNER_BYTES, HISTORY_KEY_BYTES - RECORD_OWNER_BYTES);
-    return out->has_after;
+    uint8_t cursor[HISTORY_CURSOR_BYTES];
+    const size_t rest = HISTORY_KEY_BYTES - RECORD_OWNER_BYTES;
+    out->has_after = hex_decode(text, cursor, sizeof(cursor));
+    if (!out->has_after)
+        return false;
+    memcpy(out->after + RECORD_OWNER_BYTES, cursor, rest);
+    out->after_number = load_be16(cursor + rest);
+    return true;
 }
 
 static const char *read_values(struct evkeyvalq *values, struct history_request *out)

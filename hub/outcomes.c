@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "hub/engine_state.h"
 
+#define AHEAD 8 /* payments whose memory is asked for before their turn */
+
 static struct hub_channel *payer_of(const struct engine *engine, const struct payment *payment)
 {
     return engine_channel(engine, &payment->payer.channel);
@@ -62,13 +64,8 @@ enum code outcome_code(uint64_t code)
 void emit_reveal(struct engine *engine, struct hub_channel *payer, const struct payment_id *id,
                  const struct witness *witness)
 {
-    struct revealed item = {*id, *witness};
-    struct message message = {.type = MESSAGE_REVEAL};
-    message.reveal.channel = payer->channel->id;
-    message.reveal.items = &item;
-    message.reveal.count = 1;
     ack_rides(engine, payer);
-    engine_emit(engine, payer->client->peer, &message);
+    engine_emit_reveal(engine, payer, &(struct revealed){*id, *witness});
 }
 
 void emit_fail(struct engine *engine, struct hub_channel *payer, const struct payment_id *id, uint64_t code)
@@ -108,7 +105,7 @@ void payment_fail(struct engine *engine, struct payment *payment, enum code code
     ensure(payment->is_locked && (payer == NULL) == (payment->role == HALF_OF_PAYEE));
     payment->state = PAYMENT_FAILED;
     payment->due = DUE_NOTHING;
-    payment->code = code;
+    payment->code = (uint8_t)code;
     payments_touch(&engine->payments, payment);
     transfer_outcome(engine, payment, TRANSFER_FAILED);
     if (payer == NULL)
@@ -126,7 +123,7 @@ void payment_refund(struct engine *engine, struct payment *payment, enum code co
     if (payment->state == PAYMENT_REVEALED && payment->role != HALF_OF_PAYER)
         engine->figures.payments_revealed--;
     payment->state = PAYMENT_REFUNDED;
-    payment->code = code;
+    payment->code = (uint8_t)code;
     if (payment->role == HALF_OF_PAYEE) {
         payment_set_due(engine, payment, DUE_NOTHING);
         transfer_outcome(engine, payment, TRANSFER_REFUNDED);
@@ -172,8 +169,14 @@ static void reveal_one(struct engine *engine, struct hub_channel *channel, const
 
 void outcome_reveal(struct engine *engine, struct hub_channel *channel, const struct message *message)
 {
-    for (size_t i = 0; i < message->reveal.count; i++)
-        reveal_one(engine, channel, &message->reveal.items[i]);
+    const struct revealed *items = message->reveal.items;
+    for (size_t i = 0; i < message->reveal.count; i++) {
+        if (i + AHEAD < message->reveal.count)
+            payments_expect(&engine->payments, &items[i + AHEAD].id);
+        if (i + AHEAD / 2 < message->reveal.count)
+            payments_approach(&engine->payments, &items[i + AHEAD / 2].id);
+        reveal_one(engine, channel, &items[i]);
+    }
 }
 
 static void cancelling_remove(struct hub_channel *channel, struct payment *payment)
@@ -196,7 +199,7 @@ void outcome_fail(struct engine *engine, struct hub_channel *channel, const stru
             channel_fail_received(channel->channel, &item->id) == NULL)
             continue; /* unknown, direct, or settled already */
         payment->state = PAYMENT_CANCELLING;
-        payment->code = outcome_code(item->code);
+        payment->code = (uint8_t)outcome_code(item->code);
         payment->next_cancelling = channel->cancelling;
         channel->cancelling = payment;
         payment_set_due(engine, payment, DUE_CANCEL);

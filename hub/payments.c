@@ -4,8 +4,17 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "crypto/lock.h"
+
+#define LINE_BYTES 64
+#define AHEAD      8 /* payments whose memory is asked for before their turn */
 
 _Static_assert(sizeof(struct leg) == 48, "a leg is a hash key: no padding");
+_Static_assert(offsetof(struct payment, payer) == LINE_BYTES &&
+                   offsetof(struct payment, condition) == 2 * LINE_BYTES &&
+                   offsetof(struct payment, next_due) == 3 * LINE_BYTES &&
+                   offsetof(struct payment, payer_lock) == 4 * LINE_BYTES,
+               "a payment's lines are what its comments say");
 _Static_assert(sizeof(struct condition_key) == 33, "a condition is a hash key: no padding");
 
 /* ---- found by ---- */
@@ -15,26 +24,9 @@ static uint64_t id_hash(const struct payments *payments, const struct payment_id
     return index_hash(payments->seed, id, sizeof(*id));
 }
 
-static uint64_t leg_hash(const struct payments *payments, const struct leg *leg)
-{
-    return index_hash(payments->seed, leg, sizeof(*leg));
-}
-
 static uint64_t time_hash(const struct payments *payments, uint64_t time)
 {
     return index_hash(payments->seed, &time, sizeof(time));
-}
-
-struct payment *payments_find(const struct payments *payments, const struct hash *payer_channel,
-                              const struct payment_id *id)
-{
-    struct leg leg = {*payer_channel, *id};
-    struct payment *payment;
-    for (struct index_walk walk = index_walk(&payments->by_payer, leg_hash(payments, &leg));
-         (payment = index_next(&payments->by_payer, &walk)) != NULL;)
-        if (memcmp(&payment->payer, &leg, sizeof(leg)) == 0)
-            return payment;
-    return NULL;
 }
 
 static struct payment *find_payee(const struct payments *payments, const struct payment_id *id, uint64_t hash)
@@ -54,6 +46,35 @@ struct payment *payments_find_payee(const struct payments *payments, const struc
     return payment != NULL && hash_equal(&payment->payee.channel, payee_channel) ? payment : NULL;
 }
 
+struct payment *payments_find(const struct payments *payments, const struct hash *payer_channel,
+                              const struct payment_id *id)
+{
+    struct payment_id payee_id = payment_id_of_payee(payer_channel, id);
+    struct payment *payment = find_payee(payments, &payee_id, id_hash(payments, &payee_id));
+    return payment != NULL && hash_equal(&payment->payer.channel, payer_channel) &&
+                   payment_id_equal(&payment->payer.id, id)
+               ? payment
+               : NULL;
+}
+
+void payment_prefetch(const struct payment *payment)
+{
+    for (size_t at = 0; at < offsetof(struct payment, payer_lock); at += LINE_BYTES)
+        __builtin_prefetch((const uint8_t *)payment + at);
+}
+
+void payments_expect(const struct payments *payments, const struct payment_id *id)
+{
+    index_prefetch(&payments->by_id, id_hash(payments, id));
+}
+
+void payments_approach(const struct payments *payments, const struct payment_id *id)
+{
+    const struct payment *payment = index_peek(&payments->by_id, id_hash(payments, id));
+    if (payment != NULL)
+        payment_prefetch(payment);
+}
+
 size_t payments_count(const struct payments *payments)
 {
     return payments->by_id.count;
@@ -64,13 +85,21 @@ struct payment *payments_each(const struct payments *payments, size_t *at)
     return index_each(&payments->by_id, at);
 }
 
+static uint64_t condition_hash(const struct payments *payments, const struct condition_key *key)
+{
+    return index_hash(payments->seed, key, sizeof(*key));
+}
+
 static struct payment_condition *find_condition(const struct payments *payments, uint8_t kind,
                                                 const struct hash *hash)
 {
     struct condition_key key = {kind, *hash};
     struct payment_condition *condition;
-    HASH_FIND(hh, payments->by_condition, &key, sizeof(key), condition);
-    return condition;
+    for (struct index_walk walk = index_walk(&payments->by_condition, condition_hash(payments, &key));
+         (condition = index_next(&payments->by_condition, &walk)) != NULL;)
+        if (memcmp(&condition->key, &key, sizeof(key)) == 0)
+            return condition;
+    return NULL;
 }
 
 struct payment *payments_on_condition(const struct payments *payments, uint8_t kind,
@@ -89,9 +118,10 @@ void payments_lock(struct payments *payments, struct payment *payment, uint8_t k
     payment->condition = *condition;
     struct payment_condition *alike = find_condition(payments, kind, condition);
     if (alike == NULL) {
-        alike = xcalloc(1, sizeof(*alike));
+        payments->conditions.item_size = sizeof(*alike);
+        alike = slab_take(&payments->conditions);
         alike->key = (struct condition_key){kind, *condition};
-        HASH_ADD(hh, payments->by_condition, key, sizeof(alike->key), alike);
+        index_add(&payments->by_condition, condition_hash(payments, &alike->key), alike);
     }
     payment->next_alike = alike->first;
     if (alike->first != NULL)
@@ -112,8 +142,8 @@ static void condition_remove(struct payments *payments, struct payment *payment)
     alike->first = payment->next_alike;
     if (alike->first != NULL)
         return;
-    HASH_DELETE(hh, payments->by_condition, alike);
-    free(alike);
+    index_remove(&payments->by_condition, condition_hash(payments, &alike->key), alike);
+    slab_give(&payments->conditions, alike);
 }
 
 /* ---- coming and going ---- */
@@ -124,11 +154,11 @@ struct payment *payments_add(struct payments *payments, const struct leg *payer,
     if (find_payee(payments, &payee->id, hash) != NULL)
         return NULL;
     payments->slab.item_size = sizeof(struct payment);
+    payments->slab.alignment = LINE_BYTES;
     struct payment *payment = slab_take(&payments->slab);
     payment->payer = *payer;
     payment->payee = *payee;
     index_add(&payments->by_id, hash, payment);
-    index_add(&payments->by_payer, leg_hash(payments, payer), payment);
     return payment;
 }
 
@@ -140,7 +170,6 @@ void payments_remove(struct payments *payments, struct payment *payment)
     if (payment->is_locked)
         condition_remove(payments, payment);
     index_remove(&payments->by_id, id_hash(payments, &payment->payee.id), payment);
-    index_remove(&payments->by_payer, leg_hash(payments, &payment->payer), payment);
     slab_give(&payments->witnesses, payment->witness);
     free(payment->memo);
     slab_give(&payments->slab, payment);
@@ -172,9 +201,20 @@ void payments_leave(struct payments *payments, struct payment *payment, uint64_t
     payments->leaving_count++;
 }
 
+static const struct payment *leaving_at(const struct payments *payments, size_t number)
+{
+    size_t at = (payments->leaving_first + number) & (payments->leaving_capacity - 1);
+    return number < payments->leaving_count ? payments->leaving[at].payment : NULL;
+}
+
 void payments_left(struct payments *payments, uint64_t durable)
 {
     while (payments->leaving_count > 0) {
+        const struct payment *later = leaving_at(payments, AHEAD), *soon = leaving_at(payments, AHEAD / 2);
+        if (later != NULL)
+            payment_prefetch(later);
+        if (soon != NULL)
+            payments_expect(payments, &soon->payee.id);
         struct payment_leaving first = payments->leaving[payments->leaving_first];
         if (first.sequence > durable)
             return;
@@ -207,18 +247,13 @@ void payments_free(struct payments *payments)
     size_t at = 0;
     for (struct payment *payment; (payment = payments_each(payments, &at)) != NULL;)
         free(payment->memo);
-    struct payment_condition *condition, *next_condition;
-    HASH_ITER(hh, payments->by_condition, condition, next_condition)
-    {
-        HASH_DELETE(hh, payments->by_condition, condition);
-        free(condition);
-    }
     for (size_t i = 0; i < payments->heap_count; i++)
         free(payments->heap[i]);
     free(payments->heap);
     index_free(&payments->moments);
     index_free(&payments->by_id);
-    index_free(&payments->by_payer);
+    index_free(&payments->by_condition);
+    slab_free(&payments->conditions);
     slab_free(&payments->slab);
     slab_free(&payments->witnesses);
     free(payments->dirty);
@@ -364,9 +399,9 @@ struct payment *payments_due(struct payments *payments, uint64_t now)
 
 /* ---- disk ---- */
 
-#define PAYMENT_RECORD_VERSION 4
+#define PAYMENT_RECORD_VERSION 5
 
-enum { FLAG_LOCKED = 1, FLAG_WITNESS = 2, FLAG_MEMO = 4, FLAGS_ALL = 7 };
+enum { FLAG_LOCKED = 1, FLAG_WITNESS = 2, FLAG_MEMO = 4, FLAG_PAST = 8, FLAGS_ALL = 15 };
 
 void payment_write(const struct payment *payment, uint8_t record_type, struct buffer *batch)
 {
@@ -374,7 +409,7 @@ void payment_write(const struct payment *payment, uint8_t record_type, struct bu
     buffer_u8(batch, PAYMENT_RECORD_VERSION);
     buffer_u8(batch, (uint8_t)((payment->is_locked ? FLAG_LOCKED : 0) |
                                (payment->witness != NULL ? FLAG_WITNESS : 0) |
-                               (payment->memo_length > 0 ? FLAG_MEMO : 0)));
+                               (payment->memo_length > 0 ? FLAG_MEMO : 0) | (payment->past ? FLAG_PAST : 0)));
     buffer_append(batch, &payment->payer, sizeof(payment->payer));
     buffer_append(batch, &payment->payee.channel, sizeof(payment->payee.channel));
     buffer_u8(batch, payment->state);
@@ -382,7 +417,7 @@ void payment_write(const struct payment *payment, uint8_t record_type, struct bu
     buffer_u8(batch, payment->kind);
     buffer_u8(batch, payment->role);
     buffer_u16(batch, payment->other_shard);
-    buffer_u8(batch, (uint8_t)payment->code);
+    buffer_u8(batch, payment->code);
     buffer_u64(batch, payment->amount.units);
     buffer_u64(batch, payment->fee.units);
     buffer_u64(batch, payment->expiry);
@@ -401,7 +436,10 @@ void payment_write(const struct payment *payment, uint8_t record_type, struct bu
         buffer_u16(batch, payment->memo_length);
         buffer_append(batch, payment->memo, payment->memo_length);
     }
-    record_end(batch, mark);
+    if (payment->stored)
+        record_end(batch, mark);
+    else
+        record_end_first(batch, mark);
 }
 
 void payment_write_gone(const struct payment *payment, uint8_t record_type, struct buffer *batch)
@@ -480,6 +518,7 @@ static bool read_fields(struct payments *payments, struct payment *payment, uint
     if (!reader->ok || state == 0 || kind > LOCK_ATTESTATION ||
         !read_condition(payments, payment, kind, (flags & FLAG_LOCKED) != 0, &condition))
         return false;
+    payment->past = (flags & FLAG_PAST) != 0;
     payment->state = state;
     payment->due = due;
     if (payment->is_locked) {

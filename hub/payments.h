@@ -1,7 +1,7 @@
 /* The hub's table of payments under way: what each payer's operation became on the payee's side.
  *
- * Found by its id on the payee's leg, which is derived from the payer's channel and id and so stands for both, by the
- * payer's leg, and, if locked, by its condition. A payment that is over leaves for the journal's archive
+ * Found by its id on the payee's leg, which is derived from the payer's channel and id and so stands for both, and, if
+ * locked, by its condition. A payment that is over leaves for the journal's archive
  * (hub/history.h), where a repeated id finds it.
  *
  *     added ──▶ under way ──over──▶ leaving: its end is in a batch ──that is durable──▶ removed
@@ -10,8 +10,6 @@
  */
 #ifndef RILL_HUB_PAYMENTS_H
 #define RILL_HUB_PAYMENTS_H
-
-#include <uthash.h>
 
 #include "base/index.h"
 #include "base/payment.h"
@@ -49,32 +47,43 @@ struct leg {
     struct payment_id id;
 };
 
+/* What one step touches lies together: a table of payments under way is larger than any cache, and each of these lines
+ * of 64 bytes is waited for. */
 struct payment {
-    struct leg payer, payee; /* payee.id is derived from the payer's */
+    /* found by; what to do with it */
+    struct leg payee; /* its id is derived from the payer's leg */
     uint8_t state, due, kind;
     uint8_t role;         /* enum payment_role */
     uint16_t other_shard; /* where the other half is */
-    bool is_locked;
-    bool dirty;   /* in the list of what the next batch writes */
-    bool queued;  /* in a channel's due list */
-    bool stored;  /* the journal has a record of it that is not gone */
-    bool retired; /* kept long enough: over, whatever its state */
     uint16_t memo_length;
+    bool is_locked : 1;
+    bool dirty : 1;   /* in the list of what the next batch writes */
+    bool queued : 1;  /* in a channel's due list */
+    bool stored : 1;  /* the journal has a record of it that is not gone */
+    bool past : 1;    /* it was over once: the archive has both sides' records of it */
+    bool retired : 1; /* kept long enough: over, whatever its state */
+    uint8_t code;     /* enum code */
+    uint32_t booked;  /* block time in seconds, when the payer's operation was taken */
+
+    struct leg payer;
     struct amount amount, fee;
-    uint64_t expiry, code;
+
     struct hash condition;
-    struct witness *witness;         /* known when REVEALED; NULL: not, or only registered on the ledger */
-    char *memo;                      /* until it is forwarded */
-    uint32_t booked;                 /* block time in seconds, when the payer's operation was taken */
-    uint32_t register_round;         /* the engine's, when its witness was last given to the ledger */
-    uint64_t payer_lock, payee_lock; /* ids; the payer's is 0 once it has unlocked an offered one */
-    uint64_t cancel_nonce;
-    uint64_t leaving; /* the batch that has its end; 0: under way */
-    struct payment *next_due, *previous_due, *next_cancelling;
-    struct payment *next_alike, *previous_alike; /* locked on the same condition */
+    uint64_t expiry;
+    struct witness *witness; /* known when REVEALED; NULL: not, or only registered on the ledger */
+    char *memo;              /* until it is forwarded */
+    uint64_t leaving;        /* the batch that has its end; 0: under way */
+
+    struct payment *next_due, *previous_due;
     /* When it must be looked at next: in the list of all of that time. NULL: it is in none. */
     struct payment_moment *moment;
     struct payment *next_of_moment, *previous_of_moment;
+    struct payment *next_alike, *previous_alike; /* locked on the same condition */
+    struct payment *next_cancelling;
+
+    uint64_t payer_lock, payee_lock; /* ids; the payer's is 0 once it has unlocked an offered one */
+    uint64_t cancel_nonce;
+    uint32_t register_round; /* the engine's, when its witness was last given to the ledger */
 };
 
 /* The locked payments on one condition: one witness meets them all. */
@@ -84,7 +93,6 @@ struct payment_condition {
         struct hash condition;
     } key;
     struct payment *first;
-    UT_hash_handle hh;
 };
 
 /* The payments that must be looked at at one time. */
@@ -101,9 +109,10 @@ struct payment_leaving {
 /* All zero: empty; seed: a number that peers do not know (base/index.h). */
 struct payments {
     uint64_t seed;
-    struct index by_id, by_payer; /* by_id: the payee's */
+    struct index by_id; /* the payee's */
     struct slab slab, witnesses;
-    struct payment_condition *by_condition;
+    struct index by_condition;
+    struct slab conditions;
     struct index moments;         /* by time */
     struct payment_moment **heap; /* the same, the earliest first */
     size_t heap_count, heap_capacity;
@@ -115,10 +124,17 @@ struct payments {
 };
 
 void payments_free(struct payments *payments);
+/* Its id on the payee's leg is hashed for this: payments_find_payee is cheaper. */
 struct payment *payments_find(const struct payments *payments, const struct hash *payer_channel,
                               const struct payment_id *id);
 struct payment *payments_find_payee(const struct payments *payments, const struct hash *payee_channel,
                                     const struct payment_id *id);
+/* Before many looks by the payee's id, so that memory is waited for but once: payments_expect some looks before, and
+ * payments_approach between it and the look. */
+void payments_expect(const struct payments *payments, const struct payment_id *id);
+void payments_approach(const struct payments *payments, const struct payment_id *id);
+/* All of it is about to be used. */
+void payment_prefetch(const struct payment *payment);
 /* The first of the locked payments on a condition, the others by next_alike; NULL if there is none. */
 struct payment *payments_on_condition(const struct payments *payments, uint8_t kind,
                                       const struct hash *condition);

@@ -1,5 +1,7 @@
 /* What is asked about payments that are over: they are in the journal's archive (hub/history.h), from where one
  * that its payee sends back is taken up again. */
+#include <string.h>
+
 #include "base/ensure.h"
 #include "crypto/lock.h"
 #include "hub/engine_state.h"
@@ -25,6 +27,19 @@ bool recall_is_known(const struct engine *engine, const struct payment_id *payee
 {
     struct history_item item;
     return recall(engine, payee_id, received, &item);
+}
+
+void recall_are_known(struct engine *engine)
+{
+    uint8_t rests[OPERATIONS_MAX * HISTORY_REST_BYTES];
+    ensure(engine->new_count <= OPERATIONS_MAX);
+    memset(engine->new_known, 0, engine->new_count * sizeof(*engine->new_known));
+    if (engine->effects.have == NULL || engine->new_count == 0)
+        return;
+    for (size_t i = 0; i < engine->new_count; i++)
+        history_rest(&engine->new_ids[i], false, rests + i * HISTORY_REST_BYTES);
+    engine->effects.have(engine->effects.context, RECORD_HISTORY, rests, HISTORY_REST_BYTES,
+                         engine->new_count, engine->new_known);
 }
 
 void recall_outcome(struct engine *engine, struct hub_channel *payer, const struct payment_id *id)
@@ -59,9 +74,10 @@ static struct payment *take_up(struct engine *engine, const struct history_item 
     payment->amount = item->amount;
     payment->fee = item->fee;
     payment->expiry = item->expiry;
-    payment->code = item->code;
+    payment->code = (uint8_t)item->code;
     payment->condition = item->condition;
     payment->booked = (uint32_t)item->time;
+    payment->past = true;
     if (item->witness.length > 0)
         payment_set_witness(&engine->payments, payment, &item->witness);
     payment_schedule(engine, payment);

@@ -492,18 +492,20 @@ static void past_moved(const struct change *change, uint32_t own, struct history
 static bool write_past(void *context, const struct record *record)
 {
     struct writing *writing = context;
-    struct history_item item;
-    writing->damaged = !history_look(writing->past, record, &item);
-    if (writing->damaged)
-        return false;
-    if (item.state == 0)
-        return true;
-    writing->pasts++;
-    past_moved(writing->change, writing->shard, &item);
-    item.leads = item.received && item.role == PAYMENT_WHOLE;
-    begin_past(writing);
-    history_write(&item, &writing->batch);
-    return true;
+    size_t count = history_count(record);
+    writing->damaged = count == 0;
+    for (size_t i = 0; i < count && !writing->damaged; i++) {
+        struct history_item item;
+        writing->damaged = !history_look(writing->past, record, i, &item);
+        if (writing->damaged || item.state == 0)
+            continue;
+        writing->pasts++;
+        past_moved(writing->change, writing->shard, &item);
+        item.leads = item.received && item.role == PAYMENT_WHOLE;
+        begin_past(writing);
+        history_write(&item, &writing->batch);
+    }
+    return !writing->damaged;
 }
 
 static bool write_history(struct writing *writing)

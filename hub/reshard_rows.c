@@ -19,6 +19,7 @@ static struct payment *copy_with(const struct payment *row, const struct leg *pa
     copy->fee = row->fee;
     copy->expiry = row->expiry;
     copy->booked = row->booked;
+    copy->past = row->past;
     copy->cancel_nonce = row->cancel_nonce;
     copy->code = row->code;
     copy->payer_lock = row->payer_lock;
@@ -43,6 +44,7 @@ void reshard_join(struct payments *into, const struct payment *payer_half, const
             alone->state = PAYMENT_SIGNED;
         else if (alone->state == PAYMENT_OFFERED)
             alone->state = PAYMENT_LAPSED;
+        alone->past = true; /* the payee's half was over, and is in the archive */
         return;
     }
     struct payment *whole = reshard_copy(payee_half, into);

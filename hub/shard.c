@@ -192,6 +192,13 @@ static bool effect_find(void *context, uint8_t type, const void *rest, size_t re
     return journal_find(shard->journal, type, rest, rest_length, visit, visit_context);
 }
 
+static void effect_have(void *context, uint8_t type, const uint8_t *rests, size_t rest_length, size_t count,
+                        bool *out)
+{
+    struct shard *shard = context;
+    journal_have(shard->journal, type, rests, rest_length, count, out);
+}
+
 static void effect_disconnect(void *context, uint64_t peer, enum code code)
 {
     links_disconnect(context, peer, code);
@@ -243,6 +250,7 @@ static void begin(struct shard *shard)
     char message[512];
     const struct engine_effects effects = {.journal = effect_journal,
                                            .find = effect_find,
+                                           .have = effect_have,
                                            .send = effect_send,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,

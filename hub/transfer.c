@@ -238,8 +238,9 @@ static bool payment_arrives(struct engine *engine, const struct arrival *arrival
     enum code code = judge_arrival(engine, channel, is_locked);
     if (channel != NULL)
         payee.channel = channel->channel->id;
-    struct payment *payment =
-        code == CODE_OK ? forward_begin(engine, &arrival->payer, &payee, &operation, true) : NULL;
+    struct payment *payment = code == CODE_OK && !recall_is_known(engine, &payee.id, true)
+                                  ? forward_begin(engine, &arrival->payer, &payee, &operation)
+                                  : NULL;
     if (payment == NULL) {
         /* The payer's shard knows no other payment of this id: a row here is one that it has forgotten sooner. */
         answer_refused(engine, arrival, is_locked, code == CODE_OK ? CODE_DUPLICATE : code);

@@ -15,21 +15,6 @@
 
 #define SCOPE_BYTES (DAY_BYTES + 1 + RECORD_OWNER_BYTES) /* day, type, owner */
 
-static uint32_t day_of(uint64_t time)
-{
-    return time / DAY_SECONDS > UINT32_MAX ? UINT32_MAX : (uint32_t)(time / DAY_SECONDS);
-}
-
-/* key: owner, time, rest. */
-struct family_key store_archive_key(uint8_t type, const uint8_t *key, size_t length)
-{
-    struct family_key out = {.length = DAY_BYTES + 1 + length};
-    store_be32(out.bytes, day_of(load_be64(key + RECORD_OWNER_BYTES)));
-    out.bytes[DAY_BYTES] = (uint8_t)(type & ~RECORD_FINDABLE);
-    memcpy(out.bytes + DAY_BYTES + 1, key, length);
-    return out;
-}
-
 static int key_compare(const uint8_t *a, size_t a_length, const uint8_t *b, size_t b_length)
 {
     int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
@@ -59,12 +44,16 @@ struct reading {
 
 static struct family_key start_of(const struct archive_query *query)
 {
+    struct family_key start;
     uint8_t key[RECORD_ARCHIVE_KEY_MIN];
-    if (query->after != NULL)
-        return store_archive_key(query->type, query->after, query->after_length);
+    if (query->after != NULL) {
+        store_archive_key(query->type, query->after, query->after_length, &start);
+        return start;
+    }
     memcpy(key, query->owner, RECORD_OWNER_BYTES);
     store_be64(key + RECORD_OWNER_BYTES, query->since);
-    return store_archive_key(query->type, key, sizeof key);
+    store_archive_key(query->type, key, sizeof key, &start);
+    return start;
 }
 
 static bool is_wanted(const struct reading *reading, const uint8_t *key, size_t length)
@@ -80,7 +69,8 @@ static bool is_wanted(const struct reading *reading, const uint8_t *key, size_t 
 
 static void add_recent(struct reading *reading, const struct record *record)
 {
-    struct family_key key = store_archive_key(record->type, record->key, record->key_length);
+    struct family_key key;
+    store_archive_key(record->type, record->key, record->key_length, &key);
     if (!is_wanted(reading, key.bytes, key.length))
         return;
     if (reading->recent_count == reading->recent_capacity) {
@@ -133,7 +123,7 @@ static const uint8_t *next_folded(struct reading *reading, size_t *length)
         if (*length < SCOPE_BYTES)
             return NULL; /* no key of ours is so short */
         uint32_t day = load_be32(key);
-        if (day > day_of(query->until))
+        if (day > store_day_of(query->until))
             return NULL;
         store_be32(scope, day);
         scope[DAY_BYTES] = query->type;

@@ -36,17 +36,6 @@ struct fold {
     uint64_t folded_bytes;
 };
 
-struct family_key store_family_key(enum family family, const struct record *record)
-{
-    if (family == FAMILY_ARCHIVE)
-        return store_archive_key(record->type, record->key, record->key_length);
-    size_t skipped = family == FAMILY_INDEX ? RECORD_ARCHIVE_KEY_MIN : 0;
-    struct family_key key = {.length = 1 + record->key_length - skipped};
-    key.bytes[0] = family == FAMILY_INDEX ? (uint8_t)(record->type & ~RECORD_FINDABLE) : record->type;
-    memcpy(key.bytes + 1, record->key + skipped, key.length - 1);
-    return key;
-}
-
 /* Where it was read it will not stay. */
 static void keep(struct stored *stored, struct buffer *bytes)
 {
@@ -223,11 +212,10 @@ static bool fold_up_to(struct local_journal *store, uint64_t to, bool can_end)
     bool whole = fold_batches(&fold);
     if (whole) {
         fold_tables(&fold);
-        fold_note(&fold);
+        store_archive_prune(store);
+        fold_note(&fold); /* last: whoever sees it in the figures sees what it did */
     }
     fold_free(&fold);
-    if (whole)
-        store_archive_prune(store);
     return whole;
 }
 

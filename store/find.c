@@ -16,7 +16,8 @@
 
 static struct family_key index_key(uint8_t type, const uint8_t *rest, size_t length)
 {
-    struct family_key key = {.length = 1 + length};
+    struct family_key key; /* nothing behind its length is written: it is long, and keys are short */
+    key.length = 1 + length;
     ensure(length <= RECORD_KEY_MAX);
     key.bytes[0] = (uint8_t)(type & ~RECORD_FINDABLE);
     if (length > 0)
@@ -87,7 +88,8 @@ void store_recent_add(struct local_journal *store, uint64_t sequence, const uint
             continue;
         size_t whole = RECORD_HEADER_BYTES + (size_t)record.key_length + record.value_length;
         struct recent_record *copy = recent_take(store->recent, whole);
-        struct family_key key = store_family_key(FAMILY_INDEX, &record);
+        struct family_key key;
+        store_family_key(FAMILY_INDEX, &record, &key);
         copy->sequence = sequence;
         copy->number = store->recent->index.count;
         memcpy(copy->bytes, record.key - RECORD_HEADER_BYTES, whole);
@@ -222,7 +224,8 @@ static bool find_folded(struct local_journal *store, const struct family_key *ke
     memcpy(bytes, value, INDEX_VALUE_BYTES);
     memcpy(bytes + INDEX_VALUE_BYTES, key->bytes + 1, key->length - 1);
     rocksdb_pinnableslice_destroy(row);
-    struct family_key where = store_archive_key(key->bytes[0], bytes, INDEX_VALUE_BYTES + key->length - 1);
+    struct family_key where;
+    store_archive_key(key->bytes[0], bytes, INDEX_VALUE_BYTES + key->length - 1, &where);
     rocksdb_pinnableslice_t *slice = get(store, FAMILY_ARCHIVE, where.bytes, where.length);
     if (slice == NULL)
         return false; /* pruned, and its row not yet */
@@ -243,6 +246,84 @@ bool store_find(struct journal *journal, uint8_t type, const uint8_t *rest, size
     struct local_journal *store = (struct local_journal *)journal;
     struct family_key key = index_key(type, rest, rest_length);
     return find_recent(store, &key, visit, context) || find_folded(store, &key, visit, context);
+}
+
+/* ---- many at once ---- */
+
+#define MANY  128 /* looked for together */
+#define AHEAD 8   /* places whose memory is asked for before their turn */
+
+static bool recent_has(const struct recent_index *recent, const struct family_key *key, uint64_t hash)
+{
+    const struct recent_record *record;
+    for (struct index_walk walk = index_walk(&recent->index, hash);
+         (record = index_next(&recent->index, &walk)) != NULL;)
+        if (is_wanted(record, key))
+            return true;
+    return false;
+}
+
+static void have_recent(struct local_journal *store, const struct family_key *keys, size_t count, bool *out)
+{
+    uint64_t hashes[MANY];
+    for (size_t i = 0; i < count; i++)
+        hashes[i] = recent_hash(store, &keys[i]);
+    pthread_mutex_lock(&store->recent_mutex);
+    for (const struct recent_index *recent = store->recent; recent != NULL; recent = recent->next) {
+        for (size_t i = 0; i < AHEAD && i < count; i++)
+            index_prefetch(&recent->index, hashes[i]);
+        for (size_t i = 0; i < count; i++) {
+            if (i + AHEAD < count)
+                index_prefetch(&recent->index, hashes[i + AHEAD]);
+            out[i] = out[i] || recent_has(recent, &keys[i], hashes[i]);
+        }
+    }
+    pthread_mutex_unlock(&store->recent_mutex);
+}
+
+static bool visit_nothing(void *context, const struct record *record)
+{
+    (void)context, (void)record;
+    return true;
+}
+
+static void have_folded(struct local_journal *store, const struct family_key *keys, size_t count, bool *out)
+{
+    const char *at[MANY];
+    size_t lengths[MANY];
+    rocksdb_pinnableslice_t *rows[MANY];
+    char *errors[MANY];
+    for (size_t i = 0; i < count; i++) {
+        at[i] = (const char *)keys[i].bytes;
+        lengths[i] = keys[i].length;
+    }
+    rocksdb_batched_multi_get_cf(store->database, store->look, store->families[FAMILY_INDEX], count, at,
+                                 lengths, rows, errors, false);
+    for (size_t i = 0; i < count; i++) {
+        if (errors[i] != NULL)
+            store_fatal(store, "cannot read back", errors[i]);
+        if (rows[i] == NULL)
+            continue;
+        rocksdb_pinnableslice_destroy(rows[i]);
+        out[i] = out[i] || find_folded(store, &keys[i], visit_nothing, NULL); /* it may be pruned */
+    }
+}
+
+void store_have(struct journal *journal, uint8_t type, const uint8_t *rests, size_t rest_length, size_t count,
+                bool *out)
+{
+    struct local_journal *store = (struct local_journal *)journal;
+    struct family_key keys[MANY];
+    for (size_t done = 0; done < count;) {
+        size_t taken = count - done < MANY ? count - done : MANY;
+        for (size_t i = 0; i < taken; i++) {
+            keys[i] = index_key(type, rests + (done + i) * rest_length, rest_length);
+            out[done + i] = false;
+        }
+        have_recent(store, keys, taken, out + done);
+        have_folded(store, keys, taken, out + done);
+        done += taken;
+    }
 }
 
 /* ---- pruning ---- */

@@ -45,6 +45,8 @@ struct journal_operations {
                          void *context);
     bool (*find)(struct journal *journal, uint8_t type, const uint8_t *rest, size_t rest_length,
                  journal_visit *visit, void *context);
+    void (*have)(struct journal *journal, uint8_t type, const uint8_t *rests, size_t rest_length,
+                 size_t count, bool *out);
     void (*close)(struct journal *journal);
 };
 
@@ -97,6 +99,13 @@ static inline bool MUST_USE journal_find(struct journal *journal, uint8_t type, 
                                          size_t rest_length, journal_visit *visit, void *context)
 {
     return journal->operations->find(journal, type, rest, rest_length, visit, context);
+}
+/* Which of `count` rests, one after another, have a findable record of this type? Into out, one each. As many times
+ * journal_find without looking at the records, and without waiting for any; for much less where there are none. */
+static inline void journal_have(struct journal *journal, uint8_t type, const uint8_t *rests,
+                                size_t rest_length, size_t count, bool *out)
+{
+    journal->operations->have(journal, type, rests, rest_length, count, out);
 }
 /* Makes everything durable, then closes and frees. NULL is allowed. */
 static inline void journal_close(struct journal *journal)

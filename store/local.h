@@ -24,8 +24,8 @@
 enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, FAMILY_INDEX, FAMILY_COUNT };
 
 /* On disk: see docs/journal.md. The number of this layout; another one is refused. */
-#define STORE_FORMAT          3
-#define BATCH_VERSION         3
+#define STORE_FORMAT          4
+#define BATCH_VERSION         4
 #define BATCH_PREFIX_BYTES    17 /* version u8, epoch u64, bytes before the archive's records u32, PACKED u32 */
 #define BATCH_PACKED_MIN      4096 /* smaller ones repeat too little of themselves to be worth packing */
 #define SEQUENCE_KEY_BYTES    8
@@ -107,10 +107,35 @@ enum store_error store_refuse(const struct refusal *refusal, enum store_error er
 /* A key as a family has it on disk. */
 struct family_key {
     size_t length;
-    uint8_t bytes[FAMILY_KEY_MAX];
+    uint8_t bytes[FAMILY_KEY_MAX]; /* what lies behind the length is not written: most keys are short */
 };
-/* checkpoint.c: a record's in one of the three families that folding fills. */
-struct family_key store_family_key(enum family family, const struct record *record);
+
+static inline uint32_t store_day_of(uint64_t time)
+{
+    uint64_t day = time / DAY_SECONDS;
+    return day > UINT32_MAX ? UINT32_MAX : (uint32_t)day;
+}
+
+/* An archive's record's; key: owner, time, rest. */
+static inline void store_archive_key(uint8_t type, const uint8_t *key, size_t length, struct family_key *out)
+{
+    out->length = DAY_BYTES + 1 + length;
+    store_be32(out->bytes, store_day_of(load_be64(key + RECORD_OWNER_BYTES)));
+    out->bytes[DAY_BYTES] = (uint8_t)(type & ~RECORD_FINDABLE);
+    memcpy(out->bytes + DAY_BYTES + 1, key, length);
+}
+/* A record's in one of the three families that folding fills. */
+static inline void store_family_key(enum family family, const struct record *record, struct family_key *out)
+{
+    if (family == FAMILY_ARCHIVE) {
+        store_archive_key(record->type, record->key, record->key_length, out);
+        return;
+    }
+    size_t skipped = family == FAMILY_INDEX ? RECORD_ARCHIVE_KEY_MIN : 0;
+    out->length = 1 + record->key_length - skipped;
+    out->bytes[0] = family == FAMILY_INDEX ? (uint8_t)(record->type & ~RECORD_FINDABLE) : record->type;
+    memcpy(out->bytes + 1, record->key + skipped, out->length - 1);
+}
 
 /* folder.c */
 enum store_error store_folder_make(const char *path, const struct refusal *refusal) MUST_USE;
@@ -163,7 +188,6 @@ void store_table_ingest(struct table *table);
 void store_table_free(struct table *table);
 
 /* archive.c */
-struct family_key store_archive_key(uint8_t type, const uint8_t *key, size_t length);
 /* Drops what is older than archive_days. */
 void store_archive_prune(struct local_journal *store);
 void store_archive_figures(const struct local_journal *store, struct store_figures *out);
@@ -182,6 +206,8 @@ void store_recent_free(struct local_journal *store);
 rocksdb_compactionfilter_t *store_index_filter(struct local_journal *store);
 bool store_find(struct journal *journal, uint8_t type, const uint8_t *rest, size_t rest_length,
                 journal_visit *visit, void *context);
+void store_have(struct journal *journal, uint8_t type, const uint8_t *rests, size_t rest_length, size_t count,
+                bool *out);
 
 /* recover.c */
 /* Checks every batch after the checkpoint, and sets appended, durable and journal_bytes. */

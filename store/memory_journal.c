@@ -205,6 +205,19 @@ static bool memory_find(struct journal *journal, uint8_t type, const uint8_t *re
     return true;
 }
 
+static bool visit_nothing(void *context, const struct record *record)
+{
+    (void)context, (void)record;
+    return true;
+}
+
+static void memory_have(struct journal *journal, uint8_t type, const uint8_t *rests, size_t rest_length,
+                        size_t count, bool *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = memory_find(journal, type, rests + i * rest_length, rest_length, visit_nothing, NULL);
+}
+
 static void batches_drop(struct memory_journal *memory, uint64_t keep)
 {
     while (memory->appended > keep)
@@ -233,6 +246,7 @@ static const struct journal_operations memory_operations = {
     .wait = memory_wait,
     .archive_read = memory_archive_read,
     .find = memory_find,
+    .have = memory_have,
     .close = memory_close,
 };
 

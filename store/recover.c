@@ -11,7 +11,8 @@ bool store_batch_is_well_formed(const uint8_t *batch, size_t length, size_t *arc
     *archive_at = length;
     for (struct record record; record_next(&reader, &record);) {
         bool is_archive = record_is_archive(&record);
-        if (is_archive ? record.gone || record.key_length < RECORD_ARCHIVE_KEY_MIN : *archive_at < length)
+        if (is_archive ? record.gone || record.first || record.key_length < RECORD_ARCHIVE_KEY_MIN
+                       : *archive_at < length)
             return false;
         if (is_archive && *archive_at == length)
             *archive_at = (size_t)(record.key - batch) - RECORD_HEADER_BYTES;

@@ -101,6 +101,7 @@ static const struct journal_operations local_operations = {
     .wait = store_writer_wait,
     .archive_read = store_archive_read,
     .find = store_find,
+    .have = store_have,
     .close = local_close,
 };
 

@@ -12,11 +12,13 @@
 #include "base/ensure.h"
 #include "store/local.h"
 
-#define SEEN_KEYS 4096 /* a power of two */
+#define RADIX_MIN  48 /* places: fewer are sorted by insertion */
+#define AHEAD      8  /* records whose memory is asked for before their turn */
+#define LINE_BYTES 64
 
-/* What is sorted: where the record lies, how old it is (less is newer), and a word of its key as the family has it. */
+/* What is sorted: where the record lies, and a word of its key as the family has it. */
 struct place {
-    uint64_t word, age;
+    uint64_t word;
     const uint8_t *record;
 };
 
@@ -24,13 +26,9 @@ struct table {
     struct local_journal *store;
     enum family family;
     char *path;
-    struct place *places; /* in the order in which they came */
+    struct place *places; /* the newest first */
     size_t count, capacity;
-    uint64_t batches; /* begun: newest first */
-    uint32_t number;  /* of the records of the batch in hand */
-    /* Keys that came lately: a channel that changes in every batch is taken once, not thousands of times. What slips
-     * through is seen when all are sorted. */
-    struct place seen[SEEN_KEYS];
+    size_t batch; /* places before those of the batch in hand */
     bool written;
 };
 
@@ -49,94 +47,171 @@ struct table *store_table_new(struct local_journal *store, enum family family)
 static uint64_t word_of(const struct table *table, const struct record *record, size_t depth, size_t *length)
 {
     uint8_t word[8] = {0};
-    struct family_key key = store_family_key(table->family, record);
+    struct family_key key;
+    store_family_key(table->family, record, &key);
     *length = key.length;
     if (depth < key.length)
         memcpy(word, key.bytes + depth, key.length - depth < sizeof word ? key.length - depth : sizeof word);
     return load_be64(word);
 }
 
-static bool same_key(const uint8_t *a, const uint8_t *b)
+/* The records of a batch came oldest first. */
+static void turn_batch(struct table *table)
 {
-    return a[0] == b[0] && a[1] == b[1] &&
-           memcmp(a + RECORD_HEADER_BYTES, b + RECORD_HEADER_BYTES, a[1]) == 0;
-}
-
-/* Has a newer batch the same key, as far as is remembered? Only the checkpoint's are written again and again. */
-static bool was_seen(struct table *table, const struct record *record, const struct place *place)
-{
-    if (table->family != FAMILY_CHECKPOINT)
-        return false;
-    struct place *seen =
-        &table->seen[index_hash(record->type, record->key, record->key_length) & (SEEN_KEYS - 1)];
-    if (seen->record != NULL && seen->age >> 32 != place->age >> 32 && same_key(seen->record, place->record))
-        return true;
-    *seen = *place;
-    return false;
+    for (size_t first = table->batch, end = table->count; first + 1 < end; first++) {
+        struct place place = table->places[first];
+        table->places[first] = table->places[--end];
+        table->places[end] = place;
+    }
+    table->batch = table->count;
 }
 
 void store_table_begin(struct table *table)
 {
-    if (table == NULL)
-        return;
-    table->batches++;
-    table->number = 0;
+    if (table != NULL)
+        turn_batch(table);
 }
 
 void store_table_add(struct table *table, const struct record *record)
 {
-    const uint8_t *at = record->key - RECORD_HEADER_BYTES;
-    /* In a batch the last one is the newest. */
     size_t length;
-    struct place place = {.word = word_of(table, record, 0, &length),
-                          .age = table->batches << 32 | (UINT32_MAX - table->number++),
-                          .record = at};
-    if (was_seen(table, record, &place))
-        return;
     if (table->count == table->capacity) {
         table->capacity = table->capacity == 0 ? 1024 : 2 * table->capacity;
         table->places = xrealloc(table->places, table->capacity * sizeof *table->places);
     }
-    table->places[table->count++] = place;
+    table->places[table->count++] =
+        (struct place){word_of(table, record, 0, &length), record->key - RECORD_HEADER_BYTES};
 }
 
-static int compare(const void *left, const void *right)
+/* ---- sorting: what is equal stays the newest first ---- */
+
+static void sort_few(struct place *places, size_t count)
 {
-    const struct place *a = left, *b = right;
-    if (a->word != b->word)
-        return a->word < b->word ? -1 : 1;
-    return a->age < b->age ? -1 : a->age > b->age;
+    for (size_t i = 1; i < count; i++) {
+        struct place place = places[i];
+        size_t at = i;
+        for (; at > 0 && places[at - 1].word > place.word; at--)
+            places[at] = places[at - 1];
+        places[at] = place;
+    }
+}
+
+/* By one byte of the word, from `from` to `to`. */
+static void radix_pass(const struct place *from, struct place *to, size_t count, unsigned shift)
+{
+    size_t starts[256] = {0};
+    for (size_t i = 0; i < count; i++)
+        starts[from[i].word >> shift & 0xff]++;
+    for (size_t value = 0, sum = 0; value < 256; value++) {
+        size_t here = starts[value];
+        starts[value] = sum;
+        sum += here;
+    }
+    for (size_t i = 0; i < count; i++)
+        to[starts[from[i].word >> shift & 0xff]++] = from[i];
+}
+
+/* By the words: a pass for each of their bytes that differs, the least first. A comparing sort takes a branch that
+ * cannot be foreseen for each bit that it decides. */
+static void sort_words(struct place *places, struct place *other, size_t count)
+{
+    if (count < RADIX_MIN) {
+        sort_few(places, count);
+        return;
+    }
+    uint64_t differs = 0;
+    for (size_t i = 1; i < count; i++)
+        differs |= places[i].word ^ places[0].word;
+    struct place *from = places, *to = other;
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        if ((differs >> shift & 0xff) == 0)
+            continue;
+        radix_pass(from, to, count, shift);
+        struct place *passed = from;
+        from = to;
+        to = passed;
+    }
+    if (from != places)
+        memcpy(places, from, count * sizeof *places);
+}
+
+static void prefetch(const struct place *places, size_t count, size_t i)
+{
+    if (i + AHEAD >= count)
+        return;
+    const uint8_t *record = places[i + AHEAD].record;
+    __builtin_prefetch(record);
+    __builtin_prefetch(record + LINE_BYTES);
+}
+
+/* To which depth, in steps of a word, all keys are alike that are so up to `depth`. Out: the longest one's length. */
+static size_t common_depth(const struct table *table, const struct place *places, size_t count, size_t depth,
+                           size_t *longest)
+{
+    struct record first = record_at(places[0].record);
+    size_t length, common = SIZE_MAX;
+    (void)word_of(table, &first, depth, longest);
+    for (size_t i = 1; i < count; i++) {
+        prefetch(places, count, i);
+        struct record record = record_at(places[i].record);
+        size_t at = depth, own;
+        do {
+            if (word_of(table, &record, at, &own) != word_of(table, &first, at, &length))
+                break;
+            at += 8;
+        } while (at < common && (at < own || at < length));
+        common = at < common ? at : common;
+        *longest = own > *longest ? own : *longest;
+    }
+    return common;
 }
 
 /* Keys that are alike but for their lengths. */
-static void sort_ends(struct table *table, struct place *places, size_t count)
+static void sort_ends(const struct table *table, struct place *places, struct place *other, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct record record = record_at(places[i].record);
-        places[i].word = store_family_key(table->family, &record).length;
+        struct family_key key;
+        store_family_key(table->family, &record, &key);
+        places[i].word = key.length;
     }
-    qsort(places, count, sizeof *places, compare);
+    sort_words(places, other, count);
 }
 
-/* By key, and of one key the newest first. A word at a time: whole runs of keys begin alike (one day, one owner), and
- * comparing such records where they lie, as often as a sort compares, would miss the cache each time. The words at
- * `depth` are there already. */
-static void sort(struct table *table, struct place *places, size_t count, size_t depth)
+static void sort(const struct table *table, struct place *places, struct place *other, size_t count,
+                 size_t depth);
+
+/* Those whose keys are alike up to `depth`. Whole runs of keys begin alike (one day, one owner, one time): only
+ * where they differ are they sorted again. */
+static void sort_run(const struct table *table, struct place *places, struct place *other, size_t count,
+                     size_t depth)
 {
-    qsort(places, count, sizeof *places, compare);
+    size_t longest, length;
+    if (count < 2)
+        return;
+    depth = common_depth(table, places, count, depth, &longest);
+    if (depth >= longest) {
+        sort_ends(table, places, other, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        prefetch(places, count, i);
+        struct record record = record_at(places[i].record);
+        places[i].word = word_of(table, &record, depth, &length);
+    }
+    sort(table, places, other, count, depth);
+}
+
+/* By key, and of one key the newest first. The words at `depth` are there already. A word at a time: comparing the
+ * records where they lie, as often as a sort compares, would miss the cache each time. */
+static void sort(const struct table *table, struct place *places, struct place *other, size_t count,
+                 size_t depth)
+{
+    sort_words(places, other, count);
     for (size_t first = 0, end; first < count; first = end) {
         for (end = first + 1; end < count && places[end].word == places[first].word; end++)
             continue;
-        size_t length, longest = 0;
-        for (size_t i = first; end - first > 1 && i < end; i++) {
-            struct record record = record_at(places[i].record);
-            places[i].word = word_of(table, &record, depth + 8, &length);
-            longest = length > longest ? length : longest;
-        }
-        if (longest > depth + 8)
-            sort(table, places + first, end - first, depth + 8);
-        else if (longest > 0)
-            sort_ends(table, places + first, end - first);
+        sort_run(table, places + first, other + first, end - first, depth + 8);
     }
 }
 
@@ -162,24 +237,55 @@ static void put(const struct table *table, rocksdb_sstfilewriter_t *file, const 
     check(table, error);
 }
 
-/* The first of each key. */
-static void put_all(const struct table *table, rocksdb_sstfilewriter_t *file)
+static bool same_key(const struct family_key *a, const struct family_key *b)
+{
+    return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
+}
+
+/* Gone, and first put in a batch that is folded with it: the checkpoint has never heard of it. */
+static bool is_dead(const struct record *newest, const struct record *oldest)
+{
+    return newest->gone && oldest->first;
+}
+
+/* The newest of each key. Returns how many. */
+static size_t put_all(const struct table *table, rocksdb_sstfilewriter_t *file)
 {
     struct family_key keys[2];
-    for (size_t i = 0; i < table->count; i++) {
-        struct record record = record_at(table->places[i].record);
-        struct family_key *key = &keys[i % 2], *before = &keys[(i + 1) % 2];
-        *key = store_family_key(table->family, &record);
-        if (i == 0 || key->length != before->length || memcmp(key->bytes, before->bytes, key->length) != 0)
-            put(table, file, key, &record);
+    size_t count = 0, which = 0;
+    for (size_t i = 0; i < table->count; which = 1 - which) {
+        struct record newest = record_at(table->places[i].record), oldest = newest;
+        if (i == 0)
+            store_family_key(table->family, &newest, &keys[which]);
+        for (i++; i < table->count; i++) {
+            prefetch(table->places, table->count, i);
+            struct record next = record_at(table->places[i].record);
+            store_family_key(table->family, &next, &keys[1 - which]);
+            if (!same_key(&keys[0], &keys[1]))
+                break;
+            oldest = next;
+        }
+        if (is_dead(&newest, &oldest))
+            continue;
+        put(table, file, &keys[which], &newest);
+        count++;
     }
+    return count;
+}
+
+static void sort_places(struct table *table)
+{
+    turn_batch(table);
+    struct place *other = xmalloc(table->count * sizeof *other);
+    sort(table, table->places, other, table->count, 0);
+    free(other);
 }
 
 void store_table_write(struct table *table)
 {
     if (table == NULL || table->count == 0)
         return;
-    sort(table, table->places, table->count, 0);
+    sort_places(table);
     rocksdb_envoptions_t *environment = rocksdb_envoptions_create();
     rocksdb_sstfilewriter_t *file =
         rocksdb_sstfilewriter_create(environment, table->store->options[table->family]);
@@ -189,12 +295,14 @@ void store_table_write(struct table *table)
     (void)unlink(table->path);
     rocksdb_sstfilewriter_open(file, table->path, &error);
     check(table, error);
-    put_all(table, file);
-    rocksdb_sstfilewriter_finish(file, &error); /* syncs */
+    table->written = put_all(table, file) > 0;
+    if (table->written)
+        rocksdb_sstfilewriter_finish(file, &error); /* syncs */
     check(table, error);
     rocksdb_sstfilewriter_destroy(file);
     rocksdb_envoptions_destroy(environment);
-    table->written = true;
+    if (!table->written)
+        (void)unlink(table->path); /* all of it was dead */
 }
 
 void store_table_ingest(struct table *table)

@@ -55,6 +55,13 @@ static bool effect_find(void *context, uint8_t type, const void *rest, size_t re
     return journal_find(world->journal, type, rest, rest_length, visit, visit_context);
 }
 
+static void effect_have(void *context, uint8_t type, const uint8_t *rests, size_t rest_length, size_t count,
+                        bool *out)
+{
+    struct world *world = context;
+    journal_have(world->journal, type, rests, rest_length, count, out);
+}
+
 static void effect_send(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length)
 {
     struct world *world = context;
@@ -119,6 +126,7 @@ static void start_engine(struct world *world)
 {
     const struct engine_effects effects = {.journal = effect_journal,
                                            .find = effect_find,
+                                           .have = effect_have,
                                            .send = effect_send,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,

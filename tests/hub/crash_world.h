@@ -339,10 +339,18 @@ static inline bool effect_find(void *context, uint8_t type, const void *rest, si
     return journal_find(shard->journal, type, rest, rest_length, visit, visit_context);
 }
 
+static inline void effect_have(void *context, uint8_t type, const uint8_t *rests, size_t rest_length,
+                               size_t count, bool *out)
+{
+    struct shard *shard = context;
+    journal_have(shard->journal, type, rests, rest_length, count, out);
+}
+
 static inline void start_engine(struct world *world, struct shard *shard)
 {
     const struct engine_effects effects = {.journal = effect_journal,
                                            .find = effect_find,
+                                           .have = effect_have,
                                            .send = effect_send,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,

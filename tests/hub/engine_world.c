@@ -27,6 +27,13 @@ static bool effect_find(void *context, uint8_t type, const void *rest, size_t re
     return journal_find(world->journal, type, rest, rest_length, visit, visit_context);
 }
 
+static void effect_have(void *context, uint8_t type, const uint8_t *rests, size_t rest_length, size_t count,
+                        bool *out)
+{
+    struct world *world = context;
+    journal_have(world->journal, type, rests, rest_length, count, out);
+}
+
 static void take_appointment(struct world *world, size_t tower, const uint8_t *frame, size_t length)
 {
     struct message message;
@@ -123,6 +130,7 @@ static void start_engine(struct world *world)
 {
     const struct engine_effects effects = {.journal = effect_journal,
                                            .find = effect_find,
+                                           .have = effect_have,
                                            .send = effect_send,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,

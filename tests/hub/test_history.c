@@ -39,14 +39,17 @@ static int close_world(void **state)
 struct listing {
     struct journal *journal;
     struct history_item items[16];
-    size_t count;
+    size_t count, records;
 };
 
 static bool list(void *context, const struct record *record)
 {
     struct listing *listing = context;
-    assert_true(listing->count < 16);
-    assert_true(history_look(listing->journal, record, &listing->items[listing->count++]));
+    size_t count = history_count(record);
+    assert_true(count > 0 && listing->count + count <= 16);
+    listing->records++;
+    for (size_t i = 0; i < count; i++)
+        assert_true(history_look(listing->journal, record, i, &listing->items[listing->count++]));
     return true;
 }
 
@@ -336,9 +339,39 @@ static void test_records_in_every_bad_form(void **state)
     history_write(&item, &batch);
     reader = reader_of(batch.data, batch.length);
     assert_true(record_next(&reader, &record) && history_read(&record, &back) && back.leads);
+    assert_int_equal(history_count(&record), 1);
     record.value_length--;
     assert_false(history_read(&record, &back));
+    assert_int_equal(history_count(&record), 0);
     buffer_free(&batch);
+}
+
+static void test_records_that_lead_to_many(void **state)
+{
+    (void)state;
+    const struct address payee = {{1}}, another = {{2}};
+    struct history_leads leads = {0};
+    struct history_item back;
+    struct buffer batch = {0};
+    struct payment_id id = {{9}};
+    for (unsigned i = 0; i < HISTORY_LEADS_MAX + 2; i++)
+        history_lead(&leads, &payee, 5, &id, &batch);
+    history_lead(&leads, &payee, 6, &id, &batch);
+    history_lead(&leads, &another, 6, &id, &batch);
+    history_leads_end(&leads, &batch);
+    history_leads_end(&leads, &batch); /* nothing is open */
+    static const size_t counts[] = {HISTORY_LEADS_MAX, 2, 1, 1};
+    struct reader reader = reader_of(batch.data, batch.length);
+    struct record record;
+    for (size_t i = 0; i < ARRAY_LENGTH(counts); i++) {
+        assert_true(record_next(&reader, &record));
+        assert_int_equal(history_count(&record), counts[i]);
+        assert_true(history_read(&record, &back) && back.leads && back.received);
+        assert_int_equal(back.time, i < 2 ? 5 : 6);
+    }
+    assert_true(reader_done(&reader));
+    buffer_free(&batch);
+    buffer_free(&leads.more);
 }
 
 static void refuses(const char *query, const char *says)
@@ -383,6 +416,34 @@ static size_t count_of(const char *text, const char *word)
     return count;
 }
 
+/* All pages of a client's, three payments each: how many payments have what `word` says. */
+static size_t read_pages(struct world *world, unsigned client, const size_t *sizes, size_t pages,
+                         const char *word)
+{
+    char address[ADDRESS_TEXT_SIZE], query[256];
+    char cursor[128] = "";
+    size_t words = 0;
+    for (size_t page = 0; page < pages; page++) {
+        struct history_request request;
+        struct buffer text = {0};
+        snprintf(query, sizeof(query), "client=%s&limit=3%s%s",
+                 address_text(&world->clients[client].address, address), page == 0 ? "" : "&cursor=", cursor);
+        assert_null(history_parse(query, &request));
+        assert_true(history_page(world->journal, &request, &text));
+        buffer_u8(&text, '\0');
+        assert_int_equal(count_of((char *)text.data, "\"direction\""), sizes[page]);
+        words += count_of((char *)text.data, word);
+        const char *next = strstr((char *)text.data, "\"next\":");
+        assert_non_null(next);
+        if (page + 1 < pages)
+            assert_int_equal(sscanf(next, "\"next\":\"%100[0-9a-f]\"", cursor), 1);
+        else
+            assert_non_null(strstr(next, "null"));
+        buffer_free(&text);
+    }
+    return words;
+}
+
 static void test_pages_go_on_where_the_last_ended(void **state)
 {
     struct world *world = *state;
@@ -391,26 +452,42 @@ static void test_pages_go_on_where_the_last_ended(void **state)
         world_head(world, 1);
         world_settle_down(world);
     }
-    char address[ADDRESS_TEXT_SIZE], query[256];
-    char cursor[128] = "";
     static const size_t sizes[] = {3, 1};
-    for (size_t page = 0; page < 2; page++) {
-        struct history_request request;
-        struct buffer text = {0};
-        snprintf(query, sizeof(query), "client=%s&limit=3%s%s",
-                 address_text(&world->clients[0].address, address), page == 0 ? "" : "&cursor=", cursor);
-        assert_null(history_parse(query, &request));
-        assert_true(history_page(world->journal, &request, &text));
-        buffer_u8(&text, '\0');
-        assert_int_equal(count_of((char *)text.data, "\"direction\":\"out\""), sizes[page]);
-        const char *next = strstr((char *)text.data, "\"next\":");
-        assert_non_null(next);
-        if (page == 0)
-            assert_int_equal(sscanf(next, "\"next\":\"%100[0-9a-f]\"", cursor), 1);
-        else
-            assert_non_null(strstr(next, "null"));
-        buffer_free(&text);
+    assert_int_equal(read_pages(world, 0, sizes, 2, "\"direction\":\"out\""), 4);
+    assert_int_equal(read_pages(world, 1, sizes, 2, "\"direction\":\"in\""), 4);
+}
+
+/* What ends in one turn is one record of the payee's; a page may end anywhere in it, and what is sent back later leaves
+ * the others where they are. */
+static void test_many_of_a_turn_are_one_record(void **state)
+{
+    struct world *world = *state;
+    struct world_client *payee = &world->clients[1];
+    for (uint8_t id = 1; id <= 8; id++)
+        world_pay(world, 0, 1, id, id, false);
+    world_settle_down(world);
+    assert_int_equal(payee->received_count, 8);
+    for (uint8_t id = 1; id <= 8; id++)
+        world_reveal(world, 1, id, &payee->received[id - 1]);
+    world_settle_down(world);
+    static const size_t sizes[] = {3, 3, 2}, exact[] = {3, 3, 3};
+    assert_int_equal(listing_of(world, 1).records, 1);
+    assert_int_equal(listing_of(world, 1).count, 8);
+    assert_int_equal(read_pages(world, 1, sizes, 3, "\"completed\""), 8);
+    for (int crashed = 0; crashed < 2; crashed++) {
+        /* The first, by whose id the record lies where it lies; then one within. */
+        send_back(world, &payee->received[crashed == 0 ? 0 : 4], crashed == 0 ? 1 : 5);
+        assert_int_equal(listing_of(world, 1).records, 1);
+        assert_int_equal(read_pages(world, 1, sizes, 3, "\"refunded\""), (size_t)crashed + 1);
+        world_crash(world);
+        world_connect(world, 0);
+        world_connect(world, 1);
+        world_settle_down(world);
     }
+    assert_int_equal(listing_of(world, 1).count, 8);
+    pay_and_reveal(world, 9, 9);
+    assert_int_equal(listing_of(world, 1).records, 2);
+    assert_int_equal(read_pages(world, 1, exact, 3, "\"direction\":\"in\""), 9);
 }
 
 int main(void)
@@ -430,7 +507,9 @@ int main(void)
         cmocka_unit_test(test_halves_of_a_past_payment_without_receipt),
         cmocka_unit_test(test_records_in_every_bad_form),
         cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_records_that_lead_to_many),
         TEST(test_pages_go_on_where_the_last_ended),
+        TEST(test_many_of_a_turn_are_one_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/code.h"
+#include "crypto/lock.h"
 #include "hub/payments.h"
 
 #define RECORD_TYPE 16
@@ -21,9 +22,16 @@ static struct leg leg_of(uint8_t channel, uint8_t id)
     return leg;
 }
 
+static struct leg payee_of(const struct leg *payer)
+{
+    struct leg leg = leg_of(2, 0);
+    leg.id = payment_id_of_payee(&payer->channel, &payer->id);
+    return leg;
+}
+
 static struct payment *add(struct payments *payments, uint8_t id)
 {
-    struct leg payer = leg_of(1, id), payee = leg_of(2, id);
+    struct leg payer = leg_of(1, id), payee = payee_of(&payer);
     struct payment *payment = payments_add(payments, &payer, &payee);
     payment->state = PAYMENT_WAITING;
     payment->amount = amount_of(100);
@@ -35,7 +43,7 @@ static void test_found_by_either_leg(void **state)
     struct payments payments = {0};
     (void)state;
     struct payment *first = add(&payments, 1), *second = add(&payments, 2);
-    struct leg payer = leg_of(1, 1), payee = leg_of(2, 2);
+    struct leg payer = leg_of(1, 1), other = leg_of(1, 2), payee = payee_of(&other);
     assert_ptr_equal(payments_find(&payments, &payer.channel, &payer.id), first);
     assert_ptr_equal(payments_find_payee(&payments, &payee.channel, &payee.id), second);
     payee.channel.bytes[0]++; /* another's channel */
@@ -158,6 +166,7 @@ static struct payment *full_payment(struct payments *payments)
     payment_set_witness(payments, payment, &witness);
     payment_set_memo(payment, (struct text){"tea", 3});
     payment->booked = 77;
+    payment->past = true;
     return payment;
 }
 
@@ -186,6 +195,8 @@ static void test_a_record_brings_everything_back(void **state)
     assert_memory_equal(read->memo, "tea", 3);
     assert_int_equal(read->booked, 77);
     assert_ptr_equal(payments_on_condition(&after, LOCK_SECRET, &payment->condition), read);
+    assert_true(read->stored && read->past);
+    read->stored = false; /* or the record would not be the first */
     payment_write(read, RECORD_TYPE, &again);
     assert_int_equal(again.length, batch.length);
     assert_memory_equal(again.data, batch.data, batch.length);
@@ -220,9 +231,9 @@ static void test_malformed_records_are_refused(void **state)
 {
     enum { VERSION = 0, FLAGS = 1, STATE = 82, DUE = 83, KIND = 84, ROLE = 85, AMOUNT = 89, FEE = 97 };
     (void)state;
-    assert_true(reads_with(VERSION, 4));
-    assert_false(reads_with(VERSION, 3));
-    assert_false(reads_with(VERSION, 5));
+    assert_true(reads_with(VERSION, 5));
+    assert_false(reads_with(VERSION, 4));
+    assert_false(reads_with(VERSION, 6));
     assert_false(reads_with(STATE, 0));
     assert_false(reads_with(STATE, PAYMENT_LAPSED + 1));
     assert_false(reads_with(STATE, PAYMENT_WAITING)); /* of a direct one */
@@ -230,7 +241,8 @@ static void test_malformed_records_are_refused(void **state)
     assert_false(reads_with(DUE, DUE_REFUND + 1));
     assert_false(reads_with(KIND, LOCK_ATTESTATION + 1));
     assert_true(reads_with(FLAGS, 7));
-    assert_false(reads_with(FLAGS, 15));
+    assert_true(reads_with(FLAGS, 15));
+    assert_false(reads_with(FLAGS, 31));
     assert_false(reads_with(FLAGS, 6)); /* not locked */
     assert_false(reads_with(FLAGS, 3)); /* no memo, and bytes left over */
     assert_true(reads_with(ROLE, HALF_OF_PAYEE));
@@ -274,7 +286,7 @@ static void test_two_payments_cannot_share_a_leg(void **state)
     struct payments one = {0}, other = {0};
     struct buffer batch = {0};
     (void)state;
-    struct leg payer = leg_of(3, 3), payee = leg_of(2, 9);
+    struct leg payer = leg_of(3, 3), ours = leg_of(1, 9), payee = payee_of(&ours);
     struct payment *twin = payments_add(&other, &payer, &payee);
     twin->state = PAYMENT_WAITING;
     payment_write(full_payment(&one), RECORD_TYPE, &batch);

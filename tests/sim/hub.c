@@ -166,6 +166,13 @@ static bool effect_find(void *context, uint8_t type, const void *rest, size_t re
     return journal_find(shard->disk.journal, type, rest, rest_length, shown, shown_context);
 }
 
+static void effect_have(void *context, uint8_t type, const uint8_t *rests, size_t rest_length, size_t count,
+                        bool *out)
+{
+    struct sim_shard *shard = context;
+    journal_have(shard->disk.journal, type, rests, rest_length, count, out);
+}
+
 static void effect_send(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length)
 {
     struct sim_shard *shard = context;
@@ -480,6 +487,7 @@ static void shard_start(struct sim *sim, struct sim_shard *shard)
     char message[512] = "a record is not understood";
     const struct engine_effects effects = {.journal = effect_journal,
                                            .find = effect_find,
+                                           .have = effect_have,
                                            .send = effect_send,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,

@@ -110,7 +110,10 @@ static inline void fixture_batch(uint64_t seed, uint64_t sequence, struct buffer
             value.length = fixture_random_below(&random, FIXTURE_VALUE_MAX);
             size_t mark = record_begin(out, (uint8_t)(1 + type), &key, 1);
             fixture_value_write(out, &value);
-            record_end(out, mark);
+            if (state->values[type][key].stamp == 0)
+                record_end_first(out, mark);
+            else
+                record_end(out, mark);
         }
         state->values[type][key] = value;
     }
@@ -228,6 +231,20 @@ static inline void fixture_check_find(struct journal *journal, uint64_t sequence
     assert_int_equal(before, there ? sequence : sequence - 1);
 }
 
+/* The same of all up to `last`, and of one more, at once. */
+static inline void fixture_check_have(struct journal *journal, uint64_t last)
+{
+    uint8_t *rests = xmalloc(8 * (last + 1));
+    bool *out = xmalloc(last + 1);
+    for (uint64_t i = 0; i <= last; i++)
+        store_be64(rests + 8 * i, (i + 1) * 0x9e3779b97f4a7c15u);
+    journal_have(journal, FIXTURE_ARCHIVE, rests, 8, last + 1, out);
+    for (uint64_t i = 0; i <= last; i++)
+        assert_int_equal(out[i], i < last);
+    free(rests);
+    free(out);
+}
+
 /* The archive has the record of each batch up to `last`, once, in order, and nothing else; some of them are looked
  * for. */
 static inline void fixture_check_archive(struct journal *journal, uint64_t last)
@@ -240,6 +257,7 @@ static inline void fixture_check_archive(struct journal *journal, uint64_t last)
     for (uint64_t sequence = last; sequence > 0; sequence -= (sequence + 30) / 31)
         fixture_check_find(journal, sequence, true);
     fixture_check_find(journal, last + 1, false);
+    fixture_check_have(journal, last);
 }
 
 /* Folding has no notice to wait for, as nobody but its figures needs to know. Fails after ten seconds. */

@@ -112,21 +112,21 @@ static void a_missing_first_batch_is_damage(void **state)
 
 static void a_batch_of_another_version_is_damage(void **state)
 {
-    raw_put_batch(*state, BATCHES, 2, 1, GOOD_BATCH);
+    raw_put_batch(*state, BATCHES, 3, 1, GOOD_BATCH);
     struct store_options options = fixture_options(*state);
     fixture_refused(&options, STORE_CORRUPT, "batch 60 is malformed", *state);
 }
 
 static void a_half_record_is_damage(void **state)
 {
-    raw_put_batch(*state, 30, 3, 1, good_batch, sizeof good_batch - 2);
+    raw_put_batch(*state, 30, 4, 1, good_batch, sizeof good_batch - 2);
     struct store_options options = fixture_options(*state);
     fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
 }
 
 static void an_empty_batch_is_damage(void **state)
 {
-    raw_put_batch(*state, 30, 3, 1, "", 0);
+    raw_put_batch(*state, 30, 4, 1, "", 0);
     struct store_options options = fixture_options(*state);
     fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
 }
@@ -138,21 +138,21 @@ static void a_batch_that_cannot_be_unpacked_is_damage(void **state)
     struct store_options options = fixture_options(*state);
     static const uint32_t wholes[] = {7, 9, 0x7fffffff, 0xffffffff};
     for (size_t i = 0; i < 4; i++) {
-        raw_put_packed(*state, 30, 3, 1, packed, sizeof packed - 1, wholes[i]);
+        raw_put_packed(*state, 30, 4, 1, packed, sizeof packed - 1, wholes[i]);
         fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
     }
-    raw_put_packed(*state, 30, 3, 1, packed, sizeof packed - 2, 8);
+    raw_put_packed(*state, 30, 4, 1, packed, sizeof packed - 2, 8);
     fixture_refused(&options, STORE_CORRUPT, "batch 30 is malformed", *state);
-    raw_put_packed(*state, 30, 3, 1, packed, sizeof packed - 1, 8);
+    raw_put_packed(*state, 30, 4, 1, packed, sizeof packed - 1, 8);
     journal_close(fixture_open(&options)); /* and this one is whole */
 }
 
 static void an_epoch_out_of_order_is_damage(void **state)
 {
     struct store_options options = fixture_options(*state);
-    raw_put_batch(*state, BATCHES + 1, 3, 9, GOOD_BATCH); /* of an opening that never was */
+    raw_put_batch(*state, BATCHES + 1, 4, 9, GOOD_BATCH); /* of an opening that never was */
     fixture_refused(&options, STORE_CORRUPT, "batch 61 has an epoch out of order", *state);
-    raw_put_batch(*state, BATCHES + 1, 3, 0, GOOD_BATCH);
+    raw_put_batch(*state, BATCHES + 1, 4, 0, GOOD_BATCH);
     fixture_refused(&options, STORE_CORRUPT, "batch 61 has an epoch out of order", *state);
 }
 
@@ -185,11 +185,11 @@ static void another_format_is_refused(void **state)
 {
     struct buffer header = {0};
     buffer_append(&header, "RILLJRNL", 8);
-    buffer_u16(&header, 2);
+    buffer_u16(&header, 3);
     raw_put(*state, RAW_DEFAULT, "header", 6, &header);
     buffer_free(&header);
     struct store_options options = fixture_options(*state);
-    fixture_refused(&options, STORE_VERSION, "has format 2", "knows format 3");
+    fixture_refused(&options, STORE_VERSION, "has format 3", "knows format 4");
 }
 
 /* A database of another program, perhaps with a column family that only it knows. */

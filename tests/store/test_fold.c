@@ -202,6 +202,34 @@ static void what_is_gone_stays_gone(void **state)
     }
 }
 
+/* A key that comes and goes between two foldings never reaches the checkpoint, and one that was there goes from it. */
+static void what_came_and_went_leaves_nothing(void **state)
+{
+    struct store_options options = fixture_options(*state);
+    options.checkpoint_bytes = 1;
+    uint64_t counts[2] = {0, 0};
+    struct journal *journal = fixture_open(&options);
+    assert_true(journal_recover(journal, count_key, counts));
+    for (uint64_t round = 0; round < 3; round++) {
+        struct buffer batch = {0};
+        if (round == 1)
+            put_one(journal, 1, "short", NULL); /* what the round before left */
+        record_end_first(&batch, record_begin(&batch, 1, "short", 5));
+        if (round != 0)
+            record_gone(&batch, 1, "short", 5);
+        journal_wait(journal, journal_append(journal, batch.data, batch.length));
+        buffer_free(&batch);
+        fixture_wait_folded(journal, 1);
+        journal_close(journal);
+        journal = fixture_open(&options);
+        memset(counts, 0, sizeof counts);
+        assert_true(journal_recover(journal, count_key, counts));
+        assert_int_equal(counts[0], round == 0);
+        assert_int_equal(counts[1], 0);
+    }
+    journal_close(journal);
+}
+
 static uint64_t walked_bytes;
 
 static int add_size(const char *path, const struct stat *status, int type, struct FTW *walk)
@@ -257,6 +285,7 @@ int main(void)
         WITH_FOLDER(random_histories_with_larger_checkpoints),
         WITH_FOLDER(a_folding_cut_short_is_finished_at_open),
         WITH_FOLDER(what_is_gone_stays_gone),
+        WITH_FOLDER(what_came_and_went_leaves_nothing),
         WITH_FOLDER(folded_batches_leave_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
