@@ -344,7 +344,7 @@ static bool behind_s(struct audit *audit, uint64_t *out)
 static int judge_unsettled(struct audit *audit, char *text, size_t size)
 {
     unsigned long long block = audit->statement.content.block;
-    uint64_t behind;
+    uint64_t behind = 0;
     if (any_is(audit, OWN_BEHIND) && !behind_s(audit, &behind)) {
         snprintf(text, size, "%s", audit->session->text);
         return RILL_EXIT_UNREACHABLE;

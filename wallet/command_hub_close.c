@@ -55,18 +55,12 @@ int command_hub_close(int argc, char **argv)
         .words_max = 1,
     };
     int code;
-    char path[128];
     json_t *answer;
-    struct hash channel;
     if (!command_read(&line, argc, argv, &code))
         return code;
     const struct settings *settings = &line.settings;
-    if (!hex_decode(line.words[0], channel.bytes, sizeof(channel.bytes)))
-        return command_fail(settings, RILL_EXIT_USAGE, "CHANNEL '%s' is not a channel id: 0x and 64 digits",
-                            line.words[0]);
-    snprintf(path, sizeof(path), "/close?channel=%s", line.words[0]);
-    if ((code = hub_http_check(settings, "http", http)) != RILL_EXIT_OK ||
-        (code = hub_http_json(settings, http, path, yes, &answer)) != RILL_EXIT_OK)
+    code = hub_http_channel(settings, http, "/close", line.words[0], yes, &answer);
+    if (code != RILL_EXIT_OK)
         return code;
     if (!settings->json)
         print_meaning(answer);

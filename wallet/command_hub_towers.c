@@ -29,18 +29,12 @@ int command_hub_tower_prove(int argc, char **argv)
         .words_max = 1,
     };
     int code;
-    char path[128];
     json_t *answer;
-    struct hash channel;
     if (!command_read(&line, argc, argv, &code))
         return code;
     const struct settings *settings = &line.settings;
-    if (!hex_decode(line.words[0], channel.bytes, sizeof(channel.bytes)))
-        return command_fail(settings, RILL_EXIT_USAGE, "CHANNEL '%s' is not a channel id: 0x and 64 digits",
-                            line.words[0]);
-    snprintf(path, sizeof(path), "/tower-evidence?channel=%s", line.words[0]);
-    if ((code = hub_http_check(settings, "http", http)) != RILL_EXIT_OK ||
-        (code = hub_http_json(settings, http, path, false, &answer)) != RILL_EXIT_OK)
+    code = hub_http_channel(settings, http, "/tower-evidence", line.words[0], false, &answer);
+    if (code != RILL_EXIT_OK)
         return code;
     const json_t *evidence = json_object_get(answer, "evidence");
     size_t count = json_array_size(evidence);

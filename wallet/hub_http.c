@@ -47,6 +47,19 @@ int hub_http_json(const struct settings *settings, const char *http, const char 
     return code;
 }
 
+int hub_http_channel(const struct settings *settings, const char *http, const char *path, const char *channel,
+                     bool post, json_t **out)
+{
+    char whole[160];
+    struct hash id;
+    if (!hex_decode(channel, id.bytes, sizeof(id.bytes)))
+        return command_fail(settings, RILL_EXIT_USAGE, "CHANNEL '%s' is not a channel id: 0x and 64 digits",
+                            channel);
+    snprintf(whole, sizeof(whole), "%s?channel=%s", path, channel);
+    int code = hub_http_check(settings, "http", http);
+    return code != RILL_EXIT_OK ? code : hub_http_json(settings, http, whole, post, out);
+}
+
 const char *json_text_at(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));

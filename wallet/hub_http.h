@@ -13,6 +13,11 @@ char *hub_http_text(const char *http, const char *path, bool post, int *status);
 int hub_http_json(const struct settings *settings, const char *http, const char *path, bool post,
                   json_t **out) MUST_USE;
 
+/* The same of what the operator asks about one channel: path?channel=ID, where `http` and `channel` are as they were
+ * given. */
+int hub_http_channel(const struct settings *settings, const char *http, const char *path, const char *channel,
+                     bool post, json_t **out) MUST_USE;
+
 /* "" and 0 where there is no such thing. */
 const char *json_text_at(const json_t *object, const char *name);
 uint64_t json_number_at(const json_t *object, const char *name);

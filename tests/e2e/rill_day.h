@@ -85,6 +85,41 @@ static inline void home_of(struct day *day, const char *name, char out[160])
     snprintf(out, 160, "%s/%s", day->stage->folder, name);
 }
 
+struct day_words {
+    struct day *day;
+    const char *words;
+};
+
+static inline bool day_log_says(void *context)
+{
+    const struct day_words *awaited = context;
+    return file_says(awaited->day->stage->hub_log, awaited->words);
+}
+
+/* Waits until the hub's log has the words. */
+static inline void day_expect_log(struct day *day, const char *words)
+{
+    struct day_words awaited = {day, words};
+    if (!holds_in_time(day->stage, day_log_says, &awaited))
+        fail_with_log(day->stage, words);
+}
+
+/* While the hub is stopped. */
+static inline void day_reshard(struct day *day, const char *shards)
+{
+    char path[256];
+    const char *const words[] = {process_path("rill-hubd", path, sizeof(path)),
+                                 "reshard",
+                                 "--data",
+                                 day->stage->hub_folder,
+                                 "--shards",
+                                 shards,
+                                 NULL};
+    struct process process;
+    ensure(process_start(&process, words, day->error_file));
+    expect(day, 0, process_end(&process, 0), "");
+}
+
 /* A wallet with some coins for gas. Returns its address. */
 static inline struct address make_wallet(struct day *day, const char *home)
 {

@@ -360,22 +360,6 @@ static void test_payments_between_shards_are_proven(void **state)
     json_decref(history);
 }
 
-static void reshard(struct day *day, const char *shards)
-{
-    char path[256];
-    const char *const words[] = {process_path("rill-hubd", path, sizeof(path)),
-                                 "reshard",
-                                 "--data",
-                                 day->stage->hub_folder,
-                                 "--shards",
-                                 shards,
-                                 NULL};
-    struct process process;
-    ensure(process_start(&process, words, day->error_file));
-    int code = process_end(&process, 0);
-    expect(day, 0, code, "");
-}
-
 /* What was not settled when the number of shards changes lies in a tree under a tree. */
 static void test_proofs_outlive_a_change_of_shards(void **state)
 {
@@ -387,7 +371,7 @@ static void test_proofs_outlive_a_change_of_shards(void **state)
     pay(stand, "0.000002", "direct");
     pay(stand, "0.000003", "direct");
     hub_stop(day->stage);
-    reshard(day, "1");
+    day_reshard(day, "1");
     static const char *const one[] = {
         "--settle-interval-s", "3600", "--min-expiry-s", "600", "--min-lock", "1000", NULL};
     hub_start(day->stage, one);

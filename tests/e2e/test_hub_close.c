@@ -11,7 +11,6 @@ struct stand {
     char payer[160], shop[160];
     struct address client;
     char channel[HASH_TEXT_SIZE];
-    const char *awaited;
 };
 
 static int stand_open(void **state)
@@ -38,19 +37,6 @@ static int stand_close(void **state)
     day_close(stand->day);
     free(stand);
     return 0;
-}
-
-static bool log_says(void *context)
-{
-    const struct stand *stand = context;
-    return file_says(stand->day->stage->hub_log, stand->awaited);
-}
-
-static void expect_log(struct stand *stand, const char *words)
-{
-    stand->awaited = words;
-    if (!holds_in_time(stand->day->stage, log_says, stand))
-        fail_with_log(stand->day->stage, words);
 }
 
 static bool has_closed(void *context)
@@ -110,7 +96,7 @@ static void test_everybody_has_his_money(void **state)
     json_decref(answer);
     assert_int_equal(client_units + hub_units, 50000);
     assert_true(hub_units >= 4000);
-    expect_log(stand, "is being closed by its hub");
+    day_expect_log(day, "is being closed by its hub");
     expect(day, 1, RILL(day, out, "hub", "close", stand->channel, "--http", day->http, "--yes"), out);
     assert_true(error_says(day, "it is being closed already"));
     hub_kill(day->stage);
@@ -119,7 +105,7 @@ static void test_everybody_has_his_money(void **state)
     advance(day->stage, strtoull(CHALLENGE_TIME, NULL, 10) * 11 / 8 + 61);
     if (!holds_in_time(day->stage, has_closed, stand))
         fail_with_log(day->stage, "the end of the channel");
-    expect_log(stand, "is closed: client");
+    day_expect_log(day, "is closed: client");
     assert_true(coins_of(day->stage, &stand->client) == before + (unsigned_wide)client_units * UNIT);
     assert_int_equal(pool_of(stand), pool + hub_units);
 

@@ -9,7 +9,6 @@ struct stand {
     char payer[160], shop[160], file[160];
     struct channel_key key;
     char channel[HASH_TEXT_SIZE];
-    const char *awaited;
 };
 
 static void hub_with(struct stand *stand, const char *shards)
@@ -64,19 +63,6 @@ static bool has_signed(void *context)
     return prove(context, out, sizeof(out)) == 0;
 }
 
-static bool log_says(void *context)
-{
-    const struct stand *stand = context;
-    return file_says(stand->day->stage->hub_log, stand->awaited);
-}
-
-static void expect_log(struct stand *stand, const char *words)
-{
-    stand->awaited = words;
-    if (!holds_in_time(stand->day->stage, log_says, stand))
-        fail_with_log(stand->day->stage, words);
-}
-
 /* Whoever has the file asks the ledger alone. */
 static void expect_verdict(struct stand *stand, int code, const char *begins)
 {
@@ -104,22 +90,6 @@ static void set_tower(struct stand *stand, bool allowed)
     ledger_call_as(stand->day->stage, &stand->day->stage->hub, &call, 0);
 }
 
-static void reshard_to_one(struct stand *stand)
-{
-    struct day *day = stand->day;
-    char path[256];
-    const char *const words[] = {process_path("rill-hubd", path, sizeof(path)),
-                                 "reshard",
-                                 "--data",
-                                 day->stage->hub_folder,
-                                 "--shards",
-                                 "1",
-                                 NULL};
-    struct process process;
-    ensure(process_start(&process, words, day->error_file));
-    expect(day, 0, process_end(&process, 0), "");
-}
-
 static void test_the_hub_shows_that_its_tower_failed(void **state)
 {
     struct stand *stand = *state;
@@ -142,12 +112,12 @@ static void test_the_hub_shows_that_its_tower_failed(void **state)
     expect_verdict(stand, 0, "FAILED"); /* never by setTower: so it held a Choice */
 
     /* The hub comes back, in one shard, kill -9 in between: it still has what it was promised. */
-    reshard_to_one(stand);
+    day_reshard(day, "1");
     hub_with(stand, "1");
     hub_kill(day->stage);
     hub_with(stand, "1");
     advance(day->stage, 120);
-    expect_log(stand, "rill hub tower-prove");
+    day_expect_log(day, "rill hub tower-prove");
     expect(day, 0, prove(stand, again, sizeof(again)), again);
     assert_string_equal(again, out);
     expect_verdict(stand, 0, "FAILED");
