@@ -12,7 +12,6 @@
 #define BATCH_RECORD_VERSION   2
 #define WANT_RECORD_VERSION    2 /* 1 says nothing of the demand */
 #define DISPUTE_RECORD_VERSION 2
-#define AHEAD                  8 /* payments whose memory is asked for before their turn */
 
 /* ---- writing ---- */
 
@@ -129,8 +128,8 @@ static void write_payments(struct engine *engine)
     engine->ended_count = 0;
     for (size_t i = 0; i < payments->dirty_count; i++) {
         struct payment *payment = payments->dirty[i];
-        if (i + AHEAD < payments->dirty_count)
-            payment_prefetch(payments->dirty[i + AHEAD]);
+        if (i + PAYMENTS_AHEAD < payments->dirty_count)
+            payment_prefetch(payments->dirty[i + PAYMENTS_AHEAD]);
         payment->dirty = false;
         if (payment_is_over(engine, payment)) {
             write_end(engine, payment);

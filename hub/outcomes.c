@@ -6,8 +6,6 @@
 #include "base/log.h"
 #include "hub/engine_state.h"
 
-#define AHEAD 8 /* payments whose memory is asked for before their turn */
-
 static struct hub_channel *payer_of(const struct engine *engine, const struct payment *payment)
 {
     return engine_channel(engine, &payment->payer.channel);
@@ -171,10 +169,10 @@ void outcome_reveal(struct engine *engine, struct hub_channel *channel, const st
 {
     const struct revealed *items = message->reveal.items;
     for (size_t i = 0; i < message->reveal.count; i++) {
-        if (i + AHEAD < message->reveal.count)
-            payments_expect(&engine->payments, &items[i + AHEAD].id);
-        if (i + AHEAD / 2 < message->reveal.count)
-            payments_approach(&engine->payments, &items[i + AHEAD / 2].id);
+        if (i + PAYMENTS_AHEAD < message->reveal.count)
+            payments_expect(&engine->payments, &items[i + PAYMENTS_AHEAD].id);
+        if (i + PAYMENTS_AHEAD / 2 < message->reveal.count)
+            payments_approach(&engine->payments, &items[i + PAYMENTS_AHEAD / 2].id);
         reveal_one(engine, channel, &items[i]);
     }
 }

@@ -7,7 +7,6 @@
 #include "crypto/lock.h"
 
 #define LINE_BYTES 64
-#define AHEAD      8 /* payments whose memory is asked for before their turn */
 
 _Static_assert(sizeof(struct leg) == 48, "a leg is a hash key: no padding");
 _Static_assert(offsetof(struct payment, payer) == LINE_BYTES &&
@@ -210,7 +209,8 @@ static const struct payment *leaving_at(const struct payments *payments, size_t 
 void payments_left(struct payments *payments, uint64_t durable)
 {
     while (payments->leaving_count > 0) {
-        const struct payment *later = leaving_at(payments, AHEAD), *soon = leaving_at(payments, AHEAD / 2);
+        const struct payment *later = leaving_at(payments, PAYMENTS_AHEAD),
+                             *soon = leaving_at(payments, PAYMENTS_AHEAD / 2);
         if (later != NULL)
             payment_prefetch(later);
         if (soon != NULL)

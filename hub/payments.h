@@ -42,6 +42,9 @@ enum payment_due {
 /* Whole, or the half that this shard has of a payment between two (hub/transfer.h). On disk: do not renumber. */
 enum payment_role { PAYMENT_WHOLE = 0, HALF_OF_PAYER = 1, HALF_OF_PAYEE = 2 };
 
+/* Payments whose memory is asked for before their turn, where many are gone through. */
+#define PAYMENTS_AHEAD 8
+
 struct leg {
     struct hash channel;
     struct payment_id id;

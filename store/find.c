@@ -250,8 +250,7 @@ bool store_find(struct journal *journal, uint8_t type, const uint8_t *rest, size
 
 /* ---- many at once ---- */
 
-#define MANY  128 /* looked for together */
-#define AHEAD 8   /* places whose memory is asked for before their turn */
+#define MANY 128 /* looked for together */
 
 static bool recent_has(const struct recent_index *recent, const struct family_key *key, uint64_t hash)
 {

@@ -37,6 +37,8 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 #define CHECKPOINT_MARK_BYTES 16
 #define TABLE_FILE            "rill.table" /* in the folder, while folding; then the family's number */
 
+#define AHEAD 8 /* records, places of an index: whose memory is asked for before their turn */
+
 #define CHECKPOINT_BYTES_DEFAULT ((uint64_t)64 << 20)
 #define QUEUE_BYTES_DEFAULT      ((uint64_t)16 << 20)
 

@@ -13,7 +13,6 @@
 #include "store/local.h"
 
 #define RADIX_MIN  48 /* places: fewer are sorted by insertion */
-#define AHEAD      8  /* records whose memory is asked for before their turn */
 #define LINE_BYTES 64
 
 /* What is sorted: where the record lies, and a word of its key as the family has it. */
