@@ -101,9 +101,11 @@ enum code channel_settle_signed(struct channel *channel, const struct channel_vi
     struct hash digest = settlement_digest(channel, view->domain, settlement);
     if (!peer_signed(channel, view, &digest, signature))
         return CODE_SETTLE;
-    /* The client's updates were not judged by client_out until now: one that came since may have spent it. */
+    /* The client's updates were not judged by client_out until now: one that came since may have spent it. A deposit that
+     * came since makes client_out less than the client's balance, which does no harm: it gets all the rest of a close. */
     bool good = settlement->close
-                    ? is_at_rest(channel) && is_whole_balance(channel, SIDE_CLIENT, settlement->client_out)
+                    ? is_at_rest(channel) && is_whole_balance(channel, SIDE_HUB, settlement->hub_out) &&
+                          channel_balance(channel, SIDE_CLIENT) >= settlement->client_out.units
                     : is_available(channel, SIDE_CLIENT, settlement->client_out);
     if (!good)
         return CODE_SETTLE;

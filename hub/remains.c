@@ -254,6 +254,11 @@ void remains_head(struct engine *engine, struct dispute *dispute)
                  "are not "
                  "known any more",
                  (unsigned long long)remains->held[SIDE_HUB].units, text);
+    if (!amount_is_zero(remains->held[SIDE_CLIENT]) && locks_held(dispute, SIDE_CLIENT) == NULL)
+        log_warn(
+            "%llu units are still held for locks of channel %s that its client put into an update which it "
+            "closed with and which never came here: what is the hub's of them cannot be proven",
+            (unsigned long long)remains->held[SIDE_CLIENT].units, text);
     dispute_over(engine, channel);
     channel_let_go(channel->channel);
 }

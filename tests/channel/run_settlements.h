@@ -153,7 +153,8 @@ static void take_signature(const struct run_message *message)
     bool good = settlement->phase != SETTLEMENT_NONE && run_same_settlement(settlement, &asked);
     if (good && settlement->phase == SETTLEMENT_PROPOSED)
         good = settlement->close
-                   ? is_at_rest(hub) && plain_balance(hub, SIDE_CLIENT) == settlement->client_out.units
+                   ? is_at_rest(hub) && plain_balance(hub, SIDE_HUB) == settlement->hub_out.units &&
+                         plain_balance(hub, SIDE_CLIENT) >= settlement->client_out.units
                    : has(hub, SIDE_CLIENT, settlement->client_out);
     struct channel_view view = run_view(run, SIDE_HUB);
     expect_code(

@@ -328,6 +328,31 @@ static void test_a_client_that_spent_its_close(void **state)
     assert_sign_refused_by_hub(1, &signature);
 }
 
+/* The contract gives the client all the rest, a deposit that nobody counted included; the hub has what it proposed. */
+static void test_a_deposit_comes_before_the_signature_of_a_close(void **state)
+{
+    (void)state;
+    struct signature signature;
+    assert_int_equal(propose(1000, 500, true), CODE_OK);
+    assert_int_equal(sign(channel_settlement(hub), 0, true, &signature), CODE_OK);
+    struct channel_funds deposited = pair_funds(PAIR_TOTAL + 70, PAIR_BASE + 70, 0);
+    (void)channel_set_funds(hub, &deposited);
+    assert_int_equal(signed_by_client(1, &signature), CODE_OK);
+    assert_int_equal(channel_settlement(hub)->phase, SETTLEMENT_SIGNED);
+}
+
+/* What the hub put in, or paid, since it proposed is not in hub_out: the client would get it. */
+static void test_a_close_that_would_cost_the_hub(void **state)
+{
+    (void)state;
+    struct signature signature;
+    assert_int_equal(propose(1000, 500, true), CODE_OK);
+    assert_int_equal(sign(channel_settlement(hub), 0, true, &signature), CODE_OK);
+    struct channel_funds funded = pair_funds(PAIR_TOTAL + 70, PAIR_BASE, 0);
+    (void)channel_set_funds(hub, &funded);
+    assert_sign_refused_by_hub(1, &signature);
+}
+
 static void test_a_dead_settlement_is_freed(void **state)
 {
     (void)state;
@@ -405,6 +430,8 @@ int main(void)
         TEST(test_hub_takes_only_the_clients_signature_of_this_one),
         TEST(test_a_client_that_spent_its_payout),
         TEST(test_a_client_that_spent_its_close),
+        TEST(test_a_deposit_comes_before_the_signature_of_a_close),
+        TEST(test_a_close_that_would_cost_the_hub),
         TEST(test_a_dead_settlement_is_freed),
         TEST(test_an_unsigned_one_is_freed_by_refusal_or_deadline),
         TEST(test_a_closed_channel_has_none),

@@ -298,6 +298,47 @@ static void test_payer_closes_and_the_hub_dies_anywhere(void **state)
         payer_closes(crash_at);
 }
 
+/* The payer closes by an update that has not come here, so that its locks are not known: the hub answers only if its own
+ * proof, with the locks that may be met after the answer, is worth more. */
+static struct contract_event close_by_an_unknown_update(const struct world *world, uint64_t short_of_ours)
+{
+    struct contract_event close = close_event(world, 0);
+    struct claim *claim = &close.of_client_claim;
+    claim->nonce++;
+    claim->transferred.units += claim->locked.units - short_of_ours;
+    memset(claim->locks_root.bytes, 0x77, sizeof(claim->locks_root.bytes));
+    return close;
+}
+
+static void test_a_claim_that_never_came_and_is_worth_as_much(void **state)
+{
+    (void)state;
+    struct world *world = open_some();
+    struct ledger ledger = {.of_client = true};
+    two_locks(world);
+    struct contract_event close = close_by_an_unknown_update(world, 0);
+    confirmed(world, close);
+    register_met(world, &ledger);
+    world_settle_down(world);
+    assert_int_equal(taken(world, ENGINE_CALL_CHALLENGE, NULL), 0);
+    finish(world, &ledger, 0, close.of_client_claim.locked.units, 0);
+    pass(world, &ledger, 61);
+    assert_int_equal(ledger.paid_count, 0);
+    expect_let_go(world, 0);
+    world_close(world);
+}
+
+static void test_a_claim_that_never_came_and_is_worth_less(void **state)
+{
+    (void)state;
+    struct world *world = open_some();
+    two_locks(world);
+    confirmed(world, close_by_an_unknown_update(world, 1));
+    world_settle_down(world);
+    assert_int_equal(taken(world, ENGINE_CALL_CHALLENGE, NULL), 1);
+    world_close(world);
+}
+
 /* The client never acknowledged that its lock had expired, and shows the proof before that. The hub can prove the lock
  * all the same, also after a restart. */
 static void test_an_expired_lock_that_is_shown_again(void **state)
@@ -475,6 +516,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_payee_closes_and_the_hub_dies_anywhere),
         cmocka_unit_test(test_payer_closes_and_the_hub_dies_anywhere),
+        cmocka_unit_test(test_a_claim_that_never_came_and_is_worth_as_much),
+        cmocka_unit_test(test_a_claim_that_never_came_and_is_worth_less),
         cmocka_unit_test(test_an_expired_lock_that_is_shown_again),
         cmocka_unit_test(test_small_locks_may_stay),
         cmocka_unit_test(test_an_unlock_that_fails_is_tried_again),

@@ -1,5 +1,6 @@
 /* The hub's shell around its engines (hub/hub.c, shard.c, conduct.c, links.c, tower_link.c): the same order of things,
  * one effect at a time. */
+#include "hub/engine_state.h"
 #include "hub/transfer.h"
 #include "tests/sim/sim.h"
 
@@ -406,6 +407,12 @@ void hub_close_channel(struct sim *sim, unsigned client, const struct hash *chan
 {
     mail_post(&hub_shard_of(sim, client)->mail,
               mail_make(SIM_MAIL_CLOSE, channel->bytes, sizeof(channel->bytes)));
+}
+
+const struct stream *hub_stream_of_client(struct sim *sim, unsigned client, const struct hash *channel)
+{
+    const struct hub_channel *known = engine_channel(hub_shard_of(sim, client)->engine, channel);
+    return known == NULL ? NULL : &known->channel->streams[SIDE_CLIENT];
 }
 
 void hub_tick(struct sim *sim)

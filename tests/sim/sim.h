@@ -15,7 +15,7 @@
  *     observer.c, frozen.c, tower_receipts.c   see every frame that leaves anybody, and hold it against all before
  *     cheat.c, forge.c           clients and hubs that do not play by the rules
  *     world.c, users.c, life.c   a random world, its people, its life step by step
- *     ending.c, books.c          no more faults: everything drains, closes, and the balances are right
+ *     ending.c, books.c, held.c  no more faults: everything drains, closes, and the balances are right
  *     seeds.c, bugs.c, sim_main.c   many seeds, shrinking, coverage, planted bugs
  */
 #ifndef RILL_TESTS_SIM_H
@@ -480,6 +480,8 @@ void sim_wallet_outcome(struct sim_wallet *wallet, uint64_t submission, enum led
 void hub_start(struct sim *sim);
 void hub_crash(struct sim *sim);
 void hub_end(struct sim *sim);
+/* A client's stream as the hub has it; NULL: the channel is not known. */
+const struct stream *hub_stream_of_client(struct sim *sim, unsigned client, const struct hash *channel);
 void hub_take_frame(struct sim *sim, struct sim_link *link, const uint8_t *frame, size_t length);
 void hub_link_lost(struct sim *sim, struct sim_link *link);
 void hub_tower_ready(struct sim *sim, struct sim_link *link);

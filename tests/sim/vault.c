@@ -212,6 +212,11 @@ uint64_t vault_held(const struct vault *vault, const struct hash *channel, bool 
     return of_client ? held.of_client.units : held.of_hub.units;
 }
 
+uint64_t vault_registered(const struct vault *vault, uint8_t kind, const struct hash *condition)
+{
+    return registered_load(vault->state, kind, condition);
+}
+
 struct closing vault_closing(const struct vault *vault, const struct hash *channel)
 {
     return closing_load(vault->state, channel);

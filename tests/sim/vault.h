@@ -44,6 +44,8 @@ uint64_t vault_owed(const struct vault *vault, const struct address *who, const 
 uint64_t vault_pool(const struct vault *vault, const struct address *asset);
 /* What a closed channel still holds for the locks of a stream. */
 uint64_t vault_held(const struct vault *vault, const struct hash *channel, bool of_client);
+/* When the condition was first registered; 0: not yet. */
+uint64_t vault_registered(const struct vault *vault, uint8_t kind, const struct hash *condition);
 struct closing vault_closing(const struct vault *vault, const struct hash *channel);
 bool vault_is_tower(const struct vault *vault, const struct address *tower);
 /* NULL, or what does not add up. */
