@@ -346,6 +346,7 @@ static void act_closed(struct wallet_core *core, struct wallet_channel *own)
         return;
     watch->active = false;
     own->book_dirty = true;
+    wallet_payments_closed(core, own, watch->closing.of_client.nonce);
     wallet_owed_check(core, &own->channel->key.asset);
     wallet_tell_channel(core, WALLET_NEWS_CLOSED, own, "closed, and all that could be claimed is");
 }

@@ -43,7 +43,7 @@ static bool matters(const struct wallet_core *core, uint8_t kind, const struct h
             hangs_on(own->channel->streams[SIDE_HUB].locks, kind, condition))
             return true;
     }
-    return false;
+    return kind == LOCK_SECRET && wallet_payments_dropped_on(core, condition);
 }
 
 /* Of those that no lock hangs on only the newest are remembered: for locks that are on their way. */

@@ -531,23 +531,62 @@ void wallet_payments_registered(struct wallet_core *core, const struct registrat
     tell_out(core, WALLET_NEWS_PAID, payment);
 }
 
-void wallet_payments_unlocked(struct wallet_core *core, struct wallet_channel *own,
-                              const struct contract_event *event)
+bool wallet_payments_dropped_on(const struct wallet_core *core, const struct hash *secret_hash)
+{
+    const struct payment_out *payment = find_by_secret(core, secret_hash);
+    return payment != NULL && payment->state == OUT_DROPPED;
+}
+
+static struct payment_out *find_by_lock(const struct wallet_core *core, const struct wallet_channel *own,
+                                        uint64_t lock_id)
 {
     struct payment_out *payment, *next;
     HASH_ITER(hh, core->outs, payment, next)
     {
-        bool pending =
-            payment->state == OUT_LOCKED || payment->state == OUT_DROPPING || payment->state == OUT_UNLOCKING;
-        if (payment->channel != own || !pending || payment->lock_id != event->lock_id)
-            continue;
-        bool told = payment->state != OUT_LOCKED;
-        wallet_payment_out_set(core, payment, event->to_receiver ? OUT_PAID : OUT_FAILED);
-        if (!event->to_receiver)
-            payment->code = CODE_EXPIRED;
-        if (!told)
-            tell_out(core, event->to_receiver ? WALLET_NEWS_PAID : WALLET_NEWS_FAILED, payment);
+        bool pending = payment->state == OUT_LOCKED || payment->state == OUT_DROPPING ||
+                       payment->state == OUT_DROPPED || payment->state == OUT_UNLOCKING;
+        if (payment->channel == own && pending && payment->lock_id == lock_id)
+            return payment;
+    }
+    return NULL;
+}
+
+void wallet_payments_unlocked(struct wallet_core *core, struct wallet_channel *own,
+                              const struct contract_event *event)
+{
+    struct payment_out *payment = find_by_lock(core, own, event->lock_id);
+    if (payment == NULL)
         return;
+    bool told_paid = payment->state == OUT_UNLOCKING, is_news = payment->state == OUT_LOCKED;
+    if (event->to_receiver) {
+        if (!payment->has_secret)
+            (void)take_secret(core, payment, &(struct witness){0}); /* dropped, and registered since */
+        wallet_payment_out_set(core, payment, OUT_PAID);
+        if (!told_paid)
+            tell_out(core, WALLET_NEWS_PAID, payment);
+        return;
+    }
+    if (payment->code == CODE_OK)
+        payment->code = CODE_EXPIRED;
+    wallet_payment_out_set(core, payment, OUT_FAILED);
+    if (is_news)
+        tell_out(core, WALLET_NEWS_FAILED, payment);
+}
+
+void wallet_payments_closed(struct wallet_core *core, struct wallet_channel *own, uint64_t nonce)
+{
+    struct payment_out *payment, *next;
+    HASH_ITER(hh, core->outs, payment, next)
+    {
+        bool locked = payment->state == OUT_LOCKED || payment->state == OUT_DROPPING;
+        bool dropped = payment->state == OUT_DROPPED;
+        bool stood = payment->carrier.nonce <= nonce && (!dropped || payment->drop_nonce > nonce);
+        if (payment->channel != own || (!locked && !dropped) || stood)
+            continue;
+        if (payment->state == OUT_LOCKED)
+            wallet_payment_out_fail(core, payment, CODE_STATUS);
+        else
+            wallet_payment_out_set(core, payment, OUT_FAILED);
     }
 }
 

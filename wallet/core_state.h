@@ -456,9 +456,13 @@ void wallet_payments_revoked(struct wallet_core *core, struct wallet_channel *ow
 void wallet_payments_head(struct wallet_core *core);
 /* A registered secret is a receipt, whoever registered it. */
 void wallet_payments_registered(struct wallet_core *core, const struct registration *registration);
+/* A lock on this secret was dropped and is not revoked: a close may still bring it back, and then it pays. */
+bool wallet_payments_dropped_on(const struct wallet_core *core, const struct hash *secret_hash);
 /* A close has decided over a lock. */
 void wallet_payments_unlocked(struct wallet_core *core, struct wallet_channel *own,
                               const struct contract_event *event);
+/* The channel is closed, and of its client's stream update `nonce` stood: a lock that was not in it is free again. */
+void wallet_payments_closed(struct wallet_core *core, struct wallet_channel *own, uint64_t nonce);
 void wallet_payments_stop(struct wallet_core *core, struct wallet_channel *own, uint64_t code);
 
 /* ---- core_incoming.c ---- */

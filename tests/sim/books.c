@@ -178,24 +178,63 @@ static wide more_than_zero(wide difference)
     return difference > 0 ? difference : 0;
 }
 
+/* Locks that the client dropped after the update that the hub closed with: they stood in it, and went to whom the ledger
+ * says. What was unlocked has its update for its carrier, and a lock that was dropped the one that made it. */
+static wide dropped_since(const struct sim_wallet *wallet, const struct hash *channel, uint64_t nonce)
+{
+    const struct payment_out *payment, *next;
+    wide sum = 0;
+    HASH_ITER(hh, wallet->core->outs, payment, next)
+    {
+        if (hash_equal(&payment->channel->id, channel) && payment->drop_nonce > nonce &&
+            payment->carrier.nonce != payment->drop_nonce)
+            sum += (wide)payment->amount.units + (wide)payment->fee.units;
+    }
+    return sum;
+}
+
+/* Payments that the client meant to send back when a close began on the ledger: from then on it signs nothing, and only
+ * its own refund would take them from it. Their payers have them among what was at risk. */
+static wide not_sent_back(const struct sim_wallet *wallet, const struct wallet_channel *own)
+{
+    const struct payment_in *payment, *next;
+    wide sum = 0;
+    HASH_ITER(hh, wallet->core->ins, payment, next)
+    {
+        if (payment->channel != own)
+            continue;
+        sum += (wide)payment->repeated.units;
+        sum += payment->state == IN_REFUND_DUE ? (wide)payment->amount.units : 0;
+    }
+    return sum;
+}
+
 /* What was signed and had not arrived when the operator closed a channel. What the client says that it has passed on it
  * has still; what the hub had passed on is its own, though its books do not know of it. */
-static wide under_way(const struct sim *sim, const struct sim_wallet *wallet, unsigned asset)
+static wide under_way(const struct sim_wallet *wallet, const struct wallet_channel *own,
+                      const struct closing *closing)
+{
+    const struct balance_proof *mine = &own->channel->streams[SIDE_CLIENT].proof;
+    const struct balance_proof *hubs = &own->channel->streams[SIDE_HUB].proof;
+    wide client_passed = (wide)mine->transferred.units + (wide)mine->locked.units +
+                         dropped_since(wallet, &own->id, closing->of_client.nonce);
+    wide hub_passed = (wide)closing->of_hub.transferred.units + (wide)closing->of_hub.locked.units;
+    return more_than_zero(client_passed - (wide)closing->of_client.transferred.units -
+                          (wide)closing->of_client.locked.units) +
+           more_than_zero(hub_passed - (wide)hubs->transferred.units - (wide)hubs->locked.units);
+}
+
+/* More than a client's books say that it has, because a channel was closed on the ledger before they were true. */
+static wide kept_by_closes(const struct sim *sim, const struct sim_wallet *wallet, unsigned asset)
 {
     struct wallet_channel_view view;
     wide sum = 0;
     for (size_t i = 0; wallet_channel_at(wallet->core, i, &view); i++) {
         struct closing closing = vault_closing(sim->chain.vault, &view.id);
         const struct wallet_channel *own = wallet_channel_by_id(wallet->core, &view.id);
-        const struct balance_proof *mine = &own->channel->streams[SIDE_CLIENT].proof;
-        const struct balance_proof *hubs = &own->channel->streams[SIDE_HUB].proof;
-        if (closing.deadline == 0 || !closing.by_hub || !address_equal(&view.key.asset, &sim->assets[asset]))
+        if (closing.deadline == 0 || !address_equal(&view.key.asset, &sim->assets[asset]))
             continue;
-        sum +=
-            more_than_zero((wide)mine->transferred.units + (wide)mine->locked.units -
-                           (wide)closing.of_client.transferred.units - (wide)closing.of_client.locked.units);
-        sum += more_than_zero((wide)closing.of_hub.transferred.units + (wide)closing.of_hub.locked.units -
-                              (wide)hubs->transferred.units - (wide)hubs->locked.units);
+        sum += not_sent_back(wallet, own) + (closing.by_hub ? under_way(wallet, own, &closing) : 0);
     }
     return sum;
 }
@@ -206,10 +245,11 @@ static void check_client(struct sim *sim, const struct books *books, unsigned cl
     struct sums sums = sums_of(books, client, &sim->assets[asset]);
     wide began = (wide)wallet->funded[asset], has = has_now(sim, &wallet->party.address, asset);
     wide due = began - sums.paid - sums.at_risk + sums.received + books->shown[client][asset];
-    sim_trace(sim, "client %u, asset %u: began %lld, paid %lld, at risk %lld, received %lld, has %lld",
+    wide kept = kept_by_closes(sim, wallet, asset);
+    sim_trace(sim,
+              "client %u, asset %u: began %lld, paid %lld, at risk %lld, received %lld, kept %lld, has %lld",
               client, asset, (long long)began, (long long)sums.paid, (long long)sums.at_risk,
-              (long long)sums.received, (long long)has);
-    wide kept = under_way(sim, wallet, asset);
+              (long long)sums.received, (long long)kept, (long long)has);
     if (wallet->cheats) {
         wide most = began - sums.paid + sums.received + sums.may_receive + books->shown[client][asset] + kept;
         if (has > most)
@@ -223,7 +263,7 @@ static void check_client(struct sim *sim, const struct books *books, unsigned cl
     /* What it has written off may have come back, into another channel. */
     if (has > due + sums.at_risk + kept && !sim->hub_cheats)
         sim_fail(sim, "client %u has %lld units of asset %u, and %lld at most are its own: the hub has lost",
-                 client, (long long)has, asset, (long long)(due + sums.at_risk));
+                 client, (long long)has, asset, (long long)(due + sums.at_risk + kept));
 }
 
 static void check_audit(struct sim *sim)

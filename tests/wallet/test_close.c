@@ -400,6 +400,101 @@ static unsigned comes_back_late(unsigned crash_at)
     return step;
 }
 
+/* Drops its lock, but the hub has closed with the update before it: the lock stands there still. */
+static struct payment_id dropped_too_late(struct world *world)
+{
+    struct payment_id id;
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &id), CODE_OK);
+    world->deaf = true;
+    assert_true(channel_mark_failed(world->machine, &id));
+    struct failed failed = {.id = id, .code = CODE_INVOICE};
+    wallet_message(world->core, &(struct message){.type = MESSAGE_FAIL, .fail = {world->id, &failed, 1}});
+    world_run(world);
+    assert_int_equal(world_state(world, &id), OUT_DROPPED);
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_head(world, 5);
+    return id;
+}
+
+/* The payee refused it and registers its secret all the same: the hub takes the lock, and what is registered is the
+ * payer's receipt, after a crash too. */
+static void test_a_lock_dropped_too_late_is_paid(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct payment_id id = dropped_too_late(world);
+    struct hash secret;
+    world_event(world, (struct contract_event){.type = EVENT_CONDITION_MET,
+                                               .condition = world_secret_hash(7, secret.bytes),
+                                               .witness = secret});
+    world_head(world, 5);
+    world_crash(world, memory_journal_appended(world->journal));
+    world_event(
+        world, (struct contract_event){.type = EVENT_FINISHED, .to_client = {79979}, .held_client = {20021}});
+    world->news_count = 0;
+    world_event(
+        world,
+        (struct contract_event){
+            .type = EVENT_UNLOCKED, .of_client = true, .lock_id = 1, .amount = {20021}, .to_receiver = true});
+    world_head(world, 5);
+    struct payment_view view;
+    assert_true(wallet_payment_find(world->core, &id, &view));
+    assert_int_equal(view.state, OUT_PAID);
+    assert_true(view.has_secret);
+    assert_memory_equal(view.secret, secret.bytes, sizeof(secret));
+    assert_non_null(world_news(world, WALLET_NEWS_PAID));
+    world_free(world);
+}
+
+/* Nobody registers anything: it comes back, and the payment is over. */
+static void test_a_lock_dropped_too_late_comes_back(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct payment_id id = dropped_too_late(world);
+    world_event(
+        world, (struct contract_event){.type = EVENT_FINISHED, .to_client = {79979}, .held_client = {20021}});
+    world->news_count = 0;
+    world_event(world, (struct contract_event){
+                           .type = EVENT_UNLOCKED, .of_client = true, .lock_id = 1, .amount = {20021}});
+    world_head(world, 5);
+    assert_int_equal(world_state(world, &id), OUT_FAILED);
+    assert_null(world_news(world, WALLET_NEWS_FAILED)); /* said already, when it was dropped */
+    world_free(world);
+}
+
+/* The hub closes with the update that dropped a lock, and its revocation never came; of another payment it has not had
+ * the update. Neither lock stood: both payments are over. */
+static void test_locks_that_did_not_stand_are_free(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct payment_id dropped, later;
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &dropped), CODE_OK);
+    assert_true(channel_mark_failed(world->machine, &dropped));
+    struct failed failed = {.id = dropped, .code = CODE_INVOICE};
+    wallet_message(world->core, &(struct message){.type = MESSAGE_FAIL, .fail = {world->id, &failed, 1}});
+    world_run(world);
+    struct closing closing = {.by_hub = true,
+                              .deadline = world->head.time + 3600,
+                              .of_client = claim_of(&world->machine->streams[SIDE_CLIENT].proof)};
+    assert_int_equal(closing.of_client.nonce, 2);
+    world->deaf = true;
+    assert_int_equal(world_pay(world, 10000, 9, PAYMENT_LOCKED, &later), CODE_OK);
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_event(world, (struct contract_event){.type = EVENT_FINISHED, .to_client = {100000}});
+    world_head(world, 5);
+    assert_int_equal(world_state(world, &dropped), OUT_DROPPED);
+    assert_int_equal(world_state(world, &later), OUT_LOCKED);
+    answer_channel(world, CHANNEL_CLOSED);
+    answer_closing(world, &closing);
+    answer_held(world, 0, 0);
+    assert_non_null(world_news(world, WALLET_NEWS_CLOSED));
+    assert_int_equal(world_state(world, &dropped), OUT_FAILED);
+    assert_int_equal(world_state(world, &later), OUT_FAILED);
+    world_free(world);
+}
+
 static void test_the_history_has_the_close(void **state)
 {
     (void)state;
@@ -476,6 +571,9 @@ int main(void)
         cmocka_unit_test(test_voids_dropped_locks),
         cmocka_unit_test(test_takes_its_locks),
         cmocka_unit_test(test_takes_its_locks_by_an_older_proof),
+        cmocka_unit_test(test_a_lock_dropped_too_late_is_paid),
+        cmocka_unit_test(test_a_lock_dropped_too_late_comes_back),
+        cmocka_unit_test(test_locks_that_did_not_stand_are_free),
         cmocka_unit_test(test_the_history_has_the_close),
         cmocka_unit_test(test_the_history_has_a_close_together),
         cmocka_unit_test(test_fetches_what_is_owed),
