@@ -531,20 +531,30 @@ void wallet_payments_registered(struct wallet_core *core, const struct registrat
     tell_out(core, WALLET_NEWS_PAID, payment);
 }
 
+/* A lock whose cancel the hub had not got, or did not use, when it closed is as pending as the others. */
+static bool is_pending(const struct payment_out *payment)
+{
+    return payment->state == OUT_LOCKED || payment->state == OUT_DROPPING || payment->state == OUT_DROPPED ||
+           payment->state == OUT_UNLOCKING;
+}
+
 void wallet_payments_unlocked(struct wallet_core *core, struct wallet_channel *own,
                               const struct contract_event *event)
 {
     struct payment_out *payment, *next;
     HASH_ITER(hh, core->outs, payment, next)
     {
-        bool pending =
-            payment->state == OUT_LOCKED || payment->state == OUT_DROPPING || payment->state == OUT_UNLOCKING;
-        if (payment->channel != own || !pending || payment->lock_id != event->lock_id)
+        if (payment->channel != own || !is_pending(payment) || payment->lock_id != event->lock_id)
             continue;
-        bool told = payment->state != OUT_LOCKED;
-        wallet_payment_out_set(core, payment, event->to_receiver ? OUT_PAID : OUT_FAILED);
+        const struct registration *met = wallet_ledger_registration(core, LOCK_SECRET, &payment->secret_hash);
+        bool told = event->to_receiver ? payment->state == OUT_UNLOCKING : payment->state != OUT_LOCKED;
+        if (event->to_receiver && !payment->has_secret && met != NULL) {
+            memcpy(payment->secret, met->witness.bytes, sizeof(payment->secret));
+            payment->has_secret = true;
+        }
         if (!event->to_receiver)
             payment->code = CODE_EXPIRED;
+        wallet_payment_out_set(core, payment, event->to_receiver ? OUT_PAID : OUT_FAILED);
         if (!told)
             tell_out(core, event->to_receiver ? WALLET_NEWS_PAID : WALLET_NEWS_FAILED, payment);
         return;

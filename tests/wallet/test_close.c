@@ -364,6 +364,47 @@ static void test_takes_its_locks_by_an_older_proof(void **state)
         assert_true(merkle_verify(&leaf, world->transactions[i].merkle, call->merkle_count,
                                   &closing.of_client.locks_root));
     }
+    assert_int_equal(world_state(world, &cancelled), OUT_DROPPED);
+    for (uint64_t lock = 1; lock <= 2; lock++)
+        world_event(world,
+                    (struct contract_event){.type = EVENT_UNLOCKED, .of_client = true, .lock_id = lock});
+    world_head(world, 5);
+    assert_int_equal(world_state(world, &cancelled), OUT_FAILED);
+    assert_int_equal(world_state(world, &kept), OUT_FAILED);
+    world_free(world);
+}
+
+/* The payee refused a payment and registered its secret all the same, and the hub closed with the proof from before the
+ * cancel: the lock is the hub's, and the payer has paid and has the receipt. */
+static void test_a_cancelled_lock_is_claimed(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct payment_id id;
+    struct hash witness, condition = world_secret_hash(7, witness.bytes);
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &id), CODE_OK);
+    world->deaf = true;
+    struct failed failed = {.id = id, .code = CODE_INVOICE};
+    wallet_message(world->core, &(struct message){.type = MESSAGE_FAIL, .fail = {world->id, &failed, 1}});
+    world_run(world);
+    assert_int_equal(world_state(world, &id), OUT_DROPPED);
+    assert_non_null(world_news(world, WALLET_NEWS_FAILED));
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_event(world, (struct contract_event){
+                           .type = EVENT_CONDITION_MET, .condition = condition, .witness = witness});
+    world_head(world, 5);
+    assert_int_equal(world_state(world, &id), OUT_DROPPED); /* the hub may have got the cancel by now */
+    world_event(world, (struct contract_event){.type = EVENT_FINISHED, .held_client = {20021}});
+    world_event(
+        world,
+        (struct contract_event){
+            .type = EVENT_UNLOCKED, .of_client = true, .lock_id = 1, .amount = {20021}, .to_receiver = true});
+    world_head(world, 5);
+    const struct wallet_news *news = world_news(world, WALLET_NEWS_PAID);
+    assert_int_equal(world_state(world, &id), OUT_PAID);
+    assert_non_null(news);
+    assert_true(news->payment.has_secret);
+    assert_memory_equal(news->payment.secret, witness.bytes, 32);
     world_free(world);
 }
 
@@ -529,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_takes_its_locks),
         cmocka_unit_test(test_takes_its_locks_by_an_older_proof),
         cmocka_unit_test(test_is_paid_by_a_newer_claim),
+        cmocka_unit_test(test_a_cancelled_lock_is_claimed),
         cmocka_unit_test(test_the_history_has_the_close),
         cmocka_unit_test(test_the_history_has_a_close_together),
         cmocka_unit_test(test_fetches_what_is_owed),
