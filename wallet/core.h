@@ -11,6 +11,7 @@
  *     payment in:   pay  ─good─▶ RECEIVED                         ─wrong─▶ REFUND_DUE ─signed─▶ REFUNDED
  *                   lock ─good─▶ REVEALED ─unlock─▶ RECEIVED      ─wrong─▶ REJECTED ─dropped─▶ DROPPED
  *                                REVEALED ─expired unregistered─▶ DROPPED
+ *     Once the channel is closed, what the ledger pays for a lock ends either: PAID or FAILED, RECEIVED or DROPPED.
  */
 #ifndef RILL_WALLET_CORE_H
 #define RILL_WALLET_CORE_H
@@ -215,7 +216,8 @@ uint64_t wallet_next_ms(const struct wallet_core *core);
 
 /* ---- commands: each applies whole or returns a code and changes nothing; wallet_run follows ---- */
 
-/* Makes an invoice and promises its secret. EXPIRED: lifetime_s is 0; LIMIT: too many a second (see core_invoices.c);
+/* Makes an invoice and promises its secret: nobody may see it before what the next run appends is durable, or a crash
+ * could promise the secret twice. EXPIRED: lifetime_s is 0; LIMIT: too many a second (see core_invoices.c);
  * STATUS: the ledger is not in view yet, so there is no time; AMOUNT; BODY: the memo is too long or no UTF-8. */
 enum code wallet_invoice(struct wallet_core *core, const struct address *asset, struct amount amount,
                          uint64_t lifetime_s, const char *memo, uint64_t unix_s,

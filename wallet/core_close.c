@@ -123,6 +123,12 @@ static uint64_t close_time(const struct closing *closing, uint64_t challenge_per
     return time > UINT64_MAX ? UINT64_MAX : (uint64_t)time;
 }
 
+static bool met_in_time(const struct wallet_core *core, const struct lock *lock)
+{
+    const struct registration *met = wallet_ledger_registration(core, lock->kind, &lock->condition);
+    return met != NULL && met->time <= lock->expiry;
+}
+
 /* Locks of the hub's stream that may still pay: their secret is known, or registered in time, or could be registered
  * when it is too late to bring them back by a challenge. */
 static struct amount claimable(const struct wallet_core *core, const struct wallet_channel *own)
@@ -292,9 +298,7 @@ static bool claim_these(struct wallet_core *core, struct wallet_channel *own, en
     bool left = false;
     for (const struct pending_lock *lock = lock_set_next(locks, 0); lock != NULL;
          lock = lock_set_next(locks, lock->lock.id)) {
-        const struct registration *met =
-            wallet_ledger_registration(core, lock->lock.kind, &lock->lock.condition);
-        bool in_time = met != NULL && met->time <= lock->lock.expiry;
+        bool in_time = met_in_time(core, &lock->lock);
         bool expired = core->head.confirmed_time > lock->lock.expiry;
         const struct payment_in *payment = wallet_payment_in_find(core, &own->id, &lock->payment);
         bool registering = stream == SIDE_HUB && payment != NULL && payment->counter != 0 && !expired;
@@ -331,6 +335,39 @@ static bool claim_locks(struct wallet_core *core, struct wallet_channel *own, en
     return left;
 }
 
+/* A lock that the hub cannot have dropped before it made its claim: met in time, or still running then and not refused. */
+static bool is_due(const struct wallet_core *core, const struct wallet_channel *own,
+                   const struct pending_lock *lock)
+{
+    const struct payment_in *payment = wallet_payment_in_find(core, &own->id, &lock->payment);
+    uint64_t period = core->options.challenge_period_s, started = own->watch.closing.deadline - period;
+    bool revealed = payment != NULL && payment->locked && payment->state == IN_REVEALED;
+    return met_in_time(core, &lock->lock) || (revealed && period != 0 && started <= lock->lock.expiry);
+}
+
+/* The hub's claim may be newer than what has come here: then an unlock was under way when it closed. Locks that are due
+ * and that such a claim does not show any more are in what it transfers, if that is enough for them all: they are paid,
+ * and no event will say so. */
+static void take_transferred(struct wallet_core *core, struct wallet_channel *own)
+{
+    static const struct operation unlock = {.type = OPERATION_UNLOCK};
+    const struct claim *stood = &own->watch.closing.of_hub;
+    const struct stream *hub = channel_peer(own->channel);
+    struct amount least = hub->proof.transferred;
+    if (stood->nonce <= hub->proof.nonce || keeps_locks(stood, &hub->proof))
+        return;
+    for (const struct pending_lock *lock = lock_set_next(hub->locks, 0); lock != NULL;
+         lock = lock_set_next(hub->locks, lock->lock.id))
+        if (is_due(core, own, lock))
+            ensure(amount_add(least, lock->lock.amount, &least));
+    if (amount_compare(stood->transferred, least) < 0)
+        return;
+    for (const struct pending_lock *lock = lock_set_next(hub->locks, 0); lock != NULL;
+         lock = lock_set_next(hub->locks, lock->lock.id))
+        if (is_due(core, own, lock))
+            wallet_incoming_lock_gone(core, own, &unlock, lock);
+}
+
 static void act_closed(struct wallet_core *core, struct wallet_channel *own)
 {
     struct close_watch *watch = &own->watch;
@@ -344,6 +381,7 @@ static void act_closed(struct wallet_core *core, struct wallet_channel *own)
         watch->closed_head = core->head.number;
     if (core->head.confirmed_number < watch->closed_head || own->channel->funds.stage != STAGE_CLOSED)
         return;
+    take_transferred(core, own);
     watch->active = false;
     own->book_dirty = true;
     wallet_payments_closed(core, own, watch->closing.of_client.nonce);

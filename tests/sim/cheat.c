@@ -347,6 +347,8 @@ void cheat_continue(struct sim *sim)
 static void client_acts(struct sim *sim, struct sim_wallet *wallet)
 {
     enum sim_fault how = (enum sim_fault)(CHEAT_OLD_CLAIM + sim_roll(sim, 4));
+    if (sim_has(sim, CHEAT_OLD_LOCKS) && sim_roll(sim, 2) == 0)
+        how = CHEAT_OLD_LOCKS; /* the opportunity that passes soonest */
     if (!sim_has(sim, how) || wallet->core == NULL || wallet->is_gone)
         return;
     if ((how == CHEAT_OLD_CLAIM || how == CHEAT_OLD_LOCKS) && client_closes(sim, wallet, how))

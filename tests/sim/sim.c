@@ -73,6 +73,7 @@ uint64_t sim_run(const struct sim_options *options, struct sim_coverage *coverag
     coverage->seeds++;
     world_end(sim);
     free(sim->received);
+    free(sim->promised);
     free(sim);
     return hash;
 }

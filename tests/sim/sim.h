@@ -337,10 +337,20 @@ struct sim_hub {
     struct engine_settings settings;
 };
 
+/* An invoice that may be paid, or paid again. */
+struct sim_invoice {
+    unsigned payee, asset, payer; /* payer: whom it was given to */
+    uint64_t amount, expiry;
+    struct hash secret_hash;
+};
+#define SIM_INVOICES_MAX 16
+
+/* What a wallet does once something is durable: a transaction, or one of these. */
 struct deferred {
     struct deferred *next;
     uint64_t sequence;
-    bool is_news;
+    bool is_news, is_invoice;
+    struct sim_invoice invoice;
     enum wallet_news_type news;
     struct payment_id payment;
     struct hash secret_hash;
@@ -393,14 +403,6 @@ struct sim_payment {
     bool is_wrong; /* not what the invoice says, or no invoice at all: must not be received */
 };
 
-/* An invoice that may be paid, or paid again. */
-struct sim_invoice {
-    unsigned payee, asset, payer; /* payer: whom it was given to */
-    uint64_t amount, expiry;
-    struct hash secret_hash;
-};
-#define SIM_INVOICES_MAX 16
-
 /* A wallet has told its user that this came. */
 struct sim_received {
     unsigned client;
@@ -445,6 +447,8 @@ struct sim {
     size_t received_count, received_capacity;
     struct sim_invoice invoices[SIM_INVOICES_MAX];
     size_t invoice_count;
+    struct hash *promised; /* of every invoice that anybody was given */
+    size_t promised_count, promised_capacity;
     struct sim_seen *seen;
     struct sim_stream *streams;
     struct receipt_seen *receipts; /* tower_receipts.c */
@@ -507,6 +511,8 @@ enum wallet_effect { WALLET_RUN, WALLET_RELEASE, WALLET_DISK, WALLET_EFFECT_COUN
 bool wallet_can(const struct sim_wallet *wallet, enum wallet_effect effect);
 void wallet_do(struct sim_wallet *wallet, enum wallet_effect effect);
 uint64_t wallet_unix_s(const struct sim_wallet *wallet);
+/* Its user gets it when a crash cannot make the wallet forget it any more, as with include/rill.h. */
+void wallet_offer(struct sim_wallet *wallet, const struct sim_invoice *invoice);
 
 void tower_start(struct sim_tower *tower);
 void tower_crash(struct sim_tower *tower);
@@ -548,6 +554,8 @@ void world_end(struct sim *sim);
 /* users.c */
 void user_act(struct sim *sim);
 void user_told(struct sim_wallet *wallet, const struct deferred *news);
+/* It may be seen from now on: whom it was made for has it, and pays it. */
+void user_invoiced(struct sim *sim, const struct sim_invoice *invoice);
 struct sim_payment *payment_by_id(struct sim *sim, unsigned payer, const struct payment_id *id);
 
 /* life.c */

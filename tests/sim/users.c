@@ -109,8 +109,20 @@ static uint64_t edge_amount(struct sim *sim, const struct sim_wallet *payer, con
     return edge + sim_roll(sim, 3);
 }
 
-static bool make_invoice(struct sim *sim, struct sim_wallet *payee, const struct sim_wallet *payer,
-                         struct sim_invoice *out)
+/* A counter that came again would let one secret be the receipt of two invoices. */
+static void promise(struct sim *sim, const struct sim_invoice *invoice)
+{
+    for (size_t i = 0; i < sim->promised_count; i++)
+        if (hash_equal(&sim->promised[i], &invoice->secret_hash))
+            sim_fail(sim, "wallet %u promises the secret of an earlier invoice again", invoice->payee);
+    if (sim->promised_count == sim->promised_capacity) {
+        sim->promised_capacity = sim->promised_capacity == 0 ? 64 : 2 * sim->promised_capacity;
+        sim->promised = xrealloc(sim->promised, sim->promised_capacity * sizeof(*sim->promised));
+    }
+    sim->promised[sim->promised_count++] = invoice->secret_hash;
+}
+
+static void make_invoice(struct sim *sim, struct sim_wallet *payee, const struct sim_wallet *payer)
 {
     struct invoice invoice;
     unsigned asset = (unsigned)sim_roll(sim, sim->asset_count);
@@ -119,18 +131,13 @@ static bool make_invoice(struct sim *sim, struct sim_wallet *payee, const struct
         amount = edge_amount(sim, payer, payee, asset);
     if (wallet_invoice(payee->core, &sim->assets[asset], amount_of(amount), 900 + sim_roll(sim, 1500), "tea",
                        wallet_unix_s(payee), &invoice) != CODE_OK)
-        return false;
-    payee->run_wanted = true;
-    *out = (struct sim_invoice){.payee = payee->party.index,
-                                .payer = payer->party.index,
-                                .asset = asset,
-                                .amount = amount,
-                                .expiry = invoice.expiry,
-                                .secret_hash = invoice.secret_hash};
-    size_t place =
-        sim->invoice_count < SIM_INVOICES_MAX ? sim->invoice_count++ : sim_roll(sim, SIM_INVOICES_MAX);
-    sim->invoices[place] = *out;
-    return true;
+        return;
+    wallet_offer(payee, &(struct sim_invoice){.payee = payee->party.index,
+                                              .payer = payer->party.index,
+                                              .asset = asset,
+                                              .amount = amount,
+                                              .expiry = invoice.expiry,
+                                              .secret_hash = invoice.secret_hash});
 }
 
 static void pay_invoice(struct sim *sim, struct sim_wallet *payer, const struct sim_invoice *invoice)
@@ -178,9 +185,19 @@ static void pay_invoice(struct sim *sim, struct sim_wallet *payer, const struct 
     sim->coverage->payments++;
 }
 
+void user_invoiced(struct sim *sim, const struct sim_invoice *invoice)
+{
+    struct sim_wallet *payer = &sim->wallets[invoice->payer];
+    promise(sim, invoice);
+    size_t place =
+        sim->invoice_count < SIM_INVOICES_MAX ? sim->invoice_count++ : sim_roll(sim, SIM_INVOICES_MAX);
+    sim->invoices[place] = *invoice;
+    if (payer->party.is_up && !payer->is_gone && !sim->is_draining)
+        pay_invoice(sim, payer, invoice);
+}
+
 static void pay(struct sim *sim, struct sim_wallet *payer)
 {
-    struct sim_invoice invoice;
     if (sim->invoice_count > 0 && sim_roll(sim, 6) == 0) {
         const struct sim_invoice *old = &sim->invoices[sim_roll(sim, sim->invoice_count)];
         if (old->payer == payer->party.index)
@@ -192,8 +209,8 @@ static void pay(struct sim *sim, struct sim_wallet *payer)
     for (unsigned i = 0; i < sim->client_count && sim_has(sim, CHEAT_OLD_LOCKS); i++)
         if (sim->wallets[i].cheats && i != payer->party.index && sim_roll(sim, 2) == 0)
             payee = &sim->wallets[i];
-    if (payee->party.is_up && !payee->is_gone && make_invoice(sim, payee, payer, &invoice))
-        pay_invoice(sim, payer, &invoice);
+    if (payee->party.is_up && !payee->is_gone)
+        make_invoice(sim, payee, payer);
 }
 
 /* ---- the rest ---- */

@@ -116,6 +116,8 @@ static void release(struct sim_wallet *wallet)
             wallet->last = NULL;
         if (deferred->is_news)
             user_told(wallet, deferred);
+        else if (deferred->is_invoice)
+            user_invoiced(wallet->sim, &deferred->invoice);
         else
             node_submit(&wallet->party.node, deferred->data.data, deferred->data.length, 0, 0,
                         deferred->submission);
@@ -161,6 +163,16 @@ void wallet_do(struct sim_wallet *wallet, enum wallet_effect effect)
     case WALLET_EFFECT_COUNT:
         return;
     }
+}
+
+void wallet_offer(struct sim_wallet *wallet, const struct sim_invoice *invoice)
+{
+    wallet_do(wallet, WALLET_RUN);
+    struct deferred *deferred = xcalloc(1, sizeof(*deferred));
+    deferred->sequence = memory_journal_appended(wallet->disk.journal);
+    deferred->is_invoice = true;
+    deferred->invoice = *invoice;
+    defer(wallet, deferred);
 }
 
 void sim_wallet_outcome(struct sim_wallet *wallet, uint64_t submission, enum ledger_error error, bool success,

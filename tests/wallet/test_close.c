@@ -276,6 +276,58 @@ static void test_takes_its_locks(void **state)
     world_free(world);
 }
 
+/* Closes as the hub: a locked payment of 500 is arriving, and an update that never came is in what the hub says of its
+ * stream. Returns what the wallet's books say of the payment then. */
+static enum payment_in_state closed_by_newer_claim(uint64_t transferred, int64_t expires_after_start,
+                                                   bool registered)
+{
+    struct world *world = world_ready(0);
+    receive(world, 300, false);
+    struct invoice invoice = make_invoice(world, 500);
+    struct payment_id id = world_new_id(world);
+    world_send(world, &(struct operation){.type = OPERATION_LOCK,
+                                          .id = id,
+                                          .amount = {500},
+                                          .expiry = world->head.confirmed_time + 1000,
+                                          .condition = invoice.secret_hash});
+    assert_int_equal(world_state(world, &id), IN_REVEALED);
+    uint64_t expiry = world->head.confirmed_time + 1000,
+             start = (uint64_t)((int64_t)expiry - expires_after_start);
+    struct closing closing = {.by_hub = true,
+                              .deadline = start + 3600,
+                              .own = {.nonce = 3, .transferred = {transferred}},
+                              .of_hub = {.nonce = 3, .transferred = {transferred}}};
+    if (registered)
+        world_event(world,
+                    (struct contract_event){.type = EVENT_CONDITION_MET, .condition = invoice.secret_hash});
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_event(world, (struct contract_event){.type = EVENT_FINISHED, .to_client = {100000 + transferred}});
+    world_head(world, 5000);
+    answer_channel(world, CHANNEL_CLOSED);
+    answer_closing(world, &closing);
+    world->news_count = 0;
+    answer_held(world, 0, 0);
+    enum payment_in_state state = world_state(world, &id);
+    assert_non_null(world_news(world, WALLET_NEWS_CLOSED));
+    assert_int_equal(world_news(world, WALLET_NEWS_RECEIVED) != NULL, state == IN_RECEIVED);
+    world_crash(world, memory_journal_appended(world->journal));
+    assert_int_equal(world_state(world, &id), state);
+    world_free(world);
+    return state;
+}
+
+/* The hub had unlocked a payment when it closed, and the update was lost: what it says of its stream pays for it. */
+static void test_is_paid_by_a_newer_claim(void **state)
+{
+    (void)state;
+    assert_int_equal(closed_by_newer_claim(800, 600, false), IN_RECEIVED);
+    assert_int_equal(closed_by_newer_claim(800, 0, false), IN_RECEIVED);
+    assert_int_equal(closed_by_newer_claim(1200, -10, true), IN_RECEIVED);
+    /* Not enough for it; and a lock that the hub may have dropped, with other money in its place. */
+    assert_int_equal(closed_by_newer_claim(799, 600, true), IN_REVEALED);
+    assert_int_equal(closed_by_newer_claim(1200, -10, false), IN_REVEALED);
+}
+
 /* The hub had not got the newest update yet, and showed the one before it: the locks of that one are this wallet's to take
  * back. Since then one of them was cancelled and another was added. */
 static void test_takes_its_locks_by_an_older_proof(void **state)
@@ -312,6 +364,47 @@ static void test_takes_its_locks_by_an_older_proof(void **state)
         assert_true(merkle_verify(&leaf, world->transactions[i].merkle, call->merkle_count,
                                   &closing.of_client.locks_root));
     }
+    assert_int_equal(world_state(world, &cancelled), OUT_DROPPED);
+    for (uint64_t lock = 1; lock <= 2; lock++)
+        world_event(world,
+                    (struct contract_event){.type = EVENT_UNLOCKED, .of_client = true, .lock_id = lock});
+    world_head(world, 5);
+    assert_int_equal(world_state(world, &cancelled), OUT_FAILED);
+    assert_int_equal(world_state(world, &kept), OUT_FAILED);
+    world_free(world);
+}
+
+/* The payee refused a payment and registered its secret all the same, and the hub closed with the proof from before the
+ * cancel: the lock is the hub's, and the payer has paid and has the receipt. */
+static void test_a_cancelled_lock_is_claimed(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct payment_id id;
+    struct hash witness, condition = world_secret_hash(7, witness.bytes);
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &id), CODE_OK);
+    world->deaf = true;
+    struct failed failed = {.id = id, .code = CODE_INVOICE};
+    wallet_message(world->core, &(struct message){.type = MESSAGE_FAIL, .fail = {world->id, &failed, 1}});
+    world_run(world);
+    assert_int_equal(world_state(world, &id), OUT_DROPPED);
+    assert_non_null(world_news(world, WALLET_NEWS_FAILED));
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_event(world, (struct contract_event){
+                           .type = EVENT_CONDITION_MET, .condition = condition, .witness = witness});
+    world_head(world, 5);
+    assert_int_equal(world_state(world, &id), OUT_DROPPED); /* the hub may have got the cancel by now */
+    world_event(world, (struct contract_event){.type = EVENT_FINISHED, .held_client = {20021}});
+    world_event(
+        world,
+        (struct contract_event){
+            .type = EVENT_UNLOCKED, .of_client = true, .lock_id = 1, .amount = {20021}, .to_receiver = true});
+    world_head(world, 5);
+    const struct wallet_news *news = world_news(world, WALLET_NEWS_PAID);
+    assert_int_equal(world_state(world, &id), OUT_PAID);
+    assert_non_null(news);
+    assert_true(news->payment.has_secret);
+    assert_memory_equal(news->payment.secret, witness.bytes, 32);
     world_free(world);
 }
 
@@ -574,6 +667,8 @@ int main(void)
         cmocka_unit_test(test_a_lock_dropped_too_late_is_paid),
         cmocka_unit_test(test_a_lock_dropped_too_late_comes_back),
         cmocka_unit_test(test_locks_that_did_not_stand_are_free),
+        cmocka_unit_test(test_is_paid_by_a_newer_claim),
+        cmocka_unit_test(test_a_cancelled_lock_is_claimed),
         cmocka_unit_test(test_the_history_has_the_close),
         cmocka_unit_test(test_the_history_has_a_close_together),
         cmocka_unit_test(test_fetches_what_is_owed),
