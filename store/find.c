@@ -183,6 +183,7 @@ static bool find_recent(struct local_journal *store, const struct family_key *ke
     uint64_t sequence = recent_copy(store, key, &bytes);
     if (sequence == 0)
         return false;
+    ensure(bytes.data != NULL); /* a record has a header */
     if (store_writer_durable(&store->journal) < sequence)
         store_writer_wait(&store->journal, sequence);
     struct record record = record_at(bytes.data);
