@@ -243,19 +243,29 @@ static void act_closing(struct wallet_core *core, struct wallet_channel *own)
 
 /* ---- starting one ---- */
 
-static void act_open(struct wallet_core *core, struct wallet_channel *own)
+/* A close that was seen in a young block and vanished with it. */
+static bool has_vanished(const struct wallet_core *core, struct wallet_channel *own)
 {
     struct close_watch *watch = &own->watch;
+    if (watch->open_head == 0)
+        watch->open_head = core->head.number;
+    return own->channel->funds.stage == STAGE_OPEN && core->head.confirmed_number >= watch->open_head;
+}
+
+static void act_open(struct wallet_core *core, struct wallet_channel *own)
+{
     if (!own->dispute) {
-        /* A close that was seen in a young block and vanished with it. */
-        if (watch->open_head == 0)
-            watch->open_head = core->head.number;
-        if (own->channel->funds.stage == STAGE_OPEN && core->head.confirmed_number >= watch->open_head) {
-            own->closing_seen = watch->active = false;
-            own->book_dirty = true;
+        if (!has_vanished(core, own))
+            return;
+        own->closing_seen = false;
+        own->book_dirty = true;
+        if (!own->channel->stopped) {
+            own->watch.active = false;
             core->disconnect = "a close that was seen has vanished: connecting anew to be in step";
+            return;
         }
-        return;
+        /* It was ours, and nothing is signed since it was decided: whoever sent it may have forgotten it in a crash. */
+        own->dispute = true;
     }
     const struct stream *mine = channel_own(own->channel), *hub = channel_peer(own->channel);
     struct contract_call call = {.function = CONTRACT_START_CLOSE,

@@ -111,6 +111,33 @@ static void test_dispute_survives(void **state)
     world_free(world);
 }
 
+/* Seen in a young block after a crash that forgot who had sent it, and gone with that block: it is started again. */
+static void test_dispute_that_vanishes_is_started_again(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    assert_int_equal(wallet_dispute(world->core, &world->id), CODE_OK);
+    world_run(world);
+    answer_channel(world, CHANNEL_OPEN);
+    assert_int_equal(last_call(world)->function, CONTRACT_START_CLOSE);
+    world_crash(world, memory_journal_appended(world->journal));
+    world_linked(world);
+    size_t count = world->transaction_count;
+    struct contract_event event = {.type = EVENT_CLOSE_STARTED, .channel = world->id};
+    wallet_event(world->core, &event);
+    world_head(world, 5);
+    answer_channel(world, CHANNEL_CLOSING);
+    answer_closing(world, &(struct closing){.deadline = world->head.time + 3600});
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(world_pay(world, 2000, 2, PAYMENT_DIRECT, NULL), CODE_CHANNEL);
+        world_head(world, 5);
+        answer_channel(world, CHANNEL_OPEN);
+    }
+    assert_int_equal(world->transaction_count, count + 1);
+    assert_int_equal(last_call(world)->function, CONTRACT_START_CLOSE);
+    world_free(world);
+}
+
 /* The hub closes with less than it has sent: its own newest proof answers it. */
 static void test_challenges_the_hub(void **state)
 {
@@ -659,6 +686,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dispute),
         cmocka_unit_test(test_dispute_survives),
+        cmocka_unit_test(test_dispute_that_vanishes_is_started_again),
         cmocka_unit_test(test_challenges_the_hub),
         cmocka_unit_test(test_leaves_true_claims_alone),
         cmocka_unit_test(test_voids_dropped_locks),
