@@ -266,6 +266,7 @@ static bool page_visit(void *context, const struct record *record)
     }
     return page->good;
 }
+
 bool history_page(struct journal *journal, const struct history_request *request, struct buffer *out)
 {
     char text[ADDRESS_TEXT_SIZE], next[2 * HISTORY_CURSOR_BYTES + 1];

@@ -11,6 +11,7 @@
 
 #include "base/ensure.h"
 #include "base/log.h"
+#include "channel/signed_proof.h"
 #include "hub/engine_state.h"
 
 #define PROMISE_RECORD_VERSION 1
@@ -127,11 +128,7 @@ static void write_one(struct engine *engine, struct hub_channel *channel, size_t
     buffer_u8(batch, PROMISE_RECORD_VERSION);
     buffer_append(batch, promise->receipt.bytes, sizeof(promise->receipt.bytes));
     buffer_u64(batch, promise->proof.nonce);
-    buffer_u64(batch, promise->proof.transferred.units);
-    buffer_u64(batch, promise->proof.locked.units);
-    buffer_append(batch, promise->proof.locks_root.bytes, sizeof(promise->proof.locks_root.bytes));
-    buffer_append(batch, promise->proof.body_hash.bytes, sizeof(promise->proof.body_hash.bytes));
-    buffer_append(batch, promise->signature.bytes, sizeof(promise->signature.bytes));
+    signed_proof_write(batch, &promise->proof, &promise->signature);
     record_end(batch, mark);
     promise->is_dirty = false;
 }
@@ -178,10 +175,6 @@ bool promise_read(struct engine *engine, const struct record *record)
     bool known = reader_u8(&reader) == PROMISE_RECORD_VERSION;
     reader_copy(&reader, promise->receipt.bytes, sizeof(promise->receipt.bytes));
     promise->proof.nonce = reader_u64(&reader);
-    promise->proof.transferred.units = reader_u64(&reader);
-    promise->proof.locked.units = reader_u64(&reader);
-    reader_copy(&reader, promise->proof.locks_root.bytes, sizeof(promise->proof.locks_root.bytes));
-    reader_copy(&reader, promise->proof.body_hash.bytes, sizeof(promise->proof.body_hash.bytes));
-    reader_copy(&reader, promise->signature.bytes, sizeof(promise->signature.bytes));
+    signed_proof_read(&reader, &promise->proof, &promise->signature);
     return known && reader_done(&reader) && promise->proof.nonce > 0;
 }

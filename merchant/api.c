@@ -94,9 +94,10 @@ static void address_of(const struct call *call, char counted[COUNTED_ADDRESS_SIZ
     evhttp_connection_get_peer(evhttp_request_get_connection(call->request), &peer, &port);
     if (peer == NULL)
         return;
-    for (header = evhttp_request_get_input_headers(call->request)->tqh_first; header != NULL;
+    bool is_front = fronts_have(fronts, peer);
+    for (header = evhttp_request_get_input_headers(call->request)->tqh_first; is_front && header != NULL;
          header = header->next.tqe_next)
-        if (fronts_have(fronts, peer) && strcasecmp(header->key, "X-Forwarded-For") == 0)
+        if (strcasecmp(header->key, "X-Forwarded-For") == 0)
             buffer_printf(&list, "%s%s", list.length > 0 ? "," : "", header->value);
     buffer_u8(&list, '\0');
     address_counted(fronts_client(fronts, peer, (const char *)list.data, client), counted);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "channel/signed_proof.h"
+
 /* ---- writing ---- */
 
 void wallet_disk_write_identity(struct wallet_core *core)
@@ -185,13 +187,8 @@ void wallet_receipt_write(struct wallet_core *core, const struct wallet_channel 
     buffer_append(&core->batch, duty->receipt_digest.bytes, 32);
     buffer_append(&core->batch, duty->receipt_signature.bytes, 64);
     buffer_u64(&core->batch, duty->silent_since_s);
-    if (duty->receipt_proof.nonce != 0) {
-        buffer_u64(&core->batch, duty->receipt_proof.transferred.units);
-        buffer_u64(&core->batch, duty->receipt_proof.locked.units);
-        buffer_append(&core->batch, duty->receipt_proof.locks_root.bytes, 32);
-        buffer_append(&core->batch, duty->receipt_proof.body_hash.bytes, 32);
-        buffer_append(&core->batch, duty->receipt_proof_signature.bytes, 64);
-    }
+    if (duty->receipt_proof.nonce != 0)
+        signed_proof_write(&core->batch, &duty->receipt_proof, &duty->receipt_proof_signature);
     record_end(&core->batch, mark);
 }
 
@@ -422,11 +419,7 @@ static bool read_receipt(struct wallet_core *core, const struct record *record, 
     duty->silent_since_s = reader_u64(value);
     if (value->left > 0) { /* older journals do without */
         duty->receipt_proof.nonce = duty->receipt_nonce;
-        duty->receipt_proof.transferred.units = reader_u64(value);
-        duty->receipt_proof.locked.units = reader_u64(value);
-        reader_copy(value, duty->receipt_proof.locks_root.bytes, 32);
-        reader_copy(value, duty->receipt_proof.body_hash.bytes, 32);
-        reader_copy(value, duty->receipt_proof_signature.bytes, 64);
+        signed_proof_read(value, &duty->receipt_proof, &duty->receipt_proof_signature);
     }
     return reader_done(value);
 }

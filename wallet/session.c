@@ -47,10 +47,8 @@ static void on_secret(void *context, struct rill_wallet *wallet, const struct ri
 
 static void on_payment(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
 {
-    (void)wallet;
     struct session *session = context;
-    if (session->on_outcome != NULL)
-        session->on_outcome(session, payment);
+    on_secret(context, wallet, payment);
     if (memcmp(session->waited_id, payment->id, sizeof(session->waited_id)) != 0)
         return;
     session->payment = *payment;

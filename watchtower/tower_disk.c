@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "channel/signed_proof.h"
 
 enum tower_record {
     RECORD_APPOINTMENT = 64,
@@ -83,11 +84,7 @@ void disk_write_appointment(struct buffer *batch, const struct appointment *appo
     buffer_u8(batch, (uint8_t)((appointment->has_choice ? FLAG_CHOICE : 0) |
                                (appointment->revocation != NULL ? FLAG_REVOCATION : 0)));
     buffer_u64(batch, appointment->proof.nonce);
-    buffer_u64(batch, appointment->proof.transferred.units);
-    buffer_u64(batch, appointment->proof.locked.units);
-    write_hash(batch, &appointment->proof.locks_root);
-    write_hash(batch, &appointment->proof.body_hash);
-    write_signature(batch, &appointment->signature);
+    signed_proof_write(batch, &appointment->proof, &appointment->signature);
     if (appointment->has_choice)
         write_signature(batch, &appointment->choice);
     if (appointment->revocation != NULL) {
@@ -148,16 +145,6 @@ void disk_write_identity(struct buffer *batch, const struct tower *tower)
 
 /* ---- reading ---- */
 
-static void read_proof(struct reader *reader, struct appointment *appointment)
-{
-    appointment->proof.nonce = reader_u64(reader);
-    appointment->proof.transferred.units = reader_u64(reader);
-    appointment->proof.locked.units = reader_u64(reader);
-    reader_copy(reader, appointment->proof.locks_root.bytes, 32);
-    reader_copy(reader, appointment->proof.body_hash.bytes, 32);
-    reader_copy(reader, appointment->signature.bytes, 64);
-}
-
 static void read_lock(struct reader *reader, struct held_lock *held)
 {
     held->lock.id = reader_u64(reader);
@@ -196,7 +183,8 @@ static struct appointment *read_appointment(const struct tower *tower, const str
     struct address user;
     reader_copy(&reader, user.bytes, sizeof user.bytes);
     uint8_t flags = reader_u8(&reader);
-    read_proof(&reader, read);
+    read->proof.nonce = reader_u64(&reader);
+    signed_proof_read(&reader, &read->proof, &read->signature);
     read->has_choice = (flags & FLAG_CHOICE) != 0;
     if (read->has_choice)
         reader_copy(&reader, read->choice.bytes, 64);
