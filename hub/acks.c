@@ -14,16 +14,22 @@
 /* A sender may have 64 unacknowledged: long before that it hears from us. */
 #define ACK_UPDATES_MAX 16
 
-void ack_emit(struct engine *engine, struct hub_channel *channel)
+bool ack_take(struct hub_channel *channel, struct message *ack)
 {
     if (!channel->ack_due)
-        return;
+        return false;
     channel->ack_due = false;
     channel->ack_nonce = channel_peer(channel->channel)->proof.nonce;
+    ack->ack.channel = channel->channel->id;
+    ack->ack.nonce = channel->ack_nonce;
+    return true;
+}
+
+void ack_emit(struct engine *engine, struct hub_channel *channel)
+{
     struct message ack = {.type = MESSAGE_ACK};
-    ack.ack.channel = channel->channel->id;
-    ack.ack.nonce = channel->ack_nonce;
-    engine_emit(engine, channel->client->peer, &ack);
+    if (ack_take(channel, &ack))
+        engine_emit(engine, channel->client->peer, &ack);
 }
 
 static bool may_wait(const struct engine *engine, const struct hub_channel *channel)

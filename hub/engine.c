@@ -85,6 +85,7 @@ void engine_free(struct engine *engine)
     buffer_free(&engine->frames);
     buffer_free(&engine->calls);
     buffer_free(&engine->body);
+    buffer_free(&engine->passing);
     free(engine->frame_marks);
     free(engine->call_marks);
     free(engine->dirty);
@@ -414,6 +415,7 @@ static void finish_channel(struct engine *engine, struct hub_channel *channel)
 
 void engine_durable(struct engine *engine, uint64_t sequence)
 {
+    engine->durable = sequence;
     payments_left(&engine->payments, sequence);
 }
 
@@ -439,8 +441,8 @@ uint64_t engine_flush(struct engine *engine)
         ensure(sequence > engine->sequence);
         engine->sequence = sequence;
         buffer_clear(&engine->batch);
-        engine_written(engine);
     }
+    engine_written(engine);
     for (size_t i = 0; i < engine->frame_count; i++)
         engine->effects.send(engine->effects.context, PLANTED(ACKNOWLEDGE_EARLY) ? 0 : engine->sequence,
                              engine->frame_marks[i].peer, engine->frames.data + engine->frame_marks[i].offset,

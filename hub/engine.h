@@ -29,6 +29,7 @@
 #include "wire/message.h"
 
 struct engine;
+struct leg;
 
 #define ENGINE_TOWERS_MAX 4
 
@@ -88,6 +89,11 @@ struct engine_effects {
                  bool *out);
     /* A frame that may leave once `sequence` is durable. */
     void (*send)(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame, size_t length);
+    /* A frame that may leave at once, before those that wait: nothing that it tells has to be durable (hub/ahead.c).
+     * NULL: all wait. */
+    void (*pass)(void *context, uint64_t peer, const uint8_t *frame, size_t length);
+    /* To another shard's engine_secret, at once; may be lost. NULL where there is one shard. */
+    void (*secret)(void *context, uint32_t shard, const struct leg *payer, const struct witness *witness);
     /* A transaction to the contract, once `sequence` is durable; answered by engine_call_done with the same
      * call and reference. */
     void (*call)(void *context, uint64_t sequence, enum engine_call call, uint64_t reference,
@@ -169,6 +175,8 @@ void engine_pool_of_others(struct engine *engine, const struct address *asset, w
 /* From another shard: a parcel, or the word that it has all up to a number. False: it makes no sense. */
 bool engine_parcel(struct engine *engine, uint32_t shard, uint64_t number, const uint8_t *bytes,
                    size_t length) MUST_USE;
+/* From the payee's shard: the secret of a direct payment of this leg has come. Its parcel follows; the payer is told now. */
+void engine_secret(struct engine *engine, const struct leg *payer, const struct witness *witness);
 void engine_parcel_acknowledged(struct engine *engine, uint32_t shard, uint64_t number);
 
 /* Everything up to `sequence` is durable. */

@@ -75,7 +75,6 @@ static void write_channels(struct engine *engine)
             write_dispute(channel, &engine->batch);
         channel->dispute_dirty = false;
     }
-    engine->dirty_count = 0;
 }
 
 /* What either side may look up once the payment has left the state (hub/history.h). */
@@ -317,6 +316,11 @@ void engine_written(struct engine *engine)
     for (size_t i = 0; i < engine->ended_count; i++)
         payments_leave(&engine->payments, engine->payments.dirty[i], engine->sequence);
     engine->ended_count = 0;
+    for (size_t i = 0; i < engine->dirty_count; i++) {
+        ensure(!engine->dirty[i]->dirty); /* touched meanwhile: it would be forgotten */
+        engine->dirty[i]->written = engine->sequence;
+    }
+    engine->dirty_count = 0;
 }
 
 /* ---- reading ---- */

@@ -1,5 +1,5 @@
 /* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, acks.c, outcomes.c,
- * ledger_view.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, promises.c, recall.c, count.c
+ * ledger_view.c, ahead.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, promises.c, recall.c, count.c
  * and engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
 #define RILL_HUB_ENGINE_STATE_H
@@ -81,21 +81,23 @@ struct hub_channel {
     struct client *client;
     struct hub_channel *next_of_client;
     struct hub_channel *next; /* of engine->channels */
-    bool announced;           /* the client knows of it on this link */
-    bool resumed;             /* the client has said RESUME on this link: new updates go out */
-    bool dirty;               /* in the turn's list */
-    bool funds_changed;
-    bool ack_due, ack_waits; /* acks.c: an ACK is owed; the channel is in the list of those that wait */
-    bool close_wanted, want_dirty;
-    bool dispute_dirty;
+    bool announced : 1;       /* the client knows of it on this link */
+    bool resumed : 1;         /* the client has said RESUME on this link: new updates go out */
+    bool dirty : 1;           /* in the turn's list */
+    bool funds_changed : 1;
+    bool ack_due : 1,
+        ack_waits : 1; /* acks.c: an ACK is owed; the channel is in the list of those that wait */
+    bool close_wanted : 1, want_dirty : 1;
+    bool dispute_dirty : 1;
     bool
-        unanswered; /* a proposal of this link; a refusal names its seq alone, so no other is made meanwhile */
-    bool counted;   /* by the count whose phase this is */
+        unanswered : 1; /* a proposal of this link; a refusal names its seq alone, so no other is made meanwhile */
+    bool counted : 1;            /* by the count whose phase this is */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
     uint32_t held_count;
-    float demand;             /* what comes to this client, units per second (settlement/demand.h) */
-    uint64_t ack_nonce;       /* of the last one */
+    float demand;       /* what comes to this client, units per second (settlement/demand.h) */
+    uint64_t ack_nonce; /* of the last one */
+    uint64_t written; /* the batch that has all of it, unless it is dirty; 0: it was read from the journal */
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
     struct dispute *dispute;  /* NULL: nobody closes it */
     struct payment *due_head, *due_tail;
@@ -264,7 +266,8 @@ struct engine {
     struct hub_channel **acks; /* ACKs that wait; the first ack_old have waited half of their time */
     size_t ack_count, ack_old, ack_capacity;
     bool cursor_dirty, root_dirty, assets_dirty;
-    uint64_t sequence;
+    uint64_t sequence, durable;    /* of the last batch written; of the last one on the disk */
+    struct buffer passing;         /* room for a frame that goes ahead */
     struct decoder *decoder;       /* of bodies */
     size_t held_count, held_bytes; /* updates held, all channels */
     size_t locks_later;            /* lock operations of the update in hand that are not judged yet */
@@ -333,12 +336,20 @@ struct engine {
 };
 
 /* acks.c */
-/* The ACK that a channel owes, if any, goes into the turn's frames. */
+/* The ACK that a channel owes, if any, as a message: it counts as told. */
+bool ack_take(struct hub_channel *channel, struct message *ack) MUST_USE;
+/* The same into the turn's frames. */
 void ack_emit(struct engine *engine, struct hub_channel *channel);
 /* An outcome leaves now: an ACK that waits goes before it. */
 void ack_rides(struct engine *engine, struct hub_channel *channel);
 /* The turn is done with the channel: the ACK leaves, or begins to wait. */
 void ack_finish(struct engine *engine, struct hub_channel *channel, bool said_something);
+
+/* ahead.c */
+/* The payer is told of a direct payment's secret before the batch that notes it, if it is there to be told. */
+void ahead_receipt(struct engine *engine, struct payment *payment, const struct witness *witness);
+/* On the link that it has now. */
+bool ahead_is_told(const struct payment *payment, const struct hub_channel *payer) MUST_USE;
 
 /* engine.c */
 /* A receipt for the payer. Those that follow each other to one channel are one message. */
@@ -574,7 +585,7 @@ void engine_write_root(struct buffer *batch, const struct leaves *leaves, const 
 /* A root record's start, as engine_write_root and every turn write it: what there is but for a batch under way. */
 bool engine_read_root(struct reader *value, struct leaves *leaves, struct journal_root *root,
                       uint64_t *gross_units) MUST_USE;
-/* The batch with engine_write's records has its sequence. */
+/* What engine_write wrote is in a batch by now, engine->sequence; if it was nothing, in one before. */
 void engine_written(struct engine *engine);
 void engine_write(struct engine *engine);
 

@@ -4,6 +4,7 @@
 #define RILL_HUB_MAILBOX_H
 
 #include "hub/engine.h"
+#include "hub/payments.h"
 
 struct event_base;
 struct mailbox;
@@ -30,6 +31,7 @@ enum mail_type {
     MAIL_STOP,      /* flag: at once, without a word to clients */
     /* from a shard to another */
     MAIL_PARCEL, /* number, flag: it is only the word that all up to it has come; bytes */
+    MAIL_SECRET, /* secret */
     /* from a shard to the hub */
     MAIL_OPENED,      /* its journal */
     MAIL_FAILED,      /* bytes: why, one line */
@@ -62,6 +64,10 @@ struct mail {
             bool has_receipt;
             struct ledger_receipt receipt;
         } call;
+        struct {
+            struct leg payer;
+            struct witness witness;
+        } secret;
         struct question *question;
     };
     /* while it waits for its sender's journal (hub/shard.c) */

@@ -91,7 +91,8 @@ void payment_revealed(struct engine *engine, struct payment *payment, const stru
     }
     transfer_outcome(engine, payment, TRANSFER_REVEALED);
     struct hub_channel *payer = payer_of(engine, payment);
-    if (payer != NULL && payment->witness != NULL) /* met on the ledger only: the payer sees that itself */
+    bool is_secret = payment->witness != NULL; /* met on the ledger only: the payer sees that itself */
+    if (payer != NULL && is_secret && !ahead_is_told(payment, payer))
         emit_reveal(engine, payer, &payment->payer.id, payment->witness);
     if (payment->is_locked && payer != NULL)
         appoint_mark(engine, payer); /* the tower should know the witness of the payer's lock */
@@ -133,6 +134,10 @@ void payment_refund(struct engine *engine, struct payment *payment, enum code co
 
 /* ---- the payee's answers ---- */
 
+/* Of a longer message each receipt would cost a frame, where the turn puts those of one payer together; and where so many
+ * come at once, it is not the disk that they wait for. */
+#define AHEAD_MAX 8
+
 static struct error_reference about_payment(uint64_t type, const struct hub_channel *channel,
                                             const struct payment_id *id)
 {
@@ -144,7 +149,8 @@ static struct error_reference about_payment(uint64_t type, const struct hub_chan
                                     .id = *id};
 }
 
-static void reveal_one(struct engine *engine, struct hub_channel *channel, const struct revealed *item)
+static void reveal_one(struct engine *engine, struct hub_channel *channel, const struct revealed *item,
+                       bool goes_ahead)
 {
     struct payment *payment = payments_find_payee(&engine->payments, &channel->channel->id, &item->id);
     if (payment == NULL || (payment->state != PAYMENT_SIGNED && payment->state != PAYMENT_FORWARDED))
@@ -155,6 +161,8 @@ static void reveal_one(struct engine *engine, struct hub_channel *channel, const
         return;
     }
     if (!payment->is_locked) {
+        if (goes_ahead)
+            ahead_receipt(engine, payment, &item->witness);
         payment_revealed(engine, payment, &item->witness);
         return;
     }
@@ -173,7 +181,7 @@ void outcome_reveal(struct engine *engine, struct hub_channel *channel, const st
             payments_expect(&engine->payments, &items[i + PAYMENTS_AHEAD].id);
         if (i + PAYMENTS_AHEAD / 2 < message->reveal.count)
             payments_approach(&engine->payments, &items[i + PAYMENTS_AHEAD / 2].id);
-        reveal_one(engine, channel, &items[i]);
+        reveal_one(engine, channel, &items[i], message->reveal.count <= AHEAD_MAX);
     }
 }
 

@@ -175,6 +175,21 @@ static void effect_send(void *context, uint64_t sequence, uint64_t peer, const u
     outbox_put_frame(shard->outbox, sequence, peer, frame, length);
 }
 
+static void effect_pass(void *context, uint64_t peer, const uint8_t *frame, size_t length)
+{
+    links_deliver(context, peer, frame,
+                  length); /* into the link's buffer: nothing is called back from here */
+}
+
+static void effect_secret(void *context, uint32_t to, const struct leg *payer, const struct witness *witness)
+{
+    struct shard *shard = context;
+    struct mail *mail = mail_new(MAIL_SECRET, shard->index, NULL, 0);
+    mail->secret.payer = *payer;
+    mail->secret.witness = *witness;
+    mailbox_post(shard->hub->shards[to].mailbox, mail);
+}
+
 static void effect_call(void *context, uint64_t sequence, enum engine_call call, uint64_t reference,
                         const uint8_t *data, size_t length)
 {
@@ -252,6 +267,8 @@ static void begin(struct shard *shard)
                                            .find = effect_find,
                                            .have = effect_have,
                                            .send = effect_send,
+                                           .pass = effect_pass,
+                                           .secret = effect_secret,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,
                                            .parcel = effect_parcel,
@@ -506,6 +523,9 @@ static void take_input(struct shard *shard, struct mail *mail)
     case MAIL_PARCEL:
         take_parcel(shard, mail);
         break;
+    case MAIL_SECRET:
+        engine_secret(shard->engine, &mail->secret.payer, &mail->secret.witness);
+        return; /* nothing to write */
     default:
         ensure(false);
     }

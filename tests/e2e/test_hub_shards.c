@@ -272,9 +272,9 @@ static void test_payments_go_on_over_other_numbers_of_shards(void **state)
     receipt_comes(world, &last);
 }
 
-/* How many of the client's past payments are in each of two states, by what the hub says. */
-static void past_is(const struct world *world, const struct wire_client *client, unsigned completed,
-                    unsigned refunded)
+/* How many of the client's past payments are in each of two states, by what the hub says. The last answer is in *answer. */
+static bool past_is(const struct world *world, const struct wire_client *client, unsigned completed,
+                    unsigned refunded, char **answer)
 {
     char path[128], address[ADDRESS_TEXT_SIZE];
     snprintf(path, sizeof path, "/history?client=%s", address_text(&client->address, address));
@@ -290,18 +290,30 @@ static void past_is(const struct world *world, const struct wire_client *client,
         seen[0] += strcmp(state, "completed") == 0;
         seen[1] += strcmp(state, "refunded") == 0;
     }
-    if (seen[0] != completed || seen[1] != refunded)
-        fail_msg("%u and %u expected in: %s", completed, refunded, text);
     json_decref(page);
-    free(text);
+    free(*answer);
+    *answer = text;
+    return seen[0] == completed && seen[1] == refunded;
+}
+
+/* A receipt is there before the history, which waits for the disk. */
+static void past_becomes(const struct world *world, const struct wire_client *client, unsigned completed,
+                         unsigned refunded)
+{
+    char *answer = NULL;
+    uint64_t until = clock_monotonic_us() + 10 * 1000000;
+    while (!past_is(world, client, completed, refunded, &answer))
+        if (clock_monotonic_us() > until)
+            fail_msg("%u and %u expected in: %s", completed, refunded, answer);
+    free(answer);
 }
 
 static void both_past_are(struct world *world, unsigned completed, unsigned refunded)
 {
     wire_settle_down(world->payer);
     wire_settle_down(world->payee);
-    past_is(world, world->payer, completed, refunded);
-    past_is(world, world->payee, completed, refunded);
+    past_becomes(world, world->payer, completed, refunded);
+    past_becomes(world, world->payee, completed, refunded);
 }
 
 static void send_back(struct world *world, const struct operation *operation)

@@ -107,6 +107,7 @@ struct shard {
     struct engine *engine;
     struct journal *journal;
     struct buffer waiting; /* frames: sequence, peer, length, bytes */
+    struct buffer secrets; /* struct secret_ahead */
     struct buffer parcels; /* to other shards: sequence, to, number, length, whether it is a parcel; bytes */
     size_t events_given;   /* to the engine that runs now */
     bool wants_turn;
@@ -290,6 +291,31 @@ static inline void effect_send(void *context, uint64_t sequence, uint64_t peer, 
     buffer_append(&shard->waiting, frame, length);
 }
 
+/* It goes ahead of all that waits for the disk. */
+static inline void effect_pass(void *context, uint64_t peer, const uint8_t *frame, size_t length)
+{
+    struct shard *shard = context;
+    struct buffer later = shard->waiting;
+    shard->waiting = (struct buffer){0};
+    effect_send(shard, 0, peer, frame, length);
+    buffer_append(&shard->waiting, later.data, later.length);
+    buffer_free(&later);
+}
+
+struct secret_ahead {
+    uint32_t to;
+    struct leg payer;
+    struct witness witness;
+};
+
+static inline void effect_secret(void *context, uint32_t to, const struct leg *payer,
+                                 const struct witness *witness)
+{
+    struct shard *shard = context;
+    struct secret_ahead ahead = {to, *payer, *witness};
+    buffer_append(&shard->secrets, &ahead, sizeof(ahead));
+}
+
 struct parcel_head {
     uint64_t sequence, to, number, length, is_word;
 };
@@ -352,6 +378,8 @@ static inline void start_engine(struct world *world, struct shard *shard)
                                            .find = effect_find,
                                            .have = effect_have,
                                            .send = effect_send,
+                                           .pass = effect_pass,
+                                           .secret = effect_secret,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,
                                            .parcel = effect_parcel,

@@ -64,6 +64,17 @@ static void effect_send(void *context, uint64_t sequence, uint64_t peer, const u
     buffer_append(&world->waiting, frame, length);
 }
 
+/* Ahead of what waits. */
+static void effect_pass(void *context, uint64_t peer, const uint8_t *frame, size_t length)
+{
+    struct world *world = context;
+    struct buffer later = world->waiting;
+    world->waiting = (struct buffer){0};
+    effect_send(world, 0, peer, frame, length);
+    buffer_append(&world->waiting, later.data, later.length);
+    buffer_free(&later);
+}
+
 static void effect_call(void *context, uint64_t sequence, enum engine_call call, uint64_t reference,
                         const uint8_t *data, size_t length)
 {
@@ -132,6 +143,7 @@ static void start_engine(struct world *world)
                                            .find = effect_find,
                                            .have = effect_have,
                                            .send = effect_send,
+                                           .pass = effect_pass,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,
                                            .context = world};

@@ -283,6 +283,18 @@ static void release_parcels(struct world *world, struct shard *from, bool all)
     from->parcels.length -= at;
 }
 
+/* Beside the parcels, which may be faster. */
+static void release_secrets(struct world *world, struct shard *from)
+{
+    struct secret_ahead ahead;
+    for (size_t at = 0; at < from->secrets.length; at += sizeof(ahead)) {
+        memcpy(&ahead, from->secrets.data + at, sizeof(ahead));
+        if (roll(world, 8) > 0)
+            engine_secret(world->shards[ahead.to].engine, &ahead.payer, &ahead.witness);
+    }
+    buffer_clear(&from->secrets);
+}
+
 static void give_turn(struct world *world)
 {
     for (unsigned i = 0; i < world->shard_count && world->turn_of < 0; i++) {
@@ -299,6 +311,7 @@ static void release(struct world *world, bool all)
 {
     for (unsigned i = 0; i < world->shard_count; i++) {
         release_frames(world, &world->shards[i]);
+        release_secrets(world, &world->shards[i]);
         release_parcels(world, &world->shards[i], all);
     }
     give_turn(world);
@@ -419,6 +432,7 @@ static void shard_dies(struct world *world, struct shard *shard)
     memory_journal_crash(shard->journal, durable + roll(world, appended - durable + 1));
     buffer_clear(&shard->waiting);
     buffer_clear(&shard->parcels);
+    buffer_clear(&shard->secrets);
     shard->wants_turn = false;
 }
 
@@ -671,6 +685,7 @@ static void world_free(struct world *world)
         journal_close(world->shards[i].journal);
         buffer_free(&world->shards[i].waiting);
         buffer_free(&world->shards[i].parcels);
+        buffer_free(&world->shards[i].secrets);
     }
     decoder_free(world->decoder);
     decoder_free(world->client_decoder);

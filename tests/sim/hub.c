@@ -219,6 +219,15 @@ static void effect_parcel(void *context, uint64_t sequence, uint32_t to, uint64_
     mail_post(&shard->waiting, mail);
 }
 
+static void effect_secret(void *context, uint32_t to, const struct leg *payer, const struct witness *witness)
+{
+    struct sim_shard *shard = context;
+    struct sim_mail *mail = mail_make(SIM_MAIL_SECRET, NULL, 0);
+    mail->payer = *payer;
+    mail->witness = *witness;
+    mail_post(&shard->sim->hub.shards[to].mail, mail);
+}
+
 static void effect_settle_turn(void *context, bool wanted)
 {
     struct sim_shard *shard = context;
@@ -241,6 +250,13 @@ static void deliver(void *context, uint64_t peer, const uint8_t *frame, size_t l
     for (size_t i = 0; i < sim->link_count; i++)
         if (sim->links[i]->kind == LINK_HUB_TOWER && sim->links[i]->client_up && sim->links[i]->is_welcomed)
             net_put(sim, sim->links[i], true, frame, length);
+}
+
+static void effect_pass(void *context, uint64_t peer, const uint8_t *frame, size_t length)
+{
+    struct sim_shard *shard = context;
+    sim_did(shard->sim, DEED_AHEAD);
+    deliver(shard, peer, frame, length);
 }
 
 /* ---- a shard's loop ---- */
@@ -323,6 +339,9 @@ static void take_mail(struct sim_shard *shard, const struct sim_mail *mail)
         return;
     case SIM_MAIL_WORD:
         engine_parcel_acknowledged(engine, mail->shard, mail->number);
+        return;
+    case SIM_MAIL_SECRET:
+        engine_secret(engine, &mail->payer, &mail->witness);
         return;
     }
 }
@@ -496,6 +515,8 @@ static void shard_start(struct sim *sim, struct sim_shard *shard)
                                            .find = effect_find,
                                            .have = effect_have,
                                            .send = effect_send,
+                                           .pass = effect_pass,
+                                           .secret = effect_secret,
                                            .call = effect_call,
                                            .disconnect = effect_disconnect,
                                            .parcel = effect_parcel,

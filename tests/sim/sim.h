@@ -29,6 +29,7 @@
 #include "crypto/hash.h"
 #include "crypto/key.h"
 #include "hub/engine.h"
+#include "hub/payments.h"
 #include "store/memory_journal.h"
 #include "tests/sim/random.h"
 #include "tests/sim/vault.h"
@@ -104,6 +105,7 @@ enum sim_fault {
     X(DEED_UNLOCK, "unlock", "locks unlocked after a close")                                                 \
     X(DEED_PARCEL, "parcel", "parcels between shards")                                                       \
     X(DEED_PARCEL_AGAIN, "parcel-again", "parcels that came a second time")                                  \
+    X(DEED_AHEAD, "ahead", "receipts and their ACKs that went ahead of the disk")                            \
     X(DEED_RECEIPT, "tower-receipt", "appointments with their receipt")
 
 enum sim_deed {
@@ -290,7 +292,8 @@ enum mail_kind {
     SIM_MAIL_CLOSE,
     SIM_MAIL_TURN,
     SIM_MAIL_PARCEL,
-    SIM_MAIL_WORD
+    SIM_MAIL_WORD,
+    SIM_MAIL_SECRET
 };
 /* As hub/mailbox.h has it, between the hub's thread and the shards'. */
 struct sim_mail {
@@ -306,6 +309,8 @@ struct sim_mail {
     struct ledger_receipt receipt;
     struct ledger_head head;
     struct contract_event event;
+    struct leg payer;
+    struct witness witness;
     size_t length;
     uint8_t bytes[];
 };
