@@ -7,6 +7,7 @@
 
 #include "base/ensure.h"
 #include "crypto/hash.h"
+#include "crypto/nonce.h"
 
 _Static_assert(sizeof(struct public_key) == sizeof(secp256k1_pubkey), "public_key holds libsecp256k1's form");
 
@@ -90,7 +91,8 @@ struct signature key_sign(const struct secret_key *key, const struct hash *diges
     secp256k1_ecdsa_recoverable_signature made;
     struct signature out;
     int parity = 0;
-    ensure(secp256k1_ecdsa_sign_recoverable(library(), &made, digest->bytes, key->bytes, NULL, NULL) == 1);
+    ensure(secp256k1_ecdsa_sign_recoverable(library(), &made, digest->bytes, key->bytes, nonce_rfc6979,
+                                            NULL) == 1);
     secp256k1_ecdsa_recoverable_signature_serialize_compact(library(), out.bytes, &parity, &made);
     /* A recovery id of 2 or 3 means an r above the field's order minus the group's: probability 2^-127, and
      * EIP-2098 cannot carry it. */

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <secp256k1.h>
 
 #include "crypto/hash.h"
 #include "crypto/key.h"
+#include "crypto/nonce.h"
 #include "tests/support/capture.h"
 
 #define GROUP_ORDER "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
@@ -308,6 +310,21 @@ static void test_threads_share_the_library(void **state)
     }
 }
 
+/* libsecp256k1's own is the reference. */
+static void test_the_nonce_is_the_one_of_rfc_6979(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 300; i++) {
+        uint8_t key[32], message[32], ours[32], theirs[32];
+        random_bytes(key, sizeof(key));
+        random_bytes(message, sizeof(message));
+        unsigned attempt = i % 4;
+        assert_int_equal(nonce_rfc6979(ours, message, key, NULL, NULL, attempt), 1);
+        assert_int_equal(secp256k1_nonce_function_rfc6979(theirs, message, key, NULL, NULL, attempt), 1);
+        assert_memory_equal(ours, theirs, sizeof(ours));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_address_zero_never_signs),
         cmocka_unit_test(test_another_signer_is_refused),
         cmocka_unit_test(test_signing_with_an_invalid_key_stops_the_process),
+        cmocka_unit_test(test_the_nonce_is_the_one_of_rfc_6979),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
