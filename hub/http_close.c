@@ -9,7 +9,7 @@
 
 struct asked {
     struct hash channel;
-    bool found;
+    bool found, acted;
     struct engine_close_look look;
 };
 
@@ -18,6 +18,13 @@ static void look(const struct engine *engine, void *context)
     struct asked *asked = context;
     if (!asked->found)
         asked->found = engine_close_look(engine, &asked->channel, &asked->look);
+}
+
+static void close_it(struct engine *engine, void *context)
+{
+    struct asked *asked = context;
+    asked->look.code = engine_close(engine, &asked->channel);
+    asked->acted = true;
 }
 
 /* The only thing that can be asked with. */
@@ -64,6 +71,18 @@ static void say(struct evhttp_request *request, const struct asked *asked, bool 
     http_reply(request, 200, "application/json", body);
 }
 
+/* Said to be done only once a crash cannot undo it. */
+static void close_now(struct hub *hub, uint32_t shard, struct evhttp_request *request, struct asked *asked)
+{
+    shard_act(&hub->shards[shard], close_it, asked);
+    if (!asked->acted)
+        refuse(request, 503, "the hub is stopping");
+    else if (asked->look.code != CODE_OK)
+        refuse(request, 409, refusal(asked->look.code));
+    else
+        say(request, asked, true);
+}
+
 void http_on_close(struct evhttp_request *request, void *context)
 {
     struct hub *hub = context;
@@ -84,8 +103,6 @@ void http_on_close(struct evhttp_request *request, void *context)
     } else if (evhttp_request_get_command(request) != EVHTTP_REQ_POST) {
         say(request, &asked, false);
     } else {
-        mailbox_post(hub->shards[shard].mailbox,
-                     mail_new(MAIL_CLOSE, 0, asked.channel.bytes, sizeof(asked.channel.bytes)));
-        say(request, &asked, true);
+        close_now(hub, shard, request, &asked);
     }
 }

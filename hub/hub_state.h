@@ -152,6 +152,8 @@ void shard_figures_add(struct shard_figures *sum, const struct shard_figures *on
  * before the journals are read, or at the end. From the hub's thread only. */
 void shard_ask(struct shard *shard, void (*answer)(const struct engine *engine, void *context),
                void *context);
+/* The same for what changes something: returns when that is durable. */
+void shard_act(struct shard *shard, void (*act)(struct engine *engine, void *context), void *context);
 
 /* links.c: on the shard's thread */
 bool links_listen(struct shard *shard);

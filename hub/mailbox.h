@@ -24,7 +24,6 @@ enum mail_type {
     MAIL_POOLS,         /* bytes: engine_pools of all others */
     MAIL_SETTLE,        /* the operator asks for a batch */
     MAIL_SETTLE_TURN,
-    MAIL_CLOSE,     /* the operator closes a channel; bytes: its id */
     MAIL_QUESTION,  /* question */
     MAIL_COUNT,     /* what is whose (hub/publish.h) */
     MAIL_STATEMENT, /* bytes: to be kept */

@@ -350,6 +350,8 @@ static void stop(struct shard *shard, bool at_once)
 
 struct question {
     void (*answer)(const struct engine *engine, void *context);
+    void (*act)(struct engine *engine,
+                void *context); /* in its place: what it does is durable before it is done */
     void *context;
     pthread_mutex_t mutex;
     pthread_cond_t done;
@@ -362,27 +364,41 @@ static void answer_question(struct shard *shard, struct question *question)
         publish_figures(shard);
     if (shard->engine != NULL && question->answer != NULL)
         question->answer(shard->engine, question->context);
+    if (shard->engine != NULL && question->act != NULL && !shard->is_broken && !shard->stopping) {
+        question->act(shard->engine, question->context);
+        journal_wait(shard->journal, engine_flush(shard->engine));
+        release(shard);
+    }
     pthread_mutex_lock(&question->mutex);
     question->is_done = true;
     pthread_cond_signal(&question->done);
     pthread_mutex_unlock(&question->mutex);
 }
 
-void shard_ask(struct shard *shard, void (*answer)(const struct engine *engine, void *context), void *context)
+static void ask(struct shard *shard, struct question *question)
 {
     if (shard->hub->stopping || shard->hub->recovered < shard->hub->shard_count)
         return; /* busy reading its journal, or about to end */
-    struct question question = {.answer = answer, .context = context};
-    ensure(pthread_mutex_init(&question.mutex, NULL) == 0 && pthread_cond_init(&question.done, NULL) == 0);
+    ensure(pthread_mutex_init(&question->mutex, NULL) == 0 && pthread_cond_init(&question->done, NULL) == 0);
     struct mail *mail = mail_new(MAIL_QUESTION, 0, NULL, 0);
-    mail->question = &question;
+    mail->question = question;
     mailbox_post(shard->mailbox, mail);
-    pthread_mutex_lock(&question.mutex);
-    while (!question.is_done)
-        pthread_cond_wait(&question.done, &question.mutex);
-    pthread_mutex_unlock(&question.mutex);
-    pthread_cond_destroy(&question.done);
-    pthread_mutex_destroy(&question.mutex);
+    pthread_mutex_lock(&question->mutex);
+    while (!question->is_done)
+        pthread_cond_wait(&question->done, &question->mutex);
+    pthread_mutex_unlock(&question->mutex);
+    pthread_cond_destroy(&question->done);
+    pthread_mutex_destroy(&question->mutex);
+}
+
+void shard_ask(struct shard *shard, void (*answer)(const struct engine *engine, void *context), void *context)
+{
+    ask(shard, &(struct question){.answer = answer, .context = context});
+}
+
+void shard_act(struct shard *shard, void (*act)(struct engine *engine, void *context), void *context)
+{
+    ask(shard, &(struct question){.act = act, .context = context});
 }
 
 /* ---- what is whose ---- */
@@ -467,18 +483,6 @@ static void take_parcel(struct shard *shard, const struct mail *mail)
                shard->index, mail->number, mail->shard);
 }
 
-/* What stood in the way since it was looked at is in the log: the operator may ask again. */
-static void take_close(struct shard *shard, const struct mail *mail)
-{
-    struct hash channel;
-    ensure(mail->length == sizeof(channel));
-    memcpy(&channel, mail->bytes, sizeof(channel));
-    enum code code = engine_close(shard->engine, &channel);
-    if (code != CODE_OK)
-        log_warn("channel %s is not closed: %s", hash_text(&channel, (char[HASH_TEXT_SIZE]){0}),
-                 code_text(code));
-}
-
 /* Mail for the engine: before it has been read back, only parcels could come, and none is sent before FOLLOW. */
 static void take_input(struct shard *shard, struct mail *mail)
 {
@@ -512,9 +516,6 @@ static void take_input(struct shard *shard, struct mail *mail)
         break;
     case MAIL_SETTLE:
         engine_settle(shard->engine);
-        break;
-    case MAIL_CLOSE:
-        take_close(shard, mail);
         break;
     case MAIL_SETTLE_TURN:
         engine_settle_turn(shard->engine);

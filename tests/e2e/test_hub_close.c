@@ -89,6 +89,9 @@ static void test_everybody_has_his_money(void **state)
     const long long pool = pool_of(stand);
     expect(day, 0, RILL(day, out, "hub", "close", stand->channel, "--http", day->http, "--yes", "--json"),
            out);
+    hub_kill(day->stage); /* what was answered is durable */
+    hub_start(day->stage, seldom);
+    day_hub_moved(day);
     json_t *answer = json_loads(out, 0, NULL);
     assert_true(json_is_true(json_object_get(answer, "closing")));
     const long long client_units = json_integer_value(json_object_get(answer, "client_units")),
@@ -99,7 +102,7 @@ static void test_everybody_has_his_money(void **state)
     day_expect_log(day, "is being closed by its hub");
     expect(day, 1, RILL(day, out, "hub", "close", stand->channel, "--http", day->http, "--yes"), out);
     assert_true(error_says(day, "it is being closed already"));
-    hub_kill(day->stage);
+    hub_kill(day->stage); /* and it is followed through */
     hub_start(day->stage, seldom);
     day_hub_moved(day);
     advance(day->stage, strtoull(CHALLENGE_TIME, NULL, 10) * 11 / 8 + 61);
