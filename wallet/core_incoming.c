@@ -320,17 +320,29 @@ void wallet_incoming_head(struct wallet_core *core)
     }
 }
 
+/* In a channel that has ended nothing changes any more, whatever it was about to become. */
+static bool is_final(const struct payment_in *payment)
+{
+    const struct wallet_channel *own = payment->channel;
+    if (own->channel->funds.stage == STAGE_CLOSED && !own->watch.active)
+        return true;
+    bool over =
+        payment->state == IN_REFUNDED || payment->state == IN_RECEIVED || payment->state == IN_DROPPED;
+    return over && amount_is_zero(payment->repeated);
+}
+
+/* The table is in the order of age: forgetting stops at the first that must be kept. */
 void wallet_incoming_forget(struct wallet_core *core)
 {
     struct payment_in *payment, *next;
     HASH_ITER(hh, core->ins, payment, next)
     {
-        bool final =
-            payment->state == IN_REFUNDED || payment->state == IN_RECEIVED || payment->state == IN_DROPPED;
-        if (HASH_COUNT(core->ins) <= core->options.history_max || !final ||
-            !amount_is_zero(payment->repeated) ||
+        if (HASH_COUNT(core->ins) <= core->options.history_max || !is_final(payment) ||
             core->head.confirmed_time <= payment->expiry + OUTCOME_KEPT_S)
             return;
+        wallet_payment_in_list(payment, false);
+        if (!amount_is_zero(payment->repeated))
+            DL_DELETE2(payment->channel->repeats, payment, repeat_prev, repeat_next);
         record_gone(&core->batch, RECORD_PAYMENT_IN, &payment->key, sizeof(payment->key));
         HASH_DEL(core->ins, payment);
         free(payment->memo);

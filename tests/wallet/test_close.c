@@ -339,6 +339,13 @@ static enum payment_in_state closed_by_newer_claim(uint64_t transferred, int64_t
     assert_int_equal(world_news(world, WALLET_NEWS_RECEIVED) != NULL, state == IN_RECEIVED);
     world_crash(world, memory_journal_appended(world->journal));
     assert_int_equal(world_state(world, &id), state);
+    /* Whatever became of it, it does not stay for ever. */
+    world->options.history_max = 0;
+    world_crash(world, memory_journal_appended(world->journal));
+    world_head(world, OUTCOME_KEPT_S - 1000);
+    assert_int_equal(world_state(world, &id), state);
+    world_head(world, 2000);
+    assert_false(wallet_payment_find(world->core, &id, &(struct payment_view){0}));
     world_free(world);
     return state;
 }
