@@ -180,10 +180,10 @@ bool demo_stay(struct demo *demo)
     if (!restart_for_stay(demo) || !open_customer(demo) ||
         !demo_wait(demo, shop_is_open, 40000, "the shop's server") || !write_variables(demo, &place))
         return false;
+    demo->market_is_open = true;
     bool good = demo_write_figures(demo);
     if (good) {
         fprintf(demo->story, "demo: ok\n");
-        demo->market_is_open = true;
         tell(demo, &place);
         good = wait_for_leave(demo);
     }
