@@ -61,7 +61,7 @@ static bool restart_for_stay(struct demo *demo)
 /* ---- saying where ---- */
 
 struct place {
-    char home[DEMO_PATH], passphrase[DEMO_PATH], env[DEMO_PATH];
+    char home[DEMO_PATH], shop_home[DEMO_PATH], passphrase[DEMO_PATH], env[DEMO_PATH];
     char contract[ADDRESS_TEXT_SIZE], tower[ADDRESS_TEXT_SIZE];
 };
 
@@ -71,6 +71,7 @@ static bool find_place(struct demo *demo, struct place *place)
     if (folder == NULL)
         return demo_fail(demo, "%s: %s", demo->folder, strerror(errno));
     snprintf(place->home, sizeof(place->home), "%.900s/%s", folder, DEMO_HOME);
+    snprintf(place->shop_home, sizeof(place->shop_home), "%.900s/%s", folder, demo->clients[DEMO_SHOP].name);
     snprintf(place->passphrase, sizeof(place->passphrase), "%.900s/passphrase", folder);
     snprintf(place->env, sizeof(place->env), "%s", demo_path(demo, ENV_FILE, path));
     address_text(&demo->contract, place->contract);
@@ -146,8 +147,8 @@ static void tell(const struct demo *demo, const struct place *place)
         "    curl -s $SHOP/v1/invoices -H \"Authorization: Bearer $KEY\" \\\n"
         "        -H 'Content-Type: application/json' -d '{\"amount\":\"2.50\",\"memo\":\"two coffees\"}'\n");
     fprintf(story, "    bin/rill pay rill:…    # the invoice's \"text\"\n\n");
-    fprintf(story, "shop        http://127.0.0.1:%u (its till: /till; its API: /openapi.json)\n",
-            demo->shop.port);
+    fprintf(story, "shop        http://127.0.0.1:%u (its till: /till; its API: /openapi.json), --home %s\n",
+            demo->shop.port, place->shop_home);
     fprintf(story, "API key     %s (read, invoice, payout)\n", demo->shop.key);
     fprintf(story, "customer    --home %s --passphrase-file %s: %u %s in her channel\n", place->home,
             place->passphrase, CUSTOMER_COINS, DEMO_SYMBOL);
