@@ -77,9 +77,9 @@ check: setup ## every test; the last line is 'N passed, N failed'
 	@scripts/run-tests
 
 # LEDGER=evm plays it on an EVM chain: anvil, which npm brings, with the code that the Solidity sources make.
-demo: setup ## a market day, end to end, with the real programs; figures in build/demo.json. LEDGER=evm: on an EVM chain
+demo: setup ## a market day, end to end, with the real programs; figures in build/demo.json. LEDGER=evm: on an EVM chain; STAY=1: keep it running to try it
 	$(AGAIN) $(PARALLEL) programs $(if $(filter evm,$(LEDGER)),check-contract-code)
-	@bin/rill-demo --ledger $(or $(LEDGER),embedded)
+	@bin/rill-demo --ledger $(or $(LEDGER),embedded) $(if $(filter-out 0,$(STAY)),--stay)
 
 bench: setup ## every workload of rill-bench, short; figures and pages with plots in build/bench/
 	$(AGAIN) $(PARALLEL) programs

@@ -34,6 +34,7 @@
 #define DEMO_CHALLENGE_S 8
 #define DEMO_PATH        1024
 #define DEMO_KEY_MAX     128
+#define DEMO_HOME        "ada" /* the home of a customer's wallet, made for whoever stays after the day */
 
 enum payment_state { PAYMENT_PLANNED, PAYMENT_SENT, PAYMENT_PAID, PAYMENT_FAILED };
 
@@ -96,7 +97,7 @@ struct demo_shop {
 struct demo_flags {
     uint64_t seed;
     const char *folder, *ledger, *anvil;
-    bool json;
+    bool json, stay;
 };
 
 struct demo {
@@ -115,6 +116,9 @@ struct demo {
     uint16_t hub_port, hub_http_port, tower_port, tower_http_port;
     bool hub_is_down;      /* on purpose */
     bool offline_expected; /* until all are back */
+    bool staying;          /* after the day: hub and shop are set for whoever tries them */
+    bool market_is_open;   /* and where they are has been told; a signal ends it */
+    bool leave;            /* it has come */
     struct secret_key hub_key, tower_key;
     struct address hub, tower, contract, factory, asset;
 
@@ -149,6 +153,8 @@ double demo_seconds(const struct demo *demo);
 typedef bool demo_done(struct demo *demo, char *progress, size_t size);
 bool demo_wait(struct demo *demo, demo_done *done, uint32_t timeout_ms, const char *what);
 const char *demo_path(const struct demo *demo, const char *name, char out[DEMO_PATH]);
+/* False after demo_fail: a process that should run has ended. */
+bool demo_processes_live(struct demo *demo);
 
 /* ---- demo_processes.c ---- */
 
@@ -158,7 +164,8 @@ bool demo_start_ledger(struct demo *demo);
 bool demo_start_tower(struct demo *demo);
 /* The second time on the same journal and ports. */
 bool demo_start_hub(struct demo *demo);
-/* SIGTERM to all that runs; each must end by itself with 0. */
+/* SIGTERM to one, or to all that runs; each must end by itself with 0. */
+bool demo_stop(struct demo *demo, struct child *child);
 bool demo_stop_processes(struct demo *demo);
 /* Runs `rill` with these words and --json, and the hub's key or that of another keystore of the folder. Returns its answer,
  * to be decref'd; NULL after demo_fail. */
@@ -184,6 +191,8 @@ bool demo_fund_operator(struct demo *demo);
 /* The operator issues and lists the asset and fills the pool; then coins for gas and tokens for those who deposit. */
 bool demo_issue_asset(struct demo *demo);
 bool demo_hand_out(struct demo *demo);
+/* A coin for gas and units of the asset to one address. */
+bool demo_give(struct demo *demo, const struct address *to, uint64_t units);
 /* Views; false after demo_fail. */
 bool demo_token_balance(struct demo *demo, const struct address *of, uint64_t *units);
 bool demo_read_word(struct demo *demo, const struct contract_call *call, size_t index, uint64_t *out);
@@ -212,8 +221,12 @@ json_t *demo_ask_hub(struct demo *demo, const char *path, bool post);
 
 /* ---- demo_shop.c ---- */
 
+/* Makes a wallet of the command line in a home of the demo's folder, on the demo's hub, ledger and tower. */
+bool demo_make_wallet(struct demo *demo, const char *home, struct address *address);
 /* Makes the shop's wallet, a channel with room, an API key; starts its server and reads its events. */
 bool demo_open_shop(struct demo *demo);
+/* Asks the hub for room of so many units; the shop's server must not hold the wallet meanwhile. */
+bool demo_shop_room(struct demo *demo, uint64_t units);
 /* Has the shop make the invoice of the payer's next payment; the payer pays it when it is there. */
 void demo_shop_invoice(struct demo_client *payer);
 /* Asks for a payout of the units. */
@@ -230,7 +243,7 @@ bool demo_shop_is(struct demo *demo, demo_shop_judge *judge, char *progress, siz
 demo_shop_judge demo_shop_connected;
 /* What its API says of payments and payouts is what the demo's books say. */
 bool demo_audit_shop(struct demo *demo);
-/* Closes the stream. */
+/* Closes the stream; the key stays. */
 void demo_close_shop(struct demo *demo);
 
 /* ---- demo_clients.c ---- */
@@ -278,5 +291,16 @@ demo_done demo_books_agree;
 bool demo_audit(struct demo *demo);
 /* FOLDER.json, and stdout with --json. */
 bool demo_write_figures(struct demo *demo);
+
+/* ---- demo_main.c ---- */
+
+/* The wallets that are played by the demo itself, and its ear at the shop, go home; once more does nothing. */
+void demo_go_home(struct demo *demo);
+
+/* ---- demo_stay.c ---- */
+
+/* After the audit: opens the market for whoever tries it by hand, says where everything is, writes the figures, and returns
+ * when SIGINT or SIGTERM has come. False after demo_fail. */
+bool demo_stay(struct demo *demo);
 
 #endif

@@ -337,6 +337,7 @@ bool demo_write_figures(struct demo *demo)
     if (demo->flags.json) {
         json_dumpf(json, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(4));
         fputc('\n', stdout);
+        fflush(stdout);
     }
     json_decref(json);
     return written || demo_fail(demo, "%s cannot be written: %s", path, strerror(errno));

@@ -159,24 +159,41 @@ bool demo_fund_operator(struct demo *demo)
     return demo_wait(demo, all_sent, 30000, "coins for hub and tower");
 }
 
+static void send_coin_and_tokens(struct demo *demo, const struct secret_key *developer,
+                                 const struct address *to, uint64_t units)
+{
+    struct buffer data = {0};
+    erc20_encode_transfer(&data, to, units);
+    sending.open += 2;
+    ledger_send(demo->ledger, developer, to, GAS_COINS_WEI, NULL, 0, on_sent, demo);
+    ledger_send(demo->ledger, &demo->hub_key, &demo->asset, 0, data.data, data.length, on_sent, demo);
+    buffer_free(&data);
+}
+
+static bool wait_sent(struct demo *demo)
+{
+    sending.all = sending.open;
+    return demo_wait(demo, all_sent, 30000, "handing out coins and " DEMO_SYMBOL);
+}
+
 bool demo_hand_out(struct demo *demo)
 {
     struct secret_key developer = development_key(1);
     sending = (struct sending){.demo = demo};
-    for (size_t i = 0; i < DEMO_CLIENTS; i++) {
-        const struct demo_client *client = &demo->clients[i];
-        if (!client->deposits)
-            continue;
-        struct buffer data = {0};
-        erc20_encode_transfer(&data, &client->address, client->deposit_units);
-        sending.open += 2;
-        ledger_send(demo->ledger, &developer, &client->address, GAS_COINS_WEI, NULL, 0, on_sent, demo);
-        ledger_send(demo->ledger, &demo->hub_key, &demo->asset, 0, data.data, data.length, on_sent, demo);
-        buffer_free(&data);
-    }
+    for (size_t i = 0; i < DEMO_CLIENTS; i++)
+        if (demo->clients[i].deposits)
+            send_coin_and_tokens(demo, &developer, &demo->clients[i].address, demo->clients[i].deposit_units);
     bytes_wipe(&developer, sizeof(developer));
-    sending.all = sending.open;
-    return demo_wait(demo, all_sent, 30000, "handing out coins and " DEMO_SYMBOL);
+    return wait_sent(demo);
+}
+
+bool demo_give(struct demo *demo, const struct address *to, uint64_t units)
+{
+    struct secret_key developer = development_key(1);
+    sending = (struct sending){.demo = demo};
+    send_coin_and_tokens(demo, &developer, to, units);
+    bytes_wipe(&developer, sizeof(developer));
+    return wait_sent(demo);
 }
 
 /* ---- reading ---- */

@@ -29,6 +29,9 @@ static enum options_result read_flags(struct demo_flags *flags, int argc, char *
          "rill-ledgerd, or anvil (an EVM node) with the contract in Solidity."},
         {"anvil", OPTION_TEXT, &flags->anvil, "ledger/contracts/node_modules/.bin/anvil", 0, 0, "FILE",
          "anvil's program, for --ledger evm."},
+        {"stay", OPTION_FLAG, &flags->stay, "false", 0, 0, "true|false",
+         "After the day keep everything running until Ctrl-C or SIGTERM, with a wallet that can pay; where "
+         "it is goes into FOLDER/env."},
         {"json", OPTION_FLAG, &flags->json, "false", 0, 0, "true|false",
          "Print the figures as JSON on stdout, the story on stderr."},
     };
@@ -45,6 +48,7 @@ static enum options_result read_flags(struct demo_flags *flags, int argc, char *
             "service),\n"
             "settles a batch, kills the hub, catches a cheat, and accounts for every unit.\n"
             "Example: rill-demo --seed 7\n"
+            "With --stay a web developer has a hub, a shop's API and a customer to try: docs/merchants.md.\n"
             "Exit codes: 0 the day went well and the money is right, 1 not, 2 wrong usage.",
         .rows = rows,
         .row_count = ARRAY_LENGTH(rows)};
@@ -176,8 +180,12 @@ static void on_tick(evutil_socket_t descriptor, short what, void *context)
 
 static void on_interrupt(evutil_socket_t number, short what, void *context)
 {
+    struct demo *demo = context;
     (void)what;
-    demo_fail(context, "interrupted by signal %d", (int)number);
+    if (demo->market_is_open)
+        demo->leave = true;
+    else
+        demo_fail(demo, "interrupted by signal %d", (int)number);
 }
 
 /* mkdir -p. */
@@ -261,13 +269,19 @@ static void last_bytes(struct demo *demo)
     event_base_dispatch(demo->base);
 }
 
-/* In every case: no process of ours is left. */
-static bool clean_up(struct demo *demo, bool good)
+void demo_go_home(struct demo *demo)
 {
-    demo->hub_is_down = demo->offline_expected = true;
+    demo->offline_expected = true;
     demo_close_shop(demo);
     demo_close_clients(demo);
     last_bytes(demo);
+}
+
+/* In every case: no process of ours is left. */
+static bool clean_up(struct demo *demo, bool good)
+{
+    demo->hub_is_down = true;
+    demo_go_home(demo);
     rill_ledger_free(demo->followed);
     if (demo->ledger != NULL)
         ledger_free(demo->ledger);
@@ -285,6 +299,7 @@ static bool clean_up(struct demo *demo, bool good)
         fclose(demo->wallet_log);
     bytes_wipe(&demo->hub_key, sizeof(demo->hub_key));
     bytes_wipe(&demo->tower_key, sizeof(demo->tower_key));
+    bytes_wipe(demo->shop.key, sizeof(demo->shop.key));
     return good;
 }
 
@@ -321,7 +336,10 @@ int main(int argc, char **argv)
     bool good = prepare(&demo) && play(&demo);
     if (good)
         tell_figures(&demo);
-    good = clean_up(&demo, good) && demo_write_figures(&demo);
+    if (good && demo.flags.stay) /* the figures are written before it is said that all is ready */
+        good = clean_up(&demo, demo_stay(&demo));
+    else
+        good = clean_up(&demo, good) && demo_write_figures(&demo);
     forget_payments(&demo);
     if (good) {
         fprintf(demo.story, "demo: ok\n");

@@ -10,13 +10,15 @@
 #include "bench/demo.h"
 #include "crypto/keystore.h"
 
-#define CONTRACT_TEXT  "0x52696c6c00000000000000000000000000000001"
-#define FACTORY_TEXT   "0x52696c6c00000000000000000000000000000002"
-#define PASSPHRASE     "market day"
-#define SCRYPT_LIGHT   4096
-#define DEMO_WORDS_MAX 28 /* of a command */
-#define TEXT(value)    TEXT_OF(value)
-#define TEXT_OF(value) #value
+#define CONTRACT_TEXT    "0x52696c6c00000000000000000000000000000001"
+#define FACTORY_TEXT     "0x52696c6c00000000000000000000000000000002"
+#define PASSPHRASE       "market day"
+#define SCRYPT_LIGHT     4096
+#define SETTLE_STAYING_S "5"
+#define RATE_OF_THE_DAY  "10000" /* forty customers at once, each as fast as it can */
+#define DEMO_WORDS_MAX   28      /* of a command */
+#define TEXT(value)      TEXT_OF(value)
+#define TEXT_OF(value)   #value
 
 static const char *program(const struct demo *demo, const char *name, char out[DEMO_PATH])
 {
@@ -166,8 +168,8 @@ bool demo_start_hub(struct demo *demo)
                                      "1",
                                      "--poll-ms",
                                      "100",
-                                     "--settle-interval-s",
-                                     "0",
+                                     "--settle-interval-s", /* the day asks for its batches itself */
+                                     demo->staying ? SETTLE_STAYING_S : "0",
                                      "--base-fee",
                                      fee,
                                      "--fee-ppm",
@@ -189,41 +191,38 @@ bool demo_start_hub(struct demo *demo)
 
 bool demo_start_shop(struct demo *demo)
 {
-    char path[DEMO_PATH], home[DEMO_PATH], pass[DEMO_PATH], port_file[DEMO_PATH], log[DEMO_PATH];
+    char path[DEMO_PATH], home[DEMO_PATH], pass[DEMO_PATH], port_file[DEMO_PATH], log[DEMO_PATH], listen[32];
     uint16_t unused;
-    const char *const arguments[] = {program(demo, "rill-merchantd", path),
-                                     "serve",
-                                     "--home",
-                                     demo_path(demo, demo->clients[DEMO_SHOP].name, home),
-                                     "--passphrase-file",
-                                     demo_path(demo, "passphrase", pass),
-                                     "--listen",
-                                     "127.0.0.1:0",
-                                     "--port-file",
-                                     demo_path(demo, "shop.port", port_file),
-                                     "--rate-per-s", /* forty customers at once, each as fast as it can */
-                                     "10000",
-                                     "--rate-burst",
-                                     "10000",
-                                     NULL};
+    snprintf(listen, sizeof(listen), "127.0.0.1:%u", demo->shop.port);
+    const char *const arguments[] = {
+        program(demo, "rill-merchantd", path), "serve", "--home",
+        demo_path(demo, demo->clients[DEMO_SHOP].name, home), "--passphrase-file",
+        demo_path(demo, "passphrase", pass), "--listen", listen, "--port-file",
+        demo_path(demo, "shop.port", port_file), "--page-shop", "The Grocer",
+        /* Whoever stays has web hooks on this machine, and the usual rates. */
+        demo->staying ? "--webhook-allow" : "--rate-per-s", demo->staying ? "127.0.0.1" : RATE_OF_THE_DAY,
+        demo->staying ? NULL : "--rate-burst", RATE_OF_THE_DAY, NULL};
+    remove(port_file);
     return child_start(&demo->shop.child, "rill-merchantd", demo_path(demo, "shop.log", log), arguments,
                        demo->why, sizeof(demo->why)) &&
            wait_ports(demo, &demo->shop.child, port_file, &demo->shop.port, &unused);
 }
 
-static bool stop(struct demo *demo, struct child *child)
+bool demo_stop(struct demo *demo, struct child *child)
 {
     if (child->pid == 0)
         return true;
     int code = child_stop(child, 15000);
-    return code == 0 ||
-           demo_fail(demo, "%s did not stop cleanly (%d): see %s", child->name, code, child->log);
+    if (code != 0)
+        return demo_fail(demo, "%s did not stop cleanly (%d): see %s", child->name, code, child->log);
+    child->name[0] = '\0'; /* nobody misses it */
+    return true;
 }
 
 bool demo_stop_processes(struct demo *demo)
 {
-    bool shop = stop(demo, &demo->shop.child), hub = stop(demo, &demo->hubd),
-         tower = stop(demo, &demo->towerd), ledger = stop(demo, &demo->ledgerd);
+    bool shop = demo_stop(demo, &demo->shop.child), hub = demo_stop(demo, &demo->hubd),
+         tower = demo_stop(demo, &demo->towerd), ledger = demo_stop(demo, &demo->ledgerd);
     return shop && hub && tower && ledger;
 }
 

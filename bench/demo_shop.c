@@ -116,12 +116,11 @@ void demo_close_shop(struct demo *demo)
         evbuffer_free(shop->unread);
     shop->stream = NULL;
     shop->unread = NULL;
-    bytes_wipe(shop->key, sizeof(shop->key));
 }
 
 /* ---- opening it ---- */
 
-static bool make_wallet(struct demo *demo, struct demo_client *client)
+bool demo_make_wallet(struct demo *demo, const char *home, struct address *address)
 {
     char hub[32], contract[ADDRESS_TEXT_SIZE], tower[ADDRESS_TEXT_SIZE], towers[ADDRESS_TEXT_SIZE + 32];
     snprintf(hub, sizeof(hub), "127.0.0.1:%u", demo->hub_port);
@@ -131,9 +130,9 @@ static bool make_wallet(struct demo *demo, struct demo_client *client)
         "--ledger", demo->ledger_url, "--contract",      address_text(&demo->contract, contract),
         "--towers", towers,           "--confirmations", "1",
         NULL};
-    json_t *answer = demo_command_at(demo, "rill", client->name, words);
-    const char *address = json_string_value(json_object_get(answer, "address"));
-    bool good = address != NULL && hex_decode(address, client->address.bytes, sizeof(client->address.bytes));
+    json_t *answer = demo_command_at(demo, "rill", home, words);
+    const char *text = json_string_value(json_object_get(answer, "address"));
+    bool good = text != NULL && hex_decode(text, address->bytes, sizeof(address->bytes));
     json_decref(answer);
     return good || demo_fail(demo, "`rill init` did not say which address it made");
 }
@@ -150,18 +149,21 @@ static bool make_key(struct demo *demo, const struct demo_client *client)
     return good || demo_fail(demo, "`rill-merchantd keys create` did not print a key");
 }
 
+bool demo_shop_room(struct demo *demo, uint64_t units)
+{
+    char room[AMOUNT_TEXT_SIZE];
+    const char *const words[] = {"open", amount_text(amount_of(units), DEMO_DECIMALS, room), NULL};
+    json_t *opened = demo_command_at(demo, "rill", shop_of(demo)->name, words);
+    json_decref(opened);
+    return opened != NULL;
+}
+
 bool demo_open_shop(struct demo *demo)
 {
     struct demo_client *client = shop_of(demo);
-    char room[AMOUNT_TEXT_SIZE];
-    const char *const words[] = {"open", amount_text(amount_of(client->room_units), DEMO_DECIMALS, room),
-                                 NULL};
-    if (!make_wallet(demo, client))
-        return false;
-    json_t *opened = demo_command_at(demo, "rill", client->name, words);
-    json_decref(opened);
-    if (opened == NULL || !make_key(demo, client) || !demo_start_shop(demo) || !start_stream(demo) ||
-        !demo_wait(demo, demo_all_ready, 40000, "the shop's server"))
+    if (!demo_make_wallet(demo, client->name, &client->address) ||
+        !demo_shop_room(demo, client->room_units) || !make_key(demo, client) || !demo_start_shop(demo) ||
+        !start_stream(demo) || !demo_wait(demo, demo_all_ready, 40000, "the shop's server"))
         return false;
     client->funded = true;
     demo_say(

@@ -53,7 +53,7 @@ const char *demo_path(const struct demo *demo, const char *name, char out[DEMO_P
     return out;
 }
 
-static bool processes_live(struct demo *demo)
+bool demo_processes_live(struct demo *demo)
 {
     struct child *children[] = {&demo->ledgerd, &demo->towerd, &demo->hubd, &demo->shop.child};
     for (size_t i = 0; i < ARRAY_LENGTH(children); i++)
@@ -78,7 +78,7 @@ bool demo_wait(struct demo *demo, demo_done *done, uint32_t timeout_ms, const ch
             demo_say(demo, "  … %s: %s", what, progress);
         }
         /* The tick brings the loop back twenty times a second. */
-        if (!processes_live(demo) || event_base_loop(demo->base, EVLOOP_ONCE) != 0)
+        if (!demo_processes_live(demo) || event_base_loop(demo->base, EVLOOP_ONCE) != 0)
             return demo_fail(demo, "%s: the event loop has nothing left to wait for", what);
     }
     return false;

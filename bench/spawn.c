@@ -26,6 +26,7 @@ static _Noreturn void become(const char *log, const char *const *arguments)
     int output = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     int input = open("/dev/null", O_RDONLY);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0); /* Ctrl-C is for the parent, which ends its children in their order */
     if (output >= 0 && input >= 0 && dup2(input, 0) >= 0 && dup2(output, 1) >= 0 && dup2(output, 2) >= 0)
         execv(arguments[0], (char *const *)(uintptr_t)arguments);
     _exit(127);

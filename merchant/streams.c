@@ -173,6 +173,9 @@ static void on_closed(struct evhttp_connection *connection, void *context)
 {
     struct stream *stream = context;
     (void)connection;
+    /* evhttp takes a request without its end off a connection that its client has closed, and leaves it to us. */
+    if (evhttp_request_get_connection(stream->request) == NULL)
+        evhttp_request_free(stream->request);
     DL_DELETE(stream->streams->list, stream);
     stream->streams->count--;
     free(stream);

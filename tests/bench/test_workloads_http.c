@@ -51,6 +51,8 @@ static void test_http(void **state)
     assert_true(number_of(json, "rate") == 40);
     assert_true(number_of(json, "in_flight") == 8);
     assert_true(number_of(json, "paid_requests_per_s") == number_of(json, "next_requests_per_s"));
+    assert_true(number_of(json, "p50_ms") == number_of(json, "next_p50_ms"));
+    assert_true(number_of(json, "p99_ms") == number_of(json, "next_p99_ms"));
     expect_difference(json, "rate_next_", "added_p50_ms");
     expect_difference(json, "rate_each_", "each_added_p50_ms");
     expect_difference(json, "rate_budget_", "budget_added_p50_ms");

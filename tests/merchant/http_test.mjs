@@ -23,6 +23,7 @@ after(() => desk?.stop());
 
 const status = (said) => Number(/^HTTP\/1\.[01] (\d+)/.exec(said)?.[1] ?? 0);
 const answers = (said) => said.split(/(?=HTTP\/1\.1 \d+)/).length;
+const sanitized = /debug/.test(process.env.RILL_BIN ?? ''); // what was freed is kept
 const memoryKib = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${shop.running.process.pid}/status`, 'utf8'))[1]);
 const isWell = async () => assert.equal((await shop.ask('GET', '/v1/balance', { key: shop.key })).status, 200);
 
@@ -134,8 +135,27 @@ test('a stream that is not read waits on disk, and costs others nothing', async 
   while (!text.includes(last)) await once(deaf, 'data');
   assert.equal(text.match(/^event: invoice\.created/gm).length, (await shop.ask('GET', '/metrics', { key: shop.key })).text.match(/invoices_created_total (\d+)/).at(-1) | 0);
   deaf.destroy();
-  const room = /debug/.test(process.env.RILL_BIN ?? '') ? 10 : 1; // sanitizers keep what was freed
-  assert.ok(grown < 40000 * room, `grew by ${grown} KiB`);
+  assert.ok(grown < 40000 * (sanitized ? 10 : 1), `grew by ${grown} KiB`);
+});
+
+test('a stream whose client has gone leaves nothing behind', async () => {
+  const head = `GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${shop.key}\r\nX: ${'x'.repeat(8000)}\r\n\r\n`;
+  const comeAndGo = async () => {
+    const socket = net.connect(shop.port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(head);
+    const [part] = await once(socket, 'data');
+    assert.match(part.toString(), /^HTTP\/1\.1 200 /);
+    socket.destroy();
+  };
+  const times = async (n) => { for (let i = 0; i < n; i++) await comeAndGo(); };
+  await times(100);
+  const before = memoryKib();
+  await times(1500);
+  while (/\nrill_merchant_streams (\d+)/.exec((await shop.ask('GET', '/metrics', { key: shop.key })).text)[1] !== '0');
+  const grown = memoryKib() - before;
+  assert.ok(grown < 5000 * (sanitized ? 20 : 1), `grew by ${grown} KiB`);
+  await isWell();
 });
 
 test('an answer to HEAD has no body, and its connection goes on', async () => {

@@ -9,5 +9,5 @@ $(MERCHANT_TOOL): tests/merchant/package.json tests/merchant/package-lock.json
 	@touch $@
 
 .PHONY: check-merchant
-check-merchant: $(foreach p,rill-ledgerd rill-hubd rill-merchantd rill,$(MERCHANT_PROGRAMS)/$(p)) contracts $(MERCHANT_TOOL) build/faults/libfaults.so ## the merchant's API: its description, bad input, web hooks, crashes, docs/merchants.md
+check-merchant: $(foreach p,rill-ledgerd rill-hubd rill-towerd rill-merchantd rill rill-demo,$(MERCHANT_PROGRAMS)/$(p)) contracts $(MERCHANT_TOOL) build/faults/libfaults.so ## the merchant's API: its description, bad input, web hooks, crashes, docs/merchants.md
 	@RILL_BIN=$(MERCHANT_PROGRAMS) tests/merchant/check

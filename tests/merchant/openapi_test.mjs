@@ -124,6 +124,12 @@ test('invoices', async () => {
   const one = await call('createInvoice', { status: 201, body: { amount: '1' }, headers: key });
   assert.deepEqual(await call('createInvoice', { status: 201, body: { amount: '1' }, headers: key }), one);
   await call('createInvoice', { status: 422, code: 'idempotency_key_reused', body: { amount: '2' }, headers: key });
+  // The same wish on many connections at once is one wish.
+  const crowd = { 'idempotency-key': 'order 18' };
+  const same = await Promise.all(Array.from({ length: 12 }, () => call('createInvoice', { status: 201, body: { external_id: 'o18' }, headers: crowd })));
+  for (const each of same) assert.deepEqual(each, same[0]);
+  assert.equal((await call('listInvoices', { status: 200, query: '?external_id=o18' })).invoices.length, 1);
+  await call('cancelInvoice', { status: 200, id: same[0].id });
   const list = await call('listInvoices', { status: 200, query: '?limit=2&state=open' });
   assert.equal(list.invoices[0].id, one.id);
   const next = await call('listInvoices', { status: 200, query: `?limit=2&cursor=${list.next}` });
@@ -276,9 +282,31 @@ test('what the server says of itself', async () => {
   assert.deepEqual(await call('getDescription', { status: 200 }), document);
 });
 
+test('a policy pays out by itself, once, and says so', async () => {
+  const payouts = async () => (await shop.must('GET', '/v1/payouts')).payouts;
+  await desk.hangUp();
+  const invoice = await shop.invoice({ amount: '2' });
+  await desk.pay(invoice);
+  await shop.paid(invoice.id);
+  const before = await payouts(), { balances: [{ available_units: available }] } = await call('getBalance', { status: 200 });
+  assert.ok(BigInt(available) > 1000000n, available);
+  const stream = await Stream.open(shop.url, '/v1/events', { key: shop.key });
+  await call('putPolicy', { status: 200, body: { mode: 'threshold', threshold: '1', keep: '0.25' } });
+  let told;
+  do {
+    told = await stream.next();
+  } while (told.event !== 'payout.settled');
+  stream.close();
+  assert.equal(told.data.payout.origin, 'policy');
+  assert.equal(BigInt(told.data.payout.amount_units), BigInt(available) - 250000n);
+  const after = await payouts();
+  assert.deepEqual(after.slice(1), before);
+  assert.deepEqual([after[0].id, after[0].state], [told.data.payout.id, 'settled']);
+  await call('putPolicy', { status: 200, body: { mode: 'manual' } });
+});
+
 test('an invoice that is paid, or whose payment is arriving, is not cancelled', async () => {
   const paid = await shop.invoice({ amount: '1' });
-  await desk.hangUp();
   await desk.pay(paid);
   await shop.paid(paid.id);
   await call('cancelInvoice', { status: 409, code: 'invoice_not_open', id: paid.id });

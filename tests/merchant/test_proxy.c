@@ -376,6 +376,33 @@ static void test_stopped_while_serving(void **state)
     free(payment);
 }
 
+/* ---- a receipt that is shown too late ---- */
+
+static bool is_past(void *context)
+{
+    return clock_unix_s() > *(const uint64_t *)context;
+}
+
+static void test_expired(void **state)
+{
+    struct proxy_world *world = *state;
+    proxy_kill(world);
+    setenv("RILL_OFFER_LIFETIME_S", "5", 1);
+    setenv("RILL_RECEIPT_LIFETIME_S", "10", 1);
+    proxy_start(world);
+    unsetenv("RILL_OFFER_LIFETIME_S");
+    unsetenv("RILL_RECEIPT_LIFETIME_S");
+    if (!holds_in_time(world->stage, proxy_offers, world))
+        fail_msg("the proxy makes no offers after its restart");
+    char *payment = pay_for(world, "GET", "/paid/late", NULL);
+    uint64_t end = clock_unix_s() + 10;
+    if (!holds_in_time(world->stage, is_past, &end))
+        fail_msg("time does not pass");
+    expect(world, "GET", "/paid/late", payment, 402, "\"receipt_expired\"");
+    assert_int_equal(asked(world, "GET /paid/late"), 0);
+    free(payment);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {PROXY_TEST(test_paid_once),
@@ -388,6 +415,7 @@ int main(void)
                                        PROXY_TEST(test_gone_before_the_answer),
                                        PROXY_TEST(test_gone_before_a_long_answer),
                                        PROXY_TEST(test_half_closed_client),
-                                       PROXY_TEST(test_stopped_while_serving)};
+                                       PROXY_TEST(test_stopped_while_serving),
+                                       PROXY_TEST(test_expired)};
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }

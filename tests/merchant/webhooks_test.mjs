@@ -135,6 +135,8 @@ test('told again from a time on, also after a restart', async () => {
   await hook.until('all', (events) => ids.every((id) => events.some(({ invoice }) => invoice.id === id)));
   const said = await desk.command('shop', ['merchant', 'webhooks', 'replay', '--since', String(since), '--url', shop.url, '--api-key-file', await keyFile()]);
   assert.equal(JSON.parse(said).webhooks, 1);
+  const shown = async (word) => JSON.parse(await desk.command('shop', ['merchant', 'webhooks', word, '--url', shop.url, '--api-key-file', await keyFile()]));
+  assert.deepEqual((await shown('list')).webhooks.map(({ id, url, secret }) => [id, url, secret]), [[made.id, hook.url, undefined]]);
   const of = (events, id) => events.filter(({ invoice }) => invoice.id === id);
   await hook.until('once more', (events) => ids.every((id) => of(events, id).length >= 2));
   for (const id of ids) assert.equal(new Set(of(hook.taken(), id).map((event) => event.id)).size, 1, 'a replay tells the same ids');
