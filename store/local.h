@@ -24,7 +24,7 @@
 enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, FAMILY_INDEX, FAMILY_COUNT };
 
 /* On disk: see docs/journal.md. The number of this layout; another one is refused. */
-#define STORE_FORMAT          4
+#define STORE_FORMAT          5
 #define BATCH_VERSION         4
 #define BATCH_PREFIX_BYTES    17 /* version u8, epoch u64, bytes before the archive's records u32, PACKED u32 */
 #define BATCH_PACKED_MIN      4096 /* smaller ones repeat too little of themselves to be worth packing */
@@ -34,7 +34,7 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 #define DAY_BYTES             4
 #define DAY_SECONDS           86400u
 #define FAMILY_KEY_MAX        (DAY_BYTES + 1 + RECORD_KEY_MAX)
-#define CHECKPOINT_MARK_BYTES 16
+#define CHECKPOINT_MARK_BYTES 32
 #define TABLE_FILE            "rill.table" /* in the folder, while folding; then the family's number */
 
 #define AHEAD 8 /* records, places of an index: whose memory is asked for before their turn */
@@ -48,6 +48,12 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 struct queue {
     struct buffer batches;
     uint64_t count;
+};
+
+/* What a start walks through in the checkpoint's family, in bytes and some for each row: the newest table that has all,
+ * and those after it. And what the last folding changed, 0 if there was none since the journal was opened. */
+struct burden {
+    uint64_t whole, since, folding;
 };
 
 struct recent_index; /* find.c */
@@ -68,6 +74,7 @@ struct local_journal {
     rocksdb_writeoptions_t *synced, *unsynced;
     rocksdb_readoptions_t *scan, *look;
     rocksdb_compactionfilter_t *index_filter;
+    struct burden burden;          /* whoever folds: at open, while it runs, at close */
     _Atomic uint32_t archive_from; /* the first day that the archive keeps, as of the last pruning */
 
     pthread_t writer, folding;
@@ -160,7 +167,7 @@ rocksdb_iterator_t *store_database_iterate_from(const struct local_journal *stor
 /* header.c */
 enum store_error store_header_open(struct local_journal *store, const struct store_options *options,
                                    const struct refusal *refusal) MUST_USE;
-/* Adds "the checkpoint is at `checkpoint`, a folding goes on up to `target`" to a write. */
+/* Adds "the checkpoint is at `checkpoint`, a folding goes on up to `target`" to a write, and the burden. */
 void store_header_mark_checkpoint(struct local_journal *store, rocksdb_writebatch_t *batch,
                                   uint64_t checkpoint, uint64_t target);
 
@@ -183,8 +190,11 @@ void store_table_begin(struct table *table);
 /* Takes one in, which must stay where it is, header and all. The first for a key counts, unless another one of the
  * same batch comes after it. */
 void store_table_add(struct table *table, const struct record *record);
-/* Writes all as one table, in the order of the keys, synced. Nothing if there are none. These three take NULL. */
-void store_table_write(struct table *table);
+/* Writes all as one table, in the order of the keys, synced. Nothing if there are none. Whole: with all else that the
+ * family has, in place of all tables that it has; not for the archive's. These three take NULL. */
+void store_table_write(struct table *table, bool whole);
+/* What the checkpoint's burden is with what was written. */
+void store_table_weigh(const struct table *table, struct burden *burden);
 /* RocksDB takes the table that was written into the family: whole or not at all, and durable. */
 void store_table_ingest(struct table *table);
 void store_table_free(struct table *table);
