@@ -5,6 +5,7 @@
  * errors writer.c      append, the writer thread, durable          checkpoint.c  folding old batches
  *     recover.c     checking the journal at open, replay       table.c       records gathered into one table
  *     archive.c     the archive: its keys, reading, pruning    find.c        the archive's index
+ *     batches.c     batches in memory
  *
  * Threads: the caller's, the writer and the folding one. The writer commits the batches; the folding thread
  * writes its mark and gives RocksDB finished tables. Whoever reads the archive does so on a thread of its own
@@ -42,12 +43,16 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 #define CHECKPOINT_BYTES_DEFAULT ((uint64_t)64 << 20)
 #define QUEUE_BYTES_DEFAULT      ((uint64_t)16 << 20)
 
-/* Batches on their way to the disk, one after another: sequence u64, length u32, bytes before the archive's records
- * u32, the batch. It keeps its memory when it is emptied, so that an append allocates nothing once the largest turn
- * has been seen. */
-struct queue {
-    struct buffer batches;
-    uint64_t count;
+/* A batch that was appended. */
+struct batch {
+    struct batch *next;
+    uint64_t sequence;
+    size_t length, archive_at; /* bytes; of them before the archive's records */
+    uint8_t bytes[];
+};
+
+struct batches {
+    struct batch *first, *last;
 };
 
 /* What a start walks through in the checkpoint's family, in bytes and some for each row: the newest table that has all,
@@ -90,7 +95,8 @@ struct local_journal {
     pthread_cond_t writer_wake;  /* something queued, or the end */
     pthread_cond_t writer_done;  /* durable rose */
     pthread_cond_t folding_wake; /* enough to fold, or the end */
-    struct queue queue;          /* appended, not yet taken by the writer */
+    struct batches batches;      /* see batches.c */
+    struct batch *unwritten;     /* the first that the writer has not taken; NULL: none */
     uint64_t appended;           /* highest sequence given out */
     uint64_t waiting_bytes;      /* appended, not yet durable */
     uint64_t journal_bytes;      /* durable, not yet in the checkpoint; not packed */
@@ -171,6 +177,21 @@ enum store_error store_header_open(struct local_journal *store, const struct sto
 void store_header_mark_checkpoint(struct local_journal *store, rocksdb_writebatch_t *batch,
                                   uint64_t checkpoint, uint64_t target);
 
+/* batches.c */
+/* Takes a copy. */
+struct batch *store_batch_new(const uint8_t *bytes, size_t length, size_t archive_at);
+/* At the end; under the mutex, once the threads run. */
+void store_batches_add(struct batches *batches, struct batch *batch);
+/* Frees those up to here, which are durable. One thread at a time: the folding's if there is an archive, else the
+ * writer's. */
+void store_batches_let_go(struct local_journal *store, uint64_t sequence);
+void store_batches_free(struct local_journal *store);
+/* Are durable batches kept in memory until they are folded? */
+static inline bool store_keeps_batches(const struct local_journal *store)
+{
+    return store->archive_days > 0;
+}
+
 /* writer.c */
 uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size_t length);
 uint64_t store_writer_durable(const struct journal *journal);
@@ -207,10 +228,10 @@ bool store_archive_read(struct journal *journal, const struct archive_query *que
                         void *context);
 
 /* find.c */
-/* A batch was appended, or was there at open: its findable records can be found from now on. */
-void store_recent_add(struct local_journal *store, uint64_t sequence, const uint8_t *archive, size_t length);
-/* All batches up to here are folded. */
-void store_recent_folded(struct local_journal *store, uint64_t sequence);
+/* A batch was appended, or was there at open: its findable records can be found from now on, where they lie. */
+void store_recent_add(struct local_journal *store, const struct batch *batch);
+/* All batches up to here are folded. Returns up to which of them none is found in memory any more. */
+uint64_t store_recent_folded(struct local_journal *store, uint64_t sequence);
 /* What is appended from now on goes into another index; so that the older ones can go once they are folded. */
 void store_recent_turn(struct local_journal *store, uint64_t appended);
 void store_recent_free(struct local_journal *store);
