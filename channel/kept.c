@@ -6,6 +6,7 @@
 
 #include "base/ensure.h"
 #include "channel/machine.h"
+#include "crypto/hash.h"
 
 #define KEPT_CAPACITY_FIRST 2
 
@@ -81,6 +82,15 @@ void kept_trim(struct channel *channel)
     }
     if (newest == channel->acknowledged)
         drop_ring(channel);
+}
+
+void kept_hash(struct channel *channel)
+{
+    for (size_t slot = 0; slot < channel->kept_capacity; slot++) {
+        struct kept_update *kept = channel->kept[slot];
+        if (kept != NULL)
+            kept->proof.body_hash = keccak256(kept->body, kept->body_length);
+    }
 }
 
 void kept_free(struct channel *channel)

@@ -83,6 +83,9 @@ const struct kept_update *kept_put(struct channel *channel, const struct kept_up
 void kept_forget(struct channel *channel, uint64_t nonce);
 /* Forgets what is not between what is acknowledged and the newest: what a journal still had. */
 void kept_trim(struct channel *channel);
+/* Hashes the bodies of those that were read back. Not as they are read: most of a busy channel are stale, which only
+ * the whole says, and hashing them took the better part of a start. */
+void kept_hash(struct channel *channel);
 void kept_free(struct channel *channel); /* all of them */
 
 #endif

@@ -313,7 +313,6 @@ static bool read_kept(struct channel *channel, const struct record *record)
         free(kept.removed);
         return false;
     }
-    kept.proof.body_hash = keccak256(in.at, in.left);
     if (kept.proof.nonce > channel_own(channel)->proof.nonce)
         take_sealed(channel, &kept, acknowledged);
     if (kept.proof.nonce > channel->acknowledged)
@@ -380,6 +379,18 @@ static bool same_proof(const struct balance_proof *a, const struct balance_proof
            hash_equal(&a->body_hash, &b->body_hash);
 }
 
+/* The own proof, if a kept update said it, has no body's hash yet: kept_hash. */
+static bool take_body_hash(struct channel *channel)
+{
+    struct balance_proof *proof = &channel_own(channel)->proof;
+    if (proof->nonce == 0 || !hash_is_zero(&proof->body_hash))
+        return true;
+    const struct kept_update *kept = channel_kept(channel, proof->nonce);
+    if (kept != NULL)
+        proof->body_hash = kept->proof.body_hash;
+    return kept != NULL;
+}
+
 static bool kept_recovered(const struct channel *channel)
 {
     const struct stream *own = &channel->streams[channel->self];
@@ -404,10 +415,12 @@ bool channel_recovered(struct channel *channel)
     for (unsigned side = 0; side < 2; side++)
         if ((channel->streams[side].proof.nonce > 0) != ((channel->begun >> side & 1) != 0))
             return false;
-    if (!stream_recovered(channel, &channel->streams[SIDE_CLIENT]) ||
-        !stream_recovered(channel, &channel->streams[SIDE_HUB]) || !kept_recovered(channel))
-        return false;
     kept_trim(channel);
+    kept_hash(channel);
+    if (!stream_recovered(channel, &channel->streams[SIDE_CLIENT]) ||
+        !stream_recovered(channel, &channel->streams[SIDE_HUB]) || !take_body_hash(channel) ||
+        !kept_recovered(channel))
+        return false;
     channel->recovering = false;
     channel->dirty = false;
     channel->stream_dirty[SIDE_CLIENT] = channel->stream_dirty[SIDE_HUB] = false;

@@ -247,7 +247,7 @@ bool store_archive_read(struct journal *journal, const struct archive_query *que
 static bool edge_day(const struct local_journal *store, bool last, uint32_t *day)
 {
     rocksdb_iterator_t *iterator =
-        rocksdb_create_iterator_cf(store->database, store->scan, store->families[FAMILY_ARCHIVE]);
+        rocksdb_create_iterator_cf(store->database, store->look, store->families[FAMILY_ARCHIVE]);
     if (last)
         rocksdb_iter_seek_to_last(iterator);
     else

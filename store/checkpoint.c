@@ -19,9 +19,10 @@
 #include "base/ensure.h"
 #include "store/local.h"
 
-#define FOLD_BYTES_MIN ((uint64_t)1 << 20)
+#define FOLD_BYTES_MIN  ((uint64_t)1 << 20)
+#define WHOLE_BYTES_MAX ((uint64_t)1 << 30) /* what takes longer to write is left to RocksDB's merging */
 
-/* A batch as it was read: the tables point into it until they are written. */
+/* A batch as it was read from the disk: the tables point into it until they are written. */
 struct kept {
     struct kept *next;
     struct buffer bytes;
@@ -47,23 +48,23 @@ static void keep(struct stored *stored, struct buffer *bytes)
     stored->archive = reader_of(bytes->data + live, bytes->length - live);
 }
 
-static void fold_batch(struct fold *fold, struct stored *stored, struct buffer *bytes)
+/* Its bytes stay where they are until the tables are written. */
+static void fold_batch(struct fold *fold, struct reader *live, struct reader *archive)
 {
     struct record record;
-    keep(stored, bytes);
+    fold->folded_bytes += BATCH_PREFIX_BYTES + live->left + archive->left;
     store_table_begin(fold->checkpoint);
     store_table_begin(fold->archive);
     store_table_begin(fold->index);
-    while (record_next(&stored->live, &record))
+    while (record_next(live, &record))
         store_table_add(fold->checkpoint, &record);
-    while (fold->archive != NULL && record_next(&stored->archive, &record)) {
+    while (fold->archive != NULL && record_next(archive, &record)) {
         store_table_add(fold->archive, &record);
         if ((record.type & RECORD_FINDABLE) != 0)
             store_table_add(fold->index, &record);
     }
-    if (!stored->live.ok || !stored->archive.ok)
+    if (!live->ok || !archive->ok)
         store_fatal(fold->store, "cannot fold", "a batch is damaged");
-    fold->folded_bytes += stored->length;
 }
 
 static struct buffer *fold_room(struct fold *fold)
@@ -95,8 +96,12 @@ static void read_check(const struct local_journal *store, rocksdb_iterator_t *it
         store_fatal(store, "cannot read back", error);
 }
 
-/* Returns false if the journal closes meanwhile. */
-static bool fold_batches(struct fold *fold)
+static bool goes_on(const struct fold *fold)
+{
+    return !fold->can_end || !atomic_load(&fold->store->folding_ends);
+}
+
+static bool fold_from_disk(struct fold *fold)
 {
     rocksdb_iterator_t *iterator = store_database_iterate_from(fold->store, fold->to);
     bool going_on = true;
@@ -108,22 +113,73 @@ static bool fold_batches(struct fold *fold)
             read_check(fold->store, iterator);
             store_fatal(fold->store, "cannot read back", "a batch is missing");
         }
-        fold_batch(fold, &stored, room);
+        keep(&stored, room);
+        fold_batch(fold, &stored.live, &stored.archive);
         if (sequence - 1 > fold->from)
             rocksdb_iter_prev(iterator);
-        going_on = !fold->can_end || !atomic_load(&fold->store->folding_ends);
+        going_on = goes_on(fold);
     }
     read_check(fold->store, iterator);
     rocksdb_iter_destroy(iterator);
     return going_on;
 }
 
-/* How far one folding goes: its memory grows with the batches it reads. */
-static uint64_t fold_target(const struct local_journal *store, uint64_t from)
+/* The first batch in memory that is not folded; all up to `durable` stay as they are meanwhile. */
+static const struct batch *first_unfolded(struct local_journal *store, uint64_t from)
+{
+    pthread_mutex_lock(&store->mutex);
+    const struct batch *batch = store->batches.first;
+    pthread_mutex_unlock(&store->mutex);
+    while (batch->sequence <= from)
+        batch = batch->next;
+    return batch;
+}
+
+static bool fold_from_memory(struct fold *fold)
+{
+    size_t count = fold->to - fold->from;
+    const struct batch **batches = xmalloc(count * sizeof *batches);
+    batches[0] = first_unfolded(fold->store, fold->from);
+    for (size_t i = 1; i < count; i++)
+        batches[i] = batches[i - 1]->next;
+    ensure(batches[0]->sequence == fold->from + 1 && batches[count - 1]->sequence == fold->to);
+    bool going_on = true;
+    while (going_on && count > 0) {
+        const struct batch *batch = batches[--count];
+        struct reader live = reader_of(batch->bytes, batch->archive_at);
+        struct reader archive =
+            reader_of(batch->bytes + batch->archive_at, batch->length - batch->archive_at);
+        fold_batch(fold, &live, &archive);
+        going_on = goes_on(fold);
+    }
+    free(batches);
+    return going_on;
+}
+
+/* Returns false if the journal closes meanwhile. */
+static bool fold_batches(struct fold *fold)
+{
+    return store_keeps_batches(fold->store) ? fold_from_memory(fold) : fold_from_disk(fold);
+}
+
+static uint64_t target_in_memory(struct local_journal *store, uint64_t from, uint64_t durable, uint64_t most)
+{
+    uint64_t bytes = 0;
+    for (const struct batch *batch = first_unfolded(store, from);; batch = batch->next) {
+        bytes += BATCH_PREFIX_BYTES + batch->length;
+        if (bytes >= most || batch->sequence == durable)
+            return batch->sequence;
+    }
+}
+
+/* How far one folding goes: its memory grows with the batches it reads. There is one that is durable. */
+static uint64_t fold_target(struct local_journal *store, uint64_t from)
 {
     uint64_t durable = atomic_load(&store->durable), to = from, bytes = 0;
     uint64_t most =
         2 * store->checkpoint_bytes > FOLD_BYTES_MIN ? 2 * store->checkpoint_bytes : FOLD_BYTES_MIN;
+    if (store_keeps_batches(store))
+        return target_in_memory(store, from, durable, most);
     rocksdb_iterator_t *iterator = store_database_iterate_from(store, from + 1);
     for (; to < durable && bytes < most && rocksdb_iter_valid(iterator); to++) {
         size_t length = 0;
@@ -159,20 +215,33 @@ static void drop_tables(const struct local_journal *store, uint64_t to)
         store_fatal(store, "cannot delete folded batches", error);
 }
 
+/* A start walks through all of the checkpoint's tables, and most rows of a busy hub are soon dead: payments that were
+ * under way when a folding ended, and that they are gone since. All is written as a whole again when that is no more
+ * than what was written since and what this folding will write, if it is as the one before: so writing costs at most
+ * twice, and a start less than twice what lives. At a close a start's time counts for more. */
+static bool is_whole_due(const struct fold *fold)
+{
+    const struct burden *burden = &fold->store->burden;
+    uint64_t changed = burden->since + burden->folding;
+    return burden->whole <= WHOLE_BYTES_MAX && burden->whole <= (fold->can_end ? changed : 4 * changed);
+}
+
 static void fold_tables(struct fold *fold)
 {
     struct local_journal *store = fold->store;
     uint8_t first[SEQUENCE_KEY_BYTES], end[SEQUENCE_KEY_BYTES];
     rocksdb_writebatch_t *write = rocksdb_writebatch_create();
-    store_table_write(fold->checkpoint);
-    store_table_write(fold->archive);
-    store_table_write(fold->index);
+    bool whole = is_whole_due(fold);
+    store_table_write(fold->checkpoint, whole);
+    store_table_write(fold->archive, false);
+    store_table_write(fold->index, false);
     store_header_mark_checkpoint(store, write, fold->from, fold->to);
     fold_write(store, write, store->synced);
     drop_tables(store, fold->from);
     store_table_ingest(fold->checkpoint);
     store_table_ingest(fold->archive);
     store_table_ingest(fold->index); /* after what it points to */
+    store_table_weigh(fold->checkpoint, &store->burden);
     /* Not synced: if a crash loses it, the folding is done again. It leaves the cache with the next commit. */
     store_be64(first, fold->from + 1);
     store_be64(end, fold->to + 1);
@@ -194,7 +263,8 @@ static void fold_note(const struct fold *fold)
     store->figures.checkpoints++;
     pthread_cond_broadcast(&store->writer_done); /* an append may wait for it */
     pthread_mutex_unlock(&store->mutex);
-    store_recent_folded(store, fold->to);
+    if (store_keeps_batches(store))
+        store_batches_let_go(store, store_recent_folded(store, fold->to));
 }
 
 static bool fold_up_to(struct local_journal *store, uint64_t to, bool can_end)

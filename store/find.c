@@ -32,26 +32,26 @@ static bool is_findable(const struct record *record)
 
 /* ---- batches that are not folded ---- */
 
-#define CHUNK_BYTES ((size_t)1 << 18)
+#define CHUNK_RECORDS 8192
 
-/* A findable record, as its batch has it. */
+/* A findable record, where its batch has it. */
 struct recent_record {
     uint64_t sequence;
     size_t number; /* of its index: later ones are newer */
-    uint8_t bytes[];
+    const uint8_t *bytes;
 };
 
 struct recent_chunk {
     struct recent_chunk *next;
-    size_t used, size;
-    uint64_t bytes[]; /* for its alignment */
+    size_t used;
+    struct recent_record records[CHUNK_RECORDS];
 };
 
 /* The findable records of some batches. A folding lets go of those that cover nothing that is not folded. */
 struct recent_index {
     struct index index;
     struct recent_chunk *chunks;
-    uint64_t last; /* no batch after this one is in it */
+    uint64_t first, last; /* no batch before or after these is in it */
     struct recent_index *next;
 };
 
@@ -61,39 +61,42 @@ static uint64_t recent_hash(const struct local_journal *store, const struct fami
     return index_hash(store->seed, key->bytes, key->length);
 }
 
-static struct recent_record *recent_take(struct recent_index *recent, size_t length)
+static struct recent_record *recent_take(struct recent_index *recent)
 {
-    size_t size = (sizeof(struct recent_record) + length + 7) & ~(size_t)7;
-    if (recent->chunks == NULL || recent->chunks->size - recent->chunks->used < size) {
-        size_t fresh = size > CHUNK_BYTES ? size : CHUNK_BYTES;
-        struct recent_chunk *chunk = xmalloc(sizeof *chunk + fresh);
-        *chunk = (struct recent_chunk){.next = recent->chunks, .size = fresh};
+    if (recent->chunks == NULL || recent->chunks->used == CHUNK_RECORDS) {
+        struct recent_chunk *chunk = xmalloc(sizeof *chunk);
+        chunk->next = recent->chunks;
+        chunk->used = 0;
         recent->chunks = chunk;
     }
-    void *at = (uint8_t *)recent->chunks->bytes + recent->chunks->used;
-    recent->chunks->used += size;
-    return at;
+    return &recent->chunks->records[recent->chunks->used++];
 }
 
-void store_recent_add(struct local_journal *store, uint64_t sequence, const uint8_t *archive, size_t length)
+static struct recent_index *recent_new(uint64_t first, struct recent_index *next)
 {
-    if (length == 0)
+    struct recent_index *recent = xcalloc(1, sizeof *recent);
+    recent->first = first;
+    recent->next = next;
+    return recent;
+}
+
+void store_recent_add(struct local_journal *store, const struct batch *batch)
+{
+    if (!store_keeps_batches(store) || batch->length == batch->archive_at)
         return;
-    struct reader reader = reader_of(archive, length);
+    struct reader reader = reader_of(batch->bytes + batch->archive_at, batch->length - batch->archive_at);
     pthread_mutex_lock(&store->recent_mutex);
     if (store->recent == NULL)
-        store->recent = xcalloc(1, sizeof *store->recent);
+        store->recent = recent_new(batch->sequence, NULL);
     for (struct record record; record_next(&reader, &record);) {
         if (!is_findable(&record))
             continue;
-        size_t whole = RECORD_HEADER_BYTES + (size_t)record.key_length + record.value_length;
-        struct recent_record *copy = recent_take(store->recent, whole);
+        struct recent_record *found = recent_take(store->recent);
         struct family_key key;
         store_family_key(FAMILY_INDEX, &record, &key);
-        copy->sequence = sequence;
-        copy->number = store->recent->index.count;
-        memcpy(copy->bytes, record.key - RECORD_HEADER_BYTES, whole);
-        index_add(&store->recent->index, recent_hash(store, &key), copy);
+        *found = (struct recent_record){batch->sequence, store->recent->index.count,
+                                        record.key - RECORD_HEADER_BYTES};
+        index_add(&store->recent->index, recent_hash(store, &key), found);
     }
     pthread_mutex_unlock(&store->recent_mutex);
 }
@@ -102,10 +105,8 @@ void store_recent_turn(struct local_journal *store, uint64_t appended)
 {
     pthread_mutex_lock(&store->recent_mutex);
     if (store->recent != NULL) {
-        struct recent_index *fresh = xcalloc(1, sizeof *fresh);
         store->recent->last = appended;
-        fresh->next = store->recent;
-        store->recent = fresh;
+        store->recent = recent_new(appended + 1, store->recent);
     }
     pthread_mutex_unlock(&store->recent_mutex);
 }
@@ -121,8 +122,9 @@ static void recent_free(struct recent_index *recent)
     free(recent);
 }
 
-void store_recent_folded(struct local_journal *store, uint64_t sequence)
+uint64_t store_recent_folded(struct local_journal *store, uint64_t sequence)
 {
+    uint64_t unused = sequence;
     pthread_mutex_lock(&store->recent_mutex);
     struct recent_index **at = &store->recent;
     if (*at != NULL)
@@ -131,17 +133,20 @@ void store_recent_folded(struct local_journal *store, uint64_t sequence)
         at = &(*at)->next;
     struct recent_index *gone = *at; /* older ones are last: they end sooner */
     *at = NULL;
+    for (const struct recent_index *left = store->recent; left != NULL; left = left->next)
+        unused = left->first <= unused ? left->first - 1 : unused;
     pthread_mutex_unlock(&store->recent_mutex);
     while (gone != NULL) {
         struct recent_index *next = gone->next;
         recent_free(gone);
         gone = next;
     }
+    return unused;
 }
 
 void store_recent_free(struct local_journal *store)
 {
-    store_recent_folded(store, UINT64_MAX);
+    (void)store_recent_folded(store, UINT64_MAX);
     if (store->recent != NULL)
         recent_free(store->recent);
     store->recent = NULL;

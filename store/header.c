@@ -1,7 +1,8 @@
 /* The header: whose journal this is, in which format, at which epoch, and how far the checkpoint goes.
  *
  *     "header"      magic 8 | format u16 | application version u32 | epoch u64 | application name
- *     "checkpoint"  sequence u64 | target u64      target > sequence: a folding up to target is under way
+ *     "checkpoint"  sequence u64 | target u64 | burden u64, u64
+ *                   target > sequence: a folding up to target is under way
  */
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +107,8 @@ static enum store_error checkpoint_parse(struct local_journal *store, const stru
     struct reader reader = reader_of(value, length);
     store->checkpoint = reader_u64(&reader);
     store->checkpoint_target = reader_u64(&reader);
+    store->burden.whole = reader_u64(&reader);
+    store->burden.since = reader_u64(&reader);
     bool good = value != NULL && reader_done(&reader) && store->checkpoint_target >= store->checkpoint;
     rocksdb_free(value);
     if (!good)
@@ -123,6 +126,8 @@ void store_header_mark_checkpoint(struct local_journal *store, rocksdb_writebatc
     uint8_t value[CHECKPOINT_MARK_BYTES];
     store_be64(value, checkpoint);
     store_be64(value + 8, target);
+    store_be64(value + 16, store->burden.whole);
+    store_be64(value + 24, store->burden.since);
     rocksdb_writebatch_put_cf(batch, store->families[FAMILY_HEADER], CHECKPOINT_KEY, strlen(CHECKPOINT_KEY),
                               (const char *)value, sizeof value);
 }

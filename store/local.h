@@ -5,6 +5,7 @@
  * errors writer.c      append, the writer thread, durable          checkpoint.c  folding old batches
  *     recover.c     checking the journal at open, replay       table.c       records gathered into one table
  *     archive.c     the archive: its keys, reading, pruning    find.c        the archive's index
+ *     batches.c     batches in memory
  *
  * Threads: the caller's, the writer and the folding one. The writer commits the batches; the folding thread
  * writes its mark and gives RocksDB finished tables. Whoever reads the archive does so on a thread of its own
@@ -24,7 +25,7 @@
 enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, FAMILY_INDEX, FAMILY_COUNT };
 
 /* On disk: see docs/journal.md. The number of this layout; another one is refused. */
-#define STORE_FORMAT          4
+#define STORE_FORMAT          5
 #define BATCH_VERSION         4
 #define BATCH_PREFIX_BYTES    17 /* version u8, epoch u64, bytes before the archive's records u32, PACKED u32 */
 #define BATCH_PACKED_MIN      4096 /* smaller ones repeat too little of themselves to be worth packing */
@@ -34,7 +35,7 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 #define DAY_BYTES             4
 #define DAY_SECONDS           86400u
 #define FAMILY_KEY_MAX        (DAY_BYTES + 1 + RECORD_KEY_MAX)
-#define CHECKPOINT_MARK_BYTES 16
+#define CHECKPOINT_MARK_BYTES 32
 #define TABLE_FILE            "rill.table" /* in the folder, while folding; then the family's number */
 
 #define AHEAD 8 /* records, places of an index: whose memory is asked for before their turn */
@@ -42,12 +43,22 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 #define CHECKPOINT_BYTES_DEFAULT ((uint64_t)64 << 20)
 #define QUEUE_BYTES_DEFAULT      ((uint64_t)16 << 20)
 
-/* Batches on their way to the disk, one after another: sequence u64, length u32, bytes before the archive's records
- * u32, the batch. It keeps its memory when it is emptied, so that an append allocates nothing once the largest turn
- * has been seen. */
-struct queue {
-    struct buffer batches;
-    uint64_t count;
+/* A batch that was appended. */
+struct batch {
+    struct batch *next;
+    uint64_t sequence;
+    size_t length, archive_at; /* bytes; of them before the archive's records */
+    uint8_t bytes[];
+};
+
+struct batches {
+    struct batch *first, *last;
+};
+
+/* What a start walks through in the checkpoint's family, in bytes and some for each row: the newest table that has all,
+ * and those after it. And what the last folding changed, 0 if there was none since the journal was opened. */
+struct burden {
+    uint64_t whole, since, folding;
 };
 
 struct recent_index; /* find.c */
@@ -68,6 +79,7 @@ struct local_journal {
     rocksdb_writeoptions_t *synced, *unsynced;
     rocksdb_readoptions_t *scan, *look;
     rocksdb_compactionfilter_t *index_filter;
+    struct burden burden;          /* whoever folds: at open, while it runs, at close */
     _Atomic uint32_t archive_from; /* the first day that the archive keeps, as of the last pruning */
 
     pthread_t writer, folding;
@@ -83,7 +95,8 @@ struct local_journal {
     pthread_cond_t writer_wake;  /* something queued, or the end */
     pthread_cond_t writer_done;  /* durable rose */
     pthread_cond_t folding_wake; /* enough to fold, or the end */
-    struct queue queue;          /* appended, not yet taken by the writer */
+    struct batches batches;      /* see batches.c */
+    struct batch *unwritten;     /* the first that the writer has not taken; NULL: none */
     uint64_t appended;           /* highest sequence given out */
     uint64_t waiting_bytes;      /* appended, not yet durable */
     uint64_t journal_bytes;      /* durable, not yet in the checkpoint; not packed */
@@ -160,9 +173,24 @@ rocksdb_iterator_t *store_database_iterate_from(const struct local_journal *stor
 /* header.c */
 enum store_error store_header_open(struct local_journal *store, const struct store_options *options,
                                    const struct refusal *refusal) MUST_USE;
-/* Adds "the checkpoint is at `checkpoint`, a folding goes on up to `target`" to a write. */
+/* Adds "the checkpoint is at `checkpoint`, a folding goes on up to `target`" to a write, and the burden. */
 void store_header_mark_checkpoint(struct local_journal *store, rocksdb_writebatch_t *batch,
                                   uint64_t checkpoint, uint64_t target);
+
+/* batches.c */
+/* Takes a copy. */
+struct batch *store_batch_new(const uint8_t *bytes, size_t length, size_t archive_at);
+/* At the end; under the mutex, once the threads run. */
+void store_batches_add(struct batches *batches, struct batch *batch);
+/* Frees those up to here, which are durable. One thread at a time: the folding's if there is an archive, else the
+ * writer's. */
+void store_batches_let_go(struct local_journal *store, uint64_t sequence);
+void store_batches_free(struct local_journal *store);
+/* Are durable batches kept in memory until they are folded? */
+static inline bool store_keeps_batches(const struct local_journal *store)
+{
+    return store->archive_days > 0;
+}
 
 /* writer.c */
 uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size_t length);
@@ -183,8 +211,11 @@ void store_table_begin(struct table *table);
 /* Takes one in, which must stay where it is, header and all. The first for a key counts, unless another one of the
  * same batch comes after it. */
 void store_table_add(struct table *table, const struct record *record);
-/* Writes all as one table, in the order of the keys, synced. Nothing if there are none. These three take NULL. */
-void store_table_write(struct table *table);
+/* Writes all as one table, in the order of the keys, synced. Nothing if there are none. Whole: with all else that the
+ * family has, in place of all tables that it has; not for the archive's. These three take NULL. */
+void store_table_write(struct table *table, bool whole);
+/* What the checkpoint's burden is with what was written. */
+void store_table_weigh(const struct table *table, struct burden *burden);
 /* RocksDB takes the table that was written into the family: whole or not at all, and durable. */
 void store_table_ingest(struct table *table);
 void store_table_free(struct table *table);
@@ -197,10 +228,10 @@ bool store_archive_read(struct journal *journal, const struct archive_query *que
                         void *context);
 
 /* find.c */
-/* A batch was appended, or was there at open: its findable records can be found from now on. */
-void store_recent_add(struct local_journal *store, uint64_t sequence, const uint8_t *archive, size_t length);
-/* All batches up to here are folded. */
-void store_recent_folded(struct local_journal *store, uint64_t sequence);
+/* A batch was appended, or was there at open: its findable records can be found from now on, where they lie. */
+void store_recent_add(struct local_journal *store, const struct batch *batch);
+/* All batches up to here are folded. Returns up to which of them none is found in memory any more. */
+uint64_t store_recent_folded(struct local_journal *store, uint64_t sequence);
 /* What is appended from now on goes into another index; so that the older ones can go once they are folded. */
 void store_recent_turn(struct local_journal *store, uint64_t appended);
 void store_recent_free(struct local_journal *store);

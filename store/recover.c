@@ -80,6 +80,17 @@ static enum store_error refuse_damage(const struct local_journal *store, uint64_
                         store->path, (unsigned long long)sequence, what);
 }
 
+static void keep_batch(struct local_journal *store, const struct stored *stored)
+{
+    if (!store_keeps_batches(store))
+        return;
+    size_t live = stored->live.left, length = live + stored->archive.left;
+    struct batch *batch = store_batch_new(stored->live.at, length, live);
+    batch->sequence = stored->sequence;
+    store_batches_add(&store->batches, batch);
+    store_recent_add(store, batch);
+}
+
 /* Sequences follow each other from the checkpoint on. Epochs never fall, and this opening's is above all of
  * them. */
 static enum store_error check_batches(struct local_journal *store, rocksdb_iterator_t *iterator,
@@ -96,7 +107,7 @@ static enum store_error check_batches(struct local_journal *store, rocksdb_itera
             return refuse_damage(store, stored.sequence, "has an epoch out of order", refusal);
         last = stored.sequence;
         epoch = stored.epoch;
-        store_recent_add(store, last, stored.archive.at, stored.archive.left);
+        keep_batch(store, &stored);
         store->journal_bytes += stored.length;
     }
     if (last < store->checkpoint_target)
@@ -158,7 +169,15 @@ static bool replay_checkpoint(struct local_journal *store, journal_visit *visit,
     return pass_end(store, iterator, good);
 }
 
-static bool replay_journal(struct local_journal *store, journal_visit *visit, void *context)
+static bool replay_batch(struct reader live, journal_visit *visit, void *context)
+{
+    bool good = true;
+    for (struct record record; good && record_next(&live, &record);)
+        good = visit(context, &record);
+    return good;
+}
+
+static bool replay_disk(struct local_journal *store, journal_visit *visit, void *context)
 {
     rocksdb_iterator_t *iterator = store_database_iterate_from(store, store->checkpoint + 1);
     bool good = true;
@@ -166,11 +185,21 @@ static bool replay_journal(struct local_journal *store, journal_visit *visit, vo
     for (; good && rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
         struct stored stored;
         ensure(store_stored_at(iterator, &room, &stored)); /* checked at open */
-        for (struct record record; good && record_next(&stored.live, &record);)
-            good = visit(context, &record);
+        good = replay_batch(stored.live, visit, context);
     }
     buffer_free(&room);
     return pass_end(store, iterator, good);
+}
+
+static bool replay_journal(struct local_journal *store, journal_visit *visit, void *context)
+{
+    if (!store_keeps_batches(store))
+        return replay_disk(store, visit, context);
+    bool good = true;
+    for (const struct batch *batch = store->batches.first; good && batch != NULL; batch = batch->next)
+        if (batch->sequence > store->checkpoint) /* a folding that was finished at open may have left some for find.c */
+            good = replay_batch(reader_of(batch->bytes, batch->archive_at), visit, context);
+    return good;
 }
 
 bool store_recover_replay(struct journal *journal, journal_visit *visit, void *context)

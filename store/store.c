@@ -50,7 +50,7 @@ static void threads_stop(struct local_journal *store)
     pthread_mutex_unlock(&store->mutex);
     pthread_join(store->folding, NULL);
     pthread_join(store->writer, NULL);
-    ensure(atomic_load(&store->durable) == store->appended && store->queue.count == 0);
+    ensure(atomic_load(&store->durable) == store->appended && store->unwritten == NULL);
 }
 
 /* What a start would have to read through is folded now, and the WAL let go: after a clean stop a start takes no longer
@@ -78,7 +78,6 @@ static void local_close(struct journal *journal)
         leave_tidy(store);
     }
     store_database_close(store);
-    buffer_free(&store->queue.batches);
     if (store->wake_descriptor >= 0)
         close(store->wake_descriptor);
     if (store->lock_descriptor >= 0)
@@ -88,6 +87,7 @@ static void local_close(struct journal *journal)
     pthread_cond_destroy(&store->writer_wake);
     pthread_mutex_destroy(&store->mutex);
     store_recent_free(store);
+    store_batches_free(store);
     pthread_mutex_destroy(&store->recent_mutex);
     free(store->path);
     free(store);

@@ -14,6 +14,7 @@
 
 #define RADIX_MIN  48 /* places: fewer are sorted by insertion */
 #define LINE_BYTES 64
+#define ROW_WEIGHT 128 /* bytes that are read in the time that a row takes by itself */
 
 /* What is sorted: where the record lies, and a word of its key as the family has it. */
 struct place {
@@ -28,7 +29,8 @@ struct table {
     struct place *places; /* the newest first */
     size_t count, capacity;
     size_t batch; /* places before those of the batch in hand */
-    bool written;
+    uint64_t changed, gone, kept; /* weights: of its own rows; as a whole, of those it would have, and of old ones */
+    bool written, whole;
 };
 
 struct table *store_table_new(struct local_journal *store, enum family family)
@@ -220,20 +222,32 @@ static void check(const struct table *table, char *error)
         store_fatal(table->store, "cannot write a checkpoint", error);
 }
 
-static void put(const struct table *table, rocksdb_sstfilewriter_t *file, const struct family_key *key,
-                const struct record *record)
+/* ---- writing ---- */
+
+static void put_row(struct table *table, rocksdb_sstfilewriter_t *file, const struct family_key *key,
+                    const void *value, size_t length)
 {
     char *error = NULL;
-    const char *bytes = (const char *)key->bytes;
-    if (record->gone)
-        rocksdb_sstfilewriter_delete(file, bytes, key->length, &error);
-    else if (table->family == FAMILY_INDEX) /* whose it is, and when */
-        rocksdb_sstfilewriter_put(file, bytes, key->length, (const char *)record->key, RECORD_ARCHIVE_KEY_MIN,
-                                  &error);
-    else
-        rocksdb_sstfilewriter_put(file, bytes, key->length, (const char *)record->value, record->value_length,
-                                  &error);
+    rocksdb_sstfilewriter_put(file, (const char *)key->bytes, key->length, value, length, &error);
     check(table, error);
+    table->changed += ROW_WEIGHT + key->length + length;
+}
+
+static void put_gone(struct table *table, rocksdb_sstfilewriter_t *file, const struct family_key *key)
+{
+    char *error = NULL;
+    rocksdb_sstfilewriter_delete(file, (const char *)key->bytes, key->length, &error);
+    check(table, error);
+    table->changed += ROW_WEIGHT + key->length;
+}
+
+static void put(struct table *table, rocksdb_sstfilewriter_t *file, const struct family_key *key,
+                const struct record *record)
+{
+    if (table->family == FAMILY_INDEX) /* whose it is, and when */
+        put_row(table, file, key, record->key, RECORD_ARCHIVE_KEY_MIN);
+    else
+        put_row(table, file, key, record->value, record->value_length);
 }
 
 static bool same_key(const struct family_key *a, const struct family_key *b)
@@ -241,35 +255,103 @@ static bool same_key(const struct family_key *a, const struct family_key *b)
     return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
 }
 
-/* Gone, and first put in a batch that is folded with it: the checkpoint has never heard of it. */
-static bool is_dead(const struct record *newest, const struct record *oldest)
+/* The sorted places, a key at a time. */
+struct walk {
+    const struct table *table;
+    size_t at;                 /* the next key's first place */
+    struct family_key keys[2]; /* of the places before `at` and at it */
+    size_t which;
+    struct record newest, oldest; /* of the key in hand */
+};
+
+/* Returns false at the end. */
+static bool walk_next(struct walk *walk)
 {
-    return newest->gone && oldest->first;
+    const struct table *table = walk->table;
+    if (walk->at == table->count)
+        return false;
+    walk->newest = walk->oldest = record_at(table->places[walk->at].record);
+    if (walk->at == 0)
+        store_family_key(table->family, &walk->newest, &walk->keys[1 - walk->which]);
+    walk->which = 1 - walk->which;
+    for (walk->at++; walk->at < table->count; walk->at++) {
+        prefetch(table->places, table->count, walk->at);
+        struct record next = record_at(table->places[walk->at].record);
+        store_family_key(table->family, &next, &walk->keys[1 - walk->which]);
+        if (!same_key(&walk->keys[0], &walk->keys[1]))
+            break;
+        walk->oldest = next;
+    }
+    return true;
 }
 
-/* The newest of each key. Returns how many. */
-static size_t put_all(const struct table *table, rocksdb_sstfilewriter_t *file)
+static const struct family_key *walk_key(const struct walk *walk)
 {
-    struct family_key keys[2];
-    size_t count = 0, which = 0;
-    for (size_t i = 0; i < table->count; which = 1 - which) {
-        struct record newest = record_at(table->places[i].record), oldest = newest;
-        if (i == 0)
-            store_family_key(table->family, &newest, &keys[which]);
-        for (i++; i < table->count; i++) {
-            prefetch(table->places, table->count, i);
-            struct record next = record_at(table->places[i].record);
-            store_family_key(table->family, &next, &keys[1 - which]);
-            if (!same_key(&keys[0], &keys[1]))
-                break;
-            oldest = next;
-        }
-        if (is_dead(&newest, &oldest))
+    return &walk->keys[walk->which];
+}
+
+/* The newest of each key. Gone, and first put in a batch that is folded with it: the family has never heard of
+ * it. Returns how many. */
+static size_t put_all(struct table *table, rocksdb_sstfilewriter_t *file)
+{
+    size_t count = 0;
+    for (struct walk walk = {.table = table}; walk_next(&walk);) {
+        if (walk.newest.gone && walk.oldest.first)
             continue;
-        put(table, file, &keys[which], &newest);
+        if (walk.newest.gone)
+            put_gone(table, file, walk_key(&walk));
+        else
+            put(table, file, walk_key(&walk), &walk.newest);
         count++;
     }
     return count;
+}
+
+/* Where the iterator stands, against a key of the table. */
+static int compare_old(const rocksdb_iterator_t *old, const struct family_key *key)
+{
+    size_t length;
+    const char *bytes = rocksdb_iter_key(old, &length);
+    int order = memcmp(bytes, key->bytes, length < key->length ? length : key->length);
+    return order != 0 ? order : length < key->length ? -1 : length > key->length;
+}
+
+static void put_old(struct table *table, rocksdb_sstfilewriter_t *file, const rocksdb_iterator_t *old)
+{
+    size_t key_length, length;
+    const char *key = rocksdb_iter_key(old, &key_length), *value = rocksdb_iter_value(old, &length);
+    char *error = NULL;
+    rocksdb_sstfilewriter_put(file, key, key_length, value, length, &error);
+    check(table, error);
+    table->kept += ROW_WEIGHT + key_length + length;
+}
+
+/* With what the family has and these do not change; and before it, that all older is gone: it is for what other
+ * tables have, never for this one's own. */
+static void put_whole(struct table *table, rocksdb_sstfilewriter_t *file)
+{
+    static const char first[] = {0}, end[] = {(char)RECORD_ARCHIVE_FIRST};
+    char *error = NULL;
+    rocksdb_sstfilewriter_delete_range(file, first, sizeof first, end, sizeof end, &error);
+    check(table, error);
+    rocksdb_iterator_t *old = store_database_iterate(table->store, table->family);
+    struct walk walk = {.table = table};
+    for (bool more = walk_next(&walk); more || rocksdb_iter_valid(old);) {
+        int order = !more ? -1 : !rocksdb_iter_valid(old) ? 1 : compare_old(old, walk_key(&walk));
+        if (order < 0)
+            put_old(table, file, old);
+        else if (!walk.newest.gone)
+            put(table, file, walk_key(&walk), &walk.newest);
+        else if (order == 0)
+            table->gone += ROW_WEIGHT + walk_key(&walk)->length;
+        if (order <= 0)
+            rocksdb_iter_next(old);
+        if (order >= 0)
+            more = walk_next(&walk);
+    }
+    rocksdb_iter_get_error(old, &error);
+    check(table, error);
+    rocksdb_iter_destroy(old);
 }
 
 static void sort_places(struct table *table)
@@ -280,7 +362,7 @@ static void sort_places(struct table *table)
     free(other);
 }
 
-void store_table_write(struct table *table)
+void store_table_write(struct table *table, bool whole)
 {
     if (table == NULL || table->count == 0)
         return;
@@ -294,7 +376,10 @@ void store_table_write(struct table *table)
     (void)unlink(table->path);
     rocksdb_sstfilewriter_open(file, table->path, &error);
     check(table, error);
-    table->written = put_all(table, file) > 0;
+    table->whole = whole;
+    if (whole)
+        put_whole(table, file);
+    table->written = whole || put_all(table, file) > 0;
     if (table->written)
         rocksdb_sstfilewriter_finish(file, &error); /* syncs */
     check(table, error);
@@ -302,6 +387,13 @@ void store_table_write(struct table *table)
     rocksdb_envoptions_destroy(environment);
     if (!table->written)
         (void)unlink(table->path); /* all of it was dead */
+}
+
+void store_table_weigh(const struct table *table, struct burden *burden)
+{
+    burden->folding = table->changed + table->gone;
+    burden->whole = table->whole ? table->kept + table->changed : burden->whole;
+    burden->since = table->whole ? 0 : burden->since + table->changed;
 }
 
 void store_table_ingest(struct table *table)

@@ -3,8 +3,7 @@
  *     append ──▶ queue ──turn_take──▶ one RocksDB write, one fsync ──turn_finish──▶ durable rises
  *                                                                                   (wakes whoever waits)
  *
- * A turn takes everything that was queued since the last one. There are two queues: one gathers while the other
- * is packed and written, on the writer's thread.
+ * A turn takes everything that was queued since the last one; packing is the writer's.
  */
 #include <errno.h>
 #include <lz4.h>
@@ -30,15 +29,13 @@ _Noreturn void store_fatal(const struct local_journal *store, const char *what, 
 #define UNFOLDED_BYTES_MIN   ((uint64_t)256 << 20)
 
 /* Under the mutex. */
-static void queue_put(struct local_journal *store, const uint8_t *batch, size_t length, size_t archive_at)
+static void queue_put(struct local_journal *store, struct batch *batch)
 {
-    struct queue *queue = &store->queue;
-    buffer_u64(&queue->batches, ++store->appended);
-    buffer_u32(&queue->batches, (uint32_t)length);
-    buffer_u32(&queue->batches, (uint32_t)archive_at);
-    buffer_append(&queue->batches, batch, length);
-    queue->count++;
-    store->waiting_bytes += BATCH_PREFIX_BYTES + length;
+    batch->sequence = ++store->appended;
+    store_batches_add(&store->batches, batch);
+    if (store->unwritten == NULL)
+        store->unwritten = batch;
+    store->waiting_bytes += BATCH_PREFIX_BYTES + batch->length;
 }
 
 static bool is_far_ahead(const struct local_journal *store)
@@ -52,6 +49,7 @@ uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size
     struct local_journal *store = (struct local_journal *)journal;
     size_t archive_at, bytes = BATCH_PREFIX_BYTES + length;
     ensure(length <= BATCH_BYTES_MAX && store_batch_is_well_formed(batch, length, &archive_at));
+    struct batch *copy = store_batch_new(batch, length, archive_at);
 
     pthread_mutex_lock(&store->mutex);
     ensure(store->recovered && !store->writer_ends);
@@ -60,9 +58,9 @@ uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size
     while ((store->waiting_bytes > 0 && store->waiting_bytes + bytes > store->queue_bytes_max) ||
            is_far_ahead(store))
         pthread_cond_wait(&store->writer_done, &store->mutex);
-    queue_put(store, batch, length, archive_at);
+    queue_put(store, copy);
     uint64_t sequence = store->appended;
-    store_recent_add(store, sequence, batch + archive_at, length - archive_at);
+    store_recent_add(store, copy);
     pthread_cond_signal(&store->writer_wake);
     pthread_mutex_unlock(&store->mutex);
     return sequence;
@@ -85,24 +83,24 @@ void store_writer_wait(struct journal *journal, uint64_t sequence)
 
 /* What one turn takes to the disk. */
 struct turn {
-    struct queue queue;
+    const struct batch *first;
+    uint64_t count;
     rocksdb_writebatch_t *write;
     struct buffer packed;
     uint64_t bytes, stored_bytes; /* not packed, and as they lie on disk */
 };
 
-/* Swaps the queues: the turn's, which is empty, gathers from now on. Returns false when the journal closes and
- * nothing is left to write. */
+/* Returns false when the journal closes and nothing is left to write. */
 static bool turn_take(struct local_journal *store, struct turn *turn)
 {
     pthread_mutex_lock(&store->mutex);
-    while (store->queue.count == 0 && !store->writer_ends)
+    while (store->unwritten == NULL && !store->writer_ends)
         pthread_cond_wait(&store->writer_wake, &store->mutex);
-    struct queue taken = store->queue;
-    store->queue = turn->queue;
-    turn->queue = taken;
+    turn->first = store->unwritten;
+    turn->count = turn->first == NULL ? 0 : store->appended - turn->first->sequence + 1;
+    store->unwritten = NULL;
     pthread_mutex_unlock(&store->mutex);
-    return turn->queue.count > 0;
+    return turn->count > 0;
 }
 
 /* The same channels, addresses and assets come again and again in a large batch: packed, it is a third. Returns
@@ -121,37 +119,34 @@ static const uint8_t *pack(struct turn *turn, const uint8_t *batch, size_t *leng
     return out;
 }
 
-static void turn_add(const struct local_journal *store, struct turn *turn, uint64_t sequence,
-                     uint32_t archive_at, const uint8_t *batch, size_t length)
+static void turn_add(const struct local_journal *store, struct turn *turn, const struct batch *batch)
 {
     uint8_t key[SEQUENCE_KEY_BYTES], prefix[BATCH_PREFIX_BYTES];
-    size_t stored = length;
-    const uint8_t *bytes = pack(turn, batch, &stored);
+    size_t stored = batch->length;
+    const uint8_t *bytes = pack(turn, batch->bytes, &stored);
     const char *const keys[] = {(const char *)key};
     const char *const values[] = {(const char *)prefix, (const char *)bytes};
     const size_t key_sizes[] = {sizeof key}, value_sizes[] = {sizeof prefix, stored};
-    store_be64(key, sequence);
+    store_be64(key, batch->sequence);
     prefix[0] = BATCH_VERSION;
     store_be64(prefix + 1, store->epoch);
-    store_be32(prefix + 9, archive_at);
-    store_be32(prefix + 13, bytes == batch ? 0 : (uint32_t)length);
+    store_be32(prefix + 9, (uint32_t)batch->archive_at);
+    store_be32(prefix + 13, bytes == batch->bytes ? 0 : (uint32_t)batch->length);
     rocksdb_writebatch_putv_cf(turn->write, store->families[FAMILY_JOURNAL], 1, keys, key_sizes, 2, values,
                                value_sizes);
-    turn->bytes += sizeof prefix + length;
+    turn->bytes += sizeof prefix + batch->length;
     turn->stored_bytes += sizeof prefix + stored;
 }
 
+/* Behind the last one of the turn others may be added meanwhile. */
 static void turn_fill(const struct local_journal *store, struct turn *turn)
 {
-    struct reader reader = reader_of(turn->queue.batches.data, turn->queue.batches.length);
-    for (uint64_t i = 0; i < turn->queue.count; i++) {
-        uint64_t sequence = reader_u64(&reader);
-        uint32_t length = reader_u32(&reader), archive_at = reader_u32(&reader);
-        const uint8_t *batch = reader_take(&reader, length);
-        ensure(reader.ok);
-        turn_add(store, turn, sequence, archive_at, batch, length);
+    const struct batch *batch = turn->first;
+    for (uint64_t left = turn->count; left > 0; left--) {
+        turn_add(store, turn, batch);
+        if (left > 1)
+            batch = batch->next;
     }
-    ensure(reader_done(&reader));
 }
 
 /* Returns how long the write and its fsync took. */
@@ -176,12 +171,12 @@ static void wake(const struct local_journal *store)
 static void turn_finish(struct local_journal *store, struct turn *turn, uint64_t write_us)
 {
     pthread_mutex_lock(&store->mutex);
-    uint64_t durable = atomic_load(&store->durable) + turn->queue.count;
+    uint64_t durable = atomic_load(&store->durable) + turn->count;
     ensure(durable <= store->appended && turn->bytes <= store->waiting_bytes);
     atomic_store_explicit(&store->durable, durable, memory_order_release);
     store->waiting_bytes -= turn->bytes;
     store->journal_bytes += turn->bytes;
-    store->figures.batches += turn->queue.count;
+    store->figures.batches += turn->count;
     store->figures.bytes += turn->stored_bytes;
     store->figures.syncs++;
     store->figures.sync_us_total += write_us;
@@ -192,9 +187,10 @@ static void turn_finish(struct local_journal *store, struct turn *turn, uint64_t
         pthread_cond_signal(&store->folding_wake);
     pthread_mutex_unlock(&store->mutex);
     wake(store);
+    if (!store_keeps_batches(store))
+        store_batches_let_go(store, durable);
     rocksdb_writebatch_clear(turn->write);
-    buffer_clear(&turn->queue.batches);
-    turn->queue.count = turn->bytes = turn->stored_bytes = 0;
+    turn->bytes = turn->stored_bytes = 0;
 }
 
 void *store_writer_run(void *argument)
@@ -206,7 +202,6 @@ void *store_writer_run(void *argument)
         turn_finish(store, &turn, turn_write(store, &turn));
     }
     rocksdb_writebatch_destroy(turn.write);
-    buffer_free(&turn.queue.batches);
     buffer_free(&turn.packed);
     return NULL;
 }

@@ -161,6 +161,8 @@ static void a_folding_without_its_batches_is_damage(void **state)
     struct buffer mark = {0};
     buffer_u64(&mark, 0);
     buffer_u64(&mark, BATCHES + 1);
+    buffer_u64(&mark, 0); /* the burden */
+    buffer_u64(&mark, 0);
     raw_put(*state, RAW_DEFAULT, "checkpoint", 10, &mark);
     buffer_free(&mark);
     struct store_options options = fixture_options(*state);
@@ -185,11 +187,11 @@ static void another_format_is_refused(void **state)
 {
     struct buffer header = {0};
     buffer_append(&header, "RILLJRNL", 8);
-    buffer_u16(&header, 3);
+    buffer_u16(&header, 4);
     raw_put(*state, RAW_DEFAULT, "header", 6, &header);
     buffer_free(&header);
     struct store_options options = fixture_options(*state);
-    fixture_refused(&options, STORE_VERSION, "has format 3", "knows format 4");
+    fixture_refused(&options, STORE_VERSION, "has format 4", "knows format 5");
 }
 
 /* A database of another program, perhaps with a column family that only it knows. */

@@ -102,6 +102,8 @@ static void raw_fold_in_part(struct raw *raw, const struct fixture_state *at_tar
     struct buffer mark = {0};
     buffer_u64(&mark, 0);
     buffer_u64(&mark, at_target->last);
+    buffer_u64(&mark, 0); /* the burden */
+    buffer_u64(&mark, 0);
     char *error = NULL;
     rocksdb_put_cf(raw->database, raw->write, raw->families[0], "checkpoint", 10, (const char *)mark.data,
                    mark.length, &error);
