@@ -41,7 +41,7 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
     engine->register_round = 1;
     engine->reveal.items = xcalloc(REVEALS_MAX, sizeof(*engine->reveal.items));
     engine->touched = xcalloc(OPERATIONS_MAX, sizeof(*engine->touched));
-    engine->new_ids = xcalloc(OPERATIONS_MAX, sizeof(*engine->new_ids));
+    engine->payee_ids = xcalloc(OPERATIONS_MAX, sizeof(*engine->payee_ids));
     engine->new_known = xcalloc(OPERATIONS_MAX, sizeof(*engine->new_known));
     engine->wishes = xcalloc(OPEN_WISHES_MAX, sizeof(*engine->wishes));
     return engine;
@@ -92,7 +92,7 @@ void engine_free(struct engine *engine)
     decoder_free(engine->decoder);
     free(engine->touched);
     free(engine->reveal.items);
-    free(engine->new_ids);
+    free(engine->payee_ids);
     free(engine->new_known);
     free(engine->looked);
     free(engine->events);
