@@ -273,7 +273,7 @@ struct engine {
      * archive has a new one; the next one's number. */
     struct payment_id *payee_ids;
     bool *new_known;
-    size_t new_count, new_next, unlocked_next;
+    size_t payee_count, new_count, new_next, unlocked_next;
 
     /* settlement */
     struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */

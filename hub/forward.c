@@ -144,6 +144,8 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
     enum code code = judge_payment(engine, payer, operation, elsewhere, &payee);
     struct leg payer_leg = {payer->channel->id, operation->id};
     ensure(engine->new_next < engine->new_count);
+    if (engine->new_next + PAYMENTS_AHEAD < engine->new_count)
+        payments_expect(&engine->payments, &engine->payee_ids[engine->new_next + PAYMENTS_AHEAD]);
     bool known = engine->new_known[engine->new_next];
     struct leg payee_leg = {payee == NULL ? HASH_ZERO : payee->channel->id,
                             engine->payee_ids[engine->new_next++]};
@@ -182,6 +184,8 @@ static void book_unlock(struct engine *engine, struct hub_channel *payer, const 
                         const struct operation *operation)
 {
     const struct payment_id *payee_id = &engine->payee_ids[engine->unlocked_next++];
+    if (engine->unlocked_next + PAYMENTS_AHEAD < engine->payee_count)
+        payments_expect(&engine->payments, payee_id + PAYMENTS_AHEAD);
     struct payment *payment =
         payments_find_derived(&engine->payments, &payer->channel->id, &lock->payment, payee_id);
     if (payment == NULL || !payment->is_locked || payment->payer_lock != lock->lock.id)
@@ -212,8 +216,8 @@ static void book(struct engine *engine, struct hub_channel *channel, const struc
 
 /* ---- a client's update ---- */
 
-/* The ids that its payments have on the payees' legs, whether the archive has those that are to begin, and their places
- * in the table: all at once, so that memory and the archive are asked for many in the time of one. */
+/* The ids that its payments have on the payees' legs, and whether the archive has those that are to begin: all at once,
+ * so that it is asked for many in the time of one. */
 static void expect_payments(struct engine *engine, const struct hub_channel *channel,
                             const struct operation *operations, size_t count)
 {
@@ -227,9 +231,8 @@ static void expect_payments(struct engine *engine, const struct hub_channel *cha
     for (size_t i = 0; i < count; i++)
         if (operations[i].type == OPERATION_UNLOCK)
             ids[found++] = engine->touched[i].payment;
+    engine->payee_count = found;
     payment_ids_of_payee(&channel->channel->id, ids, found);
-    for (size_t i = 0; i < found; i++)
-        payments_expect(&engine->payments, &ids[i]);
     recall_are_known(engine);
 }
 
