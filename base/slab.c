@@ -6,6 +6,7 @@
 #include "base/ensure.h"
 
 #define CHUNK_ITEMS 64
+#define LINE_BYTES  64
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
@@ -50,6 +51,15 @@ static unsigned char *items_of(const struct slab *slab, struct slab_chunk *chunk
     return (unsigned char *)chunk + round_up(slab, sizeof(*chunk));
 }
 
+/* What is given out next: it was let go of long ago, or it would not be the next one, and its memory is not at hand. */
+static void expect_next(const struct slab *slab)
+{
+    if (slab->given_back == NULL)
+        return;
+    for (size_t at = 0; at < slab->item_size; at += LINE_BYTES)
+        __builtin_prefetch((const unsigned char *)slab->given_back + at, 1);
+}
+
 void *slab_take(struct slab *slab)
 {
     void *item = slab->given_back;
@@ -57,6 +67,7 @@ void *slab_take(struct slab *slab)
         ASAN_UNPOISON_MEMORY_REGION(item, step(slab));
         memcpy(&slab->given_back, item, sizeof(slab->given_back)); /* its first bytes are the next one */
         memset(item, 0, slab->item_size);
+        expect_next(slab);
         return item;
     }
     if (slab->chunks == NULL || slab->used == CHUNK_ITEMS) {

@@ -194,6 +194,10 @@ bool channel_can_seal(const struct channel *channel);
  * The result is valid until acknowledged. channel_can_seal must hold. */
 const struct kept_update *channel_seal(struct channel *channel, const struct domain *domain,
                                        const struct secret_key *key, const uint8_t *body, size_t body_length);
+/* The same where the body's keccak256 is at hand: whoever has many to seal hashes their bodies side by side. */
+const struct kept_update *channel_seal_hashed(struct channel *channel, const struct domain *domain,
+                                              const struct secret_key *key, const uint8_t *body,
+                                              size_t body_length, const struct hash *body_hash);
 /* ACK, or RESUME's "last nonce it received": forgets kept updates up to it. Above the own newest nonce:
  * NONCE. */
 enum code channel_acknowledged(struct channel *channel, uint64_t nonce) MUST_USE;

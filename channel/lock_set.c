@@ -50,13 +50,29 @@ static void heap_mark(struct heap *heap, unsigned leaf)
         heap->stale |= (uint64_t)1 << node;
 }
 
-/* Computes the stale inner nodes, children first. */
-static void heap_refresh(struct heap *heap)
+/* The stale nodes of one level, `first` to 2 * first - 1: so many joins are added. */
+static size_t heap_joins(struct heap *heap, unsigned first, struct merkle_join *joins)
 {
-    for (unsigned node = BLOCK_COUNT - 1; node > 0; node--)
+    size_t count = 0;
+    for (unsigned node = first; node < 2 * first; node++)
         if (heap->stale >> node & 1)
-            heap->nodes[node] = merkle_node(&heap->nodes[2 * node], &heap->nodes[2 * node + 1]);
-    heap->stale = 0;
+            joins[count++] = (struct merkle_join){&heap->nodes[2 * node], &heap->nodes[node]};
+    return count;
+}
+
+/* Computes the stale inner nodes of some heaps, children first: a level of all of them is hashed side by side. */
+static void heaps_refresh(struct heap *const *heaps, size_t count)
+{
+    struct merkle_join joins[BLOCK_COUNT * BLOCK_COUNT / 2];
+    ensure(count <= BLOCK_COUNT);
+    for (unsigned first = BLOCK_COUNT / 2; first > 0; first /= 2) {
+        size_t stale = 0;
+        for (size_t i = 0; i < count; i++)
+            stale += heap_joins(heaps[i], first, joins + stale);
+        merkle_nodes(joins, stale);
+    }
+    for (size_t i = 0; i < count; i++)
+        heaps[i]->stale = 0;
 }
 
 struct lock_set *lock_set_new(void)
@@ -168,15 +184,36 @@ struct pending_lock *lock_set_next(const struct lock_set *set, uint64_t after)
     return entry == NULL ? NULL : &entry->pending;
 }
 
-static void block_refresh(struct block *block)
+/* So many stale leaves of the block are added that are to be computed: a place that became empty is zero. */
+static size_t block_leaves(struct block *block, const struct lock **locks, struct hash **leaves)
 {
+    size_t count = 0;
     for (unsigned i = 0; i < BLOCK_COUNT; i++) {
+        struct hash *leaf = &block->heap.nodes[BLOCK_COUNT + i];
         if (!(block->heap.stale >> (BLOCK_COUNT + i) & 1))
             continue;
-        const struct entry *entry = block->entries[i];
-        block->heap.nodes[BLOCK_COUNT + i] = entry == NULL ? HASH_ZERO : lock_leaf(&entry->pending.lock);
+        if (block->entries[i] == NULL) {
+            *leaf = HASH_ZERO;
+            continue;
+        }
+        locks[count] = &block->entries[i]->pending.lock;
+        leaves[count++] = leaf;
     }
-    heap_refresh(&block->heap);
+    return count;
+}
+
+static void blocks_refresh(struct block *const *blocks, size_t count)
+{
+    const struct lock *locks[LOCKS_PER_STREAM_MAX];
+    struct hash *leaves[LOCKS_PER_STREAM_MAX];
+    struct heap *heaps[BLOCK_COUNT];
+    size_t stale = 0;
+    for (size_t i = 0; i < count; i++) {
+        stale += block_leaves(blocks[i], locks + stale, leaves + stale);
+        heaps[i] = &blocks[i]->heap;
+    }
+    lock_leaves(locks, stale, leaves);
+    heaps_refresh(heaps, count);
 }
 
 struct hash lock_set_root(struct lock_set *set)
@@ -185,20 +222,25 @@ struct hash lock_set_root(struct lock_set *set)
         return HASH_ZERO;
     if (set->top.stale == 0)
         return set->top.nodes[1];
+    struct block *blocks[BLOCK_COUNT];
+    struct hash *roots[BLOCK_COUNT];
+    size_t count = 0;
     for (unsigned i = 0; i < BLOCK_COUNT; i++) {
         if (!(set->top.stale >> (BLOCK_COUNT + i) & 1))
             continue;
-        struct block *block = set->blocks[i];
-        if (block->count > 0) {
-            block_refresh(block);
-            set->top.nodes[BLOCK_COUNT + i] = block->heap.nodes[1];
+        if (set->blocks[i]->count > 0) {
+            blocks[count] = set->blocks[i];
+            roots[count++] = &set->top.nodes[BLOCK_COUNT + i];
         } else {
-            free(block);
+            free(set->blocks[i]);
             set->blocks[i] = NULL;
             set->top.nodes[BLOCK_COUNT + i] = HASH_ZERO;
         }
     }
-    heap_refresh(&set->top);
+    blocks_refresh(blocks, count);
+    for (size_t i = 0; i < count; i++)
+        *roots[i] = blocks[i]->heap.nodes[1];
+    heaps_refresh((struct heap *[]){&set->top}, 1);
     return set->top.nodes[1];
 }
 

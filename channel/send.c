@@ -216,6 +216,14 @@ static struct lock *draft_removed(const struct draft *draft, size_t *count)
 const struct kept_update *channel_seal(struct channel *channel, const struct domain *domain,
                                        const struct secret_key *key, const uint8_t *body, size_t body_length)
 {
+    struct hash hash = keccak256(body, body_length);
+    return channel_seal_hashed(channel, domain, key, body, body_length, &hash);
+}
+
+const struct kept_update *channel_seal_hashed(struct channel *channel, const struct domain *domain,
+                                              const struct secret_key *key, const uint8_t *body,
+                                              size_t body_length, const struct hash *body_hash)
+{
     ensure(channel_can_seal(channel) && body_length > 0 && body_length <= BODY_BYTES_MAX);
     struct stream *own = channel_own(channel);
     struct progress progress = channel->draft->progress;
@@ -223,7 +231,7 @@ const struct kept_update *channel_seal(struct channel *channel, const struct dom
                                   .transferred = progress.transferred,
                                   .locked = progress.locked,
                                   .locks_root = lock_set_root(own->locks),
-                                  .body_hash = keccak256(body, body_length)};
+                                  .body_hash = *body_hash};
     struct hash digest = digest_balance_proof(domain, &channel->id, &proof);
     own->proof = proof;
     own->signature = key_sign(key, &digest);

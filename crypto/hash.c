@@ -2,81 +2,13 @@
 
 #include <errno.h>
 #include <nettle/sha2.h>
-#include <nettle/sha3.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <pthread.h>
-#include <string.h>
 #include <sys/random.h>
 
 #include "base/ensure.h"
-
-#define KECCAK_RATE 136
-
-/* The sponge around nettle's permutation: Debian has no library with Ethereum's keccak (padding 0x01, where
- * SHA3 has 0x06), so these lines are ours; tests hold them to vectors at every length around the rate. */
-struct keccak {
-    struct sha3_state state;
-    uint8_t block[KECCAK_RATE];
-    size_t filled;
-};
-
-static void absorb_block(struct keccak *keccak, const uint8_t *block)
-{
-    for (size_t i = 0; i < KECCAK_RATE / 8; i++) {
-        uint64_t lane;
-        memcpy(&lane, block + 8 * i, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        lane = __builtin_bswap64(lane);
-#endif
-        keccak->state.a[i] ^= lane;
-    }
-    sha3_permute(&keccak->state);
-}
-
-static void absorb(struct keccak *keccak, const uint8_t *data, size_t length)
-{
-    while (length > 0) {
-        if (keccak->filled == 0 && length >= KECCAK_RATE) {
-            absorb_block(keccak, data);
-            data += KECCAK_RATE;
-            length -= KECCAK_RATE;
-            continue;
-        }
-        size_t part = KECCAK_RATE - keccak->filled < length ? KECCAK_RATE - keccak->filled : length;
-        memcpy(keccak->block + keccak->filled, data, part);
-        keccak->filled += part;
-        data += part;
-        length -= part;
-        if (keccak->filled == KECCAK_RATE) {
-            absorb_block(keccak, keccak->block);
-            keccak->filled = 0;
-        }
-    }
-}
-
-static struct hash squeeze(struct keccak *keccak)
-{
-    memset(keccak->block + keccak->filled, 0, KECCAK_RATE - keccak->filled);
-    keccak->block[keccak->filled] ^= 0x01;
-    keccak->block[KECCAK_RATE - 1] ^= 0x80;
-    absorb_block(keccak, keccak->block);
-    struct hash out;
-    for (size_t i = 0; i < 4; i++) {
-        uint64_t lane = keccak->state.a[i];
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        lane = __builtin_bswap64(lane);
-#endif
-        memcpy(out.bytes + 8 * i, &lane, 8);
-    }
-    return out;
-}
-
-static void keccak_begin(struct keccak *keccak)
-{
-    memset(&keccak->state, 0, sizeof(keccak->state));
-    keccak->filled = 0;
-}
+#include "crypto/keccak.h"
 
 struct hash keccak256(const void *data, size_t length)
 {
@@ -85,11 +17,12 @@ struct hash keccak256(const void *data, size_t length)
 
 struct hash keccak256_pair(const void *a, size_t a_length, const void *b, size_t b_length)
 {
-    struct keccak keccak;
-    keccak_begin(&keccak);
-    absorb(&keccak, a, a_length);
-    absorb(&keccak, b, b_length);
-    return squeeze(&keccak);
+    return keccak_pair(keccak_way(), a, a_length, b, b_length);
+}
+
+void keccak256_many(const struct hash_input *inputs, size_t count, struct hash *out)
+{
+    keccak_many(keccak_way(), inputs, count, out);
 }
 
 /* Fetched once: OpenSSL 3 otherwise looks the algorithm up by name at each call, which costs more than the

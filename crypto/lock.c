@@ -5,34 +5,105 @@
 #include "crypto/hash.h"
 #include "crypto/key.h"
 
-struct hash lock_leaf(const struct lock *lock)
+#define TOGETHER 32 /* hashed side by side: their inputs lie on the stack */
+
+#define LEAF_BYTES (5 * 32)
+
+static void encode_lock(const struct lock *lock, uint8_t encoded[LEAF_BYTES])
 {
-    uint8_t encoded[5 * 32] = {0};
+    memset(encoded, 0, LEAF_BYTES);
     store_be64(encoded + 24, lock->id);
     store_be64(encoded + 32 + 24, lock->amount.units);
     store_be64(encoded + 64 + 24, lock->expiry);
     encoded[96 + 31] = lock->kind;
     memcpy(encoded + 128, lock->condition.bytes, 32);
+}
+
+struct hash lock_leaf(const struct lock *lock)
+{
+    uint8_t encoded[LEAF_BYTES];
+    encode_lock(lock, encoded);
     struct hash inner = keccak256(encoded, sizeof(encoded));
     return keccak256(inner.bytes, sizeof(inner.bytes));
 }
 
-static struct hash sorted_pair(const struct hash *a, const struct hash *b)
+static void some_leaves(const struct lock *const *locks, size_t count, struct hash *const *out)
 {
-    uint8_t both[64];
+    uint8_t encoded[TOGETHER][LEAF_BYTES];
+    struct hash_input inputs[TOGETHER] = {{NULL, 0}};
+    struct hash inner[TOGETHER], leaves[TOGETHER];
+    for (size_t i = 0; i < count; i++) {
+        encode_lock(locks[i], encoded[i]);
+        inputs[i] = (struct hash_input){encoded[i], LEAF_BYTES};
+    }
+    keccak256_many(inputs, count, inner);
+    for (size_t i = 0; i < count; i++)
+        inputs[i] = (struct hash_input){inner[i].bytes, sizeof(inner[i].bytes)};
+    keccak256_many(inputs, count, leaves);
+    for (size_t i = 0; i < count; i++)
+        *out[i] = leaves[i];
+}
+
+void lock_leaves(const struct lock *const *locks, size_t count, struct hash *const *out)
+{
+    for (size_t done = 0, some; done < count; done += some) {
+        some = count - done < TOGETHER ? count - done : TOGETHER;
+        some_leaves(locks + done, some, out + done);
+    }
+}
+
+#define NODE_BYTES 64
+
+static void encode_node(const struct hash *a, const struct hash *b, uint8_t both[NODE_BYTES])
+{
     bool ordered = hash_compare(a, b) < 0;
     memcpy(both, ordered ? a : b, 32);
     memcpy(both + 32, ordered ? b : a, 32);
+}
+
+static struct hash sorted_pair(const struct hash *a, const struct hash *b)
+{
+    uint8_t both[NODE_BYTES];
+    encode_node(a, b, both);
     return keccak256(both, sizeof(both));
+}
+
+/* What the parent is without a hash, if it is; NULL: both have something. */
+static const struct hash *only_child(const struct hash *left, const struct hash *right)
+{
+    return hash_is_zero(left) ? right : hash_is_zero(right) ? left : NULL;
 }
 
 struct hash merkle_node(const struct hash *left, const struct hash *right)
 {
-    if (hash_is_zero(left))
-        return *right;
-    if (hash_is_zero(right))
-        return *left;
-    return sorted_pair(left, right);
+    const struct hash *only = only_child(left, right);
+    return only != NULL ? *only : sorted_pair(left, right);
+}
+
+void merkle_nodes(const struct merkle_join *joins, size_t count)
+{
+    uint8_t both[TOGETHER][NODE_BYTES];
+    struct hash_input inputs[TOGETHER] = {{NULL, 0}};
+    struct hash nodes[TOGETHER], *parents[TOGETHER];
+    size_t some = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct hash *left = &joins[i].children[0], *right = &joins[i].children[1];
+        const struct hash *only = only_child(left, right);
+        if (only != NULL) {
+            *joins[i].parent = *only;
+        } else {
+            encode_node(left, right, both[some]);
+            inputs[some] = (struct hash_input){both[some], NODE_BYTES};
+            parents[some++] = joins[i].parent;
+        }
+        if (some < TOGETHER && i + 1 < count)
+            continue;
+        keccak256_many(inputs, some, nodes);
+        while (some > 0) {
+            some--;
+            *parents[some] = nodes[some];
+        }
+    }
 }
 
 bool merkle_verify(const struct hash *leaf, const struct hash *proof, size_t proof_length,
@@ -112,4 +183,27 @@ struct payment_id payment_id_of_payee(const struct hash *payer_channel, const st
     struct payment_id out;
     memcpy(out.bytes, hash.bytes, sizeof(out.bytes));
     return out;
+}
+
+void payment_ids_of_payee(const struct hash *payer_channel, struct payment_id *ids, size_t count)
+{
+    struct leg {
+        struct hash channel;
+        struct payment_id id;
+    } legs[TOGETHER];
+    struct hash_input inputs[TOGETHER] = {{NULL, 0}};
+    struct hash hashes[TOGETHER];
+    _Static_assert(sizeof(struct leg) == 48, "hashed as it lies: no padding");
+    for (size_t i = 0; i < TOGETHER; i++) {
+        legs[i].channel = *payer_channel;
+        inputs[i] = (struct hash_input){&legs[i], sizeof(legs[i])};
+    }
+    for (size_t done = 0, some; done < count; done += some) {
+        some = count - done < TOGETHER ? count - done : TOGETHER;
+        for (size_t i = 0; i < some; i++)
+            legs[i].id = ids[done + i];
+        keccak256_many(inputs, some, hashes);
+        for (size_t i = 0; i < some; i++)
+            memcpy(ids[done + i].bytes, hashes[i].bytes, sizeof(ids[done + i].bytes));
+    }
 }

@@ -286,8 +286,8 @@ bool due_drain(struct engine *engine, struct hub_channel *channel)
     while (next != NULL && drained != FULL) {
         struct payment *payment = next;
         next = payment->next_due;
-        if (next != NULL)
-            payment_prefetch(next);
+        if (next != NULL && next->next_due != NULL)
+            payment_prefetch(next->next_due); /* two ahead: what one payment takes is less than memory does */
         due_remove(channel, payment);
         drained = drain_one(engine, channel, payment);
         if (drained == GONE) {

@@ -272,10 +272,11 @@ struct engine {
     size_t held_count, held_bytes; /* updates held, all channels */
     size_t locks_later;            /* lock operations of the update in hand that are not judged yet */
     struct pending_lock *touched;  /* room for one update's operations */
-    /* Of its payments: their ids on the payees' legs, and whether the archive has them; the next one's number. */
-    struct payment_id *new_ids;
+    /* Of its payments: their ids on the payees' legs, first those of the new ones, then of the unlocked ones; whether the
+     * archive has a new one; the next one's number. */
+    struct payment_id *payee_ids;
     bool *new_known;
-    size_t new_count, new_next;
+    size_t payee_count, new_count, new_next, unlocked_next;
 
     /* settlement */
     struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */
@@ -448,7 +449,7 @@ bool payment_is_over(const struct engine *engine, const struct payment *payment)
 void recall_outcome(struct engine *engine, struct hub_channel *payer, const struct payment_id *id);
 /* Is one with this id on the payee's leg over? Asked by the payer's shard, or by the payee's (received). */
 bool recall_is_known(const struct engine *engine, const struct payment_id *payee_id, bool received);
-/* The same of all of engine->new_ids at once, for the payer's shard, into new_known. */
+/* The same of all new ones of engine->payee_ids at once, for the payer's shard, into new_known. */
 void recall_are_known(struct engine *engine);
 /* A direct payment that its payee may send back, under way again if it was over; NULL: there is none of this id and
  * amount. */

@@ -144,9 +144,11 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
     enum code code = judge_payment(engine, payer, operation, elsewhere, &payee);
     struct leg payer_leg = {payer->channel->id, operation->id};
     ensure(engine->new_next < engine->new_count);
+    if (engine->new_next + PAYMENTS_AHEAD < engine->new_count)
+        payments_expect(&engine->payments, &engine->payee_ids[engine->new_next + PAYMENTS_AHEAD]);
     bool known = engine->new_known[engine->new_next];
     struct leg payee_leg = {payee == NULL ? HASH_ZERO : payee->channel->id,
-                            engine->new_ids[engine->new_next++]};
+                            engine->payee_ids[engine->new_next++]};
     struct payment *payment = known ? NULL : forward_begin(engine, &payer_leg, &payee_leg, operation);
     if (payment == NULL) {
         if (!bounce(engine, payer, operation, CODE_DUPLICATE))
@@ -181,7 +183,11 @@ static void book_refund(struct engine *engine, struct hub_channel *payee, const 
 static void book_unlock(struct engine *engine, struct hub_channel *payer, const struct pending_lock *lock,
                         const struct operation *operation)
 {
-    struct payment *payment = payments_find(&engine->payments, &payer->channel->id, &lock->payment);
+    const struct payment_id *payee_id = &engine->payee_ids[engine->unlocked_next++];
+    if (engine->unlocked_next + PAYMENTS_AHEAD < engine->payee_count)
+        payments_expect(&engine->payments, payee_id + PAYMENTS_AHEAD);
+    struct payment *payment =
+        payments_find_derived(&engine->payments, &payer->channel->id, &lock->payment, payee_id);
     if (payment == NULL || !payment->is_locked || payment->payer_lock != lock->lock.id)
         return; /* over, or an older lock of the same payment id */
     outcome_unlocked(engine, payment, operation->witness.length > 0 ? &operation->witness : NULL);
@@ -210,19 +216,23 @@ static void book(struct engine *engine, struct hub_channel *channel, const struc
 
 /* ---- a client's update ---- */
 
-/* The ids that its payments have on the payees' legs, whether the archive has them, and their places in the table: all
- * at once, so that memory and the archive are asked for many in the time of one. */
+/* The ids that its payments have on the payees' legs, and whether the archive has those that are to begin: all at once,
+ * so that it is asked for many in the time of one. */
 static void expect_payments(struct engine *engine, const struct hub_channel *channel,
                             const struct operation *operations, size_t count)
 {
-    engine->new_count = engine->new_next = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (operations[i].type != OPERATION_PAY && operations[i].type != OPERATION_LOCK)
-            continue;
-        struct payment_id id = payment_id_of_payee(&channel->channel->id, &operations[i].id);
-        payments_expect(&engine->payments, &id);
-        engine->new_ids[engine->new_count++] = id;
-    }
+    struct payment_id *ids = engine->payee_ids;
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        if (operations[i].type == OPERATION_PAY || operations[i].type == OPERATION_LOCK)
+            ids[found++] = operations[i].id;
+    engine->new_count = engine->unlocked_next = found;
+    engine->new_next = 0;
+    for (size_t i = 0; i < count; i++)
+        if (operations[i].type == OPERATION_UNLOCK)
+            ids[found++] = engine->touched[i].payment;
+    engine->payee_count = found;
+    payment_ids_of_payee(&channel->channel->id, ids, found);
     recall_are_known(engine);
 }
 

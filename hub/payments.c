@@ -49,7 +49,13 @@ struct payment *payments_find(const struct payments *payments, const struct hash
                               const struct payment_id *id)
 {
     struct payment_id payee_id = payment_id_of_payee(payer_channel, id);
-    struct payment *payment = find_payee(payments, &payee_id, id_hash(payments, &payee_id));
+    return payments_find_derived(payments, payer_channel, id, &payee_id);
+}
+
+struct payment *payments_find_derived(const struct payments *payments, const struct hash *payer_channel,
+                                      const struct payment_id *id, const struct payment_id *payee_id)
+{
+    struct payment *payment = find_payee(payments, payee_id, id_hash(payments, payee_id));
     return payment != NULL && hash_equal(&payment->payer.channel, payer_channel) &&
                    payment_id_equal(&payment->payer.id, id)
                ? payment

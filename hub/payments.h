@@ -132,6 +132,9 @@ void payments_free(struct payments *payments);
 /* Its id on the payee's leg is hashed for this: payments_find_payee is cheaper. */
 struct payment *payments_find(const struct payments *payments, const struct hash *payer_channel,
                               const struct payment_id *id);
+/* The same where that id is at hand. */
+struct payment *payments_find_derived(const struct payments *payments, const struct hash *payer_channel,
+                                      const struct payment_id *id, const struct payment_id *payee_id);
 struct payment *payments_find_payee(const struct payments *payments, const struct hash *payee_channel,
                                     const struct payment_id *id);
 /* Before many looks by the payee's id, so that memory is waited for but once: payments_expect some looks before, and

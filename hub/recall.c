@@ -37,7 +37,7 @@ void recall_are_known(struct engine *engine)
     if (engine->effects.have == NULL || engine->new_count == 0)
         return;
     for (size_t i = 0; i < engine->new_count; i++)
-        history_rest(&engine->new_ids[i], false, rests + i * HISTORY_REST_BYTES);
+        history_rest(&engine->payee_ids[i], false, rests + i * HISTORY_REST_BYTES);
     engine->effects.have(engine->effects.context, RECORD_HISTORY, rests, HISTORY_REST_BYTES,
                          engine->new_count, engine->new_known);
 }

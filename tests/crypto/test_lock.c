@@ -170,6 +170,46 @@ static void test_a_payees_id_depends_on_channel_and_id(void **state)
     assert_false(payment_id_equal(&a, &b) || payment_id_equal(&a, &c) || payment_id_equal(&b, &c));
 }
 
+#define MANY 70 /* more than are hashed together, and no multiple of four */
+
+static void test_many_are_as_one_by_one(void **state)
+{
+    (void)state;
+    struct hash channel = {{9}}, leaves[MANY], children[2 * MANY], parents[MANY];
+    struct lock locks[MANY];
+    const struct lock *lock_at[MANY];
+    struct hash *leaf_at[MANY];
+    struct merkle_join joins[MANY];
+    struct payment_id ids[MANY], before[MANY];
+    for (uint64_t i = 0; i < MANY; i++) {
+        locks[i] = (struct lock){.id = i, .amount = amount_of(i * i), .expiry = 3 * i, .kind = i % 2};
+        locks[i].condition = keccak256(&i, sizeof(i));
+        lock_at[i] = &locks[i];
+        leaf_at[i] = &leaves[MANY - 1 - i];
+        children[2 * i] = i % 3 == 0 ? HASH_ZERO : locks[i].condition;
+        children[2 * i + 1] = i % 5 == 0 ? HASH_ZERO : lock_leaf(&locks[i]);
+        joins[i] = (struct merkle_join){&children[2 * i], &parents[i]};
+        memcpy(ids[i].bytes, locks[i].condition.bytes, sizeof(ids[i].bytes));
+        before[i] = ids[i];
+    }
+    for (size_t count = 0; count <= MANY; count += count < 9 ? 1 : MANY - 9) {
+        memset(leaves, 0, sizeof(leaves));
+        memset(parents, 0, sizeof(parents));
+        memcpy(ids, before, sizeof(ids));
+        lock_leaves(lock_at, count, leaf_at);
+        merkle_nodes(joins, count);
+        payment_ids_of_payee(&channel, ids, count);
+        for (size_t i = 0; i < MANY; i++) {
+            bool is_in = i < count;
+            struct hash leaf = is_in ? lock_leaf(&locks[i]) : HASH_ZERO;
+            struct hash parent = is_in ? merkle_node(&children[2 * i], &children[2 * i + 1]) : HASH_ZERO;
+            struct payment_id id = is_in ? payment_id_of_payee(&channel, &before[i]) : before[i];
+            assert_true(hash_equal(leaf_at[i], &leaf) && hash_equal(&parents[i], &parent));
+            assert_true(payment_id_equal(&ids[i], &id));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_a_secret_meets_its_condition),
         cmocka_unit_test(test_an_attestation_meets_its_condition),
         cmocka_unit_test(test_a_payees_id_depends_on_channel_and_id),
+        cmocka_unit_test(test_many_are_as_one_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
