@@ -73,13 +73,21 @@ void store_table_begin(struct table *table)
         turn_batch(table);
 }
 
+static void grow(struct table *table)
+{
+    table->capacity = table->capacity == 0 ? 1024 : 2 * table->capacity;
+    struct place *places = store_room(table->capacity * sizeof *places);
+    if (table->count > 0)
+        memcpy(places, table->places, table->count * sizeof *places);
+    free(table->places);
+    table->places = places;
+}
+
 void store_table_add(struct table *table, const struct record *record)
 {
     size_t length;
-    if (table->count == table->capacity) {
-        table->capacity = table->capacity == 0 ? 1024 : 2 * table->capacity;
-        table->places = xrealloc(table->places, table->capacity * sizeof *table->places);
-    }
+    if (table->count == table->capacity)
+        grow(table);
     table->places[table->count++] =
         (struct place){word_of(table, record, 0, &length), record->key - RECORD_HEADER_BYTES};
 }
@@ -357,7 +365,7 @@ static void put_whole(struct table *table, rocksdb_sstfilewriter_t *file)
 static void sort_places(struct table *table)
 {
     turn_batch(table);
-    struct place *other = xmalloc(table->count * sizeof *other);
+    struct place *other = store_room(table->count * sizeof *other);
     sort(table, table->places, other, table->count, 0);
     free(other);
 }
