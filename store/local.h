@@ -213,10 +213,7 @@ void store_checkpoint_fold(struct local_journal *store, uint64_t to);
 /* table.c */
 struct table;
 struct table *store_table_new(struct local_journal *store, enum family family);
-/* Batches are taken newest first: here begins the next. */
-void store_table_begin(struct table *table);
-/* Takes one in, which must stay where it is, header and all. The first for a key counts, unless another one of the
- * same batch comes after it. */
+/* Takes a record in, which must stay where it is, header and all. The newest comes first, and is the one that counts. */
 void store_table_add(struct table *table, const struct record *record);
 /* Writes all as one table, in the order of the keys, synced. Nothing if there are none. Whole: with all else that the
  * family has, in place of all tables that it has; not for the archive's. These three take NULL. */
