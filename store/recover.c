@@ -194,7 +194,8 @@ static bool replay_journal(struct local_journal *store, journal_visit *visit, vo
         return replay_disk(store, visit, context);
     bool good = true;
     for (const struct batch *batch = store->batches.first; good && batch != NULL; batch = batch->next)
-        if (batch->sequence > store->checkpoint) /* a folding that was finished at open may have left some for find.c */
+        if (batch->sequence >
+            store->checkpoint) /* a folding that was finished at open may have left some for find.c */
             good = replay_batch(reader_of(batch->bytes, batch->archive_at), visit, context);
     return good;
 }

@@ -28,7 +28,8 @@ struct table {
     char *path;
     struct place *places; /* the newest first */
     size_t count, capacity;
-    uint64_t changed, gone, kept; /* weights: of its own rows; as a whole, of those it would have, and of old ones */
+    uint64_t changed, gone,
+        kept; /* weights: of its own rows; as a whole, of those it would have, and of old ones */
     bool written, whole;
 };
 
@@ -267,7 +268,7 @@ struct walk {
     size_t at;                 /* the next key's first place */
     struct family_key keys[2]; /* of the places before `at` and at it */
     size_t which;
-    struct record newest;      /* of the key in hand */
+    struct record newest; /* of the key in hand */
 };
 
 /* Returns false at the end. */
