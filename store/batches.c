@@ -3,62 +3,93 @@
  *
  *     first … durable, not folded … unwritten … last
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ensure.h"
 #include "store/local.h"
 
-struct batch *store_batch_new(const uint8_t *bytes, size_t length, size_t archive_at)
+#define ARENA_BYTES       ((size_t)8 << 20) /* where many stay for long */
+#define ARENA_BYTES_SMALL ((size_t)64 << 10)
+
+/* Holds batches one after another, and goes with the last of them. */
+struct arena {
+    size_t used, size;
+    uint64_t batches;
+    max_align_t bytes[];
+};
+
+static struct arena *arena_new(const struct local_journal *store, size_t least)
 {
-    struct batch *batch = xmalloc(sizeof *batch + length);
-    *batch = (struct batch){.length = length, .archive_at = archive_at};
-    memcpy(batch->bytes, bytes, length);
+    size_t size = store_keeps_batches(store) ? ARENA_BYTES : ARENA_BYTES_SMALL;
+    if (size - sizeof(struct arena) < least)
+        size = sizeof(struct arena) + least;
+    struct arena *arena = store_room(size);
+    arena->used = arena->batches = 0;
+    arena->size = size - sizeof *arena;
+    return arena;
+}
+
+static struct batch *take(struct local_journal *store, size_t length)
+{
+    size_t size = (sizeof(struct batch) + length + sizeof(max_align_t) - 1) & ~(sizeof(max_align_t) - 1);
+    struct arena *arena = store->batches.arena;
+    if (arena != NULL && arena->batches == 0)
+        arena->used = 0;
+    if (arena == NULL || arena->size - arena->used < size) {
+        if (arena != NULL && arena->batches == 0)
+            free(arena);
+        arena = store->batches.arena = arena_new(store, size);
+    }
+    struct batch *batch = (void *)((uint8_t *)arena->bytes + arena->used);
+    arena->used += size;
+    arena->batches++;
+    batch->arena = arena;
     return batch;
 }
 
-void store_batches_add(struct batches *batches, struct batch *batch)
+struct batch *store_batches_add(struct local_journal *store, uint64_t sequence, const uint8_t *bytes,
+                                size_t length, size_t archive_at)
 {
-    if (batches->last == NULL)
-        batches->first = batch;
+    struct batch *batch = take(store, length);
+    batch->next = NULL;
+    batch->sequence = sequence;
+    batch->length = length;
+    batch->archive_at = archive_at;
+    memcpy(batch->bytes, bytes, length);
+    if (store->batches.last == NULL)
+        store->batches.first = batch;
     else
-        batches->last->next = batch;
-    batches->last = batch;
+        store->batches.last->next = batch;
+    store->batches.last = batch;
+    return batch;
 }
 
-static void free_all(struct batch *batch)
+/* Takes the first one out. */
+static void drop(struct batches *batches)
 {
-    while (batch != NULL) {
-        struct batch *next = batch->next;
-        free(batch);
-        batch = next;
-    }
+    struct batch *batch = batches->first;
+    struct arena *arena = batch->arena;
+    batches->first = batch->next;
+    if (batches->first == NULL)
+        batches->last = NULL;
+    if (--arena->batches == 0 && arena != batches->arena)
+        free(arena);
 }
 
 void store_batches_let_go(struct local_journal *store, uint64_t sequence)
 {
     pthread_mutex_lock(&store->mutex);
-    struct batch *first = store->batches.first;
-    if (first == NULL || first->sequence > sequence) {
-        pthread_mutex_unlock(&store->mutex);
-        return;
-    }
+    while (store->batches.first != NULL && store->batches.first->sequence <= sequence)
+        drop(&store->batches);
     pthread_mutex_unlock(&store->mutex);
-    /* What comes before `sequence` is durable: nothing changes there. */
-    struct batch *last = first;
-    while (last->sequence < sequence)
-        last = last->next;
-    pthread_mutex_lock(&store->mutex);
-    store->batches.first = last->next;
-    if (last->next == NULL)
-        store->batches.last = NULL;
-    pthread_mutex_unlock(&store->mutex);
-    last->next = NULL;
-    free_all(first);
 }
 
 void store_batches_free(struct local_journal *store)
 {
-    free_all(store->batches.first);
-    store->batches = (struct batches){0};
+    while (store->batches.first != NULL)
+        drop(&store->batches);
+    free(store->batches.arena);
+    store->batches.arena = NULL;
 }

@@ -28,10 +28,18 @@ struct kept {
     struct buffer bytes;
 };
 
+struct item {
+    uint64_t hash; /* of type and key */
+    const uint8_t *record;
+};
+
 struct fold {
     struct local_journal *store;
     uint64_t from, to;                          /* (from, to] */
     struct table *checkpoint, *archive, *index; /* the last two NULL: there is no archive */
+    struct item *items;                         /* a batch's records */
+    size_t item_capacity;
+    struct index gone; /* records that say so, of keys whose first one has not been seen yet */
     struct kept *kept;
     bool can_end; /* early, because the journal closes */
     uint64_t folded_bytes;
@@ -48,23 +56,78 @@ static void keep(struct stored *stored, struct buffer *bytes)
     stored->archive = reader_of(bytes->data + live, bytes->length - live);
 }
 
-/* Its bytes stay where they are until the tables are written. */
-static void fold_batch(struct fold *fold, struct reader *live, struct reader *archive)
+/* Of a batch's records, which go on to where the reader ends. Returns how many. */
+static size_t take_items(struct fold *fold, struct reader *reader)
 {
-    struct record record;
-    fold->folded_bytes += BATCH_PREFIX_BYTES + live->left + archive->left;
-    store_table_begin(fold->checkpoint);
-    store_table_begin(fold->archive);
-    store_table_begin(fold->index);
-    while (record_next(live, &record))
-        store_table_add(fold->checkpoint, &record);
-    while (fold->archive != NULL && record_next(archive, &record)) {
-        store_table_add(fold->archive, &record);
-        if ((record.type & RECORD_FINDABLE) != 0)
-            store_table_add(fold->index, &record);
+    size_t count = 0;
+    for (struct record record; record_next(reader, &record); count++) {
+        if (count == fold->item_capacity) {
+            fold->item_capacity = count == 0 ? 1024 : 2 * count;
+            fold->items = xrealloc(fold->items, fold->item_capacity * sizeof *fold->items);
+        }
+        uint64_t hash = index_hash(fold->store->seed ^ record.type, record.key, record.key_length);
+        fold->items[count] = (struct item){hash, record.key - RECORD_HEADER_BYTES};
     }
-    if (!live->ok || !archive->ok)
+    if (!reader->ok)
         store_fatal(fold->store, "cannot fold", "a batch is damaged");
+    return count;
+}
+
+static bool is_same(const struct record *record, const uint8_t *other)
+{
+    struct record known = record_at(other);
+    return known.type == record->type && known.key_length == record->key_length &&
+           memcmp(known.key, record->key, record->key_length) == 0;
+}
+
+/* What is gone needs none of its older records, and if its first is among them the checkpoint has never heard of it:
+ * neither comes to the table. Most payments of a busy hub end so, before anything is sorted. */
+static void fold_live(struct fold *fold, const struct item *item)
+{
+    struct record record = record_at(item->record);
+    struct index_walk walk = index_walk(&fold->gone, item->hash);
+    const uint8_t *gone;
+    while ((gone = index_next(&fold->gone, &walk)) != NULL && !is_same(&record, gone))
+        continue;
+    if (gone != NULL && record.first)
+        index_remove(&fold->gone, item->hash, gone);
+    else if (gone == NULL && record.gone)
+        index_add(&fold->gone, item->hash, (void *)item->record);
+    else if (gone == NULL)
+        store_table_add(fold->checkpoint, &record);
+}
+
+/* Whose first record is older than all this. What is newer of such a key is in the table already. */
+static void fold_gone(struct fold *fold)
+{
+    size_t at = 0;
+    for (const uint8_t *gone; (gone = index_each(&fold->gone, &at)) != NULL;) {
+        struct record record = record_at(gone);
+        store_table_add(fold->checkpoint, &record);
+    }
+}
+
+static void fold_archive(struct fold *fold, const struct item *item)
+{
+    struct record record = record_at(item->record);
+    store_table_add(fold->archive, &record);
+    if ((record.type & RECORD_FINDABLE) != 0)
+        store_table_add(fold->index, &record);
+}
+
+/* Newest first. Its bytes stay where they are until the tables are written. */
+static void fold_batch(struct fold *fold, struct reader live, struct reader archive)
+{
+    fold->folded_bytes += BATCH_PREFIX_BYTES + live.left + archive.left;
+    for (size_t left = take_items(fold, &live); left > 0; left--) {
+        if (left > AHEAD)
+            index_prefetch(&fold->gone, fold->items[left - 1 - AHEAD].hash);
+        fold_live(fold, &fold->items[left - 1]);
+    }
+    if (fold->archive == NULL)
+        return;
+    for (size_t left = take_items(fold, &archive); left > 0; left--)
+        fold_archive(fold, &fold->items[left - 1]);
 }
 
 static struct buffer *fold_room(struct fold *fold)
@@ -83,6 +146,8 @@ static void fold_free(struct fold *fold)
         buffer_free(&kept->bytes);
         free(kept);
     }
+    free(fold->items);
+    index_free(&fold->gone);
     store_table_free(fold->checkpoint);
     store_table_free(fold->archive);
     store_table_free(fold->index);
@@ -114,7 +179,7 @@ static bool fold_from_disk(struct fold *fold)
             store_fatal(fold->store, "cannot read back", "a batch is missing");
         }
         keep(&stored, room);
-        fold_batch(fold, &stored.live, &stored.archive);
+        fold_batch(fold, stored.live, stored.archive);
         if (sequence - 1 > fold->from)
             rocksdb_iter_prev(iterator);
         going_on = goes_on(fold);
@@ -146,10 +211,8 @@ static bool fold_from_memory(struct fold *fold)
     bool going_on = true;
     while (going_on && count > 0) {
         const struct batch *batch = batches[--count];
-        struct reader live = reader_of(batch->bytes, batch->archive_at);
-        struct reader archive =
-            reader_of(batch->bytes + batch->archive_at, batch->length - batch->archive_at);
-        fold_batch(fold, &live, &archive);
+        fold_batch(fold, reader_of(batch->bytes, batch->archive_at),
+                   reader_of(batch->bytes + batch->archive_at, batch->length - batch->archive_at));
         going_on = goes_on(fold);
     }
     free(batches);
@@ -281,6 +344,7 @@ static bool fold_up_to(struct local_journal *store, uint64_t to, bool can_end)
     }
     bool whole = fold_batches(&fold);
     if (whole) {
+        fold_gone(&fold);
         fold_tables(&fold);
         store_archive_prune(store);
         fold_note(&fold); /* last: whoever sees it in the figures sees what it did */

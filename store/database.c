@@ -44,6 +44,14 @@ static void set_merging(rocksdb_options_t *options, enum family family)
     rocksdb_options_set_hard_pending_compaction_bytes_limit(options, SIZE_MAX / 2);
 }
 
+static void set_block_size(rocksdb_options_t *options, size_t bytes)
+{
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_size(table, bytes);
+    rocksdb_options_set_block_based_table_factory(options, table);
+    rocksdb_block_based_options_destroy(table);
+}
+
 /* Most looks into it are for what is not there: a Bloom filter of 10 bits a row lets one in a hundred through to a
  * table. The filters stay in memory with their open tables. */
 static void set_index(struct local_journal *store, rocksdb_options_t *options)
@@ -92,6 +100,11 @@ static rocksdb_options_t *options_make(struct local_journal *store, enum family 
         set_merging(options, family);
     if (family == FAMILY_INDEX)
         set_index(store, options);
+    /* Each block costs its writing; the one is only read from end to end, the other a page at a time. */
+    if (family == FAMILY_CHECKPOINT)
+        set_block_size(options, (size_t)64 << 10);
+    if (family == FAMILY_ARCHIVE)
+        set_block_size(options, (size_t)16 << 10);
     /* One owner's records of a day are much alike. */
     if (family == FAMILY_ARCHIVE)
         rocksdb_options_set_compression(options, rocksdb_lz4_compression);

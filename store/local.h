@@ -5,7 +5,7 @@
  * errors writer.c      append, the writer thread, durable          checkpoint.c  folding old batches
  *     recover.c     checking the journal at open, replay       table.c       records gathered into one table
  *     archive.c     the archive: its keys, reading, pruning    find.c        the archive's index
- *     batches.c     batches in memory
+ *     batches.c     batches in memory                          room.c         memory in large pages
  *
  * Threads: the caller's, the writer and the folding one. The writer commits the batches; the folding thread
  * writes its mark and gives RocksDB finished tables. Whoever reads the archive does so on a thread of its own
@@ -43,9 +43,12 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 #define CHECKPOINT_BYTES_DEFAULT ((uint64_t)64 << 20)
 #define QUEUE_BYTES_DEFAULT      ((uint64_t)16 << 20)
 
+struct arena; /* batches.c */
+
 /* A batch that was appended. */
 struct batch {
     struct batch *next;
+    struct arena *arena;
     uint64_t sequence;
     size_t length, archive_at; /* bytes; of them before the archive's records */
     uint8_t bytes[];
@@ -53,6 +56,7 @@ struct batch {
 
 struct batches {
     struct batch *first, *last;
+    struct arena *arena; /* of those to come */
 };
 
 /* What a start walks through in the checkpoint's family, in bytes and some for each row: the newest table that has all,
@@ -177,11 +181,14 @@ enum store_error store_header_open(struct local_journal *store, const struct sto
 void store_header_mark_checkpoint(struct local_journal *store, rocksdb_writebatch_t *batch,
                                   uint64_t checkpoint, uint64_t target);
 
+/* room.c */
+/* For free(). */
+void *store_room(size_t size) __attribute__((malloc, returns_nonnull));
+
 /* batches.c */
-/* Takes a copy. */
-struct batch *store_batch_new(const uint8_t *bytes, size_t length, size_t archive_at);
-/* At the end; under the mutex, once the threads run. */
-void store_batches_add(struct batches *batches, struct batch *batch);
+/* Adds a copy at the end; under the mutex, once the threads run. */
+struct batch *store_batches_add(struct local_journal *store, uint64_t sequence, const uint8_t *bytes,
+                                size_t length, size_t archive_at);
 /* Frees those up to here, which are durable. One thread at a time: the folding's if there is an archive, else the
  * writer's. */
 void store_batches_let_go(struct local_journal *store, uint64_t sequence);
@@ -206,10 +213,7 @@ void store_checkpoint_fold(struct local_journal *store, uint64_t to);
 /* table.c */
 struct table;
 struct table *store_table_new(struct local_journal *store, enum family family);
-/* Batches are taken newest first: here begins the next. */
-void store_table_begin(struct table *table);
-/* Takes one in, which must stay where it is, header and all. The first for a key counts, unless another one of the
- * same batch comes after it. */
+/* Takes a record in, which must stay where it is, header and all. The newest comes first, and is the one that counts. */
 void store_table_add(struct table *table, const struct record *record);
 /* Writes all as one table, in the order of the keys, synced. Nothing if there are none. Whole: with all else that the
  * family has, in place of all tables that it has; not for the archive's. These three take NULL. */

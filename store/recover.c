@@ -85,10 +85,7 @@ static void keep_batch(struct local_journal *store, const struct stored *stored)
     if (!store_keeps_batches(store))
         return;
     size_t live = stored->live.left, length = live + stored->archive.left;
-    struct batch *batch = store_batch_new(stored->live.at, length, live);
-    batch->sequence = stored->sequence;
-    store_batches_add(&store->batches, batch);
-    store_recent_add(store, batch);
+    store_recent_add(store, store_batches_add(store, stored->sequence, stored->live.at, length, live));
 }
 
 /* Sequences follow each other from the checkpoint on. Epochs never fall, and this opening's is above all of
@@ -197,7 +194,8 @@ static bool replay_journal(struct local_journal *store, journal_visit *visit, vo
         return replay_disk(store, visit, context);
     bool good = true;
     for (const struct batch *batch = store->batches.first; good && batch != NULL; batch = batch->next)
-        if (batch->sequence > store->checkpoint) /* a folding that was finished at open may have left some for find.c */
+        if (batch->sequence >
+            store->checkpoint) /* a folding that was finished at open may have left some for find.c */
             good = replay_batch(reader_of(batch->bytes, batch->archive_at), visit, context);
     return good;
 }

@@ -28,8 +28,8 @@ struct table {
     char *path;
     struct place *places; /* the newest first */
     size_t count, capacity;
-    size_t batch; /* places before those of the batch in hand */
-    uint64_t changed, gone, kept; /* weights: of its own rows; as a whole, of those it would have, and of old ones */
+    uint64_t changed, gone,
+        kept; /* weights: of its own rows; as a whole, of those it would have, and of old ones */
     bool written, whole;
 };
 
@@ -44,44 +44,42 @@ struct table *store_table_new(struct local_journal *store, enum family family)
     return table;
 }
 
-/* Eight bytes of a record's key in this family, from `depth` on; zeros behind its end. */
-static uint64_t word_of(const struct table *table, const struct record *record, size_t depth, size_t *length)
+static struct family_key key_at(const struct table *table, const struct place *place)
+{
+    struct family_key key;
+    struct record record = record_at(place->record);
+    store_family_key(table->family, &record, &key);
+    return key;
+}
+
+/* Eight bytes of a key from `depth` on; zeros behind its end. */
+static uint64_t word_of(const struct family_key *key, size_t depth)
 {
     uint8_t word[8] = {0};
-    struct family_key key;
-    store_family_key(table->family, record, &key);
-    *length = key.length;
-    if (depth < key.length)
-        memcpy(word, key.bytes + depth, key.length - depth < sizeof word ? key.length - depth : sizeof word);
+    if (depth + sizeof word <= key->length)
+        return load_be64(key->bytes + depth);
+    if (depth < key->length)
+        memcpy(word, key->bytes + depth, key->length - depth);
     return load_be64(word);
 }
 
-/* The records of a batch came oldest first. */
-static void turn_batch(struct table *table)
+static void grow(struct table *table)
 {
-    for (size_t first = table->batch, end = table->count; first + 1 < end; first++) {
-        struct place place = table->places[first];
-        table->places[first] = table->places[--end];
-        table->places[end] = place;
-    }
-    table->batch = table->count;
-}
-
-void store_table_begin(struct table *table)
-{
-    if (table != NULL)
-        turn_batch(table);
+    table->capacity = table->capacity == 0 ? 1024 : 2 * table->capacity;
+    struct place *places = store_room(table->capacity * sizeof *places);
+    if (table->count > 0)
+        memcpy(places, table->places, table->count * sizeof *places);
+    free(table->places);
+    table->places = places;
 }
 
 void store_table_add(struct table *table, const struct record *record)
 {
-    size_t length;
-    if (table->count == table->capacity) {
-        table->capacity = table->capacity == 0 ? 1024 : 2 * table->capacity;
-        table->places = xrealloc(table->places, table->capacity * sizeof *table->places);
-    }
-    table->places[table->count++] =
-        (struct place){word_of(table, record, 0, &length), record->key - RECORD_HEADER_BYTES};
+    struct family_key key;
+    if (table->count == table->capacity)
+        grow(table);
+    store_family_key(table->family, record, &key);
+    table->places[table->count++] = (struct place){word_of(&key, 0), record->key - RECORD_HEADER_BYTES};
 }
 
 /* ---- sorting: what is equal stays the newest first ---- */
@@ -112,8 +110,16 @@ static void radix_pass(const struct place *from, struct place *to, size_t count,
         to[starts[from[i].word >> shift & 0xff]++] = from[i];
 }
 
-/* By the words: a pass for each of their bytes that differs, the least first. A comparing sort takes a branch that
- * cannot be foreseen for each bit that it decides. */
+/* How many of the bytes that differ, the first of them, tell most of so many words from each other. */
+static unsigned bytes_that_tell(size_t count)
+{
+    unsigned bits = 64 - (unsigned)__builtin_clzll(count);
+    return (bits + 4 + 7) / 8;
+}
+
+/* By the words, a pass for each byte that differs, the least first: a comparing sort takes a branch that cannot be
+ * foreseen for each bit that it decides. Only as many bytes as tell most words from each other; the few that these
+ * leave alike are sorted by the rest. */
 static void sort_words(struct place *places, struct place *other, size_t count)
 {
     if (count < RADIX_MIN) {
@@ -123,8 +129,13 @@ static void sort_words(struct place *places, struct place *other, size_t count)
     uint64_t differs = 0;
     for (size_t i = 1; i < count; i++)
         differs |= places[i].word ^ places[0].word;
+    unsigned low = 64;
+    for (unsigned left = bytes_that_tell(count); left > 0 && low > 0;) {
+        low -= 8;
+        left -= (differs >> low & 0xff) != 0;
+    }
     struct place *from = places, *to = other;
-    for (unsigned shift = 0; shift < 64; shift += 8) {
+    for (unsigned shift = low; shift < 64; shift += 8) {
         if ((differs >> shift & 0xff) == 0)
             continue;
         radix_pass(from, to, count, shift);
@@ -134,6 +145,13 @@ static void sort_words(struct place *places, struct place *other, size_t count)
     }
     if (from != places)
         memcpy(places, from, count * sizeof *places);
+    if ((differs & ((UINT64_C(1) << low) - 1)) == 0)
+        return;
+    for (size_t first = 0, end; first < count; first = end) {
+        for (end = first + 1; end < count && places[end].word >> low == places[first].word >> low; end++)
+            continue;
+        sort_words(places + first, other + first, end - first);
+    }
 }
 
 static void prefetch(const struct place *places, size_t count, size_t i)
@@ -145,24 +163,34 @@ static void prefetch(const struct place *places, size_t count, size_t i)
     __builtin_prefetch(record + LINE_BYTES);
 }
 
-/* To which depth, in steps of a word, all keys are alike that are so up to `depth`. Out: the longest one's length. */
-static size_t common_depth(const struct table *table, const struct place *places, size_t count, size_t depth,
-                           size_t *longest)
+/* In steps of a word from `depth` on, where two keys differ or both have ended. */
+static size_t alike_to(const struct family_key *a, const struct family_key *b, size_t depth)
 {
-    struct record first = record_at(places[0].record);
-    size_t length, common = SIZE_MAX;
-    (void)word_of(table, &first, depth, longest);
-    for (size_t i = 1; i < count; i++) {
+    while ((depth < a->length || depth < b->length) && word_of(a, depth) == word_of(b, depth))
+        depth += 8;
+    return depth;
+}
+
+/* Sets the words of keys that are alike up to `depth` to those at which the first of them differ, and returns where that
+ * is. Two of them tell where it may be, so that mostly each record is looked at but once. Out: the longest one's length. */
+static size_t take_words(const struct table *table, struct place *places, size_t count, size_t depth,
+                         size_t *longest)
+{
+    struct family_key first = key_at(table, &places[0]), key = key_at(table, &places[count / 2]);
+    size_t common = alike_to(&first, &key, depth);
+    *longest = first.length;
+    for (size_t i = 0; i < count; i++) {
         prefetch(places, count, i);
-        struct record record = record_at(places[i].record);
-        size_t at = depth, own;
-        do {
-            if (word_of(table, &record, at, &own) != word_of(table, &first, at, &length))
-                break;
-            at += 8;
-        } while (at < common && (at < own || at < length));
-        common = at < common ? at : common;
-        *longest = own > *longest ? own : *longest;
+        key = key_at(table, &places[i]);
+        size_t own = alike_to(&first, &key, depth);
+        *longest = key.length > *longest ? key.length : *longest;
+        if (own < common) {
+            common = own;
+            places[0].word = word_of(&first, common);
+            i = 0; /* again from the second on */
+            continue;
+        }
+        places[i].word = word_of(&key, common);
     }
     return common;
 }
@@ -170,41 +198,14 @@ static size_t common_depth(const struct table *table, const struct place *places
 /* Keys that are alike but for their lengths. */
 static void sort_ends(const struct table *table, struct place *places, struct place *other, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct record record = record_at(places[i].record);
-        struct family_key key;
-        store_family_key(table->family, &record, &key);
-        places[i].word = key.length;
-    }
+    for (size_t i = 0; i < count; i++)
+        places[i].word = key_at(table, &places[i]).length;
     sort_words(places, other, count);
 }
 
-static void sort(const struct table *table, struct place *places, struct place *other, size_t count,
-                 size_t depth);
-
-/* Those whose keys are alike up to `depth`. Whole runs of keys begin alike (one day, one owner, one time): only
- * where they differ are they sorted again. */
-static void sort_run(const struct table *table, struct place *places, struct place *other, size_t count,
-                     size_t depth)
-{
-    size_t longest, length;
-    if (count < 2)
-        return;
-    depth = common_depth(table, places, count, depth, &longest);
-    if (depth >= longest) {
-        sort_ends(table, places, other, count);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        prefetch(places, count, i);
-        struct record record = record_at(places[i].record);
-        places[i].word = word_of(table, &record, depth, &length);
-    }
-    sort(table, places, other, count, depth);
-}
-
 /* By key, and of one key the newest first. The words at `depth` are there already. A word at a time: comparing the
- * records where they lie, as often as a sort compares, would miss the cache each time. */
+ * records where they lie, as often as a sort compares, would miss the cache each time. Whole runs of keys begin alike
+ * (one day, one owner, one time): only where they differ are they sorted again. */
 static void sort(const struct table *table, struct place *places, struct place *other, size_t count,
                  size_t depth)
 {
@@ -212,7 +213,13 @@ static void sort(const struct table *table, struct place *places, struct place *
     for (size_t first = 0, end; first < count; first = end) {
         for (end = first + 1; end < count && places[end].word == places[first].word; end++)
             continue;
-        sort_run(table, places + first, other + first, end - first, depth + 8);
+        if (end - first < 2)
+            continue;
+        size_t longest, next = take_words(table, places + first, end - first, depth + 8, &longest);
+        if (next >= longest)
+            sort_ends(table, places + first, other + first, end - first);
+        else
+            sort(table, places + first, other + first, end - first, next);
     }
 }
 
@@ -261,7 +268,7 @@ struct walk {
     size_t at;                 /* the next key's first place */
     struct family_key keys[2]; /* of the places before `at` and at it */
     size_t which;
-    struct record newest, oldest; /* of the key in hand */
+    struct record newest; /* of the key in hand */
 };
 
 /* Returns false at the end. */
@@ -270,7 +277,7 @@ static bool walk_next(struct walk *walk)
     const struct table *table = walk->table;
     if (walk->at == table->count)
         return false;
-    walk->newest = walk->oldest = record_at(table->places[walk->at].record);
+    walk->newest = record_at(table->places[walk->at].record);
     if (walk->at == 0)
         store_family_key(table->family, &walk->newest, &walk->keys[1 - walk->which]);
     walk->which = 1 - walk->which;
@@ -280,7 +287,6 @@ static bool walk_next(struct walk *walk)
         store_family_key(table->family, &next, &walk->keys[1 - walk->which]);
         if (!same_key(&walk->keys[0], &walk->keys[1]))
             break;
-        walk->oldest = next;
     }
     return true;
 }
@@ -290,14 +296,11 @@ static const struct family_key *walk_key(const struct walk *walk)
     return &walk->keys[walk->which];
 }
 
-/* The newest of each key. Gone, and first put in a batch that is folded with it: the family has never heard of
- * it. Returns how many. */
+/* The newest of each key. Returns how many. */
 static size_t put_all(struct table *table, rocksdb_sstfilewriter_t *file)
 {
     size_t count = 0;
     for (struct walk walk = {.table = table}; walk_next(&walk);) {
-        if (walk.newest.gone && walk.oldest.first)
-            continue;
         if (walk.newest.gone)
             put_gone(table, file, walk_key(&walk));
         else
@@ -356,8 +359,7 @@ static void put_whole(struct table *table, rocksdb_sstfilewriter_t *file)
 
 static void sort_places(struct table *table)
 {
-    turn_batch(table);
-    struct place *other = xmalloc(table->count * sizeof *other);
+    struct place *other = store_room(table->count * sizeof *other);
     sort(table, table->places, other, table->count, 0);
     free(other);
 }

@@ -29,13 +29,13 @@ _Noreturn void store_fatal(const struct local_journal *store, const char *what, 
 #define UNFOLDED_BYTES_MIN   ((uint64_t)256 << 20)
 
 /* Under the mutex. */
-static void queue_put(struct local_journal *store, struct batch *batch)
+static void queue_put(struct local_journal *store, const uint8_t *bytes, size_t length, size_t archive_at)
 {
-    batch->sequence = ++store->appended;
-    store_batches_add(&store->batches, batch);
+    struct batch *batch = store_batches_add(store, ++store->appended, bytes, length, archive_at);
     if (store->unwritten == NULL)
         store->unwritten = batch;
-    store->waiting_bytes += BATCH_PREFIX_BYTES + batch->length;
+    store->waiting_bytes += BATCH_PREFIX_BYTES + length;
+    store_recent_add(store, batch);
 }
 
 static bool is_far_ahead(const struct local_journal *store)
@@ -49,7 +49,6 @@ uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size
     struct local_journal *store = (struct local_journal *)journal;
     size_t archive_at, bytes = BATCH_PREFIX_BYTES + length;
     ensure(length <= BATCH_BYTES_MAX && store_batch_is_well_formed(batch, length, &archive_at));
-    struct batch *copy = store_batch_new(batch, length, archive_at);
 
     pthread_mutex_lock(&store->mutex);
     ensure(store->recovered && !store->writer_ends);
@@ -58,9 +57,8 @@ uint64_t store_writer_append(struct journal *journal, const uint8_t *batch, size
     while ((store->waiting_bytes > 0 && store->waiting_bytes + bytes > store->queue_bytes_max) ||
            is_far_ahead(store))
         pthread_cond_wait(&store->writer_done, &store->mutex);
-    queue_put(store, copy);
+    queue_put(store, batch, length, archive_at);
     uint64_t sequence = store->appended;
-    store_recent_add(store, copy);
     pthread_cond_signal(&store->writer_wake);
     pthread_mutex_unlock(&store->mutex);
     return sequence;

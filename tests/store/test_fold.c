@@ -232,6 +232,113 @@ static void what_came_and_went_leaves_nothing(void **state)
     journal_close(journal);
 }
 
+/* ---- keys of all shapes ---- */
+
+#define SHAPES 20000
+
+struct shape {
+    size_t length;
+    uint8_t bytes[48];
+    bool there;
+};
+
+struct shapes {
+    struct shape keys[SHAPES];
+    size_t count, seen;
+    bool good;
+};
+
+/* Many are alike for long, some but for their lengths: few kinds of bytes, and whole stretches of one. */
+static void shape_make(struct fixture_random *random, struct shape *out)
+{
+    out->length = 0;
+    for (uint64_t left = fixture_random_below(random, 4); left > 0; left--) {
+        uint8_t byte = (uint8_t)(fixture_random_below(random, 3) * 127);
+        for (uint64_t i = 1 + fixture_random_below(random, 9); i > 0; i--)
+            out->bytes[out->length++] = byte;
+    }
+    for (uint64_t left = fixture_random_below(random, 9); left > 0; left--)
+        out->bytes[out->length++] = (uint8_t)fixture_random_next(random);
+}
+
+static int shape_compare(const void *left, const void *right)
+{
+    const struct shape *a = left, *b = right;
+    int order = memcmp(a->bytes, b->bytes, a->length < b->length ? a->length : b->length);
+    return order != 0 ? order : a->length < b->length ? -1 : a->length > b->length;
+}
+
+static void shapes_make(struct shapes *shapes)
+{
+    struct fixture_random random = {17};
+    for (size_t i = 0; i < SHAPES; i++)
+        shape_make(&random, &shapes->keys[i]);
+    qsort(shapes->keys, SHAPES, sizeof shapes->keys[0], shape_compare);
+    for (size_t i = 0; i < SHAPES; i++)
+        if (i == 0 || shape_compare(&shapes->keys[i], &shapes->keys[shapes->count - 1]) != 0)
+            shapes->keys[shapes->count++] = shapes->keys[i];
+}
+
+/* A batch that puts some, writes some again, and ends some, in any order. */
+static void shapes_batch(struct shapes *shapes, struct fixture_random *random, struct buffer *batch)
+{
+    for (int left = 4000; left > 0; left--) {
+        struct shape *shape = &shapes->keys[fixture_random_below(random, shapes->count)];
+        if (shape->there && fixture_random_below(random, 2) == 0) {
+            record_gone(batch, 1, shape->bytes, shape->length);
+            shape->there = false;
+            continue;
+        }
+        size_t mark = record_begin(batch, 1, shape->bytes, shape->length);
+        buffer_append(batch, shape->bytes, shape->length);
+        if (shape->there)
+            record_end(batch, mark);
+        else
+            record_end_first(batch, mark);
+        shape->there = true;
+    }
+}
+
+static bool shapes_visit(void *context, const struct record *record)
+{
+    struct shapes *shapes = context;
+    while (shapes->seen < shapes->count && !shapes->keys[shapes->seen].there)
+        shapes->seen++;
+    const struct shape *shape = &shapes->keys[shapes->seen++];
+    shapes->good = shapes->seen <= shapes->count && !record->gone && record->key_length == shape->length &&
+                   memcmp(record->key, shape->bytes, shape->length) == 0 &&
+                   record->value_length == shape->length;
+    return shapes->good;
+}
+
+/* Whatever keys are like, a folding sorts them, and keeps the newest of each and nothing that is gone. */
+static void keys_of_all_shapes_are_folded(void **state)
+{
+    struct store_options options = fixture_options(*state);
+    struct shapes *shapes = xcalloc(1, sizeof *shapes);
+    struct fixture_random random = {18};
+    shapes_make(shapes);
+    for (int opening = 0; opening < 6; opening++) {
+        shapes->seen = 0;
+        shapes->good = true;
+        options.archive_days = opening % 2 == 0 ? 100000 : 0; /* from memory; from the disk */
+        struct journal *journal = fixture_open(&options);
+        assert_true(journal_recover(journal, shapes_visit, shapes));
+        assert_true(shapes->good);
+        for (; shapes->seen < shapes->count; shapes->seen++)
+            assert_false(shapes->keys[shapes->seen].there);
+        struct buffer batch = {0};
+        do {
+            buffer_clear(&batch);
+            shapes_batch(shapes, &random, &batch);
+            journal_append(journal, batch.data, batch.length);
+        } while (store_figures(journal).unfolded_bytes < 2 << 20);
+        buffer_free(&batch);
+        journal_close(journal); /* folds */
+    }
+    free(shapes);
+}
+
 static uint64_t walked_bytes;
 
 static int add_size(const char *path, const struct stat *status, int type, struct FTW *walk)
@@ -288,6 +395,7 @@ int main(void)
         WITH_FOLDER(a_folding_cut_short_is_finished_at_open),
         WITH_FOLDER(what_is_gone_stays_gone),
         WITH_FOLDER(what_came_and_went_leaves_nothing),
+        WITH_FOLDER(keys_of_all_shapes_are_folded),
         WITH_FOLDER(folded_batches_leave_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
