@@ -1,6 +1,7 @@
 #include "base/index.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/ensure.h"
 
@@ -18,7 +19,8 @@ static void grow(struct index *index)
 {
     struct index old = *index;
     index->capacity = old.capacity == 0 ? CAPACITY_MIN : 2 * old.capacity;
-    index->slots = xcalloc(index->capacity, sizeof(*index->slots));
+    index->slots = xtable(index->capacity * sizeof(*index->slots));
+    memset(index->slots, 0, index->capacity * sizeof(*index->slots));
     for (size_t i = 0; i < old.capacity; i++)
         if (old.slots[i].item != NULL)
             put(index, old.slots[i].hash, old.slots[i].item);

@@ -5,8 +5,7 @@
 
 #include "base/ensure.h"
 
-#define CHUNK_ITEMS 64
-#define LINE_BYTES  64
+#define CHUNK_ITEMS 64 /* of the first chunk */
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
@@ -21,7 +20,8 @@
 #endif
 
 struct slab_chunk {
-    struct slab_chunk *next; /* the items follow */
+    struct slab_chunk *next;
+    size_t bytes; /* with this head; the items follow */
 };
 
 static size_t round_up(const struct slab *slab, size_t size)
@@ -36,19 +36,32 @@ static size_t step(const struct slab *slab)
     return round_up(slab, size);
 }
 
-static struct slab_chunk *chunk_new(const struct slab *slab)
+static size_t head(const struct slab *slab)
 {
-    size_t size = round_up(slab, sizeof(struct slab_chunk)) + CHUNK_ITEMS * step(slab);
-    if (slab->alignment <= sizeof(void *))
-        return xcalloc(1, size);
-    void *chunk = NULL;
-    ensure(posix_memalign(&chunk, slab->alignment, size) == 0);
-    return memset(chunk, 0, size);
+    return round_up(slab, sizeof(struct slab_chunk));
+}
+
+static size_t items_in(const struct slab *slab, const struct slab_chunk *chunk)
+{
+    return (chunk->bytes - head(slab)) / step(slab);
+}
+
+/* Twice as large as the one before, until it fills a huge page: few things take little memory, and many are found
+ * through few pages. */
+static void chunk_add(struct slab *slab)
+{
+    size_t bytes = slab->chunks == NULL ? head(slab) + CHUNK_ITEMS * step(slab) : 2 * slab->chunks->bytes;
+    if (bytes > HUGE_PAGE_BYTES)
+        bytes = HUGE_PAGE_BYTES;
+    struct slab_chunk *chunk = xtable(bytes);
+    *chunk = (struct slab_chunk){slab->chunks, bytes};
+    slab->chunks = chunk;
+    slab->used = 0;
 }
 
 static unsigned char *items_of(const struct slab *slab, struct slab_chunk *chunk)
 {
-    return (unsigned char *)chunk + round_up(slab, sizeof(*chunk));
+    return (unsigned char *)chunk + head(slab);
 }
 
 /* What is given out next: it was let go of long ago, or it would not be the next one, and its memory is not at hand. */
@@ -56,7 +69,7 @@ static void expect_next(const struct slab *slab)
 {
     if (slab->given_back == NULL)
         return;
-    for (size_t at = 0; at < slab->item_size; at += LINE_BYTES)
+    for (size_t at = 0; at < slab->item_size; at += CACHE_LINE_BYTES)
         __builtin_prefetch((const unsigned char *)slab->given_back + at, 1);
 }
 
@@ -70,13 +83,9 @@ void *slab_take(struct slab *slab)
         expect_next(slab);
         return item;
     }
-    if (slab->chunks == NULL || slab->used == CHUNK_ITEMS) {
-        struct slab_chunk *chunk = chunk_new(slab);
-        chunk->next = slab->chunks;
-        slab->chunks = chunk;
-        slab->used = 0;
-    }
-    return items_of(slab, slab->chunks) + step(slab) * slab->used++;
+    if (slab->chunks == NULL || slab->used == items_in(slab, slab->chunks))
+        chunk_add(slab);
+    return memset(items_of(slab, slab->chunks) + step(slab) * slab->used++, 0, slab->item_size);
 }
 
 void slab_give(struct slab *slab, void *item)
@@ -93,7 +102,7 @@ void slab_free(struct slab *slab)
     while (slab->chunks != NULL) {
         struct slab_chunk *chunk = slab->chunks;
         slab->chunks = chunk->next;
-        ASAN_UNPOISON_MEMORY_REGION(items_of(slab, chunk), CHUNK_ITEMS * step(slab));
+        ASAN_UNPOISON_MEMORY_REGION(items_of(slab, chunk), items_in(slab, chunk) * step(slab));
         free(chunk);
     }
     slab->given_back = NULL;

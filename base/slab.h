@@ -8,12 +8,13 @@
 
 struct slab_chunk;
 
-/* Set item_size, and alignment if items are to be aligned better than pointers are (a power of two); all else zero. */
+/* Set item_size, and alignment if items are to be aligned better than pointers are (a power of two up to 64); all else
+ * zero. */
 struct slab {
     size_t item_size, alignment;
     void *given_back;
     struct slab_chunk *chunks;
-    size_t used; /* of the first chunk */
+    size_t used; /* of the first chunk: so many of its items were given out once */
 };
 
 /* Zeroed. */

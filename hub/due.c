@@ -54,6 +54,12 @@ static void due_remove(struct hub_channel *channel, struct payment *payment)
     channel->waiting -= payment->due == DUE_PAY && !payment->is_locked;
 }
 
+static void due_append(struct engine *engine, struct hub_channel *channel, struct payment *payment)
+{
+    due_insert(channel, payment, NULL);
+    engine_touch(engine, channel);
+}
+
 void payment_set_due(struct engine *engine, struct payment *payment, enum payment_due due)
 {
     payments_touch(&engine->payments, payment);
@@ -68,8 +74,14 @@ void payment_set_due(struct engine *engine, struct payment *payment, enum paymen
         return;
     struct hub_channel *channel = due_channel(engine, payment);
     ensure(channel != NULL);
-    due_insert(channel, payment, NULL);
-    engine_touch(engine, channel);
+    due_append(engine, channel, payment);
+}
+
+void payment_begin_due(struct engine *engine, struct hub_channel *payee, struct payment *payment)
+{
+    ensure(!payment->queued && payment->dirty && hash_equal(&payee->channel->id, &payment->payee.channel));
+    payment->due = DUE_PAY;
+    due_append(engine, payee, payment);
 }
 
 /* Something is open to the client again: what could not be given to it may be now. */

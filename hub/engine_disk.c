@@ -313,8 +313,12 @@ void engine_write(struct engine *engine)
 
 void engine_written(struct engine *engine)
 {
-    for (size_t i = 0; i < engine->ended_count; i++)
-        payments_leave(&engine->payments, engine->payments.dirty[i], engine->sequence);
+    struct payment *const *ended = engine->payments.dirty;
+    for (size_t i = 0; i < engine->ended_count; i++) {
+        if (i + PAYMENTS_AHEAD < engine->ended_count)
+            payment_prefetch(ended[i + PAYMENTS_AHEAD]);
+        payments_leave(&engine->payments, ended[i], engine->sequence);
+    }
     engine->ended_count = 0;
     for (size_t i = 0; i < engine->dirty_count; i++) {
         ensure(!engine->dirty[i]->dirty); /* touched meanwhile: it would be forgotten */

@@ -400,16 +400,18 @@ void forward_forget_held(struct engine *engine, struct hub_channel *channel);
 struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
                                   const struct address *asset);
 /* A row for the payment, which is not in the archive, in no state yet (NULL: its id is in the table); then off towards
- * its payee. */
+ * its payee (NULL: who is in another shard). */
 struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
                               const struct operation *operation);
-void forward_go(struct engine *engine, struct payment *payment, struct text memo);
+void forward_go(struct engine *engine, struct payment *payment, struct hub_channel *payee, struct text memo);
 
 /* due.c */
 /* Puts what is due to a channel into its draft, as far as its window and its room go. Returns true if any
  * was. */
 bool due_drain(struct engine *engine, struct hub_channel *channel);
 void payment_set_due(struct engine *engine, struct payment *payment, enum payment_due due);
+/* The same for a new payment and what is due first, whose channel is at hand. */
+void payment_begin_due(struct engine *engine, struct hub_channel *payee, struct payment *payment);
 /* Something is open to the client again: what could not be given to it may be now. */
 void due_wake(struct engine *engine, const struct client *client);
 /* What is to be given back into this channel and waits for room, or its client. */

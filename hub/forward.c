@@ -127,14 +127,14 @@ struct payment *forward_begin(struct engine *engine, const struct leg *payer, co
     return payment;
 }
 
-void forward_go(struct engine *engine, struct payment *payment, struct text memo)
+void forward_go(struct engine *engine, struct payment *payment, struct hub_channel *payee, struct text memo)
 {
     payment->state = payment->is_locked ? PAYMENT_OFFERED : PAYMENT_WAITING;
     payment_schedule(engine, payment);
     if (payment->role == HALF_OF_PAYER)
         return;
     payment_set_memo(payment, memo);
-    payment_set_due(engine, payment, DUE_PAY);
+    payment_begin_due(engine, payee, payment);
 }
 
 static void book_payment(struct engine *engine, struct hub_channel *payer, const struct operation *operation)
@@ -166,7 +166,7 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
         engine->figures.payments_direct++;
     if (elsewhere)
         transfer_payment(engine, payment, operation);
-    forward_go(engine, payment, operation->memo);
+    forward_go(engine, payment, payee, operation->memo);
 }
 
 /* A payee sends a direct payment back: the payer gets all of it, fee included (section 4, "Ids"). */

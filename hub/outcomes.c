@@ -31,9 +31,8 @@ static bool payer_lock_stands(const struct hub_channel *payer, const struct paym
 /* The payer was shown the witness and has not unlocked: if need be, the ledger must be told. */
 static bool awaits_unlock(const struct engine *engine, const struct payment *payment)
 {
-    const struct hub_channel *payer = payer_of(engine, payment);
     return payment->is_locked && payment->state == PAYMENT_REVEALED && payment->witness != NULL &&
-           payer_lock_stands(payer, payment) &&
+           payer_lock_stands(payer_of(engine, payment), payment) &&
            engine_registration(engine, payment->kind, &payment->condition) == NULL;
 }
 
@@ -414,10 +413,9 @@ bool payment_is_over(const struct engine *engine, const struct payment *payment)
         return false;
     if (payment->retired)
         return true;
-    const struct hub_channel *payer = payer_of(engine, payment);
     switch ((enum payment_state)payment->state) {
     case PAYMENT_REVEALED: /* a payer that has not unlocked may have to be told by the ledger */
-        return !payment->is_locked || !payer_lock_stands(payer, payment);
+        return !payment->is_locked || !payer_lock_stands(payer_of(engine, payment), payment);
     case PAYMENT_FAILED:
     case PAYMENT_REFUNDED:
     case PAYMENT_LAPSED:

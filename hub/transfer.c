@@ -248,7 +248,7 @@ static bool payment_arrives(struct engine *engine, const struct arrival *arrival
     }
     payment->role = HALF_OF_PAYEE;
     payment->other_shard = (uint16_t)arrival->shard;
-    forward_go(engine, payment, operation.memo);
+    forward_go(engine, payment, channel, operation.memo);
     return true;
 }
 

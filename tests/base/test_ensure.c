@@ -28,6 +28,20 @@ static void test_ensure_stops_the_process(void **state)
     assert_true(capture_aborts(ensure_that, &holds));
 }
 
+static void test_tables_are_aligned(void **state)
+{
+    (void)state;
+    const size_t sizes[] = {1, 64, HUGE_PAGE_BYTES - 1, HUGE_PAGE_BYTES, 3 * HUGE_PAGE_BYTES + 5};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        uint8_t *table = xtable(sizes[i]);
+        size_t alignment = sizes[i] < HUGE_PAGE_BYTES ? CACHE_LINE_BYTES : HUGE_PAGE_BYTES;
+        assert_int_equal((uintptr_t)table % alignment, 0);
+        memset(table, 0x5a, sizes[i]);
+        assert_int_equal(table[sizes[i] - 1], 0x5a);
+        free(table);
+    }
+}
+
 static void test_allocators_never_give_null(void **state)
 {
     (void)state;
@@ -72,9 +86,8 @@ static void test_codes_have_names_and_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ensure_stops_the_process),
-        cmocka_unit_test(test_allocators_never_give_null),
-        cmocka_unit_test(test_clocks),
+        cmocka_unit_test(test_ensure_stops_the_process),   cmocka_unit_test(test_allocators_never_give_null),
+        cmocka_unit_test(test_tables_are_aligned),         cmocka_unit_test(test_clocks),
         cmocka_unit_test(test_codes_have_names_and_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/ensure.h"
 #include "base/index.h"
 #include "base/slab.h"
 
@@ -138,6 +139,31 @@ static void test_a_slab_gives_out_zeroed_things_that_do_not_overlap(void **state
     slab_free(&slab);
 }
 
+/* Chunks grow, to several of the largest; items keep their alignment and nobody else's bytes. */
+static void test_a_slab_of_many_things(void **state)
+{
+    (void)state;
+    enum { MANY = 30000, BYTES = 200 };
+    struct slab slab = {.item_size = BYTES, .alignment = CACHE_LINE_BYTES};
+    static unsigned char *items[MANY];
+    for (int turn = 0; turn < 2; turn++) {
+        for (uint32_t i = 0; i < MANY; i++) {
+            items[i] = slab_take(&slab);
+            assert_int_equal((uintptr_t)items[i] % CACHE_LINE_BYTES, 0);
+            for (size_t at = 0; at < BYTES; at++)
+                assert_true(items[i][at] == 0);
+            memcpy(items[i], &i, sizeof(i));
+            memcpy(items[i] + BYTES - sizeof(i), &i, sizeof(i));
+        }
+        for (uint32_t i = 0; i < MANY; i++) {
+            assert_memory_equal(items[i], &i, sizeof(i));
+            assert_memory_equal(items[i] + BYTES - sizeof(i), &i, sizeof(i));
+            slab_give(&slab, items[i]);
+        }
+    }
+    slab_free(&slab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +172,7 @@ int main(void)
         cmocka_unit_test(test_a_hash_depends_on_each_byte_the_length_and_the_seed),
         cmocka_unit_test(test_hashes_of_a_row_of_numbers_spread),
         cmocka_unit_test(test_a_slab_gives_out_zeroed_things_that_do_not_overlap),
+        cmocka_unit_test(test_a_slab_of_many_things),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
