@@ -15,20 +15,44 @@
 
 /* Holds batches one after another, and goes with the last of them. */
 struct arena {
+    struct arena *next; /* among the spare ones */
     size_t used, size;
     uint64_t batches;
     max_align_t bytes[];
 };
 
-static struct arena *arena_new(const struct local_journal *store, size_t least)
+static size_t usual_size(const struct local_journal *store)
 {
-    size_t size = store_keeps_batches(store) ? ARENA_BYTES : ARENA_BYTES_SMALL;
-    if (size - sizeof(struct arena) < least)
-        size = sizeof(struct arena) + least;
-    struct arena *arena = store_room(size);
+    return (store_keeps_batches(store) ? ARENA_BYTES : ARENA_BYTES_SMALL) - sizeof(struct arena);
+}
+
+static struct arena *arena_new(struct local_journal *store, size_t least)
+{
+    size_t size = usual_size(store);
+    struct arena *arena = store->batches.spare;
+    if (arena != NULL && least <= size) {
+        store->batches.spare = arena->next;
+        store->batches.spare_count--;
+    } else {
+        size = least > size ? least : size;
+        arena = store_room(sizeof *arena + size);
+    }
     arena->used = arena->batches = 0;
-    arena->size = size - sizeof *arena;
+    arena->size = size;
     return arena;
+}
+
+/* Memory that is there costs the next batches no pages of zeros; as much as a folding begins with is kept. */
+static void arena_free(struct local_journal *store, struct arena *arena)
+{
+    if (arena->size != usual_size(store) ||
+        store->batches.spare_count >= store->checkpoint_bytes / ARENA_BYTES) {
+        free(arena);
+        return;
+    }
+    arena->next = store->batches.spare;
+    store->batches.spare = arena;
+    store->batches.spare_count++;
 }
 
 static struct batch *take(struct local_journal *store, size_t length)
@@ -39,7 +63,7 @@ static struct batch *take(struct local_journal *store, size_t length)
         arena->used = 0;
     if (arena == NULL || arena->size - arena->used < size) {
         if (arena != NULL && arena->batches == 0)
-            free(arena);
+            arena_free(store, arena);
         arena = store->batches.arena = arena_new(store, size);
     }
     struct batch *batch = (void *)((uint8_t *)arena->bytes + arena->used);
@@ -67,29 +91,35 @@ struct batch *store_batches_add(struct local_journal *store, uint64_t sequence, 
 }
 
 /* Takes the first one out. */
-static void drop(struct batches *batches)
+static void drop(struct local_journal *store)
 {
+    struct batches *batches = &store->batches;
     struct batch *batch = batches->first;
     struct arena *arena = batch->arena;
     batches->first = batch->next;
     if (batches->first == NULL)
         batches->last = NULL;
     if (--arena->batches == 0 && arena != batches->arena)
-        free(arena);
+        arena_free(store, arena);
 }
 
 void store_batches_let_go(struct local_journal *store, uint64_t sequence)
 {
     pthread_mutex_lock(&store->mutex);
     while (store->batches.first != NULL && store->batches.first->sequence <= sequence)
-        drop(&store->batches);
+        drop(store);
     pthread_mutex_unlock(&store->mutex);
 }
 
 void store_batches_free(struct local_journal *store)
 {
     while (store->batches.first != NULL)
-        drop(&store->batches);
+        drop(store);
     free(store->batches.arena);
-    store->batches.arena = NULL;
+    while (store->batches.spare != NULL) {
+        struct arena *arena = store->batches.spare;
+        store->batches.spare = arena->next;
+        free(arena);
+    }
+    store->batches = (struct batches){0};
 }

@@ -57,6 +57,8 @@ struct batch {
 struct batches {
     struct batch *first, *last;
     struct arena *arena; /* of those to come */
+    struct arena *spare; /* to be used again */
+    size_t spare_count;
 };
 
 /* What a start walks through in the checkpoint's family, in bytes and some for each row: the newest table that has all,

@@ -28,7 +28,7 @@ struct store_options {
     uint64_t checkpoint_bytes; /* journal size at which folding starts; 0: 64 MiB */
     uint64_t queue_bytes_max;  /* appended but not yet durable; 0: 16 MiB */
     uint32_t archive_days;     /* what the archive has is dropped once it is this much older than its newest;
-                                  0: there is no archive, its records are let go with their batches */
+                                  0: there is no archive, its records are let go with their batches and not found */
 };
 
 /* Opens or creates. On an error *out is NULL and message (text_size bytes) says in one line what is wrong and
