@@ -92,9 +92,10 @@ static void check_payment(struct sim *sim, struct books *books, const struct sim
               out == NULL ? 0 : (unsigned long long)out->view.code, payment->payer, payment->payee,
               out == NULL ? "knows nothing" : payment_out_state_name((enum payment_out_state)out->view.state),
               in == NULL ? "knows nothing" : payment_in_state_name((enum payment_in_state)in->view.state));
-    if (!is_honest(sim, payment->payee) && paid && in != NULL && !received && in->view.state != IN_REVEALED)
-        books->shown[payment->payee][payment->asset] +=
-            (wide)payment->amount; /* refused, then claimed: it is paid for */
+    /* Refused, or not even taken, then claimed on the ledger: it is paid for. */
+    bool is_booked = received || (in != NULL && in->view.state == IN_REVEALED);
+    if (!is_honest(sim, payment->payee) && paid && !is_booked)
+        books->shown[payment->payee][payment->asset] += (wide)payment->amount;
     if (!is_honest(sim, payment->payer) || !is_honest(sim, payment->payee))
         return;
     /* A hub that falls silent leaves its claim where it is: then the payer has the receipt and its money. */
