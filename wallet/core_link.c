@@ -62,8 +62,7 @@ void wallet_unlinked(struct wallet_core *core)
     struct wallet_channel *own, *next;
     HASH_ITER(hh, core->channels, own, next)
     {
-        own->synced = own->resume_send = own->ack_due = own->revoke_send = own->sign_send = own->refuse_send =
-            false;
+        own->synced = own->resume_send = own->ack_due = own->revoke_send = own->answer_send = false;
         own->ask_send = own->offer_again = false;
         own->ack_count = 0;
         own->hub_expect_by_ms = 0;

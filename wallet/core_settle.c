@@ -123,23 +123,19 @@ static void judge_proposal(struct wallet_core *core, struct wallet_channel *own,
                            const struct settlement *proposal)
 {
     const struct settlement *current = channel_settlement(own->channel);
-    if (current->phase == SETTLEMENT_SIGNED && same_settlement(current, proposal)) {
-        own->sign_send = true;
+    own->answer_send = true;
+    own->answer_seq = proposal->seq;
+    own->answer_signs = true;
+    if (current->phase == SETTLEMENT_SIGNED && same_settlement(current, proposal))
         return;
-    }
     /* Another of the same number: to the hub the one that was signed is dead. It is, once the own view agrees. */
     if (current->phase == SETTLEMENT_SIGNED && current->seq == proposal->seq && !current->said_dead) {
         own->channel->settlement->said_dead = true;
         own->channel->dirty = true;
         wallet_settle_head(core, own);
     }
-    if (sign(core, own, proposal) == CODE_OK) {
-        own->sign_send = true;
-        return;
-    }
-    own->refuse_send = true;
-    own->refuse_seq = proposal->seq;
-    if (own->wish.active) {
+    own->answer_signs = sign(core, own, proposal) == CODE_OK;
+    if (!own->answer_signs && own->wish.active) {
         own->wish.asked = false;
         own->wish.ask_at_ms = core->now_ms + ASK_AGAIN_MS;
     }
@@ -306,6 +302,27 @@ void wallet_settle_run(struct wallet_core *core, struct wallet_channel *own)
     own->ask_send = true;
 }
 
+/* Every proposal has an answer: without one the hub makes no other on this connection. What was signed may be dead or
+ * settled by the time that its answer can leave; then it is refused. */
+static void send_answer(struct wallet_core *core, const struct wallet_channel *own)
+{
+    static const char text[] = "not asked for, or not possible now";
+    const struct settlement *current = channel_settlement(own->channel);
+    struct message message;
+    if (own->answer_signs && current->phase == SETTLEMENT_SIGNED && current->seq == own->answer_seq)
+        message = (struct message){
+            .type = MESSAGE_SETTLE_SIGN,
+            .settle_sign = {.channel = own->id, .seq = current->seq, .signature = current->signature}};
+    else
+        message = (struct message){
+            .type = MESSAGE_ERROR,
+            .error = {.code = CODE_SETTLE,
+                      .text = {text, sizeof(text) - 1},
+                      .fatal = false,
+                      .reference = wallet_reference(MESSAGE_SETTLE_PROPOSE, &own->id, own->answer_seq)}};
+    core->effects.send(core->context, core->appended, WALLET_PEER_HUB, &message);
+}
+
 void wallet_settle_send(struct wallet_core *core, struct wallet_channel *own)
 {
     if (own->ask_send) {
@@ -314,22 +331,7 @@ void wallet_settle_send(struct wallet_core *core, struct wallet_channel *own)
             .settle_request = {.channel = own->id, .amount = own->wish.amount, .close = own->wish.close}};
         core->effects.send(core->context, core->appended, WALLET_PEER_HUB, &message);
     }
-    const struct settlement *current = channel_settlement(own->channel);
-    if (own->sign_send && current->phase == SETTLEMENT_SIGNED) {
-        struct message message = {
-            .type = MESSAGE_SETTLE_SIGN,
-            .settle_sign = {.channel = own->id, .seq = current->seq, .signature = current->signature}};
-        core->effects.send(core->context, core->appended, WALLET_PEER_HUB, &message);
-    }
-    if (own->refuse_send) {
-        static const char text[] = "not asked for, or not possible now";
-        struct message message = {
-            .type = MESSAGE_ERROR,
-            .error = {.code = CODE_SETTLE,
-                      .text = {text, sizeof(text) - 1},
-                      .fatal = false,
-                      .reference = wallet_reference(MESSAGE_SETTLE_PROPOSE, &own->id, own->refuse_seq)}};
-        core->effects.send(core->context, core->appended, WALLET_PEER_HUB, &message);
-    }
-    own->ask_send = own->sign_send = own->refuse_send = false;
+    if (own->answer_send)
+        send_answer(core, own);
+    own->ask_send = own->answer_send = false;
 }

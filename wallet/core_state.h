@@ -258,9 +258,9 @@ struct wallet_channel {
 
     struct settlement_wish wish;
     bool ask_send;
-    bool sign_send;
-    bool refuse_send;
-    uint32_t refuse_seq;
+    bool answer_send;  /* to the newest proposal, of answer_seq: */
+    bool answer_signs; /* it was signed, and the signature is sent if it still stands */
+    uint32_t answer_seq;
 
     uint64_t mark_block; /* the newest event applied: */
     uint32_t mark_log;   /* nothing at or before it is applied again */

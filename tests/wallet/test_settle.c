@@ -147,6 +147,39 @@ static void test_deadline_passes(void **state)
     world_free(world);
 }
 
+/* It is signed, and dead before its answer could leave: a hub that hears nothing proposes nothing more. */
+static void test_dead_proposal_is_answered(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    assert_int_equal(wallet_close(world->core, &world->id), CODE_OK);
+    world_run(world);
+    wallet_message(world->core, &(struct message){.type = MESSAGE_SETTLE_PROPOSE,
+                                                  .settle_propose = {.channel = world->id,
+                                                                     .seq = 1,
+                                                                     .client_out = {100000},
+                                                                     .hub_out = {100000},
+                                                                     .deadline = soon(world),
+                                                                     .close = true}});
+    assert_int_equal(world_channel(world).settling.units, 100000);
+    wallet_message(world->core, &(struct message){.type = MESSAGE_SETTLED,
+                                                  .settled = {.channel = world->id, .seq = 1, .outcome = 6}});
+    world_head(world, 700);
+    assert_int_equal(world_channel(world).settling.units, 0);
+    assert_int_equal(world->counts[MESSAGE_SETTLE_SIGN], 0);
+    assert_int_equal(world->counts[MESSAGE_ERROR], 1);
+    assert_int_equal(world->last_error.error.code, CODE_SETTLE);
+    assert_int_equal(world->last_error.error.reference.type, MESSAGE_SETTLE_PROPOSE);
+    assert_int_equal(world->last_error.error.reference.nonce, 1);
+    assert_int_equal(wallet_close(world->core, &world->id), CODE_OK);
+    world_run(world);
+    assert_int_equal(world->counts[MESSAGE_SETTLE_REQUEST], 2);
+    assert_true(propose(world, 100000, 100000, soon(world), true));
+    settle(world, true);
+    assert_int_equal(world_channel(world).stage, STAGE_CLOSED);
+    world_free(world);
+}
+
 static void test_skipped_kills_nothing(void **state)
 {
     (void)state;
@@ -233,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_signs_only_what_it_should),
         cmocka_unit_test(test_close_together),
         cmocka_unit_test(test_deadline_passes),
+        cmocka_unit_test(test_dead_proposal_is_answered),
         cmocka_unit_test(test_skipped_kills_nothing),
         cmocka_unit_test(test_hub_refuses),
         cmocka_unit_test(test_signature_survives),
