@@ -68,16 +68,19 @@ static struct hash sorted_pair(const struct hash *a, const struct hash *b)
     return keccak256(both, sizeof(both));
 }
 
-/* What the parent is without a hash, if it is; NULL: both have something. */
-static const struct hash *only_child(const struct hash *left, const struct hash *right)
+/* An empty side: the parent is the other one, without a hash. */
+static bool is_one_sided(const struct hash *left, const struct hash *right, struct hash *parent)
 {
-    return hash_is_zero(left) ? right : hash_is_zero(right) ? left : NULL;
+    bool is_left_empty = hash_is_zero(left), is_one = is_left_empty || hash_is_zero(right);
+    if (is_one)
+        *parent = is_left_empty ? *right : *left;
+    return is_one;
 }
 
 struct hash merkle_node(const struct hash *left, const struct hash *right)
 {
-    const struct hash *only = only_child(left, right);
-    return only != NULL ? *only : sorted_pair(left, right);
+    struct hash parent;
+    return is_one_sided(left, right, &parent) ? parent : sorted_pair(left, right);
 }
 
 void merkle_nodes(const struct merkle_join *joins, size_t count)
@@ -88,10 +91,7 @@ void merkle_nodes(const struct merkle_join *joins, size_t count)
     size_t some = 0;
     for (size_t i = 0; i < count; i++) {
         const struct hash *left = &joins[i].children[0], *right = &joins[i].children[1];
-        const struct hash *only = only_child(left, right);
-        if (only != NULL) {
-            *joins[i].parent = *only;
-        } else {
+        if (!is_one_sided(left, right, joins[i].parent)) {
             encode_node(left, right, both[some]);
             inputs[some] = (struct hash_input){both[some], NODE_BYTES};
             parents[some++] = joins[i].parent;

@@ -1,4 +1,4 @@
-/* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, acks.c, outcomes.c,
+/* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, finish.c, acks.c, outcomes.c,
  * ledger_view.c, ahead.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, promises.c, recall.c, count.c
  * and engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
@@ -351,6 +351,10 @@ void ack_finish(struct engine *engine, struct hub_channel *channel, bool said_so
 void ahead_receipt(struct engine *engine, struct payment *payment, const struct witness *witness);
 /* On the link that it has now. */
 bool ahead_is_told(const struct payment *payment, const struct hub_channel *payer) MUST_USE;
+
+/* finish.c */
+/* One update for each channel of the turn's list whose draft has something; news of funds, ACKs that are due. */
+void finish_channels(struct engine *engine);
 
 /* engine.c */
 /* A receipt for the payer. Those that follow each other to one channel are one message. */
