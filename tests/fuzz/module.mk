@@ -1,7 +1,7 @@
 # Fuzzers (libFuzzer, with ASan and UBSan): one program per tests/fuzz/fuzz_*.c, built by clang into build/fuzz/.
 # docs/fuzzing.md says what each holds. FUZZ_SECONDS is what each gets, FUZZ_JOBS how many run at once, FUZZ chooses some.
 FUZZ_SECONDS ?= 20
-FUZZ_JOBS    ?= 2
+FUZZ_JOBS    ?= 3
 FUZZERS      := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ         ?= $(FUZZERS)
 
