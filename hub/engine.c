@@ -465,6 +465,7 @@ static void message_error(struct engine *engine, struct client *client, const st
 
 void engine_message(struct engine *engine, uint64_t peer, const struct message *message)
 {
+    engine->went_ahead = message->type == MESSAGE_REVEAL || message->type == MESSAGE_ACK;
     if (peer <= ENGINE_PEER_TOWER_LAST) {
         if (message->type == MESSAGE_RECEIPT)
             appoint_receipt(engine, peer - ENGINE_PEER_TOWER, message);
@@ -515,6 +516,12 @@ void engine_message(struct engine *engine, uint64_t peer, const struct message *
         settle_request(engine, channel, message->settle_request.amount, message->settle_request.close);
     else
         settle_sign(engine, channel, message->settle_sign.seq, &message->settle_sign.signature);
+}
+
+bool engine_can_wait(const struct engine *engine)
+{
+    return engine->went_ahead && engine->dirty_count == 0 && engine->frame_count == 0 &&
+           engine->reveal.count == 0 && engine->call_count == 0;
 }
 
 struct engine_figures engine_figures(const struct engine *engine)

@@ -136,6 +136,10 @@ void engine_acks(struct engine *engine);
 void engine_connected(struct engine *engine, uint64_t peer, const struct address *client);
 void engine_disconnected(struct engine *engine, uint64_t peer);
 void engine_message(struct engine *engine, uint64_t peer, const struct message *message);
+/* Whether nobody waits for what the last message brought: an ACK that opened nothing, receipts that have gone ahead. The
+ * turn need not end for it alone, if it ends within ENGINE_IDLE_MS. */
+#define ENGINE_IDLE_MS 50
+bool engine_can_wait(const struct engine *engine) MUST_USE;
 /* tower: its index in the settings. */
 void engine_tower(struct engine *engine, size_t tower, bool connected);
 void engine_event(struct engine *engine, const struct contract_event *event);

@@ -268,6 +268,7 @@ struct engine {
     bool cursor_dirty, root_dirty, assets_dirty;
     uint64_t sequence, durable;    /* of the last batch written; of the last one on the disk */
     struct buffer passing;         /* room for a frame that goes ahead */
+    bool went_ahead;               /* the last message: all that it told anybody */
     struct decoder *decoder;       /* of bodies */
     size_t held_count, held_bytes; /* updates held, all channels */
     size_t locks_later;            /* lock operations of the update in hand that are not judged yet */

@@ -75,7 +75,8 @@ static void on_message(void *context, struct link *link, const struct message *m
     engine_message(shard->engine, handle, message);
     if (engine_errors_said(shard->engine) != errors && (peer = find(shard, handle)) != NULL)
         link_charge(peer->link);
-    shard_turn_soon(shard);
+    if (!engine_can_wait(shard->engine)) /* else the next message ends the turn, or the tick */
+        shard_turn_soon(shard);
 }
 
 static void on_closed(void *context, struct link *link, enum link_closed why, const char *reason)

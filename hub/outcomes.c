@@ -160,11 +160,13 @@ static void reveal_one(struct engine *engine, struct hub_channel *channel, const
         return;
     }
     if (!payment->is_locked) {
+        engine->went_ahead &= goes_ahead;
         if (goes_ahead)
             ahead_receipt(engine, payment, &item->witness);
         payment_revealed(engine, payment, &item->witness);
         return;
     }
+    engine->went_ahead = false;
     /* Section 3: shown until expiry − 2 × margin it obliges; later only a confirmed registration does. */
     if (engine->head.confirmed_time + 2 * engine->settings.terms.reveal_margin_s > payment->expiry)
         return;

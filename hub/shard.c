@@ -11,7 +11,7 @@
 #include "hub/hub_state.h"
 #include "hub/journals.h"
 
-#define TICK_MS       50
+#define TICK_MS       ENGINE_IDLE_MS
 #define DRAIN_MS      300  /* at the end: the last frames leave */
 #define COUNT_SLICE   1000 /* channels counted at a time: some 0.2 ms */
 #define BATCHES_AHEAD 1    /* batches that may be on their way to the disk while the next one gathers */

@@ -141,6 +141,7 @@ static void test_a_receipt_goes_ahead_and_takes_the_ack_along(void **state)
     assert_int_equal(memory_journal_appended(world->journal), appended);
     assert_int_equal(world_waiting(world, 0, MESSAGE_REVEAL), 1);
     assert_int_equal(world_waiting(world, 0, MESSAGE_ACK), 1);
+    assert_true(engine_can_wait(world->engine)); /* for a turn to write it down */
     /* And is not told a second time by the batch that notes it. */
     world_settle_down(world);
     assert_int_equal(world->clients[0].revealed_count, 1);
@@ -154,6 +155,7 @@ static void test_an_ack_that_is_not_durable_stays_behind(void **state)
     world_settle_down(world);
     struct payment_id payment = world->clients[1].received[world->clients[1].received_count - 1];
     world_pay(world, 0, 1, 10, 3, false); /* taken, not flushed */
+    assert_false(engine_can_wait(world->engine));
     world_reveal(world, 1, 2, &payment);
     assert_int_equal(world_waiting(world, 0, MESSAGE_REVEAL), 1);
     assert_int_equal(world_waiting(world, 0, MESSAGE_ACK), 0);
@@ -178,6 +180,7 @@ static void test_a_locked_receipt_waits(void **state)
     world_settle_down(world);
     reveal(world, 1, 2);
     assert_int_equal(world_waiting(world, 0, MESSAGE_REVEAL), 0);
+    assert_false(engine_can_wait(world->engine));
     memory_journal_sync(world->journal, engine_flush(world->engine));
     assert_int_equal(world_waiting(world, 0, MESSAGE_REVEAL), 1);
     world_settle_down(world);
