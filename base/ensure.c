@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/prefetch.h"
+
 _Noreturn void ensure_failed(const char *condition, const char *file, int line)
 {
     fprintf(stderr, "rill: fatal: %s:%d: '%s' does not hold; stopping, the journal on disk is intact\n", file,

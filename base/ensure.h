@@ -17,8 +17,7 @@ void *xcalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull)
 void *xrealloc(void *old, size_t size) __attribute__((returns_nonnull));
 /* For tables that are looked into at random: aligned to a cache line and, from HUGE_PAGE_BYTES on, on huge pages where the
  * system has them, since of many small ones the processor knows but a few. Not zeroed; free gives it back. */
-#define CACHE_LINE_BYTES 64
-#define HUGE_PAGE_BYTES  ((size_t)2 << 20)
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
 void *xtable(size_t size) __attribute__((malloc, returns_nonnull));
 char *xstrdup(const char *text) __attribute__((malloc, returns_nonnull));
 

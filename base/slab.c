@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/prefetch.h"
 
 #define CHUNK_ITEMS 64 /* of the first chunk */
 
@@ -67,10 +68,8 @@ static unsigned char *items_of(const struct slab *slab, struct slab_chunk *chunk
 /* What is given out next: it was let go of long ago, or it would not be the next one, and its memory is not at hand. */
 static void expect_next(const struct slab *slab)
 {
-    if (slab->given_back == NULL)
-        return;
-    for (size_t at = 0; at < slab->item_size; at += CACHE_LINE_BYTES)
-        __builtin_prefetch((const unsigned char *)slab->given_back + at, 1);
+    if (slab->given_back != NULL)
+        prefetch_lines(slab->given_back, slab->item_size);
 }
 
 void *slab_take(struct slab *slab)

@@ -20,6 +20,7 @@ bool ack_take(struct hub_channel *channel, struct message *ack)
         return false;
     channel->ack_due = false;
     channel->ack_nonce = channel_peer(channel->channel)->proof.nonce;
+    *ack = (struct message){.type = MESSAGE_ACK};
     ack->ack.channel = channel->channel->id;
     ack->ack.nonce = channel->ack_nonce;
     return true;
@@ -27,7 +28,7 @@ bool ack_take(struct hub_channel *channel, struct message *ack)
 
 void ack_emit(struct engine *engine, struct hub_channel *channel)
 {
-    struct message ack = {.type = MESSAGE_ACK};
+    struct message ack;
     if (ack_take(channel, &ack))
         engine_emit(engine, channel->client->peer, &ack);
 }

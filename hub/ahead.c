@@ -20,7 +20,7 @@ static void pass(struct engine *engine, uint64_t peer, const struct message *mes
 /* The ACK of the payment's update may be waiting for just this: it goes along if all that it tells is durable. */
 static void pass_ack(struct engine *engine, struct hub_channel *channel)
 {
-    struct message ack = {.type = MESSAGE_ACK};
+    struct message ack;
     bool is_durable = !channel->dirty && channel->written <= engine->durable;
     if ((is_durable || PLANTED(ACKNOWLEDGE_AHEAD)) && ack_take(channel, &ack))
         pass(engine, channel->client->peer, &ack);

@@ -85,12 +85,12 @@ struct hub_channel {
     bool resumed : 1;         /* the client has said RESUME on this link: new updates go out */
     bool dirty : 1;           /* in the turn's list */
     bool funds_changed : 1;
-    bool ack_due : 1,
-        ack_waits : 1; /* acks.c: an ACK is owed; the channel is in the list of those that wait */
+    /* acks.c: an ACK is owed; the channel is in the list of those that wait. */
+    bool ack_due : 1, ack_waits : 1;
     bool close_wanted : 1, want_dirty : 1;
     bool dispute_dirty : 1;
-    bool
-        unanswered : 1; /* a proposal of this link; a refusal names its seq alone, so no other is made meanwhile */
+    /* A proposal of this link; a refusal names its seq alone, so no other is made meanwhile. */
+    bool unanswered : 1;
     bool counted : 1;            /* by the count whose phase this is */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */

@@ -4,15 +4,14 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/prefetch.h"
 #include "crypto/lock.h"
 
-#define LINE_BYTES 64
-
 _Static_assert(sizeof(struct leg) == 48, "a leg is a hash key: no padding");
-_Static_assert(offsetof(struct payment, payer) == LINE_BYTES &&
-                   offsetof(struct payment, condition) == 2 * LINE_BYTES &&
-                   offsetof(struct payment, next_due) == 3 * LINE_BYTES &&
-                   offsetof(struct payment, payer_lock) == 4 * LINE_BYTES,
+_Static_assert(offsetof(struct payment, payer) == CACHE_LINE_BYTES &&
+                   offsetof(struct payment, condition) == 2 * CACHE_LINE_BYTES &&
+                   offsetof(struct payment, next_due) == 3 * CACHE_LINE_BYTES &&
+                   offsetof(struct payment, payer_lock) == 4 * CACHE_LINE_BYTES,
                "a payment's lines are what its comments say");
 _Static_assert(sizeof(struct condition_key) == 33, "a condition is a hash key: no padding");
 
@@ -64,8 +63,7 @@ struct payment *payments_find_derived(const struct payments *payments, const str
 
 void payment_prefetch(const struct payment *payment)
 {
-    for (size_t at = 0; at < offsetof(struct payment, payer_lock); at += LINE_BYTES)
-        __builtin_prefetch((const uint8_t *)payment + at);
+    prefetch_lines(payment, offsetof(struct payment, payer_lock));
 }
 
 void payments_expect(const struct payments *payments, const struct payment_id *id)
@@ -159,7 +157,7 @@ struct payment *payments_add(struct payments *payments, const struct leg *payer,
     if (find_payee(payments, &payee->id, hash) != NULL)
         return NULL;
     payments->slab.item_size = sizeof(struct payment);
-    payments->slab.alignment = LINE_BYTES;
+    payments->slab.alignment = CACHE_LINE_BYTES;
     struct payment *payment = slab_take(&payments->slab);
     payment->payer = *payer;
     payment->payee = *payee;

@@ -87,8 +87,8 @@ struct payment {
     uint64_t payer_lock, payee_lock; /* ids; the payer's is 0 once it has unlocked an offered one */
     uint64_t cancel_nonce;
     uint32_t register_round; /* the engine's, when its witness was last given to the ledger */
-    uint32_t
-        told_link; /* the link (its low bits) on which the payer was told ahead; 0: not. In memory only */
+    /* The link (its low bits) on which the payer was told ahead (hub/ahead.c); 0: not. In memory only. */
+    uint32_t told_link;
 };
 
 /* The locked payments on one condition: one witness meets them all. */

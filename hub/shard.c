@@ -175,12 +175,6 @@ static void effect_send(void *context, uint64_t sequence, uint64_t peer, const u
     outbox_put_frame(shard->outbox, sequence, peer, frame, length);
 }
 
-static void effect_pass(void *context, uint64_t peer, const uint8_t *frame, size_t length)
-{
-    links_deliver(context, peer, frame,
-                  length); /* into the link's buffer: nothing is called back from here */
-}
-
 static void effect_secret(void *context, uint32_t to, const struct leg *payer, const struct witness *witness)
 {
     struct shard *shard = context;
@@ -263,17 +257,18 @@ static bool visit_record(void *context, const struct record *record)
 static void begin(struct shard *shard)
 {
     char message[512];
-    const struct engine_effects effects = {.journal = effect_journal,
-                                           .find = effect_find,
-                                           .have = effect_have,
-                                           .send = effect_send,
-                                           .pass = effect_pass,
-                                           .secret = effect_secret,
-                                           .call = effect_call,
-                                           .disconnect = effect_disconnect,
-                                           .parcel = effect_parcel,
-                                           .settle_turn = effect_settle_turn,
-                                           .context = shard};
+    const struct engine_effects effects = {
+        .journal = effect_journal,
+        .find = effect_find,
+        .have = effect_have,
+        .send = effect_send,
+        .pass = links_deliver, /* into the link's buffer: it calls nothing back */
+        .secret = effect_secret,
+        .call = effect_call,
+        .disconnect = effect_disconnect,
+        .parcel = effect_parcel,
+        .settle_turn = effect_settle_turn,
+        .context = shard};
     struct engine_settings settings = shard->hub->engine_settings;
     uint64_t before = clock_monotonic_us();
     settings.shards = shard->hub->shard_count;
@@ -350,8 +345,8 @@ static void stop(struct shard *shard, bool at_once)
 
 struct question {
     void (*answer)(const struct engine *engine, void *context);
-    void (*act)(struct engine *engine,
-                void *context); /* in its place: what it does is durable before it is done */
+    /* In its place; what it does is durable before it is done. */
+    void (*act)(struct engine *engine, void *context);
     void *context;
     pthread_mutex_t mutex;
     pthread_cond_t done;

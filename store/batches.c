@@ -35,7 +35,7 @@ static struct arena *arena_new(struct local_journal *store, size_t least)
         store->batches.spare_count--;
     } else {
         size = least > size ? least : size;
-        arena = store_room(sizeof *arena + size);
+        arena = xtable(sizeof *arena + size);
     }
     arena->used = arena->batches = 0;
     arena->size = size;

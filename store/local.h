@@ -1,11 +1,16 @@
 /* What the files of the local journal share. Only store/ includes this.
  *
- *     store.c       open, close, the table of functions        header.c      the header: whose journal this
- * is folder.c      the folder: making, locking, judging it     database.c    RocksDB: options, opening, its
- * errors writer.c      append, the writer thread, durable          checkpoint.c  folding old batches
- *     recover.c     checking the journal at open, replay       table.c       records gathered into one table
- *     archive.c     the archive: its keys, reading, pruning    find.c        the archive's index
- *     batches.c     batches in memory                          room.c         memory in large pages
+ *     store.c       open, close, the table of functions
+ *     folder.c      the folder: making, locking, judging it
+ *     header.c      the header: whose journal this is
+ *     database.c    RocksDB: options, opening, its errors
+ *     writer.c      append, the writer thread, durable
+ *     batches.c     batches in memory
+ *     checkpoint.c  folding old batches
+ *     table.c       records gathered into one table
+ *     recover.c     checking the journal at open, replay
+ *     archive.c     the archive: its keys, reading, pruning
+ *     find.c        the archive's index
  *
  * Threads: the caller's, the writer and the folding one. The writer commits the batches; the folding thread
  * writes its mark and gives RocksDB finished tables. Whoever reads the archive does so on a thread of its own
@@ -182,10 +187,6 @@ enum store_error store_header_open(struct local_journal *store, const struct sto
 /* Adds "the checkpoint is at `checkpoint`, a folding goes on up to `target`" to a write, and the burden. */
 void store_header_mark_checkpoint(struct local_journal *store, rocksdb_writebatch_t *batch,
                                   uint64_t checkpoint, uint64_t target);
-
-/* room.c */
-/* For free(). */
-void *store_room(size_t size) __attribute__((malloc, returns_nonnull));
 
 /* batches.c */
 /* Adds a copy at the end; under the mutex, once the threads run. */

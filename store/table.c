@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "base/prefetch.h"
 #include "store/local.h"
 
-#define RADIX_MIN  48 /* places: fewer are sorted by insertion */
-#define LINE_BYTES 64
+#define RADIX_MIN  48  /* places: fewer are sorted by insertion */
 #define ROW_WEIGHT 128 /* bytes that are read in the time that a row takes by itself */
 
 /* What is sorted: where the record lies, and a word of its key as the family has it. */
@@ -28,8 +28,8 @@ struct table {
     char *path;
     struct place *places; /* the newest first */
     size_t count, capacity;
-    uint64_t changed, gone,
-        kept; /* weights: of its own rows; as a whole, of those it would have, and of old ones */
+    /* Weights: of its own rows; as a whole, of those it would have, and of old ones. */
+    uint64_t changed, gone, kept;
     bool written, whole;
 };
 
@@ -66,7 +66,7 @@ static uint64_t word_of(const struct family_key *key, size_t depth)
 static void grow(struct table *table)
 {
     table->capacity = table->capacity == 0 ? 1024 : 2 * table->capacity;
-    struct place *places = store_room(table->capacity * sizeof *places);
+    struct place *places = xtable(table->capacity * sizeof *places);
     if (table->count > 0)
         memcpy(places, table->places, table->count * sizeof *places);
     free(table->places);
@@ -156,11 +156,8 @@ static void sort_words(struct place *places, struct place *other, size_t count)
 
 static void prefetch(const struct place *places, size_t count, size_t i)
 {
-    if (i + AHEAD >= count)
-        return;
-    const uint8_t *record = places[i + AHEAD].record;
-    __builtin_prefetch(record);
-    __builtin_prefetch(record + LINE_BYTES);
+    if (i + AHEAD < count)
+        prefetch_lines(places[i + AHEAD].record, (size_t)2 * CACHE_LINE_BYTES);
 }
 
 /* In steps of a word from `depth` on, where two keys differ or both have ended. */
@@ -359,7 +356,7 @@ static void put_whole(struct table *table, rocksdb_sstfilewriter_t *file)
 
 static void sort_places(struct table *table)
 {
-    struct place *other = store_room(table->count * sizeof *other);
+    struct place *other = xtable(table->count * sizeof *other);
     sort(table, table->places, other, table->count, 0);
     free(other);
 }

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/code.h"
 #include "base/ensure.h"
+#include "base/prefetch.h"
 #include "tests/support/capture.h"
 
 static void ensure_that(void *argument)

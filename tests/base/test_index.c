@@ -9,6 +9,7 @@
 
 #include "base/ensure.h"
 #include "base/index.h"
+#include "base/prefetch.h"
 #include "base/slab.h"
 
 #define ITEMS 3000

@@ -272,13 +272,20 @@ static void test_payments_go_on_over_other_numbers_of_shards(void **state)
     receipt_comes(world, &last);
 }
 
-/* How many of the client's past payments are in each of two states, by what the hub says. The last answer is in *answer. */
-static bool past_is(const struct world *world, const struct wire_client *client, unsigned completed,
-                    unsigned refunded, char **answer)
+/* How many of a client's past payments are in each of two states, by what the hub says. */
+struct past {
+    const struct world *world;
+    const struct wire_client *client;
+    unsigned completed, refunded;
+    char *answer; /* the last one */
+};
+
+static bool past_is(void *context)
 {
+    struct past *past = context;
     char path[128], address[ADDRESS_TEXT_SIZE];
-    snprintf(path, sizeof path, "/history?client=%s", address_text(&client->address, address));
-    char *text = http_ask(world->stage->http_port, "GET", path);
+    snprintf(path, sizeof path, "/history?client=%s", address_text(&past->client->address, address));
+    char *text = http_ask(past->world->stage->http_port, "GET", path);
     const char *body = strstr(text, "\r\n\r\n");
     json_t *page = json_loads(body == NULL ? text : body, 0, NULL), *item;
     assert_non_null(page);
@@ -291,21 +298,19 @@ static bool past_is(const struct world *world, const struct wire_client *client,
         seen[1] += strcmp(state, "refunded") == 0;
     }
     json_decref(page);
-    free(*answer);
-    *answer = text;
-    return seen[0] == completed && seen[1] == refunded;
+    free(past->answer);
+    past->answer = text;
+    return seen[0] == past->completed && seen[1] == past->refunded;
 }
 
 /* A receipt is there before the history, which waits for the disk. */
 static void past_becomes(const struct world *world, const struct wire_client *client, unsigned completed,
                          unsigned refunded)
 {
-    char *answer = NULL;
-    uint64_t until = clock_monotonic_us() + 10 * 1000000;
-    while (!past_is(world, client, completed, refunded, &answer))
-        if (clock_monotonic_us() > until)
-            fail_msg("%u and %u expected in: %s", completed, refunded, answer);
-    free(answer);
+    struct past past = {world, client, completed, refunded, NULL};
+    if (!holds_in_time(world->stage, past_is, &past))
+        fail_msg("%u and %u expected in: %s", completed, refunded, past.answer);
+    free(past.answer);
 }
 
 static void both_past_are(struct world *world, unsigned completed, unsigned refunded)

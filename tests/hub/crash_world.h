@@ -30,6 +30,8 @@
 #include "hub/transfer.h"
 #include "store/memory_journal.h"
 
+#include "waiting.h"
+
 #define CLIENTS        4
 #define PAYMENTS_MAX   256
 #define EVENTS_MAX     4096
@@ -278,28 +280,17 @@ static inline uint64_t effect_journal(void *context, const uint8_t *batch, size_
     return journal_append(shard->journal, batch, length);
 }
 
-struct waiting_head {
-    uint64_t sequence, peer, length;
-};
-
 static inline void effect_send(void *context, uint64_t sequence, uint64_t peer, const uint8_t *frame,
                                size_t length)
 {
     struct shard *shard = context;
-    struct waiting_head head = {sequence, peer, length};
-    buffer_append(&shard->waiting, &head, sizeof(head));
-    buffer_append(&shard->waiting, frame, length);
+    waiting_put(&shard->waiting, sequence, peer, frame, length);
 }
 
-/* It goes ahead of all that waits for the disk. */
 static inline void effect_pass(void *context, uint64_t peer, const uint8_t *frame, size_t length)
 {
     struct shard *shard = context;
-    struct buffer later = shard->waiting;
-    shard->waiting = (struct buffer){0};
-    effect_send(shard, 0, peer, frame, length);
-    buffer_append(&shard->waiting, later.data, later.length);
-    buffer_free(&later);
+    waiting_pass(&shard->waiting, peer, frame, length);
 }
 
 struct secret_ahead {

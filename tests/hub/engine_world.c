@@ -5,12 +5,10 @@
 #include "base/ensure.h"
 #include "crypto/hash.h"
 
+#include "waiting.h"
+
 #define WORLD_START     1800000000u
 #define REVEAL_MARGIN_S 60
-
-struct waiting_head {
-    uint64_t sequence, peer, length;
-};
 
 /* ---- effects ---- */
 
@@ -59,20 +57,13 @@ static void effect_send(void *context, uint64_t sequence, uint64_t peer, const u
         take_appointment(world, peer - ENGINE_PEER_TOWER, frame, length);
         return;
     }
-    struct waiting_head head = {sequence, peer, length};
-    buffer_append(&world->waiting, &head, sizeof(head));
-    buffer_append(&world->waiting, frame, length);
+    waiting_put(&world->waiting, sequence, peer, frame, length);
 }
 
-/* Ahead of what waits. */
 static void effect_pass(void *context, uint64_t peer, const uint8_t *frame, size_t length)
 {
     struct world *world = context;
-    struct buffer later = world->waiting;
-    world->waiting = (struct buffer){0};
-    effect_send(world, 0, peer, frame, length);
-    buffer_append(&world->waiting, later.data, later.length);
-    buffer_free(&later);
+    waiting_pass(&world->waiting, peer, frame, length);
 }
 
 static void effect_call(void *context, uint64_t sequence, enum engine_call call, uint64_t reference,
