@@ -29,19 +29,24 @@ bool sum_join(const struct sum_node *left, const struct sum_node *right, struct 
     return true;
 }
 
+static size_t group_count(size_t leaves)
+{
+    return leaves / SUM_GROUP + (leaves % SUM_GROUP != 0);
+}
+
 size_t sum_tree_size(size_t count)
 {
-    size_t size = count;
-    while (count > 1) {
-        count = (count + 1) / 2;
-        size += count;
+    size_t width = group_count(count), size = width;
+    while (width > 1) {
+        width = (width + 1) / 2;
+        size += width;
     }
     return size;
 }
 
-bool sum_tree_build(struct sum_tree *tree, struct sum_node *nodes, size_t count)
+/* Each level follows the one below; a node without a sibling moves up. `nodes` begins with the lowest, and has room. */
+static bool join_levels(struct sum_node *nodes, size_t count)
 {
-    *tree = (struct sum_tree){nodes, count};
     struct sum_node *level = nodes;
     while (count > 1) {
         struct sum_node *above = level + count;
@@ -56,6 +61,51 @@ bool sum_tree_build(struct sum_tree *tree, struct sum_node *nodes, size_t count)
     return true;
 }
 
+/* The siblings of node `index` of the lowest level. Returns how many. */
+static size_t path_in(const struct sum_node *level, size_t count, size_t index, struct sum_node *out)
+{
+    size_t length = 0;
+    for (; count > 1; count = (count + 1) / 2, index /= 2) {
+        size_t sibling = index ^ 1;
+        if (sibling < count)
+            out[length++] = level[sibling];
+        level += count;
+    }
+    return length;
+}
+
+/* A group begins at a multiple of its size, so within it the same nodes have no sibling as in the whole tree. */
+struct group {
+    struct sum_node nodes[2 * SUM_GROUP];
+    size_t leaves, root;
+};
+
+static bool group_make(const struct sum_tree *tree, size_t number, struct group *group)
+{
+    size_t first = number * SUM_GROUP;
+    group->leaves = tree->count - first < SUM_GROUP ? tree->count - first : SUM_GROUP;
+    for (size_t i = 0; i < group->leaves; i++)
+        group->nodes[i] = tree->leaf_at(tree->context, first + i);
+    group->root = group->leaves - 1;
+    for (size_t width = group->leaves; width > 1;) {
+        width = (width + 1) / 2;
+        group->root += width;
+    }
+    return join_levels(group->nodes, group->leaves);
+}
+
+bool sum_tree_build(struct sum_tree *tree)
+{
+    size_t groups = group_count(tree->count);
+    for (size_t i = 0; i < groups; i++) {
+        struct group group;
+        if (!group_make(tree, i, &group))
+            return false;
+        tree->nodes[i] = group.nodes[group.root];
+    }
+    return join_levels(tree->nodes, groups);
+}
+
 struct sum_node sum_tree_root(const struct sum_tree *tree)
 {
     return tree->count == 0 ? (struct sum_node){.sum = 0} : tree->nodes[sum_tree_size(tree->count) - 1];
@@ -64,15 +114,10 @@ struct sum_node sum_tree_root(const struct sum_tree *tree)
 size_t sum_tree_path(const struct sum_tree *tree, size_t index, struct sum_node out[SUM_PATH_MAX])
 {
     ensure(index < tree->count);
-    const struct sum_node *level = tree->nodes;
-    size_t length = 0;
-    for (size_t count = tree->count; count > 1; count = (count + 1) / 2, index /= 2) {
-        size_t sibling = index ^ 1;
-        if (sibling < count)
-            out[length++] = level[sibling];
-        level += count;
-    }
-    return length;
+    struct group group;
+    ensure(group_make(tree, index / SUM_GROUP, &group)); /* it was made before */
+    size_t length = path_in(group.nodes, group.leaves, index % SUM_GROUP, out);
+    return length + path_in(tree->nodes, group_count(tree->count), index / SUM_GROUP, out + length);
 }
 
 bool sum_verify(const struct sum_node *leaf, uint64_t index, uint64_t count, const struct sum_node *path,

@@ -25,15 +25,23 @@ struct sum_node sum_leaf(const void *content, size_t length, struct amount amoun
 /* False: the sum would reach 2^63, or a child's already does. */
 bool sum_join(const struct sum_node *left, const struct sum_node *right, struct sum_node *out) MUST_USE;
 
-/* All levels, the leaves first; zero-initialised is empty. 40 bytes and as much again for each leaf. */
+/* Leaf `index`, made anew whenever it is asked for. */
+typedef struct sum_node sum_leaf_at(const void *context, size_t index);
+
+/* What lies below a group of leaves is not kept but made again from them when a path is asked for: it would be seven
+ * eighths of the tree. So a tree is 10 bytes a leaf. Zero-initialised is empty. */
+#define SUM_GROUP 8
 struct sum_tree {
-    struct sum_node *nodes;
-    size_t count; /* of leaves */
+    struct sum_node *nodes; /* of each group its node, and all levels above */
+    size_t count;           /* of leaves */
+    sum_leaf_at *leaf_at;
+    const void *context;
 };
-/* How many nodes `count` leaves need. */
+/* How many nodes a tree of `count` leaves keeps. */
 size_t sum_tree_size(size_t count);
-/* nodes: sum_tree_size(count) of them, the leaves already in front; they stay the caller's. False: the sum overflows. */
-bool sum_tree_build(struct sum_tree *tree, struct sum_node *nodes, size_t count) MUST_USE;
+/* nodes: room for sum_tree_size(tree->count) of them, the caller's as long as the tree is asked; the tree's other members
+ * are set. False: the sum overflows. */
+bool sum_tree_build(struct sum_tree *tree) MUST_USE;
 /* {zero, 0} if it is empty. */
 struct sum_node sum_tree_root(const struct sum_tree *tree);
 /* The siblings of leaf `index`, lowest first. Returns how many. */

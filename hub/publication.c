@@ -16,19 +16,25 @@ static struct hash seed_of(const struct secret_key *key, uint64_t number)
     return hmac_sha256(key->bytes, sizeof(key->bytes), text, sizeof(text));
 }
 
-static struct hash salt_of(const struct publication *publication, const struct hash *channel)
+static struct hash salt_of(const struct hash *seed, const struct hash *channel)
 {
-    return keccak256_pair(publication->seed.bytes, sizeof(publication->seed.bytes), channel->bytes,
-                          sizeof(channel->bytes));
+    return keccak256_pair(seed->bytes, sizeof(seed->bytes), channel->bytes, sizeof(channel->bytes));
 }
 
-static struct liability_leaf leaf_of(const struct engine_counted *entry, const struct hash *salt)
+static struct liability_leaf leaf_of(const struct publication_book *book, size_t index)
 {
+    const struct publication_entry *entry = &book->entries[index];
     return (struct liability_leaf){.channel = entry->channel,
                                    .balance = entry->balance,
                                    .nonce_client = entry->nonce_client,
                                    .nonce_hub = entry->nonce_hub,
-                                   .salt = *salt};
+                                   .salt = salt_of(book->seed, &entry->channel)};
+}
+
+static struct sum_node leaf_at(const void *context, size_t index)
+{
+    struct liability_leaf leaf = leaf_of(context, index);
+    return liabilities_leaf(&leaf);
 }
 
 /* ---- building ---- */
@@ -61,7 +67,7 @@ static size_t gather(const struct publication *publication, struct engine_count 
         for (size_t k = 0; k < counts[i]->length; k++) {
             const struct engine_counted *entry = &counts[i]->entries[k];
             if (entry->asset == index)
-                out[gathered++] = (struct salted){salt_of(publication, &entry->channel), entry};
+                out[gathered++] = (struct salted){salt_of(&publication->seed, &entry->channel), entry};
         }
     }
     qsort(out, gathered, sizeof(*out), salted_compare);
@@ -72,13 +78,14 @@ static bool build_book(struct publication_book *book, const struct salted *salte
                        struct liability *sums)
 {
     book->entries = xcalloc(count + 1, sizeof(*book->entries));
-    book->nodes = xcalloc(sum_tree_size(count) + 1, sizeof(*book->nodes));
     for (size_t i = 0; i < count; i++) {
-        struct liability_leaf leaf = leaf_of(salted[i].entry, &salted[i].salt);
-        book->entries[i] = *salted[i].entry;
-        book->nodes[i] = liabilities_leaf(&leaf);
+        const struct engine_counted *entry = salted[i].entry;
+        book->entries[i] =
+            (struct publication_entry){entry->channel, entry->balance, entry->nonce_client, entry->nonce_hub};
     }
-    if (!sum_tree_build(&book->tree, book->nodes, count))
+    book->tree =
+        (struct sum_tree){xcalloc(sum_tree_size(count) + 1, sizeof(*book->tree.nodes)), count, leaf_at, book};
+    if (!sum_tree_build(&book->tree))
         return false;
     struct sum_node root = sum_tree_root(&book->tree);
     sums->channels = count;
@@ -123,6 +130,7 @@ static bool build_books(struct publication *publication, struct engine_count *co
     for (size_t i = 0; i < publication->statement.asset_count && good; i++) {
         struct liability *sums = &publication->statement.assets[i];
         size_t gathered = gather(publication, counts, count, &sums->asset, salted);
+        publication->books[i].seed = &publication->seed;
         good = build_book(&publication->books[i], salted, gathered, sums) && add_others(counts, count, sums);
     }
     free(salted);
@@ -157,7 +165,7 @@ void publication_free(struct publication *publication)
         return;
     for (size_t i = 0; i < publication->statement.asset_count; i++) {
         free(publication->books[i].entries);
-        free(publication->books[i].nodes);
+        free(publication->books[i].tree.nodes);
     }
     bytes_wipe(&publication->seed, sizeof(publication->seed));
     free(publication);
@@ -165,15 +173,15 @@ void publication_free(struct publication *publication)
 
 /* ---- a leaf ---- */
 
-/* Entries lie in the order of their salts, which are computed again: that is less than keeping them. */
-static bool find_entry(const struct publication *publication, const struct publication_book *book,
-                       const struct hash *channel, const struct hash *salt, size_t *index)
+/* Entries lie in the order of their salts. */
+static bool find_entry(const struct publication_book *book, const struct hash *channel, size_t *index)
 {
+    const struct hash salt = salt_of(book->seed, channel);
     size_t low = 0, high = book->tree.count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        struct hash at = salt_of(publication, &book->entries[middle].channel);
-        int order = hash_compare(&at, salt);
+        struct hash at = salt_of(book->seed, &book->entries[middle].channel);
+        int order = hash_compare(&at, &salt);
         if (order == 0 && hash_equal(&book->entries[middle].channel, channel)) {
             *index = middle;
             return true;
@@ -191,18 +199,14 @@ bool publication_find(const struct publication *publication, const struct channe
 {
     const struct liabilities *statement = &publication->statement;
     const struct hash channel = channel_id(key);
-    const struct hash salt = salt_of(publication, &channel);
     size_t asset = 0, index;
     while (asset < statement->asset_count && !address_equal(&statement->assets[asset].asset, &key->asset))
         asset++;
-    if (asset == statement->asset_count ||
-        !find_entry(publication, &publication->books[asset], &channel, &salt, &index))
+    if (asset == statement->asset_count || !find_entry(&publication->books[asset], &channel, &index))
         return false;
     const struct publication_book *book = &publication->books[asset];
-    *out = (struct publication_proof){.leaf = leaf_of(&book->entries[index], &salt),
-                                      .asset = asset,
-                                      .index = index,
-                                      .count = book->tree.count};
+    *out = (struct publication_proof){
+        .leaf = leaf_of(book, index), .asset = asset, .index = index, .count = book->tree.count};
     out->length = sum_tree_path(&book->tree, index, out->path);
     return true;
 }

@@ -1,16 +1,23 @@
 /* One statement of what the hub owes with the trees behind it (crypto/liabilities.h, docs/settlement-proofs.md): built
- * from what the shards have counted, away from their loops. About 144 bytes a channel. */
+ * from what the shards have counted, away from their loops. About 66 bytes a channel. */
 #ifndef RILL_HUB_PUBLICATION_H
 #define RILL_HUB_PUBLICATION_H
 
 #include "crypto/liabilities.h"
 #include "hub/engine.h"
 
+/* A leaf without its salt, which is computed again: that is less than keeping it. */
+struct publication_entry {
+    struct hash channel;
+    struct amount balance;
+    uint64_t nonce_client, nonce_hub;
+};
+
 /* An asset's leaves, in the order of their salts: who is beside whom says nothing, and is new each time. */
 struct publication_book {
-    struct engine_counted *entries;
-    struct sum_node *nodes;
-    struct sum_tree tree;
+    const struct hash *seed; /* the publication's */
+    struct publication_entry *entries;
+    struct sum_tree tree; /* its nodes are the book's */
 };
 
 struct publication {

@@ -28,15 +28,35 @@ static struct sum_node leaf_number(size_t number)
     return sum_leaf(text, (size_t)length, amount_of(balance_of(number)));
 }
 
+static struct sum_node leaf_at(const void *context, size_t index)
+{
+    assert_null(context);
+    return leaf_number(index);
+}
+
 /* The caller frees tree->nodes. */
 static struct sum_tree tree_of(size_t count)
 {
-    struct sum_tree tree;
-    struct sum_node *nodes = xcalloc(sum_tree_size(count) + 1, sizeof(*nodes));
-    for (size_t i = 0; i < count; i++)
-        nodes[i] = leaf_number(i);
-    assert_true(sum_tree_build(&tree, nodes, count));
+    struct sum_tree tree = {xcalloc(sum_tree_size(count) + 1, sizeof(*tree.nodes)), count, leaf_at, NULL};
+    assert_true(sum_tree_build(&tree));
     return tree;
+}
+
+/* The root by the definition alone: level by level, whole. */
+static struct sum_node root_of(size_t count)
+{
+    struct sum_node *level = xcalloc(count, sizeof(*level));
+    for (size_t i = 0; i < count; i++)
+        level[i] = leaf_number(i);
+    for (; count > 1; count = (count + 1) / 2)
+        for (size_t i = 0; i < count; i += 2) {
+            level[i / 2] = level[i];
+            if (i + 1 < count)
+                assert_true(sum_join(&level[i], &level[i + 1], &level[i / 2]));
+        }
+    struct sum_node root = level[0];
+    free(level);
+    return root;
 }
 
 static void test_every_leaf_of_every_tree_proves(void **state)
@@ -46,8 +66,9 @@ static void test_every_leaf_of_every_tree_proves(void **state)
     uint64_t sum = 0;
     for (size_t count = 1; count <= LEAVES_MAX; count++) {
         struct sum_tree tree = tree_of(count);
-        struct sum_node root = sum_tree_root(&tree);
+        struct sum_node root = sum_tree_root(&tree), defined = root_of(count);
         sum += balance_of(count - 1);
+        assert_true(hash_equal(&root.hash, &defined.hash) && root.sum == defined.sum);
         assert_int_equal(root.sum, sum);
         for (size_t at = 0; at < count; at++) {
             size_t length = sum_tree_path(&tree, at, path);
@@ -120,17 +141,28 @@ static void test_what_a_node_commits_to(void **state)
     assert_false(hash_equal(&joined.hash, &other.hash));
 }
 
+static struct sum_node given_leaf(const void *context, size_t index)
+{
+    return ((const struct sum_node *)context)[index];
+}
+
 static void test_sums_never_wrap(void **state)
 {
     (void)state;
     struct sum_node big = sum_leaf("a", 1, amount_of(AMOUNT_LIMIT - 1)), one = sum_leaf("b", 1, amount_of(1)),
                     negative = one, root = one, joined;
-    struct sum_node nodes[8] = {big, one, one};
-    struct sum_tree tree;
+    struct sum_node leaves[3 * SUM_GROUP] = {big, one, one}, room[8];
     assert_false(sum_join(&big, &one, &joined));
     assert_false(sum_join(&one, &big, &joined));
-    assert_false(sum_tree_build(&tree, nodes, 2));
-    assert_false(sum_tree_build(&tree, nodes, 3));
+    for (size_t count = 2; count <= 3; count++) {
+        struct sum_tree tree = {room, count, given_leaf, leaves};
+        assert_false(sum_tree_build(&tree));
+    }
+    leaves[1] = leaves[2] = (struct sum_node){.sum = 0};
+    leaves[3 * SUM_GROUP - 1] = one; /* in another group */
+    struct sum_tree tree = {room, 3 * SUM_GROUP, given_leaf, leaves};
+    assert_true(sum_tree_size(tree.count) <= sizeof(room) / sizeof(room[0]));
+    assert_false(sum_tree_build(&tree));
     negative.sum = UINT64_MAX; /* -1 in two's complement: it would lower the sum */
     assert_false(sum_join(&one, &negative, &joined));
     assert_false(sum_join(&negative, &one, &joined));
@@ -141,10 +173,10 @@ static void test_sums_never_wrap(void **state)
 static void test_an_empty_tree(void **state)
 {
     (void)state;
-    struct sum_tree tree;
+    struct sum_tree tree = {.leaf_at = leaf_at};
     struct sum_node one = leaf_number(1);
     assert_int_equal(sum_tree_size(0), 0);
-    assert_true(sum_tree_build(&tree, NULL, 0));
+    assert_true(sum_tree_build(&tree));
     struct sum_node root = sum_tree_root(&tree);
     assert_true(hash_is_zero(&root.hash) && root.sum == 0);
     assert_false(sum_verify(&one, 0, 0, NULL, 0, &one));
