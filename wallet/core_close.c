@@ -129,20 +129,28 @@ static bool met_in_time(const struct wallet_core *core, const struct lock *lock)
     return met != NULL && met->time <= lock->expiry;
 }
 
+/* A lock that expires from here on could be registered so late that no challenge brings it back: when the time for one is
+ * over, or so shortly before that the registration is seen, and answered, after it. */
+static uint64_t late_locks_from(const struct closing *closing, uint64_t challenge_period)
+{
+    uint64_t room = challenge_period / 8;
+    return closing->deadline > room ? closing->deadline - room : 0;
+}
+
 /* Locks of the hub's stream that may still pay: their secret is known, or registered in time, or could be registered
  * when it is too late to bring them back by a challenge. */
 static struct amount claimable(const struct wallet_core *core, const struct wallet_channel *own)
 {
     struct amount sum = amount_of(0);
     const struct lock_set *locks = own->channel->streams[SIDE_HUB].locks;
+    uint64_t late_from = late_locks_from(&own->watch.closing, core->options.challenge_period_s);
     for (const struct pending_lock *lock = lock_set_next(locks, 0); lock != NULL;
          lock = lock_set_next(locks, lock->lock.id)) {
         const struct registration *met =
             wallet_ledger_registration(core, lock->lock.kind, &lock->lock.condition);
         const struct payment_in *payment = wallet_payment_in_find(core, &own->id, &lock->payment);
         bool known = payment != NULL && payment->counter != 0 && core->head.time <= lock->lock.expiry;
-        bool outlives =
-            core->head.time <= lock->lock.expiry && lock->lock.expiry >= own->watch.closing.deadline;
+        bool outlives = core->head.time <= lock->lock.expiry && lock->lock.expiry >= late_from;
         if (met != NULL ? met->time <= lock->lock.expiry : known || outlives)
             ensure(amount_add(sum, lock->lock.amount, &sum));
     }

@@ -199,12 +199,12 @@ static void report_alarms(struct decision *decision)
 /* ---- a channel that is being closed ---- */
 
 static struct amount claimable_of(const struct tower *tower, const struct appointment *appointment,
-                                  uint64_t deadline)
+                                  uint64_t late_from)
 {
     struct amount sum = amount_of(0);
     for (size_t i = 0; i < appointment->lock_count; i++) {
         const struct held_lock *held = &appointment->locks[i];
-        if (lock_may_pay(&held->lock, witness_known(held), held->registered_at, deadline,
+        if (lock_may_pay(&held->lock, witness_known(held), held->registered_at, late_from,
                          tower_block_time(tower)))
             ensure(amount_add(sum, held->lock.amount, &sum));
     }
@@ -216,9 +216,9 @@ static void decide_challenge(struct decision *decision, const struct appointment
     struct tower *tower = decision->tower;
     const struct closing *closing = &decision->watch->closing;
     uint64_t period = tower->options.challenge_period_s;
-    enum duty duty =
-        judge_challenge(closing, appointment->side, &appointment->proof,
-                        claimable_of(tower, appointment, closing->deadline), period, tower_block_time(tower));
+    enum duty duty = judge_challenge(closing, appointment->side, &appointment->proof,
+                                     claimable_of(tower, appointment, late_locks_from(closing, period)),
+                                     period, tower_block_time(tower));
     decision->missed[ALARM_CHALLENGE] |= duty == DUTY_TOO_LATE;
     if (duty != DUTY_DUE || PLANTED(TOWER_LOOKS_AWAY))
         return;

@@ -95,10 +95,16 @@ enum duty judge_void(const struct closing *closing, enum side user, uint64_t min
     return now < void_deadline(closing, challenge_period) ? DUTY_DUE : DUTY_TOO_LATE;
 }
 
-bool lock_may_pay(const struct lock *lock, bool witness_known, uint64_t registered_at, uint64_t deadline,
+uint64_t late_locks_from(const struct closing *closing, uint64_t challenge_period)
+{
+    uint64_t room = challenge_period / 8;
+    return closing->deadline > room ? closing->deadline - room : 0;
+}
+
+bool lock_may_pay(const struct lock *lock, bool witness_known, uint64_t registered_at, uint64_t late_from,
                   uint64_t now)
 {
     if (registered_at != 0)
         return registered_at <= lock->expiry;
-    return now <= lock->expiry && (witness_known || lock->expiry >= deadline);
+    return now <= lock->expiry && (witness_known || lock->expiry >= late_from);
 }

@@ -27,7 +27,7 @@ struct tower_quotas {
     uint64_t users;             /* distinct users, the hub included */
     uint64_t channels_per_user; /* does not bind the hub */
     uint64_t bytes_per_user;    /* does not bind the hub */
-    uint64_t bytes;             /* of all appointments */
+    uint64_t bytes;             /* of all appointments; a quarter of it is not the hub's to fill */
 };
 
 struct tower_options {

@@ -74,7 +74,7 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
         {"quota-kib", OPTION_NUMBER, &flags->quota_kib, "4096", 1, 1u << 30, "KIB",
          "Memory per user; the hub is not bound by it."},
         {"quota-total-mib", OPTION_NUMBER, &flags->quota_total_mib, "2048", 1, 1u << 30, "MIB",
-         "Memory of all appointments."},
+         "Memory of all appointments; a quarter of it is kept for clients."},
         {"connections", OPTION_NUMBER, &flags->connections, "10000", 1, 1000000, "NUMBER",
          "Connections at once; further ones are closed."},
         {"http", OPTION_TEXT, &flags->http, "127.0.0.1:9746", 0, 0, "ADDRESS:PORT",

@@ -421,6 +421,34 @@ static void test_quota_of_bytes(void **state)
     expect_error(world, CODE_LIMIT);
 }
 
+static bool hub_appoints(struct world *world, uint64_t salt)
+{
+    struct balance_proof proof = proof_of(1, 5, NULL, 0);
+    struct appoint appoint;
+    world->key.salt = salt;
+    world->channel = channel_id(&world->key);
+    world->said_count = 0;
+    appoint_make(world, &appoint, SIDE_HUB, &proof, NULL, 0);
+    appoint_send_as(world, &appoint, &world->hub);
+    return world->said[0].message.type == MESSAGE_RECEIPT;
+}
+
+static void test_the_hub_cannot_fill_the_tower(void **state)
+{
+    struct world *world = *state;
+    tower_free(world->tower);
+    world->options.quotas.bytes = 8000;
+    world->tower = tower_new(&world->options, &world_effects, world);
+    tower_tick(world->tower, world->now_ms);
+    world_restart(world, world->batch_count);
+    world_block(world, 1);
+    uint64_t salt = 100;
+    while (hub_appoints(world, salt))
+        salt++;
+    assert_in_range(salt, 105, 130);
+    appoint_salt(world, 1, CODE_OK); /* there is room for a client still */
+}
+
 static void test_waiting_appointments_are_bounded(void **state)
 {
     struct world *world = *state;
@@ -560,6 +588,7 @@ int main(void)
         TEST(test_quota_does_not_bind_the_hub),
         TEST(test_quota_of_users),
         TEST(test_quota_of_bytes),
+        TEST(test_the_hub_cannot_fill_the_tower),
         TEST(test_waiting_appointments_are_bounded),
         TEST(test_fetch),
         TEST(test_no_receipt_when_the_time_to_challenge_is_over),

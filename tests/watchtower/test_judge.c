@@ -156,19 +156,21 @@ static void test_void_of_the_closers_own_stream_needs_a_challenge(void **state)
 static void test_which_locks_may_pay(void **state)
 {
     (void)state;
-    uint64_t deadline = NOW + 10;
+    struct closing closing = {.deadline = NOW + 10 + PERIOD / 8};
+    uint64_t late_from = late_locks_from(&closing, PERIOD);
     struct lock lock = lock_of(1, 5, NOW);
-    assert_true(lock_may_pay(&lock, true, 0, deadline, NOW));
-    assert_false(lock_may_pay(&lock, true, 0, deadline, NOW + 1));
-    assert_false(lock_may_pay(&lock, false, 0, deadline, NOW));
-    assert_true(lock_may_pay(&lock, false, NOW, deadline, NOW + 50));
-    assert_false(lock_may_pay(&lock, true, NOW + 1, deadline, NOW + 50));
-    /* It outlives the time to challenge: nobody knows its witness yet, and somebody may show it then. */
-    lock.expiry = deadline - 1;
-    assert_false(lock_may_pay(&lock, false, 0, deadline, NOW));
-    lock.expiry = deadline;
-    assert_true(lock_may_pay(&lock, false, 0, deadline, NOW));
-    assert_false(lock_may_pay(&lock, false, 0, deadline, deadline + 1));
+    assert_int_equal(late_from, NOW + 10);
+    assert_true(lock_may_pay(&lock, true, 0, late_from, NOW));
+    assert_false(lock_may_pay(&lock, true, 0, late_from, NOW + 1));
+    assert_false(lock_may_pay(&lock, false, 0, late_from, NOW));
+    assert_true(lock_may_pay(&lock, false, NOW, late_from, NOW + 50));
+    assert_false(lock_may_pay(&lock, true, NOW + 1, late_from, NOW + 50));
+    /* It could be met when it is too late to answer: nobody knows its witness yet, and somebody may show it then. */
+    lock.expiry = late_from - 1;
+    assert_false(lock_may_pay(&lock, false, 0, late_from, NOW));
+    lock.expiry = late_from;
+    assert_true(lock_may_pay(&lock, false, 0, late_from, NOW));
+    assert_false(lock_may_pay(&lock, false, 0, late_from, late_from + 1));
 }
 
 /* A genuine newer proof that keeps the locks and pays more is better than ours, however the locks end. */
