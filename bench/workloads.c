@@ -284,6 +284,28 @@ static bool fill(struct run *run, const struct load_plan *market)
     return true;
 }
 
+/* What the old payments still cost when all are paid (folding, merging) is theirs, and is said; what is measured next is a
+ * hub that has them on disk. */
+#define REST_LOOK_US 2000000
+#define REST_SHARE   50 /* at rest: less than a fiftieth of a core */
+#define REST_MAX_US  300000000
+
+static bool come_to_rest(struct run *run)
+{
+    const struct child *hub = &run->world.hubd;
+    uint64_t begun_us = clock_monotonic_us(), begun_cpu = child_cpu_us(hub), cpu = begun_cpu, used;
+    do {
+        world_progress(&run->world, "history: waiting until the hub has put them away");
+        if (!world_pause(&run->world, REST_LOOK_US) || !crew_is_well(&run->crew))
+            return false;
+        used = child_cpu_us(hub) - cpu;
+        cpu += used;
+    } while (used > REST_LOOK_US / REST_SHARE && clock_monotonic_us() - begun_us < REST_MAX_US);
+    note(run, "rest_s", (double)(clock_monotonic_us() - begun_us) / 1e6);
+    note(run, "rest_hub_cpu_us_per_old_payment", (double)(cpu - begun_cpu) / (double)run->flags.payments);
+    return true;
+}
+
 static double ratio(double after, double before)
 {
     return before > 0 ? after / before : 0;
@@ -312,12 +334,13 @@ static bool run_history(struct run *run)
     struct figures *empty_single = figures_new(), *empty_busy = figures_new(), *full_busy = figures_new();
     double first_s, empty_s = 0, full_s = 0;
     run->figures = figures_new();
-    bool good =
-        crew_open(&run->crew, &run->world, &layout) && world_start_hub(&run->world, &first_s) &&
-        restart(run, &empty_s) && crew_start(&run->crew) &&
-        measure_both(run, &single, &market, "an empty hub", empty_single, empty_busy) && fill(run, &market) &&
-        measure_both(run, &single, &market, "with old payments", run->figures, full_busy) && finish(run) &&
-        crew_leave(&run->crew) && restart(run, &full_s) && world_check_money(&run->world, run->crew.balance);
+    bool good = crew_open(&run->crew, &run->world, &layout) && world_start_hub(&run->world, &first_s) &&
+                restart(run, &empty_s) && crew_start(&run->crew) &&
+                measure_both(run, &single, &market, "an empty hub", empty_single, empty_busy) &&
+                fill(run, &market) && come_to_rest(run) &&
+                measure_both(run, &single, &market, "with old payments", run->figures, full_busy) &&
+                finish(run) && crew_leave(&run->crew) && restart(run, &full_s) &&
+                world_check_money(&run->world, run->crew.balance);
     note_count(run, "old_payments", run->flags.payments);
     note(run, "empty_payments_per_s", figures_rate(empty_single));
     note(run, "empty_hub_cpu_us_per_payment", figures_cpu_us(empty_single));
