@@ -127,7 +127,7 @@ void conduct_mail(void *context, struct mail *mail)
         hub_fail(hub, "%s", (const char *)mail->bytes);
         break;
     case MAIL_RECOVERED:
-        hub_recovered(hub, mail->number);
+        hub_recovered(hub, mail->number, (const struct hash *)mail->bytes);
         break;
     case MAIL_SERVING:
         hub_serving(hub);

@@ -26,11 +26,6 @@ static uint64_t reference_of(const struct hub_channel *channel)
     return load_be64(channel->channel->id.bytes);
 }
 
-static uint64_t newest_time(const struct engine *engine)
-{
-    return engine->head.time > engine->head.confirmed_time ? engine->head.time : engine->head.confirmed_time;
-}
-
 /* The challenge period's eighths after the deadline; UINT64_MAX if the event did not say when that is. */
 static uint64_t eighths_after(const struct dispute *dispute, uint64_t eighths)
 {
@@ -53,19 +48,20 @@ static bool keeps_locks(const struct claim *stands, const struct claim *ours)
     return hash_equal(&stands->locks_root, &ours->locks_root) && stands->locked.units >= ours->locked.units;
 }
 
-/* What the client's stream may pay by our proof: with the locks whose witness is known, and with those that outlive the
- * time to challenge, since their witness could be registered when it is too late to bring them back. */
+/* What the client's stream may pay by our proof: with the locks whose witness is known, and with those whose witness could
+ * be registered when it is too late to bring them back: that they outlive the time to challenge, or end so shortly before
+ * that a registration in their last block is seen, and answered, after it. */
 static unsigned_wide due_by_ours(const struct engine *engine, const struct hub_channel *channel)
 {
     const struct stream *ours = channel_peer(channel->channel);
-    uint64_t deadline = channel->dispute->deadline;
+    uint64_t deadline = channel->dispute->deadline, slack = channel->dispute->period / 8;
     unsigned_wide due = ours->proof.transferred.units;
     const struct pending_lock *pending = lock_set_next(ours->locks, 0);
     for (; pending != NULL; pending = lock_set_next(ours->locks, pending->lock.id)) {
         const struct payment *payment =
             payments_find(&engine->payments, &channel->channel->id, &pending->payment);
         bool known = payment != NULL && payment->witness != NULL && payment->payer_lock == pending->lock.id;
-        if (known || pending->lock.expiry >= deadline ||
+        if (known || pending->lock.expiry + slack >= deadline ||
             engine_registration(engine, pending->lock.kind, &pending->lock.condition) != NULL)
             due += pending->lock.amount.units;
     }
@@ -123,7 +119,7 @@ static void void_locks(struct engine *engine, struct hub_channel *channel)
 static void answer(struct engine *engine, struct hub_channel *channel)
 {
     struct dispute *dispute = channel->dispute;
-    uint64_t now = newest_time(engine);
+    uint64_t now = engine_newest_time(engine);
     if (!dispute->known || dispute->remains != NULL)
         return;
     if (!dispute->by_hub && !dispute->answered && now < eighths_after(dispute, 2) &&

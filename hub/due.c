@@ -210,7 +210,8 @@ static enum drained drain_lock_change(struct engine *engine, struct hub_channel 
     if (!channel_is_usable(channel) || !channel_has_window(channel))
         return STAYS;
     enum code code = add_lock_change(engine, channel, payment);
-    if (code == CODE_LIMIT || code == CODE_TRANSFERRED || code == CODE_NOT_EXPIRED)
+    /* NOT_EXPIRED, WITNESS: another shard has seen a block that this one has not; it comes. */
+    if (code == CODE_LIMIT || code == CODE_TRANSFERRED || code == CODE_NOT_EXPIRED || code == CODE_WITNESS)
         return STAYS;
     ensure(code == CODE_OK);
     payment->due = DUE_NOTHING;

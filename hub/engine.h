@@ -120,8 +120,9 @@ bool engine_read(struct engine *engine, const struct record *record) MUST_USE;
 const char *engine_read_trouble(const struct engine *engine);
 /* Checks all that was read. False, and one line in message, if the journal does not make sense. */
 bool engine_recovered(struct engine *engine, char *message, size_t message_size) MUST_USE;
-/* The block to follow the ledger from. */
+/* The block to follow the ledger from, and the hash of the one before it; zero: not known. */
 uint64_t engine_cursor(const struct engine *engine);
+struct hash engine_cursor_before(const struct engine *engine);
 
 /* ---- inputs ---- */
 
@@ -144,6 +145,9 @@ bool engine_can_wait(const struct engine *engine) MUST_USE;
 void engine_tower(struct engine *engine, size_t tower, bool connected);
 void engine_event(struct engine *engine, const struct contract_event *event);
 void engine_head(struct engine *engine, const struct ledger_head *head);
+/* The hash of the confirmed block of the head that comes next: kept with the cursor, so that a reorganisation while the
+ * hub is down is found out. */
+void engine_confirmed_hash(struct engine *engine, const struct hash *hash);
 /* The gas that a block of the ledger has room for, as of now; 0: not known. */
 void engine_block_gas(struct engine *engine, uint64_t gas_limit);
 void engine_call_done(struct engine *engine, enum engine_call call, uint64_t reference,

@@ -277,6 +277,7 @@ static void write_cursor(struct engine *engine)
     buffer_u8(&engine->batch, HUB_RECORD_VERSION);
     buffer_u64(&engine->batch, engine->cursor);
     buffer_u64(&engine->batch, engine->head.confirmed_time);
+    buffer_append(&engine->batch, engine->cursor_before.bytes, sizeof(engine->cursor_before.bytes));
     record_end(&engine->batch, mark);
 }
 
@@ -443,6 +444,9 @@ static bool read_cursor(struct engine *engine, const struct record *record)
         return false;
     engine->cursor = reader_u64(&reader);
     engine->head.confirmed_time = reader_u64(&reader);
+    engine->cursor_before = HASH_ZERO;
+    if (reader.left > 0) /* older journals have none */
+        reader_copy(&reader, engine->cursor_before.bytes, sizeof(engine->cursor_before.bytes));
     return reader_done(&reader);
 }
 

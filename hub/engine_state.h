@@ -235,7 +235,10 @@ struct engine {
     uint32_t register_round; /* rises when a registration failed */
     struct registration *registrations, *registrations_dirty;
     struct ledger_head head;
+    uint64_t head_ms;              /* now_ms when it came; 0: before the first engine_time */
     uint64_t cursor;               /* the next block to read */
+    struct hash cursor_before;     /* of the block before it; zero: not known */
+    struct hash confirmed_hash;    /* of the next head's; zero: not known */
     bool head_known;               /* all that the node knew at the start has been read */
     struct contract_event *events; /* confirmed, of blocks whose head has not come yet */
     size_t event_count, event_capacity;
@@ -374,6 +377,11 @@ void engine_emit_error(struct engine *engine, uint64_t peer, enum code code, con
 void engine_emit_call(struct engine *engine, enum engine_call call, uint64_t reference,
                       const struct contract_call *arguments);
 struct channel_view engine_view(const struct engine *engine, const struct hub_channel *channel);
+/* Of the newest block that was seen. */
+uint64_t engine_newest_time(const struct engine *engine);
+/* The same, and what has passed since by the own clock: so late may blocks be that the node does not show, because it or
+ * its chain stands still. Ahead of what the protocol calls now, never behind. */
+uint64_t engine_latest_time(const struct engine *engine);
 struct registration *engine_registration(const struct engine *engine, uint8_t kind,
                                          const struct hash *condition);
 struct registration *engine_add_registration(struct engine *engine, uint8_t kind,

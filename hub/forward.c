@@ -74,6 +74,9 @@ static enum code judge_payment(struct engine *engine, const struct hub_channel *
     uint64_t now = engine->head.confirmed_time;
     if (operation->expiry < now + terms->min_expiry_s || operation->expiry > now + terms->max_expiry_s)
         return CODE_EXPIRED;
+    /* Nothing would oblige by it off the ledger: see reveal_one. */
+    if (is_lock && operation->expiry < engine_latest_time(engine) + 2 * terms->reveal_margin_s)
+        return CODE_EXPIRED;
     if (!elsewhere && !address_equal(&operation->peer, &payer->client->address))
         *payee = forward_payee(engine, &operation->peer, &payer->channel->key.asset);
     if (!elsewhere && *payee == NULL)

@@ -75,8 +75,9 @@ static void serve_next(struct hub *hub)
 static void on_head(void *context, const struct ledger_head *head)
 {
     struct hub *hub = context;
+    const struct hash confirmed = ledger_confirmed_hash(hub->ledger);
     for (uint32_t i = 0; i < hub->shard_count; i++) {
-        struct mail *mail = mail_new(MAIL_HEAD, 0, NULL, 0);
+        struct mail *mail = mail_new(MAIL_HEAD, 0, confirmed.bytes, sizeof(confirmed.bytes));
         mail->head = *head;
         mail->number = ledger_block_gas(hub->ledger);
         mailbox_post(hub->shards[i].mailbox, mail);
@@ -95,7 +96,7 @@ static void on_too_deep(void *context, uint64_t block)
              "the ledger was reorganised below block %" PRIu64
              ", deeper than --confirmations: stopping, since "
              "money that was counted may be gone. Compare the ledger with the journal, then start with more "
-             "confirmations",
+             "confirmations, and once with --accept-reorganisation",
              block);
 }
 
@@ -206,16 +207,21 @@ void hub_opened(struct hub *hub)
 }
 
 /* Each shard skips what it has read: the ledger is followed from where the one furthest behind stopped. */
-void hub_recovered(struct hub *hub, uint64_t cursor)
+void hub_recovered(struct hub *hub, uint64_t cursor, const struct hash *before)
 {
-    if (hub->recovered == 0 || cursor < hub->cursor)
+    if (hub->recovered == 0 || cursor < hub->cursor) {
         hub->cursor = cursor;
+        hub->cursor_before = *before;
+    }
     if (++hub->recovered < hub->shard_count || hub->stopping)
         return;
     static const struct ledger_follow callbacks = {on_event, on_head, on_too_deep};
     hub_post_all(hub, MAIL_FOLLOW, false);
     uint64_t first = hub->settings->contract_block; /* there is nothing of ours before it */
-    ledger_follow(hub->ledger, hub->cursor > first ? hub->cursor : first, &callbacks, hub);
+    if (hub->cursor > first && !hub->settings->accept_reorganisation)
+        ledger_follow_on(hub->ledger, hub->cursor, &hub->cursor_before, &callbacks, hub);
+    else
+        ledger_follow(hub->ledger, hub->cursor > first ? hub->cursor : first, &callbacks, hub);
 }
 
 static void write_port_file(const struct hub *hub)

@@ -22,6 +22,7 @@ struct hub_settings {
     struct address contract;
     uint64_t contract_block; /* nothing before it is read */
     uint64_t confirmations;
+    bool accept_reorganisation; /* go on although counted blocks are gone */
     uint64_t poll_ms;
     uint64_t max_fee_gwei; /* most that is ever offered for a unit of gas */
     uint64_t connections_max;

@@ -98,6 +98,7 @@ struct hub {
     size_t towers_asked; /* of which the contract has said whether it knows them */
     uint32_t opened, recovered, serving_shards, stopped; /* how many shards have said so */
     uint64_t cursor;
+    struct hash cursor_before;
     atomic_size_t events_waiting; /* for shards to read them, in all mailboxes */
     bool events_held;             /* no more are asked for until few wait */
     bool asked_to_serve, serving, stopping, threads_run;
@@ -125,7 +126,7 @@ void hub_post_all(struct hub *hub, enum mail_type type, bool flag);
 void hub_events_read(struct hub *hub);
 /* A shard's mail to the hub that is about its life. */
 void hub_opened(struct hub *hub);
-void hub_recovered(struct hub *hub, uint64_t cursor);
+void hub_recovered(struct hub *hub, uint64_t cursor, const struct hash *before);
 void hub_serving(struct hub *hub);
 void hub_stopped(struct hub *hub);
 

@@ -53,6 +53,10 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "The block the contract was created in (`rill ledger deploy` says it): earlier ones are not read."},
         {"confirmations", OPTION_NUMBER, &hub->confirmations, "3", 0, 10000, "BLOCKS",
          "How deep a block must lie before it counts."},
+        {"accept-reorganisation", OPTION_FLAG, &hub->accept_reorganisation, "false", 0, 0, NULL,
+         "Start although the ledger no longer has the block that was read last: for one start, once the "
+         "books "
+         "have been compared with the ledger (`rill audit`). What was counted stays counted."},
         {"poll-ms", OPTION_NUMBER, &hub->poll_ms, "500", 10, 60000, "MILLISECONDS",
          "How often the node is asked for its newest block."},
         {"max-fee-gwei", OPTION_NUMBER, &hub->max_fee_gwei, "500", 1, 1000000, "GWEI",

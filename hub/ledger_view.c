@@ -11,6 +11,38 @@ uint64_t engine_cursor(const struct engine *engine)
     return engine->cursor;
 }
 
+struct hash engine_cursor_before(const struct engine *engine)
+{
+    return engine->cursor_before;
+}
+
+void engine_confirmed_hash(struct engine *engine, const struct hash *hash)
+{
+    engine->confirmed_hash = *hash;
+}
+
+static void cursor_move(struct engine *engine, const struct ledger_head *head)
+{
+    if (head->confirmed_number + 1 >= engine->cursor) {
+        engine->cursor = head->confirmed_number + 1;
+        engine->cursor_before = engine->confirmed_hash;
+    }
+    engine->cursor_dirty = true;
+}
+
+/* ---- time ---- */
+
+uint64_t engine_newest_time(const struct engine *engine)
+{
+    return engine->head.time > engine->head.confirmed_time ? engine->head.time : engine->head.confirmed_time;
+}
+
+uint64_t engine_latest_time(const struct engine *engine)
+{
+    uint64_t passed_ms = engine->head_ms == 0 ? 0 : engine->now_ms - engine->head_ms;
+    return engine_newest_time(engine) + passed_ms / 1000;
+}
+
 /* ---- channels ---- */
 
 void ledger_set_funds(struct engine *engine, struct hub_channel *channel, const struct channel_funds *funds)
@@ -116,6 +148,16 @@ static void event_settled(struct engine *engine, struct hub_channel *channel,
                           const struct contract_event *event)
 {
     struct channel_funds funds = channel->channel->funds;
+    struct amount out;
+    bool is_possible = event->close || (amount_add(event->client_out, event->hub_out, &out) &&
+                                        amount_subtract(funds.total, out, &funds.total));
+    if (!is_possible) {
+        log_error("the ledger node reports that a settlement took more out of channel %s than it had shown "
+                  "to be in it; "
+                  "ignored: compare it with another node",
+                  hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}));
+        return;
+    }
     settle_settled(engine, channel, event);
     if (event->close) {
         promises_over(engine, channel);
@@ -124,9 +166,6 @@ static void event_settled(struct engine *engine, struct hub_channel *channel,
         channel_let_go(channel->channel);
         return;
     }
-    struct amount out;
-    ensure(amount_add(event->client_out, event->hub_out, &out) &&
-           amount_subtract(funds.total, out, &funds.total));
     funds.base -= (int64_t)event->client_out.units;
     funds.seq = event->seq;
     ledger_set_funds(engine, channel, &funds);
@@ -243,16 +282,15 @@ void engine_block_gas(struct engine *engine, uint64_t gas_limit)
 void engine_head(struct engine *engine, const struct ledger_head *head)
 {
     engine_flush(engine); /* a channel that closes below takes no draft along */
+    if (head->number != engine->head.number || head->time != engine->head.time)
+        engine->head_ms = engine->now_ms;
     bool is_caught_up = head->number <= head->confirmed_number + engine->settings.terms.confirmations;
     engine->head = *head;
     for (size_t i = 0; i < engine->event_count; i++)
         confirmed_event(engine, &engine->events[i]);
     engine->event_count = 0;
-    if (head->confirmed_number + 1 > engine->cursor || !engine->head_known) {
-        engine->cursor =
-            engine->cursor > head->confirmed_number ? engine->cursor : head->confirmed_number + 1;
-        engine->cursor_dirty = true;
-    }
+    if (head->confirmed_number + 1 > engine->cursor || !engine->head_known)
+        cursor_move(engine, head);
     engine->head_known = engine->head_known || is_caught_up;
     if (engine->held_count > 0)
         engine_touch_held(engine);

@@ -167,8 +167,10 @@ static void reveal_one(struct engine *engine, struct hub_channel *channel, const
         return;
     }
     engine->went_ahead = false;
-    /* Section 3: shown until expiry − 2 × margin it obliges; later only a confirmed registration does. */
-    if (engine->head.confirmed_time + 2 * engine->settings.terms.reveal_margin_s > payment->expiry)
+    /* Section 3: shown until expiry − 2 × margin it obliges; later only a confirmed registration does. By the latest time
+     * that blocks may have: else who pays and who is paid, together, wait for a node that stands still, and what was
+     * unlocked to the one in time has expired for the other when it goes on. An honest payee registers. */
+    if (engine_latest_time(engine) + 2 * engine->settings.terms.reveal_margin_s > payment->expiry)
         return;
     payment_revealed(engine, payment, &item->witness);
     payment_set_due(engine, payment, DUE_UNLOCK);
@@ -262,9 +264,24 @@ void outcome_revoke_due(struct engine *engine, struct hub_channel *channel)
     engine_emit(engine, channel->client->peer, &message);
 }
 
-/* The payer unlocked a lock whose witness nobody had shown here: it was registered on the ledger. */
+/* A secret is its own witness, and so in the registration; an attestation's is not. NULL: none is known. */
+static const struct witness *registered_witness(const struct registration *registration, struct witness *out)
+{
+    if (registration == NULL || registration->key.kind != LOCK_SECRET)
+        return NULL;
+    *out = (struct witness){.length = WITNESS_SECRET_BYTES};
+    memcpy(out->bytes, registration->witness.bytes, sizeof(registration->witness.bytes));
+    return out;
+}
+
+/* The payer unlocked a lock whose witness nobody had shown here: it was registered on the ledger. Where this shard has
+ * seen that, the payee's need not have. */
 void outcome_unlocked(struct engine *engine, struct payment *payment, const struct witness *witness)
 {
+    struct witness registered;
+    if (witness == NULL)
+        witness =
+            registered_witness(engine_registration(engine, payment->kind, &payment->condition), &registered);
     if (payment->state == PAYMENT_OFFERED) {
         /* It gave the secret away before the payee had the lock: paid, whatever becomes of the rest. */
         payment->payer_lock = 0;
@@ -293,11 +310,10 @@ static void met_on_ledger(struct engine *engine, struct payment *payment,
 {
     struct hub_channel *payee = payee_of(engine, payment);
     bool stands = payment->state == PAYMENT_FORWARDED;
-    struct witness witness = {.length = WITNESS_SECRET_BYTES};
-    memcpy(witness.bytes, registration->witness.bytes, sizeof(registration->witness.bytes));
+    struct witness witness;
     if (payment->state == PAYMENT_CANCELLING && payee != NULL)
         cancelling_remove(payee, payment);
-    payment_revealed(engine, payment, registration->key.kind == LOCK_SECRET ? &witness : NULL);
+    payment_revealed(engine, payment, registered_witness(registration, &witness));
     if (stands && payee != NULL)
         payment_set_due(engine, payment, DUE_UNLOCK);
 }
@@ -312,9 +328,12 @@ void outcome_registered(struct engine *engine, const struct registration *regist
 {
     struct payment *payment =
         payments_on_condition(&engine->payments, registration->key.kind, &registration->key.condition);
-    for (; payment != NULL; payment = payment->next_alike)
+    for (; payment != NULL; payment = payment->next_alike) {
         if (awaits_witness(payment) && registration->time <= payment->expiry)
             met_on_ledger(engine, payment, registration);
+        else if (payment->due == DUE_UNLOCK)
+            engine_touch(engine, payee_of(engine, payment)); /* it may have waited for this */
+    }
 }
 
 static struct contract_call registration_call(const struct payment *payment)
@@ -345,17 +364,12 @@ static void register_witness(struct engine *engine, struct payment *payment)
         alike->register_round = engine->register_round;
 }
 
-static uint64_t newest_time(const struct engine *engine)
-{
-    uint64_t now = engine->head.confirmed_time;
-    return engine->head.time > now ? engine->head.time : now;
-}
-
 void outcome_register_held(struct engine *engine, const struct hub_channel *payer,
                            const struct pending_lock *lock)
 {
     struct payment *payment = payments_find(&engine->payments, &payer->channel->id, &lock->payment);
-    if (payment != NULL && payment->payer_lock == lock->lock.id && newest_time(engine) < payment->expiry)
+    if (payment != NULL && payment->payer_lock == lock->lock.id &&
+        engine_newest_time(engine) < payment->expiry)
         register_witness(engine, payment);
 }
 
@@ -459,7 +473,7 @@ static void keep_looked_at(struct engine *engine, struct payment *payment)
 
 void outcome_time(struct engine *engine)
 {
-    uint64_t newest = newest_time(engine);
+    uint64_t newest = engine_newest_time(engine);
     struct payment *payment;
     while ((payment = payments_due(&engine->payments, newest)) != NULL) {
         look_at(engine, payment, newest);
@@ -493,7 +507,7 @@ static void payer_half_ends(struct engine *engine, struct payment *payment, enum
     } else if (type == TRANSFER_REVEALED) {
         payment_revealed(engine, payment, witness);
         /* It may have come late, after the look at the time from which the ledger is told. */
-        look_at(engine, payment, newest_time(engine));
+        look_at(engine, payment, engine_newest_time(engine));
     } else if (type == TRANSFER_FAILED && payment->is_locked) {
         payment_fail(engine, payment, code);
     } else if (type == TRANSFER_LAPSED && payment->is_locked) {

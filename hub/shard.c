@@ -291,7 +291,8 @@ static void begin(struct shard *shard)
     shard->wake =
         event_new(shard->base, journal_wake_descriptor(shard->journal), EV_READ | EV_PERSIST, on_wake, shard);
     event_add(shard->wake, NULL);
-    struct mail *mail = mail_new(MAIL_RECOVERED, shard->index, NULL, 0);
+    const struct hash last = engine_cursor_before(engine);
+    struct mail *mail = mail_new(MAIL_RECOVERED, shard->index, last.bytes, sizeof(last.bytes));
     mail->number = engine_cursor(engine);
     mailbox_post(shard->hub->mailbox, mail);
 }
@@ -489,6 +490,7 @@ static void take_input(struct shard *shard, struct mail *mail)
         break;
     case MAIL_HEAD:
         engine_block_gas(shard->engine, mail->number);
+        engine_confirmed_hash(shard->engine, (const struct hash *)mail->bytes);
         engine_head(shard->engine, &mail->head);
         tell_pools(shard);
         break;

@@ -231,6 +231,14 @@ static void a_hub_stops_when_what_it_counted_is_gone(void **state)
     assert_true(file_says(world->stage->hub_log, "the ledger was reorganised below block"));
     assert_true(file_says(world->stage->hub_log, "deeper than --confirmations: stopping"));
     assert_true(file_says(world->stage->hub_log, "then start with more confirmations"));
+    /* Nor does it start on another chain than the one it has read, until it is told to. */
+    hub_launch(world->stage, flags);
+    assert_true(holds_in_time(world->stage, hub_has_ended, world->stage));
+    assert_int_equal(process_end(&world->stage->hubd, SIGTERM), 1);
+    const char *const accepting[] = {"--confirmations", "1", "--accept-reorganisation", NULL};
+    start_hub(world, accepting);
+    blocks(world, 2);
+    hub_catches_up(world);
     wire_free(client);
     world_free(world);
 }

@@ -528,7 +528,8 @@ static bool visit(void *context, const struct record *record)
     return engine_read(context, record);
 }
 
-void world_crash(struct world *world)
+/* No node has answered yet. */
+static void restart(struct world *world)
 {
     char message[256];
     engine_free(world->engine);
@@ -539,6 +540,11 @@ void world_crash(struct world *world)
     start_engine(world);
     ensure(journal_recover(world->journal, visit, world->engine));
     ensure(engine_recovered(world->engine, message, sizeof(message)));
+}
+
+void world_crash(struct world *world)
+{
+    restart(world);
     world_head(world, 1);
 }
 

@@ -436,6 +436,85 @@ static void test_the_secret_is_registered_by_the_newest_blocks_time(void **state
     assert_int_equal(world->calls, calls + 3); /* too late to help */
 }
 
+/* A node that stands still: payer and payee could wait for it together, be unlocked to at its old time, and let the lock
+ * expire at the time that comes with its next block. */
+static void test_no_lock_counts_by_the_time_of_a_node_that_stands_still(void **state)
+{
+    struct world *world = *state;
+    uint64_t time_ms = 1000000;
+    engine_time(world->engine, time_ms);
+    head_at(world, world->now + 1, world->now + 1);
+    world_pay(world, 0, 1, 1000, 1, true);
+    world_pay(world, 0, 1, 1000, 2, true);
+    world_settle_down(world);
+    assert_int_equal(world->clients[1].received_count, 2);
+    engine_time(world->engine, time_ms + (3600 - 121) * 1000);
+    world_reveal(world, 1, 1, &world->clients[1].received[0]);
+    world_settle_down(world);
+    assert_true(available(world, 1) == 1000); /* in time, to the second */
+    engine_time(world->engine, time_ms + (3600 - 118) * 1000);
+    world_reveal(world, 1, 2, &world->clients[1].received[1]);
+    world_settle_down(world);
+    assert_true(available(world, 1) == 1000); /* the ledger is left to it */
+    assert_int_equal(world->clients[0].revealed_count, 1);
+    struct operation late = lock_operation(world, 3, 3, 100);
+    late.expiry = world->now + 3600;
+    world_send(world, 0, &late, 1);
+    world_settle_down(world);
+    assert_int_equal(world->clients[0].failed_count, 1); /* it is not forwarded: nothing would oblige by it */
+    assert_int_equal(world->clients[1].received_count, 2);
+    head_at(world, world->now + 3500, world->now + 3500); /* it goes on */
+    world_pay(world, 0, 1, 1000, 4, true);
+    world_settle_down(world);
+    assert_int_equal(world->clients[1].received_count, 3);
+}
+
+static void test_what_the_node_cannot_have_seen_is_ignored(void **state)
+{
+    struct world *world = *state;
+    struct channel_funds before = hub_side(world, 0)->channel->funds;
+    struct contract_event settled = {.type = EVENT_SETTLED,
+                                     .confirmed = true,
+                                     .channel = hub_side(world, 0)->channel->id,
+                                     .client_out = amount_of(before.total.units),
+                                     .hub_out = amount_of(1),
+                                     .seq = before.seq + 1};
+    engine_event(world->engine, &settled); /* more than there is */
+    settled.client_out = settled.hub_out = amount_of(AMOUNT_LIMIT - 1);
+    engine_event(world->engine, &settled);
+    world_head(world, 1);
+    const struct channel_funds *after = &hub_side(world, 0)->channel->funds;
+    assert_true(after->total.units == before.total.units && after->base == before.base &&
+                after->seq == before.seq);
+    struct contract_event finished = {.type = EVENT_FINISHED,
+                                      .confirmed = true,
+                                      .channel = settled.channel,
+                                      .to_client = amount_of(before.total.units),
+                                      .block_time = world->now};
+    engine_event(world->engine, &finished);
+    engine_event(world->engine, &finished); /* twice */
+    world_head(world, 1);
+    assert_int_equal(hub_side(world, 0)->channel->funds.stage, STAGE_CLOSED);
+}
+
+static void test_the_cursor_keeps_the_hash_before_it(void **state)
+{
+    struct world *world = *state;
+    const struct hash one = {{1}}, two = {{2}};
+    engine_confirmed_hash(world->engine, &one);
+    world_head(world, 1);
+    uint64_t cursor = engine_cursor(world->engine);
+    world_settle_down(world);
+    engine_confirmed_hash(world->engine, &two);
+    struct ledger_head lower = {world->block + 1, world->now, cursor - 2, world->now};
+    engine_head(world->engine, &lower); /* of a node behind: it takes nothing back */
+    world_settle_down(world);
+    restart(world);
+    struct hash before = engine_cursor_before(world->engine);
+    assert_int_equal(engine_cursor(world->engine), cursor);
+    assert_true(hash_equal(&before, &one));
+}
+
 static void test_one_registration_meets_every_lock_on_it(void **state)
 {
     struct world *world = *state;
@@ -514,6 +593,9 @@ int main(void)
         TEST(test_a_refund_finds_the_payers_other_channel),
         TEST(test_a_payment_of_a_payer_that_closed_still_arrives),
         TEST(test_the_secret_is_registered_by_the_newest_blocks_time),
+        TEST(test_no_lock_counts_by_the_time_of_a_node_that_stands_still),
+        TEST(test_what_the_node_cannot_have_seen_is_ignored),
+        TEST(test_the_cursor_keeps_the_hash_before_it),
         TEST(test_one_registration_meets_every_lock_on_it),
         TEST(test_payments_without_receipt_leave_after_a_day),
         TEST(test_a_refund_in_the_turn_of_retirement_is_not_lost),

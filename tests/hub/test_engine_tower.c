@@ -188,7 +188,16 @@ static void test_a_short_lock_hidden_behind_a_nonce_is_not(void **state)
     struct world *world = *state;
     world_pay(world, 0, 1, 1000, 1, true);
     world_settle_down(world);
-    assert_int_equal(challenges_with_a_lock_hidden(world, 4000, false), 0);
+    assert_int_equal(challenges_with_a_lock_hidden(world, 4200, false), 0);
+}
+
+/* Its last block is so shortly before the deadline that a registration there would be answered too late. */
+static void test_a_lock_that_ends_just_before_the_deadline_is_brought_back(void **state)
+{
+    struct world *world = *state;
+    world_pay(world, 0, 1, 1000, 1, true);
+    world_settle_down(world);
+    assert_int_equal(challenges_with_a_lock_hidden(world, 3650, false), 1);
 }
 
 static void test_a_lock_that_stands_is_no_reason_to_challenge(void **state)
@@ -452,6 +461,7 @@ int main(void)
         TEST(test_a_tower_that_challenged_with_less_is_overridden, open_world),
         TEST(test_a_long_lock_hidden_behind_a_nonce_is_brought_back, open_world),
         TEST(test_a_short_lock_hidden_behind_a_nonce_is_not, open_world),
+        TEST(test_a_lock_that_ends_just_before_the_deadline_is_brought_back, open_world),
         TEST(test_a_lock_that_stands_is_no_reason_to_challenge, open_world),
         TEST(test_old_locks_of_the_hubs_stream_are_voided, open_world),
         TEST(test_a_close_is_finished_after_its_window, open_world),
