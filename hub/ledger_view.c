@@ -112,10 +112,26 @@ static void event_unlocked(struct engine *engine, struct hub_channel *channel,
     remains_unlocked(engine, channel, event);
 }
 
+/* False: it is more than the channel holds, which no contract pays. */
+static bool pay_out(struct channel_funds *funds, const struct contract_event *event)
+{
+    struct amount out;
+    if (!amount_add(event->client_out, event->hub_out, &out) ||
+        !amount_subtract(funds->total, out, &funds->total) ||
+        __builtin_sub_overflow(funds->base, (int64_t)event->client_out.units, &funds->base))
+        return false;
+    funds->seq = event->seq;
+    return true;
+}
+
 static void event_settled(struct engine *engine, struct hub_channel *channel,
                           const struct contract_event *event)
 {
     struct channel_funds funds = channel->channel->funds;
+    if (!event->close && !pay_out(&funds, event)) {
+        log_error("the ledger node reports a payout of more than a channel holds; ignored");
+        return;
+    }
     settle_settled(engine, channel, event);
     if (event->close) {
         promises_over(engine, channel);
@@ -124,11 +140,6 @@ static void event_settled(struct engine *engine, struct hub_channel *channel,
         channel_let_go(channel->channel);
         return;
     }
-    struct amount out;
-    ensure(amount_add(event->client_out, event->hub_out, &out) &&
-           amount_subtract(funds.total, out, &funds.total));
-    funds.base -= (int64_t)event->client_out.units;
-    funds.seq = event->seq;
     ledger_set_funds(engine, channel, &funds);
 }
 

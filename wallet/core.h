@@ -201,6 +201,9 @@ void wallet_event(struct wallet_core *core, const struct contract_event *event);
 /* The confirmed state of a channel of this client at the end of a block: for a wallet that joins a follower late. */
 void wallet_channel_state(struct wallet_core *core, const struct channel_key *key,
                           const struct channel_state *state, uint64_t block);
+/* A channel's funds after a deposit or a payout, for whoever follows it without a wallet. False, nothing changed: the
+ * total would not be an amount, or base not fit. */
+bool wallet_move_funds(struct amount *total, int64_t *base, wide by_total, wide by_base) MUST_USE;
 void wallet_head(struct wallet_core *core, const struct ledger_head *head);
 void wallet_answer(struct wallet_core *core, uint64_t question, bool ok, const uint8_t *data, size_t length);
 /* reverted: with LEDGER_REVERTED. LEDGER_OK with success false: mined, and reverted there. */
