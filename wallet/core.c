@@ -305,7 +305,8 @@ static bool send_reveals(struct wallet_core *core, struct wallet_channel *own)
     while (sent < own->reveal_count && sent < REVEALS_PER_RUN) {
         size_t count = 0;
         while (count < ARRAY_LENGTH(items) && sent < own->reveal_count) {
-            const struct payment_in *payment = own->reveals[sent++];
+            struct payment_in *payment = own->reveals[sent++];
+            payment->revealing = false;
             struct revealed *item = &items[count];
             item->id = payment->key.id;
             item->witness.length = WITNESS_SECRET_BYTES;

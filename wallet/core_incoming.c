@@ -112,17 +112,24 @@ bool wallet_payment_in_secret(const struct wallet_core *core, const struct payme
     return true;
 }
 
-void wallet_incoming_reveal(struct wallet_core *core, struct payment_in *payment)
+void wallet_incoming_reveal(struct payment_in *payment)
 {
-    (void)core;
     struct wallet_channel *own = payment->channel;
-    if (!own->synced || payment->counter == 0)
+    if (!own->synced || payment->counter == 0 || payment->revealing)
         return;
     if (own->reveal_count == own->reveal_capacity) {
         own->reveal_capacity = own->reveal_capacity == 0 ? 16 : own->reveal_capacity * 2;
         own->reveals = xrealloc(own->reveals, own->reveal_capacity * sizeof(struct payment_in *));
     }
     own->reveals[own->reveal_count++] = payment;
+    payment->revealing = true;
+}
+
+void wallet_incoming_unsay(struct wallet_channel *own)
+{
+    for (size_t i = 0; i < own->reveal_count; i++)
+        own->reveals[i]->revealing = false;
+    own->reveal_count = own->fail_count = 0;
 }
 
 static void push_fail(struct wallet_channel *own, const struct payment_id *id, uint64_t code)
@@ -189,7 +196,7 @@ static void repeated(struct wallet_core *core, struct payment_in *first, const s
         wallet_payment_in_write(core, first);
     }
     if (first->state == IN_RECEIVED || first->state == IN_REVEALED)
-        wallet_incoming_reveal(core, first);
+        wallet_incoming_reveal(first);
 }
 
 static void take_invoice(struct wallet_core *core, struct invoice_issued *invoice, struct payment_in *payment)
@@ -216,7 +223,7 @@ void wallet_incoming_pay(struct wallet_core *core, struct wallet_channel *own,
     wallet_payment_in_index(core, payment);
     if (payment->code == CODE_OK) {
         take_invoice(core, invoice, payment);
-        wallet_incoming_reveal(core, payment);
+        wallet_incoming_reveal(payment);
         tell_received(core, payment);
     }
     wallet_payment_in_write(core, payment);
@@ -224,14 +231,14 @@ void wallet_incoming_pay(struct wallet_core *core, struct wallet_channel *own,
 
 /* Under an id of which another lock is pending there is nothing that can be said of this one alone: it runs
  * out. */
-static void repeated_lock(struct wallet_core *core, struct wallet_channel *own, struct payment_in *first)
+static void repeated_lock(struct wallet_channel *own, struct payment_in *first)
 {
     if (first->state == IN_REVEALED || first->state == IN_REJECTED)
         return;
     if (channel_mark_failed(own->channel, &first->key.id))
         push_fail(own, &first->key.id, CODE_DUPLICATE);
     if (first->state == IN_RECEIVED && !first->locked)
-        wallet_incoming_reveal(core, first);
+        wallet_incoming_reveal(first);
 }
 
 void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
@@ -239,7 +246,7 @@ void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
 {
     struct payment_in *first = wallet_payment_in_find(core, &own->id, &operation->id);
     if (first != NULL) {
-        repeated_lock(core, own, first);
+        repeated_lock(own, first);
         return;
     }
     struct invoice_issued *invoice = wallet_invoice_find(core, &operation->condition);
@@ -250,7 +257,7 @@ void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
     wallet_payment_in_index(core, payment);
     if (payment->code == CODE_OK) {
         take_invoice(core, invoice, payment);
-        wallet_incoming_reveal(core, payment);
+        wallet_incoming_reveal(payment);
         own->change++;
     } else if (channel_mark_failed(own->channel, &operation->id)) {
         push_fail(own, &operation->id, payment->code);
@@ -278,12 +285,12 @@ void wallet_incoming_lock_gone(struct wallet_core *core, struct wallet_channel *
 
 void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own)
 {
-    own->reveal_count = own->fail_count = 0;
+    wallet_incoming_unsay(own);
     own->synced = true;
     struct payment_in *payment, *next;
     DL_FOREACH(own->revealed, payment)
     {
-        wallet_incoming_reveal(core, payment);
+        wallet_incoming_reveal(payment);
     }
     DL_FOREACH(own->rejected, payment)
     {
@@ -293,7 +300,7 @@ void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own
     {
         if (payment->channel == own && payment->state == IN_RECEIVED && !payment->locked &&
             core->head.confirmed_time <= payment->expiry)
-            wallet_incoming_reveal(core, payment);
+            wallet_incoming_reveal(payment);
     }
 }
 
@@ -324,6 +331,8 @@ void wallet_incoming_head(struct wallet_core *core)
 static bool is_final(const struct payment_in *payment)
 {
     const struct wallet_channel *own = payment->channel;
+    if (payment->revealing)
+        return false;
     if (own->channel->funds.stage == STAGE_CLOSED && !own->watch.active)
         return true;
     bool over =

@@ -66,7 +66,7 @@ void wallet_unlinked(struct wallet_core *core)
         own->ask_send = own->offer_again = false;
         own->ack_count = 0;
         own->hub_expect_by_ms = 0;
-        own->reveal_count = own->fail_count = 0;
+        wallet_incoming_unsay(own);
         own->wish.asked = false;
         wallet_updates_drop_held(core, own);
         wallet_shown_clear(&own->shown);

@@ -73,6 +73,7 @@ struct payment_in {
     struct carrier carrier;
     uint8_t state; /* enum payment_in_state */
     bool locked;
+    bool revealing;         /* in the channel's `reveals` */
     struct amount repeated; /* came again under the same id: to be sent back */
     char *memo;
     struct payment_in *prev, *next;               /* in the channel's list that its state names */
@@ -482,9 +483,12 @@ void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
                           const struct operation *operation, const struct pending_lock *lock);
 void wallet_incoming_lock_gone(struct wallet_core *core, struct wallet_channel *own,
                                const struct operation *operation, const struct pending_lock *lock);
+/* What was to be said to the hub is not any more: the connection is over, or begins anew. */
+void wallet_incoming_unsay(struct wallet_channel *own);
 /* After a reconnect: reveals and fails again what was unanswered. */
 void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own);
-void wallet_incoming_reveal(struct wallet_core *core, struct payment_in *payment);
+/* Its secret goes to the hub with the next run, once however often it is asked for. */
+void wallet_incoming_reveal(struct payment_in *payment);
 /* Registers what was not unlocked in time. In the run's sending part. */
 void wallet_incoming_head(struct wallet_core *core);
 void wallet_incoming_forget(struct wallet_core *core);
