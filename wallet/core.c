@@ -230,6 +230,7 @@ static void change_state(struct wallet_core *core)
         wallet_settle_run(core, own);
         if (own->synced && wallet_channel_live(own))
             wallet_updates_sign(core, own);
+        wallet_incoming_trim(core, own);
         sign_revocation(core, own);
         wallet_towers_run(core, own);
     }

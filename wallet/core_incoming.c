@@ -32,6 +32,18 @@ struct payment_in *wallet_payment_in_find(const struct wallet_core *core, const 
     return payment;
 }
 
+static void list_refused(struct payment_in *payment, bool add)
+{
+    struct wallet_channel *own = payment->channel;
+    if (add) {
+        DL_APPEND(own->refused, payment);
+        own->refused_count++;
+    } else {
+        DL_DELETE(own->refused, payment);
+        own->refused_count--;
+    }
+}
+
 void wallet_payment_in_list(struct payment_in *payment, bool add)
 {
     struct wallet_channel *own = payment->channel;
@@ -47,8 +59,11 @@ void wallet_payment_in_list(struct payment_in *payment, bool add)
         list = &own->rejected;
         break;
     case IN_REFUNDED:
-    case IN_RECEIVED:
     case IN_DROPPED:
+        if (payment->counter == 0)
+            list_refused(payment, add);
+        return;
+    case IN_RECEIVED:
         return;
     }
     if (add) {
@@ -340,6 +355,17 @@ static bool is_final(const struct payment_in *payment)
     return over && amount_is_zero(payment->repeated);
 }
 
+static void forget(struct wallet_core *core, struct payment_in *payment)
+{
+    wallet_payment_in_list(payment, false);
+    if (!amount_is_zero(payment->repeated))
+        DL_DELETE2(payment->channel->repeats, payment, repeat_prev, repeat_next);
+    record_gone(&core->batch, RECORD_PAYMENT_IN, &payment->key, sizeof(payment->key));
+    HASH_DEL(core->ins, payment);
+    free(payment->memo);
+    free(payment);
+}
+
 /* The table is in the order of age: forgetting stops at the first that must be kept. */
 void wallet_incoming_forget(struct wallet_core *core)
 {
@@ -349,14 +375,14 @@ void wallet_incoming_forget(struct wallet_core *core)
         if (HASH_COUNT(core->ins) <= core->options.history_max || !is_final(payment) ||
             core->head.confirmed_time <= payment->expiry + OUTCOME_KEPT_S)
             return;
-        wallet_payment_in_list(payment, false);
-        if (!amount_is_zero(payment->repeated))
-            DL_DELETE2(payment->channel->repeats, payment, repeat_prev, repeat_next);
-        record_gone(&core->batch, RECORD_PAYMENT_IN, &payment->key, sizeof(payment->key));
-        HASH_DEL(core->ins, payment);
-        free(payment->memo);
-        free(payment);
+        forget(core, payment);
     }
+}
+
+void wallet_incoming_trim(struct wallet_core *core, struct wallet_channel *own)
+{
+    while (own->refused_count > REFUSED_KEPT_MAX && is_final(own->refused))
+        forget(core, own->refused);
 }
 
 void wallet_incoming_restore(struct wallet_core *core, struct wallet_channel *own)

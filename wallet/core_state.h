@@ -81,6 +81,10 @@ struct payment_in {
     UT_hash_handle hh;
 };
 
+/* Of a channel. Anybody can send what goes back at once, and costs little or nothing for it. An id that comes again after
+ * its first outcome is forgotten is refused again for what is wrong with it. */
+#define REFUSED_KEPT_MAX 1024
+
 struct invoice_issued {
     struct hash secret_hash;
     uint64_t counter;
@@ -254,6 +258,8 @@ struct wallet_channel {
         *due; /* WAITING | DIRECT, LOCKED, DROPPED | UNLOCKING, DROPPING, expired */
     struct payment_in *refunds, *revealed, *rejected; /* REFUND_DUE | REVEALED | REJECTED */
     struct payment_in *repeats;
+    struct payment_in *refused; /* REFUNDED, or DROPPED and never ours to claim; oldest first */
+    size_t refused_count;
     struct unsecured *payees;
     struct amount unsecured;
 
@@ -492,6 +498,8 @@ void wallet_incoming_reveal(struct payment_in *payment);
 /* Registers what was not unlocked in time. In the run's sending part. */
 void wallet_incoming_head(struct wallet_core *core);
 void wallet_incoming_forget(struct wallet_core *core);
+/* Forgets the oldest of more than REFUSED_KEPT_MAX that were refused. */
+void wallet_incoming_trim(struct wallet_core *core, struct wallet_channel *own);
 /* A lock taken over from the hub's word that no record knows: ours to claim if its secret is. */
 void wallet_incoming_restore(struct wallet_core *core, struct wallet_channel *own);
 
