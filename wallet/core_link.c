@@ -243,13 +243,14 @@ static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
     }
     if (own->blocked == NULL)
         own->blocked = forgetful(own);
+    uint64_t received = shown_nonce(own, SIDE_CLIENT);
+    if (own->blocked == NULL && channel_acknowledged(own->channel, received) != CODE_OK)
+        own->blocked = lost_records;
     if (own->blocked != NULL) {
         wallet_trouble(core, own, "%s", own->blocked);
         wallet_shown_clear(shown);
         return;
     }
-    uint64_t received = shown_nonce(own, SIDE_CLIENT);
-    ensure(channel_acknowledged(own->channel, received) == CODE_OK);
     own->sent_nonce = received;
 
     struct channel_view view = wallet_view(core);
