@@ -470,6 +470,7 @@ void wallet_run(struct wallet_core *core, uint64_t now_ms, uint64_t unix_s)
         core->has_identity = true;
         wallet_disk_write_identity(core);
     }
+    wallet_recover_run(core);
     if (core->linked && core->welcomed)
         wallet_link_resume_all(core);
     change_state(core);

@@ -138,8 +138,8 @@ enum wallet_news_type {
     WALLET_NEWS_CLOSE,      /* channel, step of a unilateral close, in text */
     WALLET_NEWS_CLOSED, /* channel: finished and all that could be claimed is; amount: what the close paid out */
     WALLET_NEWS_OPEN_REFUSED, /* asset, code: the hub does not open what was asked for */
-    WALLET_NEWS_RECOVERED, /* recover: every channel that was shown is taken over or left with its reason */
-    WALLET_NEWS_TROUBLE    /* text */
+    WALLET_NEWS_RECOVERED,    /* recover: every channel is taken over, or left with its reason */
+    WALLET_NEWS_TROUBLE       /* text */
 };
 /* outcome of WALLET_NEWS_SETTLEMENT: SETTLED's 0-6, or one of these. */
 #define WALLET_SETTLEMENT_REFUSED 100 /* by the hub: code */

@@ -218,6 +218,8 @@ struct tower_duty {
     bool silence_written;
     bool dismissed;
     bool told_refusal;
+    bool fetched;     /* FETCH sent on this connection, by a wallet that recovers, */
+    bool newer_asked; /* or since the tower has signed for more than is known here */
 };
 
 /* What the hub showed of a channel while connecting. */
@@ -306,6 +308,7 @@ struct pending_error {
 
 /* What towers gave back to a wallet that lost its disk. */
 struct kept_appointment {
+    size_t tower;
     struct hash channel;
     struct shown_proof proof;
     struct shown_revocation revocation;
@@ -389,7 +392,7 @@ struct wallet_core {
     /* recovering */
     struct kept_appointment *kept;
     bool recover_told;
-    bool fetched[WALLET_TOWERS_MAX];
+    bool recovered_alone; /* from the towers, without the hub */
     uint64_t fetch_awaited[WALLET_TOWERS_MAX];
     uint64_t recover_deadline_ms; /* 0: the towers have not been asked yet */
     uint64_t next_due_ms;
@@ -426,6 +429,8 @@ void wallet_link_expect(struct wallet_core *core, struct wallet_channel *own);
 /* In the run's sending part: RESUME, before all else of the channel. Returns whether it was sent. */
 bool wallet_link_send_resume(struct wallet_core *core, struct wallet_channel *own);
 void wallet_shown_clear(struct shown_channel *shown);
+/* It has been shown, and all LOCKS of it have come. */
+bool wallet_shown_whole(const struct shown_channel *shown);
 
 /* ---- core_updates.c ---- */
 
@@ -588,17 +593,23 @@ void wallet_receipt_write(struct wallet_core *core, const struct wallet_channel 
 
 /* ---- core_recover.c ---- */
 
-/* True if the channel as shown is ahead of what is here: its records were lost. */
+/* True if the channel as the hub or a tower shows it is ahead of what is here: its records were lost. */
 bool wallet_recover_needed(const struct wallet_core *core, const struct wallet_channel *own);
-/* A new connection: everything is asked anew. */
-void wallet_recover_start(struct wallet_core *core);
-/* Asks the towers for what they keep, once all channels have been shown. */
-void wallet_recover_fetch(struct wallet_core *core);
+/* Asks the towers for what they keep; without a hub, takes that over when the time is up. In each run. */
+void wallet_recover_run(struct wallet_core *core);
 /* A tower's KEPT, or its ERROR to a FETCH (message NULL). */
 void wallet_recover_kept(struct wallet_core *core, size_t tower, const struct message *message);
+/* What was asked of it is not answered any more. */
+void wallet_recover_unlinked(struct wallet_core *core, size_t tower);
 /* Answers of towers are still to come. */
 bool wallet_recover_waiting(const struct wallet_core *core);
+/* Takes over what hub and towers show of a channel; sets or clears `blocked`. */
 void wallet_recover_channel(struct wallet_core *core, struct wallet_channel *own);
+/* All channels that the hub shows are taken over, or left with their reason; now those that it does not show. */
+void wallet_recover_done(struct wallet_core *core);
+/* KEPT of a tower whose RECEIPT is above what is here: if its proof is, nothing more is signed. */
+void wallet_recover_newer(struct wallet_core *core, struct wallet_channel *own,
+                          const struct message *message);
 void wallet_recover_free(struct wallet_core *core);
 
 /* ---- core_disk.c ---- */
