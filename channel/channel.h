@@ -315,7 +315,8 @@ bool channel_record_id(const struct record *record, struct hash *id) MUST_USE;
 /* ---- a wallet that lost its disk ---- */
 
 /* Takes a stream as the hub (or a tower) shows it, if newer than what is here. Every signature is checked,
- * sums and the root over `locks` too: SIGNATURE, ROOT, LOCKED, NONCE (not newer; nothing changed). */
+ * sums and the root over `locks` too: SIGNATURE, ROOT, LOCKED, TRANSFERRED (2^63 or more, or less than what is here),
+ * MALFORMED (a revocation above the proof, drops out of order). NONCE: not newer, and so not looked at further. */
 enum code channel_restore_stream(struct channel *channel, const struct channel_view *view, enum side side,
                                  const struct address *signer, const struct stream *shown,
                                  const struct pending_lock *locks, size_t lock_count) MUST_USE;

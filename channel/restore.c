@@ -53,7 +53,7 @@ static enum code take_drops(struct stream *stream, const struct dropped *shown)
         const struct drop *drop = &shown->drops[i];
         struct amount sum;
         if (drop->nonce <= last || drop->nonce > stream->proof.nonce)
-            return CODE_NONCE;
+            return CODE_MALFORMED;
         last = drop->nonce;
         if (drop->nonce <= stream_dropped(stream)->revoked_nonce)
             continue;
@@ -104,12 +104,14 @@ enum code channel_restore_stream(struct channel *channel, const struct channel_v
 {
     ensure(channel->self == SIDE_CLIENT);
     struct stream *stream = &channel->streams[side];
-    if (shown->proof.nonce <= stream->proof.nonce ||
-        stream_dropped(shown)->revoked_nonce > shown->proof.nonce)
+    if (stream_dropped(shown)->revoked_nonce > shown->proof.nonce)
+        return CODE_MALFORMED;
+    if (shown->proof.nonce <= stream->proof.nonce)
         return CODE_NONCE;
     if (!are_signed(channel, view, side, signer, shown))
         return CODE_SIGNATURE;
-    if (shown->proof.transferred.units >= AMOUNT_LIMIT)
+    if (shown->proof.transferred.units >= AMOUNT_LIMIT ||
+        amount_compare(shown->proof.transferred, stream->proof.transferred) < 0)
         return CODE_TRANSFERRED;
     struct stream built = {0};
     enum code code = stream_build(&built, shown, stream, locks, lock_count);

@@ -144,18 +144,27 @@ static void event_unlocked(struct engine *engine, struct hub_channel *channel,
     remains_unlocked(engine, channel, event);
 }
 
+/* False: it is more than the channel holds, which no contract pays. */
+static bool pay_out(struct channel_funds *funds, const struct contract_event *event)
+{
+    struct amount out;
+    if (!amount_add(event->client_out, event->hub_out, &out) ||
+        !amount_subtract(funds->total, out, &funds->total) ||
+        __builtin_sub_overflow(funds->base, (int64_t)event->client_out.units, &funds->base))
+        return false;
+    funds->seq = event->seq;
+    return true;
+}
+
 static void event_settled(struct engine *engine, struct hub_channel *channel,
                           const struct contract_event *event)
 {
     struct channel_funds funds = channel->channel->funds;
-    struct amount out;
-    bool is_possible = event->close || (amount_add(event->client_out, event->hub_out, &out) &&
-                                        amount_subtract(funds.total, out, &funds.total));
-    if (!is_possible) {
-        log_error("the ledger node reports that a settlement took more out of channel %s than it had shown "
-                  "to be in it; "
-                  "ignored: compare it with another node",
-                  hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}));
+    if (!event->close && !pay_out(&funds, event)) {
+        log_error(
+            "the ledger node reports that a settlement took more out of channel %s than it had shown to be "
+            "in it; ignored: compare it with another node",
+            hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}));
         return;
     }
     settle_settled(engine, channel, event);
@@ -166,8 +175,6 @@ static void event_settled(struct engine *engine, struct hub_channel *channel,
         channel_let_go(channel->channel);
         return;
     }
-    funds.base -= (int64_t)event->client_out.units;
-    funds.seq = event->seq;
     ledger_set_funds(engine, channel, &funds);
 }
 

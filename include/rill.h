@@ -134,7 +134,7 @@ struct rill_callbacks {
     /* A close on the ledger goes on: one line; done: finished, and all that could be claimed is; paid_out: units. */
     void (*closing)(void *context, struct rill_wallet *wallet, const uint8_t channel[32], const char *text,
                     bool done, uint64_t paid_out);
-    /* rill_options.recover: every channel that was shown is taken over, or left with its reason (trouble). */
+    /* rill_options.recover: every channel is taken over, or left with its reason (trouble). */
     void (*recovered)(void *context, struct rill_wallet *wallet);
     void (*trouble)(void *context, struct rill_wallet *wallet, const char *text);
 };

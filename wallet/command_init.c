@@ -158,8 +158,10 @@ int command_recover(int argc, char **argv)
                  "first, or name it with --key-file) and the same --hub, --ledger, --contract and --towers "
                  "as before.\n"
                  "Example: rill recover --towers 0x…@127.0.0.1:9736\n"
-                 "Exit codes: 0 taken over, 1 a channel could not be (the note says why), 3 not reached, 4 "
-                 "keystore.",
+                 "What a tower keeps counts, whatever the hub says, or if it says nothing.\n"
+                 "Exit codes: 0 taken over, 1 a channel could not be (the note says why), 3 the hub is not "
+                 "reached (what\n"
+                 "the towers keep is taken over all the same), 4 keystore.",
     };
     int code;
     if (!command_read(&line, argc, argv, &code))

@@ -230,6 +230,7 @@ static void change_state(struct wallet_core *core)
         wallet_settle_run(core, own);
         if (own->synced && wallet_channel_live(own))
             wallet_updates_sign(core, own);
+        wallet_incoming_trim(core, own);
         sign_revocation(core, own);
         wallet_towers_run(core, own);
     }
@@ -305,7 +306,8 @@ static bool send_reveals(struct wallet_core *core, struct wallet_channel *own)
     while (sent < own->reveal_count && sent < REVEALS_PER_RUN) {
         size_t count = 0;
         while (count < ARRAY_LENGTH(items) && sent < own->reveal_count) {
-            const struct payment_in *payment = own->reveals[sent++];
+            struct payment_in *payment = own->reveals[sent++];
+            payment->revealing = false;
             struct revealed *item = &items[count];
             item->id = payment->key.id;
             item->witness.length = WITNESS_SECRET_BYTES;
@@ -468,6 +470,7 @@ void wallet_run(struct wallet_core *core, uint64_t now_ms, uint64_t unix_s)
         core->has_identity = true;
         wallet_disk_write_identity(core);
     }
+    wallet_recover_run(core);
     if (core->linked && core->welcomed)
         wallet_link_resume_all(core);
     change_state(core);

@@ -138,8 +138,8 @@ enum wallet_news_type {
     WALLET_NEWS_CLOSE,      /* channel, step of a unilateral close, in text */
     WALLET_NEWS_CLOSED, /* channel: finished and all that could be claimed is; amount: what the close paid out */
     WALLET_NEWS_OPEN_REFUSED, /* asset, code: the hub does not open what was asked for */
-    WALLET_NEWS_RECOVERED, /* recover: every channel that was shown is taken over or left with its reason */
-    WALLET_NEWS_TROUBLE    /* text */
+    WALLET_NEWS_RECOVERED,    /* recover: every channel is taken over, or left with its reason */
+    WALLET_NEWS_TROUBLE       /* text */
 };
 /* outcome of WALLET_NEWS_SETTLEMENT: SETTLED's 0-6, or one of these. */
 #define WALLET_SETTLEMENT_REFUSED 100 /* by the hub: code */
@@ -201,6 +201,9 @@ void wallet_event(struct wallet_core *core, const struct contract_event *event);
 /* The confirmed state of a channel of this client at the end of a block: for a wallet that joins a follower late. */
 void wallet_channel_state(struct wallet_core *core, const struct channel_key *key,
                           const struct channel_state *state, uint64_t block);
+/* A channel's funds after a deposit or a payout, for whoever follows it without a wallet. False, nothing changed: the
+ * total would not be an amount, or base not fit. */
+bool wallet_move_funds(struct amount *total, int64_t *base, wide by_total, wide by_base) MUST_USE;
 void wallet_head(struct wallet_core *core, const struct ledger_head *head);
 void wallet_answer(struct wallet_core *core, uint64_t question, bool ok, const uint8_t *data, size_t length);
 /* reverted: with LEDGER_REVERTED. LEDGER_OK with success false: mined, and reverted there. */

@@ -371,14 +371,15 @@ static void take_transferred(struct wallet_core *core, struct wallet_channel *ow
     static const struct operation unlock = {.type = OPERATION_UNLOCK};
     const struct claim *stood = &own->watch.closing.of_hub;
     const struct stream *hub = channel_peer(own->channel);
-    struct amount least = hub->proof.transferred;
+    /* Each is below 2^63; their sum need not be. */
+    wide least = (wide)hub->proof.transferred.units;
     if (stood->nonce <= hub->proof.nonce || keeps_locks(stood, &hub->proof))
         return;
     for (const struct pending_lock *lock = lock_set_next(hub->locks, 0); lock != NULL;
          lock = lock_set_next(hub->locks, lock->lock.id))
         if (is_due(core, own, lock))
-            ensure(amount_add(least, lock->lock.amount, &least));
-    if (amount_compare(stood->transferred, least) < 0)
+            least += (wide)lock->lock.amount.units;
+    if ((wide)stood->transferred.units < least)
         return;
     for (const struct pending_lock *lock = lock_set_next(hub->locks, 0); lock != NULL;
          lock = lock_set_next(hub->locks, lock->lock.id))

@@ -32,6 +32,18 @@ struct payment_in *wallet_payment_in_find(const struct wallet_core *core, const 
     return payment;
 }
 
+static void list_refused(struct payment_in *payment, bool add)
+{
+    struct wallet_channel *own = payment->channel;
+    if (add) {
+        DL_APPEND(own->refused, payment);
+        own->refused_count++;
+    } else {
+        DL_DELETE(own->refused, payment);
+        own->refused_count--;
+    }
+}
+
 void wallet_payment_in_list(struct payment_in *payment, bool add)
 {
     struct wallet_channel *own = payment->channel;
@@ -47,8 +59,11 @@ void wallet_payment_in_list(struct payment_in *payment, bool add)
         list = &own->rejected;
         break;
     case IN_REFUNDED:
-    case IN_RECEIVED:
     case IN_DROPPED:
+        if (payment->counter == 0)
+            list_refused(payment, add);
+        return;
+    case IN_RECEIVED:
         return;
     }
     if (add) {
@@ -112,17 +127,24 @@ bool wallet_payment_in_secret(const struct wallet_core *core, const struct payme
     return true;
 }
 
-void wallet_incoming_reveal(struct wallet_core *core, struct payment_in *payment)
+void wallet_incoming_reveal(struct payment_in *payment)
 {
-    (void)core;
     struct wallet_channel *own = payment->channel;
-    if (!own->synced || payment->counter == 0)
+    if (!own->synced || payment->counter == 0 || payment->revealing)
         return;
     if (own->reveal_count == own->reveal_capacity) {
         own->reveal_capacity = own->reveal_capacity == 0 ? 16 : own->reveal_capacity * 2;
         own->reveals = xrealloc(own->reveals, own->reveal_capacity * sizeof(struct payment_in *));
     }
     own->reveals[own->reveal_count++] = payment;
+    payment->revealing = true;
+}
+
+void wallet_incoming_unsay(struct wallet_channel *own)
+{
+    for (size_t i = 0; i < own->reveal_count; i++)
+        own->reveals[i]->revealing = false;
+    own->reveal_count = own->fail_count = 0;
 }
 
 static void push_fail(struct wallet_channel *own, const struct payment_id *id, uint64_t code)
@@ -189,7 +211,7 @@ static void repeated(struct wallet_core *core, struct payment_in *first, const s
         wallet_payment_in_write(core, first);
     }
     if (first->state == IN_RECEIVED || first->state == IN_REVEALED)
-        wallet_incoming_reveal(core, first);
+        wallet_incoming_reveal(first);
 }
 
 static void take_invoice(struct wallet_core *core, struct invoice_issued *invoice, struct payment_in *payment)
@@ -216,7 +238,7 @@ void wallet_incoming_pay(struct wallet_core *core, struct wallet_channel *own,
     wallet_payment_in_index(core, payment);
     if (payment->code == CODE_OK) {
         take_invoice(core, invoice, payment);
-        wallet_incoming_reveal(core, payment);
+        wallet_incoming_reveal(payment);
         tell_received(core, payment);
     }
     wallet_payment_in_write(core, payment);
@@ -224,14 +246,14 @@ void wallet_incoming_pay(struct wallet_core *core, struct wallet_channel *own,
 
 /* Under an id of which another lock is pending there is nothing that can be said of this one alone: it runs
  * out. */
-static void repeated_lock(struct wallet_core *core, struct wallet_channel *own, struct payment_in *first)
+static void repeated_lock(struct wallet_channel *own, struct payment_in *first)
 {
     if (first->state == IN_REVEALED || first->state == IN_REJECTED)
         return;
     if (channel_mark_failed(own->channel, &first->key.id))
         push_fail(own, &first->key.id, CODE_DUPLICATE);
     if (first->state == IN_RECEIVED && !first->locked)
-        wallet_incoming_reveal(core, first);
+        wallet_incoming_reveal(first);
 }
 
 void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
@@ -239,7 +261,7 @@ void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
 {
     struct payment_in *first = wallet_payment_in_find(core, &own->id, &operation->id);
     if (first != NULL) {
-        repeated_lock(core, own, first);
+        repeated_lock(own, first);
         return;
     }
     struct invoice_issued *invoice = wallet_invoice_find(core, &operation->condition);
@@ -250,7 +272,7 @@ void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
     wallet_payment_in_index(core, payment);
     if (payment->code == CODE_OK) {
         take_invoice(core, invoice, payment);
-        wallet_incoming_reveal(core, payment);
+        wallet_incoming_reveal(payment);
         own->change++;
     } else if (channel_mark_failed(own->channel, &operation->id)) {
         push_fail(own, &operation->id, payment->code);
@@ -278,12 +300,12 @@ void wallet_incoming_lock_gone(struct wallet_core *core, struct wallet_channel *
 
 void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own)
 {
-    own->reveal_count = own->fail_count = 0;
+    wallet_incoming_unsay(own);
     own->synced = true;
     struct payment_in *payment, *next;
     DL_FOREACH(own->revealed, payment)
     {
-        wallet_incoming_reveal(core, payment);
+        wallet_incoming_reveal(payment);
     }
     DL_FOREACH(own->rejected, payment)
     {
@@ -293,7 +315,7 @@ void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own
     {
         if (payment->channel == own && payment->state == IN_RECEIVED && !payment->locked &&
             core->head.confirmed_time <= payment->expiry)
-            wallet_incoming_reveal(core, payment);
+            wallet_incoming_reveal(payment);
     }
 }
 
@@ -324,11 +346,24 @@ void wallet_incoming_head(struct wallet_core *core)
 static bool is_final(const struct payment_in *payment)
 {
     const struct wallet_channel *own = payment->channel;
+    if (payment->revealing)
+        return false;
     if (own->channel->funds.stage == STAGE_CLOSED && !own->watch.active)
         return true;
     bool over =
         payment->state == IN_REFUNDED || payment->state == IN_RECEIVED || payment->state == IN_DROPPED;
     return over && amount_is_zero(payment->repeated);
+}
+
+static void forget(struct wallet_core *core, struct payment_in *payment)
+{
+    wallet_payment_in_list(payment, false);
+    if (!amount_is_zero(payment->repeated))
+        DL_DELETE2(payment->channel->repeats, payment, repeat_prev, repeat_next);
+    record_gone(&core->batch, RECORD_PAYMENT_IN, &payment->key, sizeof(payment->key));
+    HASH_DEL(core->ins, payment);
+    free(payment->memo);
+    free(payment);
 }
 
 /* The table is in the order of age: forgetting stops at the first that must be kept. */
@@ -340,14 +375,14 @@ void wallet_incoming_forget(struct wallet_core *core)
         if (HASH_COUNT(core->ins) <= core->options.history_max || !is_final(payment) ||
             core->head.confirmed_time <= payment->expiry + OUTCOME_KEPT_S)
             return;
-        wallet_payment_in_list(payment, false);
-        if (!amount_is_zero(payment->repeated))
-            DL_DELETE2(payment->channel->repeats, payment, repeat_prev, repeat_next);
-        record_gone(&core->batch, RECORD_PAYMENT_IN, &payment->key, sizeof(payment->key));
-        HASH_DEL(core->ins, payment);
-        free(payment->memo);
-        free(payment);
+        forget(core, payment);
     }
+}
+
+void wallet_incoming_trim(struct wallet_core *core, struct wallet_channel *own)
+{
+    while (own->refused_count > REFUSED_KEPT_MAX && is_final(own->refused))
+        forget(core, own->refused);
 }
 
 void wallet_incoming_restore(struct wallet_core *core, struct wallet_channel *own)

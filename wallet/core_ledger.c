@@ -139,24 +139,42 @@ void wallet_ledger_free(struct wallet_core *core)
 
 #define IN_VIEW_BLOCKS 2 /* that may come while the newest is asked for */
 
-/* The funds after an event. Returns false if it does not touch them. */
-static bool apply_event(struct channel_funds *funds, const struct contract_event *event)
+bool wallet_move_funds(struct amount *total, int64_t *base, wide by_total, wide by_base)
 {
-    uint64_t outs = event->client_out.units + event->hub_out.units;
+    wide new_total = (wide)total->units + by_total, new_base = (wide)*base + by_base;
+    if (new_total < 0 || new_total >= (wide)AMOUNT_LIMIT || new_base < INT64_MIN || new_base > INT64_MAX)
+        return false;
+    *total = amount_of((uint64_t)new_total);
+    *base = (int64_t)new_base;
+    return true;
+}
+
+static bool move_funds(struct wallet_core *core, const struct wallet_channel *own,
+                       struct channel_funds *funds, wide by_total, wide by_base)
+{
+    if (wallet_move_funds(&funds->total, &funds->base, by_total, by_base))
+        return true;
+    wallet_trouble(core, own, "the ledger node reports funds of a channel that cannot be; they are ignored");
+    return false;
+}
+
+/* The funds after an event. Returns false if it does not touch them. */
+static bool apply_event(struct wallet_core *core, const struct wallet_channel *own,
+                        struct channel_funds *funds, const struct contract_event *event)
+{
+    wide client_out = (wide)event->client_out.units, hub_out = (wide)event->hub_out.units;
+    wide client_in = (wide)event->client_amount.units, hub_in = (wide)event->hub_amount.units;
     switch (event->type) {
     case EVENT_OPENED:
         funds->stage = STAGE_OPEN;
         return true;
     case EVENT_FUNDED:
-        funds->total.units += event->client_amount.units + event->hub_amount.units;
-        funds->base += (int64_t)event->client_amount.units;
-        return true;
+        return move_funds(core, own, funds, client_in + hub_in, client_in);
     case EVENT_SETTLED:
-        *funds = event->close ? (struct channel_funds){.seq = event->seq, .stage = STAGE_CLOSED}
-                              : (struct channel_funds){.total = amount_of(funds->total.units - outs),
-                                                       .base = funds->base - (int64_t)event->client_out.units,
-                                                       .seq = event->seq,
-                                                       .stage = funds->stage};
+        funds->seq = event->seq;
+        if (!event->close)
+            return move_funds(core, own, funds, -client_out - hub_out, -client_out);
+        *funds = (struct channel_funds){.seq = event->seq, .stage = STAGE_CLOSED};
         return true;
     case EVENT_CLOSE_STARTED:
         funds->stage = STAGE_CLOSING;
@@ -199,7 +217,7 @@ static void channel_event(struct wallet_core *core, struct wallet_channel *own,
     own->mark_log = event->log_index + 1;
     own->book_dirty = true;
     struct channel_funds funds = own->channel->funds;
-    if (apply_event(&funds, event)) {
+    if (apply_event(core, own, &funds, event)) {
         (void)channel_set_funds(own->channel, &funds);
         own->held_retry = true;
         wallet_tell_channel(core, WALLET_NEWS_FUNDS, own, "");

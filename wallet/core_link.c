@@ -46,7 +46,7 @@ void wallet_linked(struct wallet_core *core, const struct terms *terms, uint64_t
     {
         wish->sent = false;
     }
-    wallet_recover_start(core);
+    core->recover_told = false;
 }
 
 void wallet_unlinked(struct wallet_core *core)
@@ -66,7 +66,7 @@ void wallet_unlinked(struct wallet_core *core)
         own->ask_send = own->offer_again = false;
         own->ack_count = 0;
         own->hub_expect_by_ms = 0;
-        own->reveal_count = own->fail_count = 0;
+        wallet_incoming_unsay(own);
         own->wish.asked = false;
         wallet_updates_drop_held(core, own);
         wallet_shown_clear(&own->shown);
@@ -118,10 +118,9 @@ static void open_wish_granted(struct wallet_core *core, const struct wallet_chan
     }
 }
 
-/* All of it has come: wallet_link_resume_all takes it from here. */
-static bool shown_complete(const struct shown_channel *shown)
+bool wallet_shown_whole(const struct shown_channel *shown)
 {
-    return shown->stream_done[SIDE_CLIENT] && shown->stream_done[SIDE_HUB];
+    return shown->active && shown->stream_done[SIDE_CLIENT] && shown->stream_done[SIDE_HUB];
 }
 
 static void show_stream(struct shown_channel *shown, int side, const struct shown_stream *stream)
@@ -160,7 +159,7 @@ void wallet_link_channel_shown(struct wallet_core *core, const struct message *m
     shown->settlement = message->channel.settlement;
     show_stream(shown, SIDE_CLIENT, &message->channel.streams[SIDE_CLIENT]);
     show_stream(shown, SIDE_HUB, &message->channel.streams[SIDE_HUB]);
-    core->showing = shown_complete(shown) ? NULL : own;
+    core->showing = wallet_shown_whole(shown) ? NULL : own;
     open_wish_granted(core, own);
 }
 
@@ -182,7 +181,7 @@ void wallet_link_locks_shown(struct wallet_core *core, const struct message *mes
                message->locks.count * sizeof(struct shown_lock));
     shown->lock_count[side] = count;
     shown->stream_done[side] = message->locks.last;
-    if (shown_complete(shown))
+    if (wallet_shown_whole(shown))
         core->showing = NULL;
 }
 
@@ -243,13 +242,14 @@ static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
     }
     if (own->blocked == NULL)
         own->blocked = forgetful(own);
+    uint64_t received = shown_nonce(own, SIDE_CLIENT);
+    if (own->blocked == NULL && channel_acknowledged(own->channel, received) != CODE_OK)
+        own->blocked = lost_records;
     if (own->blocked != NULL) {
         wallet_trouble(core, own, "%s", own->blocked);
         wallet_shown_clear(shown);
         return;
     }
-    uint64_t received = shown_nonce(own, SIDE_CLIENT);
-    ensure(channel_acknowledged(own->channel, received) == CODE_OK);
     own->sent_nonce = received;
 
     struct channel_view view = wallet_view(core);
@@ -278,7 +278,6 @@ void wallet_link_resume_all(struct wallet_core *core)
     /* Until the ledger is in view nothing can be judged; the hub's proofs least of all. */
     if (core->showing != NULL || core->channels_shown < core->channels_expected || !core->in_view)
         return;
-    wallet_recover_fetch(core);
     if (wallet_recover_waiting(core))
         return;
     struct wallet_channel *own, *next;
@@ -287,10 +286,7 @@ void wallet_link_resume_all(struct wallet_core *core)
         if (own->shown.active)
             resume_channel(core, own);
     }
-    if (core->options.recover && !core->recover_told) {
-        core->recover_told = true;
-        wallet_tell(core, &(struct wallet_news){.type = WALLET_NEWS_RECOVERED});
-    }
+    wallet_recover_done(core);
 }
 
 bool wallet_link_send_resume(struct wallet_core *core, struct wallet_channel *own)

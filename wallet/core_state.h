@@ -73,12 +73,17 @@ struct payment_in {
     struct carrier carrier;
     uint8_t state; /* enum payment_in_state */
     bool locked;
+    bool revealing;         /* in the channel's `reveals` */
     struct amount repeated; /* came again under the same id: to be sent back */
     char *memo;
     struct payment_in *prev, *next;               /* in the channel's list that its state names */
     struct payment_in *repeat_prev, *repeat_next; /* in `repeats` while repeated is not zero */
     UT_hash_handle hh;
 };
+
+/* Of a channel. Anybody can send what goes back at once, and costs little or nothing for it. An id that comes again after
+ * its first outcome is forgotten is refused again for what is wrong with it. */
+#define REFUSED_KEPT_MAX 1024
 
 struct invoice_issued {
     struct hash secret_hash;
@@ -213,6 +218,8 @@ struct tower_duty {
     bool silence_written;
     bool dismissed;
     bool told_refusal;
+    bool fetched;     /* FETCH sent on this connection, by a wallet that recovers, */
+    bool newer_asked; /* or since the tower has signed for more than is known here */
 };
 
 /* What the hub showed of a channel while connecting. */
@@ -253,6 +260,8 @@ struct wallet_channel {
         *due; /* WAITING | DIRECT, LOCKED, DROPPED | UNLOCKING, DROPPING, expired */
     struct payment_in *refunds, *revealed, *rejected; /* REFUND_DUE | REVEALED | REJECTED */
     struct payment_in *repeats;
+    struct payment_in *refused; /* REFUNDED, or DROPPED and never ours to claim; oldest first */
+    size_t refused_count;
     struct unsecured *payees;
     struct amount unsecured;
 
@@ -299,6 +308,7 @@ struct pending_error {
 
 /* What towers gave back to a wallet that lost its disk. */
 struct kept_appointment {
+    size_t tower;
     struct hash channel;
     struct shown_proof proof;
     struct shown_revocation revocation;
@@ -382,7 +392,7 @@ struct wallet_core {
     /* recovering */
     struct kept_appointment *kept;
     bool recover_told;
-    bool fetched[WALLET_TOWERS_MAX];
+    bool recovered_alone; /* from the towers, without the hub */
     uint64_t fetch_awaited[WALLET_TOWERS_MAX];
     uint64_t recover_deadline_ms; /* 0: the towers have not been asked yet */
     uint64_t next_due_ms;
@@ -419,6 +429,8 @@ void wallet_link_expect(struct wallet_core *core, struct wallet_channel *own);
 /* In the run's sending part: RESUME, before all else of the channel. Returns whether it was sent. */
 bool wallet_link_send_resume(struct wallet_core *core, struct wallet_channel *own);
 void wallet_shown_clear(struct shown_channel *shown);
+/* It has been shown, and all LOCKS of it have come. */
+bool wallet_shown_whole(const struct shown_channel *shown);
 
 /* ---- core_updates.c ---- */
 
@@ -482,12 +494,17 @@ void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
                           const struct operation *operation, const struct pending_lock *lock);
 void wallet_incoming_lock_gone(struct wallet_core *core, struct wallet_channel *own,
                                const struct operation *operation, const struct pending_lock *lock);
+/* What was to be said to the hub is not any more: the connection is over, or begins anew. */
+void wallet_incoming_unsay(struct wallet_channel *own);
 /* After a reconnect: reveals and fails again what was unanswered. */
 void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own);
-void wallet_incoming_reveal(struct wallet_core *core, struct payment_in *payment);
+/* Its secret goes to the hub with the next run, once however often it is asked for. */
+void wallet_incoming_reveal(struct payment_in *payment);
 /* Registers what was not unlocked in time. In the run's sending part. */
 void wallet_incoming_head(struct wallet_core *core);
 void wallet_incoming_forget(struct wallet_core *core);
+/* Forgets the oldest of more than REFUSED_KEPT_MAX that were refused. */
+void wallet_incoming_trim(struct wallet_core *core, struct wallet_channel *own);
 /* A lock taken over from the hub's word that no record knows: ours to claim if its secret is. */
 void wallet_incoming_restore(struct wallet_core *core, struct wallet_channel *own);
 
@@ -576,17 +593,23 @@ void wallet_receipt_write(struct wallet_core *core, const struct wallet_channel 
 
 /* ---- core_recover.c ---- */
 
-/* True if the channel as shown is ahead of what is here: its records were lost. */
+/* True if the channel as the hub or a tower shows it is ahead of what is here: its records were lost. */
 bool wallet_recover_needed(const struct wallet_core *core, const struct wallet_channel *own);
-/* A new connection: everything is asked anew. */
-void wallet_recover_start(struct wallet_core *core);
-/* Asks the towers for what they keep, once all channels have been shown. */
-void wallet_recover_fetch(struct wallet_core *core);
+/* Asks the towers for what they keep; without a hub, takes that over when the time is up. In each run. */
+void wallet_recover_run(struct wallet_core *core);
 /* A tower's KEPT, or its ERROR to a FETCH (message NULL). */
 void wallet_recover_kept(struct wallet_core *core, size_t tower, const struct message *message);
+/* What was asked of it is not answered any more. */
+void wallet_recover_unlinked(struct wallet_core *core, size_t tower);
 /* Answers of towers are still to come. */
 bool wallet_recover_waiting(const struct wallet_core *core);
+/* Takes over what hub and towers show of a channel; sets or clears `blocked`. */
 void wallet_recover_channel(struct wallet_core *core, struct wallet_channel *own);
+/* All channels that the hub shows are taken over, or left with their reason; now those that it does not show. */
+void wallet_recover_done(struct wallet_core *core);
+/* KEPT of a tower whose RECEIPT is above what is here: if its proof is, nothing more is signed. */
+void wallet_recover_newer(struct wallet_core *core, struct wallet_channel *own,
+                          const struct message *message);
 void wallet_recover_free(struct wallet_core *core);
 
 /* ---- core_disk.c ---- */

@@ -122,6 +122,8 @@ static void appoint(struct wallet_core *core, struct wallet_channel *own, size_t
 
 void wallet_towers_send(struct wallet_core *core, struct wallet_channel *own)
 {
+    if (core->options.recover && !core->recover_told)
+        return; /* what is here may be old */
     for (size_t i = 0; i < core->options.tower_count; i++) {
         struct tower_duty *duty = &own->towers[i];
         bool wanted = owes_receipt(own, duty) || duty->appointed_change != own->change;
@@ -153,12 +155,33 @@ void wallet_tower_unlinked(struct wallet_core *core, size_t tower)
 {
     ensure(tower < core->options.tower_count);
     core->tower_linked[tower] = false;
-    core->fetched[tower] = false;
+    wallet_recover_unlinked(core, tower);
     struct wallet_channel *own, *next;
     HASH_ITER(hh, core->channels, own, next)
     {
         own->towers[tower].in_flight = false;
     }
+}
+
+/* It has signed for more than is known here: for what, it can show. */
+static void newer_claimed(struct wallet_core *core, struct wallet_channel *own, size_t tower)
+{
+    struct tower_duty *duty = &own->towers[tower];
+    duty->sent_ms = core->now_ms + RETRY_REFUSED_MS;
+    if (duty->newer_asked)
+        return;
+    duty->newer_asked = true;
+    struct message message = {.type = MESSAGE_FETCH, .fetch = {.channel = own->id}};
+    core->effects.send(core->context, core->appended, WALLET_PEER_TOWER + tower, &message);
+}
+
+static void kept_received(struct wallet_core *core, size_t tower, const struct message *message)
+{
+    struct hash id = channel_id(&message->appoint.key);
+    struct wallet_channel *own = wallet_channel_by_id(core, &id);
+    if (own != NULL && own->towers[tower].newer_asked)
+        wallet_recover_newer(core, own, message);
+    wallet_recover_kept(core, tower, message);
 }
 
 static void receipt_received(struct wallet_core *core, size_t tower, const struct message *message)
@@ -176,6 +199,8 @@ static void receipt_received(struct wallet_core *core, size_t tower, const struc
     bool answers = message->receipt.nonce == duty->appointed &&
                    hash_equal(&message->receipt.proof_digest, &duty->digest);
     duty->in_flight = false;
+    if (message->receipt.nonce > own->channel->streams[SIDE_HUB].proof.nonce)
+        newer_claimed(core, own, tower);
     if (!answers || message->receipt.nonce < duty->receipt_nonce)
         return;
     duty->receipt_nonce = message->receipt.nonce;
@@ -213,7 +238,7 @@ void wallet_tower_message(struct wallet_core *core, size_t tower, const struct m
     if (message->type == MESSAGE_RECEIPT)
         receipt_received(core, tower, message);
     else if (message->type == MESSAGE_KEPT)
-        wallet_recover_kept(core, tower, message);
+        kept_received(core, tower, message);
     else if (message->type == MESSAGE_ERROR)
         tower_refused(core, tower, message);
 }

@@ -320,15 +320,21 @@ static void remember_channel(struct rill_ledger *ledger, const struct contract_e
         state->status = CHANNEL_OPEN;
         return;
     case EVENT_FUNDED:
-        state->total.units += event->client_amount.units + event->hub_amount.units;
-        state->base += (int64_t)event->client_amount.units;
+        (void)!wallet_move_funds(&state->total, &state->base,
+                                 (wide)event->client_amount.units + (wide)event->hub_amount.units,
+                                 (wide)event->client_amount.units);
         return;
     case EVENT_SETTLED:
         state->seq = event->seq;
-        state->total.units -=
-            event->close ? state->total.units : event->client_out.units + event->hub_out.units;
-        state->base = event->close ? 0 : state->base - (int64_t)event->client_out.units;
-        state->status = event->close ? CHANNEL_CLOSED : state->status;
+        if (!event->close) {
+            (void)!wallet_move_funds(&state->total, &state->base,
+                                     -(wide)event->client_out.units - (wide)event->hub_out.units,
+                                     -(wide)event->client_out.units);
+            return;
+        }
+        state->status = CHANNEL_CLOSED;
+        state->total = amount_of(0);
+        state->base = 0;
         return;
     case EVENT_CLOSE_STARTED:
         state->status = CHANNEL_CLOSING;

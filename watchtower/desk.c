@@ -299,6 +299,9 @@ static void keep(struct tower *tower, uint64_t peer, struct appointment_verdict 
         turn_down(tower, peer, verdict, CODE_STATUS, TOO_LATE);
     else if (held == NULL)
         keep_first(tower, peer, verdict);
+    else if (verdict->nonce > held->proof.nonce &&
+             amount_compare(verdict->fresh->proof.transferred, held->proof.transferred) < 0)
+        turn_down(tower, peer, verdict, CODE_TRANSFERRED, "a proof that transfers more is held");
     else if (verdict->nonce > held->proof.nonce)
         keep_newer(tower, peer, held, verdict);
     else if (verdict->nonce == held->proof.nonce && !appointment_same_proof(verdict->fresh, held))

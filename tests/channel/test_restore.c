@@ -113,7 +113,7 @@ static void test_every_signature_is_checked(void **state)
     dropped.revoked_nonce = 6;
     assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_SIGNATURE);
     dropped.revoked_nonce = 7; /* above the newest proof */
-    assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_NONCE);
+    assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_MALFORMED);
 }
 
 static void test_the_locks_are_those_of_the_proof(void **state)
@@ -151,9 +151,9 @@ static void test_drops_are_in_order(void **state)
     dropped.drops = drops;
     dropped.drop_count = 3;
     shown.dropped = &dropped;
-    assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_NONCE);
+    assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_MALFORMED);
     drops[2].nonce = 7; /* newer than the proof */
-    assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_NONCE);
+    assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_MALFORMED);
     dropped.drop_count = 2;
     drops[1].amount = amount_of(AMOUNT_LIMIT);
     assert_not_restored(SIDE_CLIENT, &shown, locks, count, CODE_LOCKED);
@@ -161,6 +161,27 @@ static void test_drops_are_in_order(void **state)
     assert_int_equal(restore(SIDE_CLIENT, &shown, locks, count), CODE_OK);
     assert_int_equal(stream_dropped(&lost->streams[SIDE_CLIENT])->frozen.units,
                      11); /* the first one was revoked */
+}
+
+/* What a stream has transferred never falls: whoever signs a higher nonce with less is not believed. */
+static void test_nothing_is_taken_back(void **state)
+{
+    (void)state;
+    struct channel *hub = pair.sides[SIDE_HUB];
+    struct pending_lock locks[8];
+    pair_exchange(&pair, SIDE_HUB, op_pay(3, 0));
+    struct stream shown = hub->streams[SIDE_HUB];
+    size_t count = locks_of(&shown, locks);
+    assert_int_equal(restore(SIDE_HUB, &shown, locks, count), CODE_OK);
+    shown.proof.nonce++;
+    shown.proof.transferred.units--;
+    struct hash digest = digest_balance_proof(&pair.domain, &hub->id, &shown.proof);
+    shown.signature = key_sign(&pair.keys[SIDE_HUB], &digest);
+    assert_not_restored(SIDE_HUB, &shown, locks, count, CODE_TRANSFERRED);
+    shown.proof.transferred.units++;
+    digest = digest_balance_proof(&pair.domain, &hub->id, &shown.proof);
+    shown.signature = key_sign(&pair.keys[SIDE_HUB], &digest);
+    assert_int_equal(restore(SIDE_HUB, &shown, locks, count), CODE_OK);
 }
 
 /* From an old copy of the disk: kept updates, drafts and old locks give way; what we had said FAIL for stays
@@ -216,6 +237,7 @@ int main(void)
         TEST(test_every_signature_is_checked),
         TEST(test_the_locks_are_those_of_the_proof),
         TEST(test_drops_are_in_order),
+        TEST(test_nothing_is_taken_back),
         TEST(test_an_old_copy_is_brought_up_to_date),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

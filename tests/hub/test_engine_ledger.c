@@ -422,6 +422,31 @@ static void test_an_event_counts_once_whenever_the_hub_dies(void **state)
     assert_int_equal(engine_channel(world->engine, &id)->channel->funds.total.units, 10700);
 }
 
+/* A node that speaks of payouts that cannot be is not believed, and stops nothing. */
+static void test_impossible_payouts_are_ignored(void **state)
+{
+    struct world *world = *state;
+    const uint64_t outs[][2] = {{10000, 1}, {AMOUNT_LIMIT - 1, AMOUNT_LIMIT - 1}, {0, 10001}};
+    struct hash id = world->clients[0].channel->id;
+    for (size_t i = 0; i < ARRAY_LENGTH(outs); i++) {
+        struct contract_event settled = {.type = EVENT_SETTLED,
+                                         .confirmed = true,
+                                         .channel = id,
+                                         .seq = 1,
+                                         .client_out = {outs[i][0]},
+                                         .hub_out = {outs[i][1]}};
+        engine_event(world->engine, &settled);
+        world_head(world, 1);
+        world_settle_down(world);
+        const struct channel_funds *funds = &engine_channel(world->engine, &id)->channel->funds;
+        assert_int_equal(funds->total.units, 10000);
+        assert_int_equal(funds->seq, 0);
+    }
+    world_pay(world, 0, 1, 1000, 1, false);
+    world_settle_down(world);
+    assert_int_equal(world->clients[1].received_count, 1);
+}
+
 /* The hub's part of the payer's channel went on to a payee meanwhile: the next batch brings back what the refund needs,
  * and not only as much as usually comes to this client. */
 static void test_a_batch_makes_room_for_a_refund(void **state)
@@ -467,6 +492,7 @@ int main(void)
         TEST(test_old_reports_leave),
         TEST(test_reports_of_joined_journals_leave_oldest_first),
         TEST(test_an_event_counts_once_whenever_the_hub_dies),
+        TEST(test_impossible_payouts_are_ignored),
         TEST(test_a_batch_makes_room_for_a_refund),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -622,6 +622,46 @@ static void test_locks_that_did_not_stand_are_free(void **state)
     world_free(world);
 }
 
+/* A hub that lists its own token has as much of it as it likes. What it has transferred and what it has locked are each
+ * below 2^63, what they add up to is not. */
+static void test_sums_beyond_an_amount(void **state)
+{
+    (void)state;
+    const uint64_t half = (uint64_t)1 << 62;
+    struct world *world = world_new_with(0);
+    world_fund(world, 0, half);
+    world_linked(world);
+    const uint64_t sent_back[] = {half, half - 1};
+    for (size_t i = 0; i < ARRAY_LENGTH(sent_back); i++)
+        world_send(world, &(struct operation){.type = OPERATION_PAY,
+                                              .id = world_new_id(world),
+                                              .amount = {sent_back[i]},
+                                              .expiry = world->head.confirmed_time + 5000,
+                                              .condition = {{1}}});
+    uint8_t secret[32];
+    struct operation lock = {.type = OPERATION_LOCK,
+                             .id = world_new_id(world),
+                             .amount = {half},
+                             .expiry = world->head.confirmed_time + 5000,
+                             .condition = world_secret_hash(9, secret)};
+    world_send(world, &lock);
+    const struct balance_proof *proof = &world->machine->streams[SIDE_HUB].proof;
+    assert_int_equal(world_channel(world).nonce_hub, 3);
+    assert_true(proof->transferred.units == AMOUNT_LIMIT - 1 && proof->locked.units == half);
+    world_event(world, (struct contract_event){.type = EVENT_CONDITION_MET, .condition = lock.condition});
+    world_event(world, (struct contract_event){.type = EVENT_CLOSE_STARTED, .by_hub = true});
+    world_event(world, (struct contract_event){.type = EVENT_FINISHED});
+    world_head(world, 5);
+    answer_channel(world, CHANNEL_CLOSED);
+    answer_closing(world, &(struct closing){.by_hub = true,
+                                            .deadline = lock.expiry + 1,
+                                            .of_hub = {.nonce = 4, .transferred = proof->transferred}});
+    answer_held(world, 0, 0);
+    assert_non_null(world_news(world, WALLET_NEWS_CLOSED));
+    assert_int_equal(world_state(world, &lock.id), IN_REJECTED); /* not paid by it */
+    world_free(world);
+}
+
 static void test_the_history_has_the_close(void **state)
 {
     (void)state;
@@ -704,6 +744,7 @@ int main(void)
         cmocka_unit_test(test_locks_that_did_not_stand_are_free),
         cmocka_unit_test(test_is_paid_by_a_newer_claim),
         cmocka_unit_test(test_a_cancelled_lock_is_claimed),
+        cmocka_unit_test(test_sums_beyond_an_amount),
         cmocka_unit_test(test_the_history_has_the_close),
         cmocka_unit_test(test_the_history_has_a_close_together),
         cmocka_unit_test(test_fetches_what_is_owed),

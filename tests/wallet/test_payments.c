@@ -380,6 +380,94 @@ static void test_wrong_locks_are_failed(void **state)
     world_free(world);
 }
 
+static bool count_visit(void *context, const struct payment_view *payment)
+{
+    (void)payment;
+    ++*(size_t *)context;
+    return true;
+}
+
+static size_t history_count(const struct world *world)
+{
+    size_t count = 0;
+    wallet_history(world->core, count_visit, &count);
+    return count;
+}
+
+static void draft(struct world *world, const struct operation *operation)
+{
+    struct channel_view view = world_view(world);
+    assert_int_equal(channel_add(world->machine, &view, operation, NULL), CODE_OK);
+}
+
+/* A stranger's payments go back, for next to nothing: what is kept of them has an end, and what was received is not
+ * what gives way. */
+static void test_a_flood_of_wrong_payments(void **state)
+{
+    (void)state;
+    enum { BATCH = 100, BATCHES = 11 };
+    struct world *world = world_ready(0);
+    struct invoice invoice = make_invoice(world, 500), unknown = {.expiry = 0};
+    struct operation good = payment_of(world, &invoice, 500, false), first, last = {0};
+    world_send(world, &good);
+    first = payment_of(world, &unknown, 1, false);
+    world_send(world, &first);
+    for (int batch = 0; batch < BATCHES; batch++) {
+        for (int i = 0; i < BATCH; i++) {
+            last = payment_of(world, &unknown, 1, false);
+            draft(world, &last);
+        }
+        world_send_draft(world);
+        assert_int_equal(world->operation_count, BATCH);
+        assert_int_equal(world->operations[BATCH - 1].type, OPERATION_REFUND);
+    }
+    assert_int_equal(history_count(world), REFUSED_KEPT_MAX + 1);
+    assert_int_equal(world_state(world, &good.id), IN_RECEIVED);
+    assert_int_equal(world_state(world, &last.id), IN_REFUNDED);
+    struct payment_view view;
+    assert_false(wallet_payment_find(world->core, &first.id, &view));
+    world_crash(world, memory_journal_appended(world->journal));
+    assert_int_equal(history_count(world), REFUSED_KEPT_MAX + 1);
+    assert_false(wallet_payment_find(world->core, &first.id, &view));
+    /* An id that comes again goes back again, whether or not the first time is remembered. */
+    world_linked(world);
+    world_send(world, &last);
+    expect_refund(world, &last, CODE_DUPLICATE);
+    world_send(world, &first);
+    expect_refund(world, &first, CODE_INVOICE);
+    assert_int_equal(world_channel(world).balance.units, 100500);
+    world_free(world);
+}
+
+/* Locks that are failed and taken back cost nothing at all. */
+static void test_a_flood_of_wrong_locks(void **state)
+{
+    (void)state;
+    enum { BATCH = 50, BATCHES = 21 };
+    struct world *world = world_ready(0);
+    struct invoice unknown = {.expiry = 0};
+    for (uint64_t batch = 0; batch < BATCHES; batch++) {
+        for (int i = 0; i < BATCH; i++) {
+            struct operation lock = payment_of(world, &unknown, 100, true);
+            draft(world, &lock);
+        }
+        world_send_draft(world);
+        world->fail_count = 0;
+        const struct lock_set *locks = world->machine->streams[SIDE_HUB].locks;
+        uint64_t ids[BATCH];
+        size_t count = 0;
+        for (const struct pending_lock *at = lock_set_next(locks, 0); at != NULL;
+             at = lock_set_next(locks, at->lock.id))
+            ids[count++] = at->lock.id;
+        assert_int_equal(count, BATCH);
+        for (size_t i = 0; i < count; i++)
+            draft(world, &(struct operation){.type = OPERATION_CANCEL, .lock_id = ids[i]});
+        world_send_draft(world);
+    }
+    assert_int_equal(history_count(world), REFUSED_KEPT_MAX);
+    world_free(world);
+}
+
 static void test_open_amount(void **state)
 {
     (void)state;
@@ -456,6 +544,8 @@ int main(void)
         cmocka_unit_test(test_receive_locked),
         cmocka_unit_test(test_wrong_payments_are_sent_back),
         cmocka_unit_test(test_wrong_locks_are_failed),
+        cmocka_unit_test(test_a_flood_of_wrong_payments),
+        cmocka_unit_test(test_a_flood_of_wrong_locks),
         cmocka_unit_test(test_open_amount),
         cmocka_unit_test(test_registers_in_time),
         cmocka_unit_test(test_invoice_counters),

@@ -427,6 +427,38 @@ static void test_foreign_journal_is_refused(void **state)
     world_free(world);
 }
 
+/* A secret waits to be shown again when its payment's time to be forgotten comes: it is shown, once, and forgotten after
+ * that. */
+static void test_nothing_is_forgotten_that_waits(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    world->options.history_max = 0;
+    world_unlinked(world);
+    world_crash(world, memory_journal_appended(world->journal));
+    world_linked(world);
+    struct invoice invoice = make_invoice(world, 10);
+    struct operation pay = payment_of(world, &invoice, false);
+    world_send(world, &pay);
+    world_head(world, 1000 + OUTCOME_KEPT_S);
+    assert_int_equal(world->reveal_count, 1);
+    assert_int_equal(world_state(world, &pay.id), IN_RECEIVED);
+    pay.amount = amount_of(0); /* again, and nothing goes back */
+    for (int i = 0; i < 3; i++) {
+        struct channel_view view = world_view(world);
+        assert_int_equal(channel_add(world->machine, &view, &pay, NULL), CODE_OK);
+        world_sign_draft(world);
+    }
+    world->head.time += 5;
+    world->head.confirmed_time += 5;
+    wallet_head(world->core, &world->head);
+    world_run(world);
+    assert_int_equal(world->reveal_count, 2);
+    world_head(world, 5);
+    assert_false(wallet_payment_find(world->core, &pay.id, &(struct payment_view){0}));
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_funds_told_while_the_channel_is_shown),
         cmocka_unit_test(test_events_count_once),
         cmocka_unit_test(test_foreign_journal_is_refused),
+        cmocka_unit_test(test_nothing_is_forgotten_that_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

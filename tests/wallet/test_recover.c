@@ -1,26 +1,6 @@
 /* Towers and lost disks: receipts before REVOKE, and what a wallet takes back when all its records are gone.
  */
-#include "wallet_world.h"
-
-static struct invoice make_invoice(struct world *world, uint64_t amount)
-{
-    struct invoice invoice;
-    struct amount units = {amount};
-    assert_int_equal(
-        wallet_invoice(world->core, &world->key.asset, units, 3600, NULL, world->unix_s, &invoice), CODE_OK);
-    world_run(world);
-    return invoice;
-}
-
-static struct operation payment_of(struct world *world, const struct hash *condition, uint64_t amount,
-                                   bool locked)
-{
-    return (struct operation){.type = locked ? OPERATION_LOCK : OPERATION_PAY,
-                              .id = world_new_id(world),
-                              .amount = {amount},
-                              .expiry = world->head.confirmed_time + 5000,
-                              .condition = *condition};
-}
+#include "lost_world.h"
 
 /* ---- towers ---- */
 
@@ -107,22 +87,6 @@ static void test_known_secrets_go_along(void **state)
 }
 
 /* ---- lost disks ---- */
-
-/* The wallet's disk is gone; the hub is as it was. */
-static void lose_disk(struct world *world, bool recover)
-{
-    world->options.recover = recover;
-    world_unlinked(world);
-    world_crash(world, 0);
-    /* The ledger's story is read again from its beginning. */
-    world_event(world, (struct contract_event){
-                           .type = EVENT_OPENED, .address = world->client, .other = world->key.asset});
-    world_event(world, (struct contract_event){
-                           .type = EVENT_FUNDED, .client_amount = {100000}, .hub_amount = {100000}});
-    world_head(world, 5);
-    world->news_count = 0;
-    world->reveal_count = world->fail_count = 0;
-}
 
 static void make_history(struct world *world, struct payment_id *locked)
 {
@@ -290,15 +254,7 @@ static void test_tower_knows_better(void **state)
     assert_non_null(world_channel(world).blocked);
     assert_int_equal(world_channel(world).balance.units, 101600);
     /* `dispute` shows what the tower kept. */
-    assert_int_equal(wallet_dispute(world->core, &world->id), CODE_OK);
-    world_run(world);
-    struct buffer data = {0};
-    contract_encode_channel(
-        &data, &(struct channel_state){.total = {200000}, .base = 100000, .status = CHANNEL_OPEN});
-    wallet_answer(world->core, world->asks[world->ask_count - 1].id, true, data.data, data.length);
-    buffer_free(&data);
-    world_run(world);
-    assert_int_equal(world->transactions[world->transaction_count - 1].call.proof.nonce, 2);
+    assert_int_equal(disputed_with(world).nonce, 2);
     world->machine->streams[SIDE_HUB].proof = newest.proof;
     world_free(world);
 }

@@ -259,6 +259,29 @@ static void test_wish_survives(void **state)
     world_free(world);
 }
 
+/* A ledger node that speaks of funds that cannot be is not believed, and stops nothing. */
+static void test_impossible_funds_are_ignored(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    const struct contract_event impossible[] = {
+        {.type = EVENT_FUNDED, .client_amount = {1}, .hub_amount = {AMOUNT_LIMIT - 1}},
+        {.type = EVENT_FUNDED, .client_amount = {AMOUNT_LIMIT - 1}, .hub_amount = {AMOUNT_LIMIT - 1}},
+        {.type = EVENT_SETTLED, .seq = 1, .client_out = {100000}, .hub_out = {100001}},
+        {.type = EVENT_SETTLED, .seq = 1, .client_out = {AMOUNT_LIMIT - 1}, .hub_out = {AMOUNT_LIMIT - 1}}};
+    for (size_t i = 0; i < ARRAY_LENGTH(impossible); i++) {
+        world->news_count = 0;
+        world_event(world, impossible[i]);
+        world_head(world, 5);
+        assert_non_null(world_news(world, WALLET_NEWS_TROUBLE));
+        assert_int_equal(world_channel(world).total.units, 200000);
+        assert_int_equal(world_channel(world).balance.units, 100000);
+    }
+    assert_int_equal(world_pay(world, 1000, 1, PAYMENT_DIRECT, NULL), CODE_OK);
+    assert_int_equal(world->judgement.verdict, VERDICT_ACCEPTED);
+    world_free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_hub_refuses),
         cmocka_unit_test(test_signature_survives),
         cmocka_unit_test(test_wish_survives),
+        cmocka_unit_test(test_impossible_funds_are_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -405,8 +405,8 @@ static MAYBE_UNUSED void world_unlinked(struct world *world)
     world_run(world);
 }
 
-/* The hub signs what is in its draft and sends it. */
-static MAYBE_UNUSED void world_send_draft(struct world *world)
+/* The hub signs what is in its draft and sends it; the wallet does not run. */
+static MAYBE_UNUSED void world_sign_draft(struct world *world)
 {
     size_t count;
     const struct operation *operations = channel_draft(world->machine, &count);
@@ -418,6 +418,11 @@ static MAYBE_UNUSED void world_send_draft(struct world *world)
     wallet_message(world->core, &(struct message){.type = MESSAGE_UPDATE,
                                                   .update = {world->id, kept->proof, kept->signature,
                                                              kept->body, kept->body_length}});
+}
+
+static MAYBE_UNUSED void world_send_draft(struct world *world)
+{
+    world_sign_draft(world);
     world_run(world);
 }
 

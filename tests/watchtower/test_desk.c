@@ -289,6 +289,20 @@ static void test_refused_second_proof_with_one_nonce(void **state)
     expect_error(world, CODE_NONCE);
 }
 
+/* A wallet that lost its disk may believe a hub that signs its stream anew: what such a proof leaves out stays here. */
+static void test_refused_proof_that_takes_back(void **state)
+{
+    struct world *world = *state;
+    struct balance_proof proof = proof_of(7, 90, NULL, 0), less = proof_of(8, 89, NULL, 0),
+                         same = proof_of(8, 90, NULL, 0);
+    world_appoint(world, SIDE_CLIENT, &proof, NULL, 0, NULL);
+    struct appoint appoint;
+    appoint_make(world, &appoint, SIDE_CLIENT, &less, NULL, 0);
+    appoint_send_as(world, &appoint, &world->client);
+    expect_error(world, CODE_TRANSFERRED);
+    world_appoint(world, SIDE_CLIENT, &same, NULL, 0, NULL);
+}
+
 static void test_refused_channels(void **state)
 {
     struct world *world = *state;
@@ -581,6 +595,7 @@ int main(void)
         TEST(test_refused_sums_and_roots),
         TEST(test_refused_numbers),
         TEST(test_refused_second_proof_with_one_nonce),
+        TEST(test_refused_proof_that_takes_back),
         TEST(test_refused_channels),
         TEST(test_no_choice_only_from_the_hub_of_an_allowed_tower),
         TEST(test_tower_set_event_ends_it),
