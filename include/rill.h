@@ -76,9 +76,13 @@ struct rill_options {
         max_unsecured; /* units that direct payments without a receipt may sum to, per asset; 0: 16 times the hub's
                                  limit for direct payments; RILL_UNLIMITED */
     uint64_t max_unsecured_per_payee; /* the same towards one payee; 0: 4 times */
-    uint64_t history_max;             /* finished payments kept longer than the protocol asks; 0: none */
-    bool recover;      /* take over what hub and towers show of a wallet that lost its folder */
-    const char *agent; /* NULL: "rill/0.1" */
+    uint64_t
+        reveal_margin_s; /* a locked payment to this wallet that is not unlocked so long before its expiry goes to the
+                               * ledger, and one that leaves less than twice this is refused; the hub's own margin counts
+                               * if it is longer, and four blocks of the ledger; 0: 30 */
+    uint64_t history_max; /* finished payments kept longer than the protocol asks; 0: none */
+    bool recover;         /* take over what hub and towers show of a wallet that lost its folder */
+    const char *agent;    /* NULL: "rill/0.1" */
 };
 
 enum rill_mode { RILL_AUTO = 0, RILL_DIRECT = 1, RILL_LOCKED = 2 };

@@ -50,7 +50,9 @@ struct wallet_core_options {
     struct wallet_limits limits;
     uint64_t history_max; /* finished payments and invoices remembered beyond the protocol's time; 0: none */
     uint64_t tower_silence_s; /* a tower silent for so long is dismissed; 0: 600 */
-    bool recover;             /* take what hub and towers show of channels whose records were lost */
+    uint64_t
+        reveal_margin_s; /* so long before a lock's expiry its secret goes to the ledger, at the least; 0: 30 */
+    bool recover;        /* take what hub and towers show of channels whose records were lost */
 };
 
 enum wallet_peer { WALLET_PEER_HUB = 0, WALLET_PEER_TOWER = 1 /* + index */ };
@@ -200,7 +202,7 @@ void wallet_tower_message(struct wallet_core *core, size_t tower, const struct m
 void wallet_event(struct wallet_core *core, const struct contract_event *event);
 /* The confirmed state of a channel of this client at the end of a block: for a wallet that joins a follower late. */
 void wallet_channel_state(struct wallet_core *core, const struct channel_key *key,
-                          const struct channel_state *state, uint64_t block);
+                          const struct channel_funds *state, uint64_t block);
 void wallet_head(struct wallet_core *core, const struct ledger_head *head);
 void wallet_answer(struct wallet_core *core, uint64_t question, bool ok, const uint8_t *data, size_t length);
 /* reverted: with LEDGER_REVERTED. LEDGER_OK with success false: mined, and reverted there. */

@@ -434,9 +434,8 @@ static bool take_secret(struct wallet_core *core, struct payment_out *payment, c
 {
     if (witness->length == 0) {
         const struct registration *met = wallet_ledger_registration(core, LOCK_SECRET, &payment->secret_hash);
-        if (met == NULL)
+        if (met == NULL || !wallet_registration_secret(met, payment->secret))
             return false;
-        memcpy(payment->secret, met->witness.bytes, sizeof(payment->secret));
     } else {
         if (witness->length != WITNESS_SECRET_BYTES)
             return false;
@@ -459,8 +458,10 @@ void wallet_payments_secret_shown(struct wallet_core *core, struct wallet_channe
                                   const struct revealed *item)
 {
     struct payment_out *payment = wallet_payment_out_find(core, &item->id);
+    bool lacks = payment != NULL && !payment->has_secret &&
+                 (payment->state == OUT_UNLOCKING || payment->state == OUT_PAID);
     if (payment == NULL || payment->channel != own ||
-        (payment->state != OUT_DIRECT && payment->state != OUT_LOCKED))
+        (payment->state != OUT_DIRECT && payment->state != OUT_LOCKED && !lacks))
         return;
     if (!take_secret(core, payment, &item->witness)) {
         struct error_reference reference = {.present = true,
@@ -480,7 +481,10 @@ void wallet_payments_secret_shown(struct wallet_core *core, struct wallet_channe
             return;
         }
     }
-    wallet_payment_out_set(core, payment, payment->state == OUT_DIRECT ? OUT_PAID : OUT_UNLOCKING);
+    if (lacks)
+        wallet_payment_out_write(core, payment);
+    else
+        wallet_payment_out_set(core, payment, payment->state == OUT_DIRECT ? OUT_PAID : OUT_UNLOCKING);
     tell_out(core, WALLET_NEWS_PAID, payment);
 }
 
@@ -517,6 +521,20 @@ void wallet_payments_revoked(struct wallet_core *core, struct wallet_channel *ow
     }
 }
 
+#define SHOW_WAIT_MS 10000
+
+/* Paid by a secret that the ledger had in time. Where that is all that is known, the hub has some time to show it. */
+static void unlock_registered(struct wallet_core *core, struct payment_out *payment)
+{
+    bool known = payment->has_secret || take_secret(core, payment, &(struct witness){0});
+    if (payment->met_ms == 0)
+        payment->met_ms = core->now_ms;
+    if (!known && core->now_ms < payment->met_ms + SHOW_WAIT_MS)
+        return;
+    wallet_payment_out_set(core, payment, OUT_UNLOCKING);
+    tell_out(core, WALLET_NEWS_PAID, payment);
+}
+
 void wallet_payments_registered(struct wallet_core *core, const struct registration *registration)
 {
     struct payment_out *payment = find_by_secret(core, &registration->key.condition);
@@ -525,10 +543,16 @@ void wallet_payments_registered(struct wallet_core *core, const struct registrat
     if ((payment->state != OUT_LOCKED && payment->state != OUT_DROPPING) ||
         registration->time > payment->expiry)
         return;
-    memcpy(payment->secret, registration->witness.bytes, sizeof(payment->secret));
-    payment->has_secret = true;
-    wallet_payment_out_set(core, payment, OUT_UNLOCKING);
-    tell_out(core, WALLET_NEWS_PAID, payment);
+    uint8_t secret[32];
+    if (payment->state == OUT_DROPPING && !payment->has_secret &&
+        !wallet_registration_secret(registration, secret)) {
+        const struct lock_set *locks = channel_own(payment->channel->channel)->locks;
+        const struct pending_lock *lock = lock_set_find(locks, payment->lock_id);
+        if (lock != NULL && lock->failed)
+            return; /* the hub has given it up */
+        wallet_payment_out_set(core, payment, OUT_LOCKED);
+    }
+    unlock_registered(core, payment);
 }
 
 bool wallet_payments_dropped_on(const struct wallet_core *core, const struct hash *secret_hash)
@@ -599,17 +623,45 @@ void wallet_payments_stop(struct wallet_core *core, struct wallet_channel *own, 
     }
 }
 
+uint64_t wallet_payment_out_ends(const struct wallet_core *core, const struct payment_out *payment)
+{
+    return payment->expiry - (PLANTED(EXPIRY_EARLY) ? core->terms.reveal_margin_s : 0);
+}
+
+static void look_at_locked(struct wallet_core *core, struct payment_out *payment)
+{
+    uint64_t ends = wallet_payment_out_ends(core, payment);
+    if (core->head.confirmed_time <= ends)
+        return;
+    switch (wallet_condition_fate(core, LOCK_SECRET, &payment->secret_hash, ends)) {
+    case CONDITION_UNKNOWN:
+        return;
+    case CONDITION_MET:
+        unlock_registered(core, payment);
+        return;
+    case CONDITION_LAPSED:
+        payment->code = CODE_EXPIRED;
+        wallet_payment_out_set(core, payment, OUT_DROPPING);
+        tell_out(core, WALLET_NEWS_FAILED, payment);
+        return;
+    }
+}
+
+void wallet_payments_fate_known(struct wallet_core *core, const struct hash *condition)
+{
+    struct payment_out *payment = find_by_secret(core, condition);
+    if (payment != NULL && payment->state == OUT_LOCKED)
+        look_at_locked(core, payment);
+}
+
 static void look_at_open(struct wallet_core *core, struct wallet_channel *own)
 {
     uint64_t now = core->head.confirmed_time;
     struct payment_out *payment, *next;
     DL_FOREACH_SAFE(own->open, payment, next)
     {
-        uint64_t ends = payment->expiry - (PLANTED(EXPIRY_EARLY) ? core->terms.reveal_margin_s : 0);
-        if (payment->state == OUT_LOCKED && now > ends && !registered_in_time(core, payment)) {
-            payment->code = CODE_EXPIRED;
-            wallet_payment_out_set(core, payment, OUT_DROPPING);
-            tell_out(core, WALLET_NEWS_FAILED, payment);
+        if (payment->state == OUT_LOCKED) {
+            look_at_locked(core, payment);
         } else if (payment->state == OUT_DIRECT && now > payment->expiry + OUTCOME_KEPT_S) {
             wallet_payment_out_set(core, payment, OUT_LOST);
             tell_out(core, WALLET_NEWS_LOST, payment);
