@@ -94,7 +94,9 @@ struct rill_payment {
     uint8_t payee[20]; /* outgoing */
     uint64_t amount, fee;
     uint8_t secret_hash[32];
-    bool has_secret; /* outgoing: paid, and this is the receipt */
+    /* Outgoing: paid, and this is the receipt. Of one that is paid by what the ledger has, and that the hub does not show,
+     * there may be none. */
+    bool has_secret;
     uint8_t secret[32];
     uint64_t expiry, created; /* Unix seconds */
     bool is_final;
@@ -128,7 +130,10 @@ struct rill_callbacks {
      * the hub shows it again, until the payment's expiry. */
     void (*secret)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*paid)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
+    /* is_final: its money is back (or `state` says "lost"). Otherwise the lock has still to be given up by the hub, which may
+     * collect it until then: `returned` follows, or `paid` after all. Only then is the money free. */
     void (*failed)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
+    void (*returned)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*received)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*funds)(void *context, struct rill_wallet *wallet, const uint8_t asset[20]);
     void (*settlement)(void *context, struct rill_wallet *wallet, const struct rill_settlement *settlement);

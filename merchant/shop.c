@@ -337,10 +337,12 @@ void shop_outgoing(struct shop *shop, const struct rill_payment *payment)
         return;
     if (payment->has_secret)
         refund_paid(shop, refund, payment);
-    else
-        /* A direct payment that nobody ever answered may be lost, and may have been taken. */
-        refund_ended(shop, refund, strcmp(payment->state, "lost") == 0 ? REFUND_UNKNOWN : REFUND_FAILED,
+    else if (payment->is_final)
+        /* What is lost, or paid without a receipt, may have been taken. */
+        refund_ended(shop, refund, strcmp(payment->state, "failed") == 0 ? REFUND_FAILED : REFUND_UNKNOWN,
                      payment->code);
+    else
+        return; /* failed, but the hub may collect it yet: it counts until the money is back */
     shop_commit(shop);
 }
 

@@ -130,9 +130,10 @@ struct payment_request {
 /* ---- what the user is told ---- */
 
 enum wallet_news_type {
-    WALLET_NEWS_READY,      /* connected, synced, and the ledger is in view */
-    WALLET_NEWS_PAID,       /* payment: has the secret */
-    WALLET_NEWS_FAILED,     /* payment: its code says why; the money is back, or will be once dropped */
+    WALLET_NEWS_READY, /* connected, synced, and the ledger is in view */
+    WALLET_NEWS_PAID,  /* payment: has the secret */
+    WALLET_NEWS_FAILED, /* payment: its code says why; OUT_FAILED: the money is back. Else RETURNED or PAID follows */
+    WALLET_NEWS_RETURNED,   /* payment: told as failed, and now the hub cannot collect it any more */
     WALLET_NEWS_LOST,       /* a direct payment that nobody ever answered is written off */
     WALLET_NEWS_RECEIVED,   /* payment */
     WALLET_NEWS_FUNDS,      /* channel: what the ledger or the hub says of its funds changed */

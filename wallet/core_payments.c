@@ -210,8 +210,11 @@ void wallet_payment_out_move(struct wallet_core *core, struct payment_out *payme
 void wallet_payment_out_set(struct wallet_core *core, struct payment_out *payment,
                             enum payment_out_state state)
 {
+    bool was_told = payment->state == OUT_DROPPING || payment->state == OUT_DROPPED;
     wallet_payment_out_move(core, payment, state);
     wallet_payment_out_write(core, payment);
+    if (was_told && state == OUT_FAILED)
+        tell_out(core, WALLET_NEWS_RETURNED, payment);
 }
 
 void wallet_payment_out_fail(struct wallet_core *core, struct payment_out *payment, uint64_t code)

@@ -326,6 +326,9 @@ static void tell(struct rill_wallet *wallet, const struct wallet_news *news)
     case WALLET_NEWS_LOST:
         tell_payment(wallet, news, callbacks->failed);
         return;
+    case WALLET_NEWS_RETURNED:
+        tell_payment(wallet, news, callbacks->returned);
+        return;
     case WALLET_NEWS_RECEIVED:
         tell_payment(wallet, news, callbacks->received);
         return;
