@@ -74,7 +74,7 @@ struct rill_options {
     size_t tower_count;
     uint64_t
         max_unsecured; /* units that direct payments without a receipt may sum to, per asset; 0: 16 times the hub's
-                                 limit for direct payments; RILL_UNLIMITED */
+                                 limit for direct payments, as it first said it; RILL_UNLIMITED */
     uint64_t max_unsecured_per_payee; /* the same towards one payee; 0: 4 times */
     uint64_t
         reveal_margin_s; /* a locked payment to this wallet that is not unlocked so long before its expiry goes to the
@@ -200,7 +200,9 @@ struct rill_request {
     uint64_t amount;
     uint64_t expiry; /* Unix seconds; 0: as soon as the hub allows */
     enum rill_mode mode;
-    uint64_t fee_max; /* units; 0: whatever the hub's terms say */
+    uint64_t
+        fee_max; /* units; 0: what the hub's terms say now, and no more should they change before it is sent; if they
+                       * are not known yet, no more than the amount. Else `failed` with FEE */
     const char *memo; /* NULL: none */
 };
 /* 0: under way, `paid` or `failed` follows; id gets its 16 bytes (may be NULL). Else why it is refused: rill_refusal has

@@ -204,6 +204,23 @@ const struct asset_terms *wallet_asset_terms(const struct wallet_core *core, con
     return NULL;
 }
 
+struct amount wallet_pinned_limit(const struct wallet_core *core, const struct address *asset)
+{
+    for (size_t i = 0; i < core->pinned_count; i++)
+        if (address_equal(&core->pinned[i].asset, asset))
+            return core->pinned[i].direct_limit;
+    return amount_of(0);
+}
+
+void wallet_pin_limit(struct wallet_core *core, const struct address *asset, struct amount direct_limit)
+{
+    for (size_t i = 0; i < core->pinned_count; i++)
+        if (address_equal(&core->pinned[i].asset, asset))
+            return;
+    if (core->pinned_count < ASSETS_MAX)
+        core->pinned[core->pinned_count++] = (struct pinned_limit){*asset, direct_limit};
+}
+
 /* ---- what waits for the end of a run ---- */
 
 struct error_reference wallet_reference(enum message_type type, const struct hash *channel, uint64_t nonce)

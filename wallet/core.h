@@ -123,7 +123,7 @@ struct payment_request {
     struct hash secret_hash;
     uint64_t expiry; /* the invoice's; 0: as soon as the terms allow */
     enum payment_mode mode;
-    struct amount fee_max; /* 0: whatever the hub's terms say */
+    struct amount fee_max; /* 0: what the hub's terms say now; if they are not known yet, the amount */
     const char *memo;      /* NULL: none */
 };
 

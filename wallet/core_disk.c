@@ -40,6 +40,10 @@ void wallet_disk_write_terms(struct wallet_core *core)
     buffer_u64(&core->batch, core->terms.min_expiry_s);
     buffer_u64(&core->batch, core->terms.max_expiry_s);
     buffer_u64(&core->batch, core->terms.settle_window_s);
+    for (size_t i = 0; i < core->pinned_count; i++) {
+        buffer_append(&core->batch, core->pinned[i].asset.bytes, 20);
+        buffer_u64(&core->batch, core->pinned[i].direct_limit.units);
+    }
     record_end(&core->batch, mark);
 }
 
@@ -446,6 +450,12 @@ static bool read_terms(struct wallet_core *core, struct reader *value)
     core->terms.min_expiry_s = reader_u64(value);
     core->terms.max_expiry_s = reader_u64(value);
     core->terms.settle_window_s = reader_u64(value);
+    core->pinned_count = 0;
+    while (value->ok && value->left > 0 && core->pinned_count < ASSETS_MAX) {
+        struct pinned_limit *pinned = &core->pinned[core->pinned_count++];
+        reader_copy(value, pinned->asset.bytes, 20);
+        pinned->direct_limit = amount_of(reader_u64(value));
+    }
     return reader_done(value);
 }
 

@@ -32,6 +32,8 @@ void wallet_linked(struct wallet_core *core, const struct terms *terms, uint64_t
     core->passed.active = false;
     core->has_terms = true;
     core->terms = *terms;
+    for (size_t i = 0; i < terms->asset_count; i++)
+        wallet_pin_limit(core, &terms->assets[i].asset, terms->assets[i].direct_limit);
     wallet_disk_write_terms(core);
     struct wallet_channel *own, *next;
     HASH_ITER(hh, core->channels, own, next)

@@ -270,9 +270,13 @@ static unsigned_wide at_risk(const struct wallet_core *core, const struct addres
     return sum;
 }
 
-static unsigned_wide limit_of(uint64_t set, const struct asset_terms *terms, unsigned times)
+/* Without a limit of the user's own, by what the hub said first: it must not raise what it may take. */
+static unsigned_wide limit_of(const struct wallet_core *core, uint64_t set, const struct asset_terms *terms,
+                              unsigned times)
 {
-    return set != 0 ? set : (unsigned_wide)terms->direct_limit.units * times;
+    struct amount pinned = wallet_pinned_limit(core, &terms->asset);
+    struct amount least = amount_compare(pinned, terms->direct_limit) < 0 ? pinned : terms->direct_limit;
+    return set != 0 ? set : (unsigned_wide)least.units * times;
 }
 
 static bool within_unsecured(const struct wallet_core *core, const struct payment_out *payment,
@@ -280,9 +284,9 @@ static bool within_unsecured(const struct wallet_core *core, const struct paymen
 {
     const struct wallet_limits *limits = &core->options.limits;
     unsigned_wide units = (unsigned_wide)payment->amount.units + payment->fee.units;
-    return at_risk(core, &terms->asset, NULL) + units <= limit_of(limits->unsecured, terms, 16) &&
+    return at_risk(core, &terms->asset, NULL) + units <= limit_of(core, limits->unsecured, terms, 16) &&
            at_risk(core, &terms->asset, &payment->payee) + units <=
-               limit_of(limits->unsecured_per_payee, terms, 4);
+               limit_of(core, limits->unsecured_per_payee, terms, 4);
 }
 
 static bool within_locks(const struct payment_out *payment, const struct asset_terms *terms)
@@ -338,8 +342,10 @@ enum code wallet_payment_out_prepare(struct wallet_core *core, struct payment_ou
         return refuse(core, CODE_EXPIRED, "the invoice has expired");
     if (!amount_fee(payment->amount, terms->base_fee, terms->fee_ppm, &payment->fee))
         return refuse(core, CODE_AMOUNT, "the amount is too large");
-    if (!amount_is_zero(payment->fee_max) && amount_compare(payment->fee, payment->fee_max) > 0)
-        return refuse(core, CODE_FEE, "the hub's fee is more than you allow for this payment");
+    if (amount_compare(payment->fee, payment->fee_max) > 0)
+        return refuse(
+            core, CODE_FEE,
+            "the hub's fee is more than is allowed for this payment, or than it was when it was asked for");
     enum code code = choose_mode(core, payment, terms);
     if (code != CODE_OK)
         return code;
@@ -389,6 +395,19 @@ static enum code judge_request(struct wallet_core *core, const struct payment_re
     return judge_repetition(core, request);
 }
 
+/* The hub's terms may be others by the time of signing: no fee is paid that is higher than what could be known when the
+ * payment was asked for. Where nothing was, it is at most the amount. */
+static struct amount fee_allowed(const struct wallet_core *core, const struct payment_request *request)
+{
+    const struct asset_terms *terms = wallet_asset_terms(core, &request->asset);
+    struct amount shown;
+    if (!amount_is_zero(request->fee_max))
+        return request->fee_max;
+    if (terms != NULL && amount_fee(request->amount, terms->base_fee, terms->fee_ppm, &shown))
+        return shown;
+    return request->amount;
+}
+
 enum code wallet_pay(struct wallet_core *core, const struct payment_request *request)
 {
     enum code code = judge_request(core, request);
@@ -406,7 +425,7 @@ enum code wallet_pay(struct wallet_core *core, const struct payment_request *req
         .channel = own,
         .payee = request->payee,
         .amount = request->amount,
-        .fee_max = request->fee_max,
+        .fee_max = fee_allowed(core, request),
         .expiry = request->expiry,
         .created = core->unix_s,
         .mode = (uint8_t)request->mode,

@@ -34,7 +34,7 @@ struct payment_out {
     struct wallet_channel *channel;
     struct address payee;
     struct amount amount, fee;
-    struct amount fee_max; /* while WAITING; 0: any */
+    struct amount fee_max; /* while WAITING: never signed with more */
     uint64_t expiry;       /* as sent; while WAITING the invoice's, 0: none given */
     uint64_t created;
     uint64_t code;
@@ -354,6 +354,12 @@ struct wallet_core {
     bool crowd_told; /* that there are such channels */
     bool has_terms;
     struct terms terms;
+    /* The direct_limit that the hub first said for an asset: the default limits follow it down, never up. */
+    struct pinned_limit {
+        struct address asset;
+        struct amount direct_limit;
+    } pinned[ASSETS_MAX];
+    size_t pinned_count;
     struct pending_error *errors;
     size_t error_count, error_capacity;
     struct wallet_news *news; /* told once the next batch is on its way */
@@ -429,6 +435,9 @@ void wallet_crowd(struct wallet_core *core);
 void wallet_channel_remove(struct wallet_core *core, struct wallet_channel *own);
 struct channel_view wallet_view(struct wallet_core *core);
 const struct asset_terms *wallet_asset_terms(const struct wallet_core *core, const struct address *asset);
+/* Zero for an asset that was never seen. */
+struct amount wallet_pinned_limit(const struct wallet_core *core, const struct address *asset);
+void wallet_pin_limit(struct wallet_core *core, const struct address *asset, struct amount direct_limit);
 void wallet_error(struct wallet_core *core, enum code code, const struct error_reference *reference);
 struct error_reference wallet_reference(enum message_type type, const struct hash *channel, uint64_t nonce);
 void wallet_tell(struct wallet_core *core, const struct wallet_news *news);

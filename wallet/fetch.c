@@ -354,7 +354,10 @@ static void pay_reserved(struct fetch *fetch, const struct fetch_note *note)
     struct rill_wallet *wallet = fetcher->options.wallet;
     const uint8_t *owner = fetch_books_owner(fetcher->books);
     /* The hub carries the payment; what it is for is between the two ends. */
-    struct rill_request request = {.amount = fetch->offer.units, .expiry = fetch->offer.expires, .memo = ""};
+    struct rill_request request = {.amount = fetch->offer.units,
+                                   .expiry = fetch->offer.expires,
+                                   .fee_max = fetch->result.fee,
+                                   .memo = ""};
     memcpy(request.payee, fetch->offer.payee, sizeof(request.payee));
     memcpy(request.asset, fetch->offer.asset, sizeof(request.asset));
     memcpy(request.secret_hash, fetch->offer.secret_hash, sizeof(request.secret_hash));
