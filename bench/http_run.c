@@ -233,8 +233,11 @@ static bool is_ready(void *context)
 static bool open_wallet(struct http_world *http)
 {
     struct world *world = http->world;
-    static const struct rill_callbacks callbacks = {
-        .ready = on_ready, .secret = on_payment, .paid = on_payment, .failed = on_payment};
+    static const struct rill_callbacks callbacks = {.ready = on_ready,
+                                                    .secret = on_payment,
+                                                    .paid = on_payment,
+                                                    .failed = on_payment,
+                                                    .returned = on_payment};
     char folder[WORLD_PATH];
     struct rill_ledger_options ledger = {.url = world->ledger_url, .confirmations = 1, .poll_ms = 100};
     memcpy(ledger.contract, world->contract.bytes, sizeof(ledger.contract));

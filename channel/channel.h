@@ -301,6 +301,9 @@ enum channel_record {
  * lost. That a client has acknowledged something is not worth a record of its own to a hub: it goes with the
  * next update. */
 void channel_write(struct channel *channel, struct buffer *batch);
+/* The pending lock in the index-th place (below dirty_place_count) that has changed since the last channel_write; NULL:
+ * there is none any more. */
+const struct pending_lock *channel_changed_lock(const struct channel *channel, size_t index);
 /* Marks everything for the next channel_write. */
 void channel_write_all(struct channel *channel);
 /* Applies a record read back; *channel is made by the first RECORD_CHANNEL of its id (self and reserve come

@@ -53,6 +53,13 @@ void mark_place(struct channel *channel, enum side side, uint64_t lock_id)
         (uint16_t)((unsigned)side << PLACE_SIDE_SHIFT | lock_id % LOCKS_PER_STREAM_MAX);
 }
 
+const struct pending_lock *channel_changed_lock(const struct channel *channel, size_t index)
+{
+    unsigned place = channel->dirty_places[index];
+    const struct lock_set *locks = channel->streams[place >> PLACE_SIDE_SHIFT].locks;
+    return locks == NULL ? NULL : lock_set_at(locks, place % LOCKS_PER_STREAM_MAX);
+}
+
 /* As signed: the draft's new locks do not count. */
 static uint64_t signed_last_lock_id(const struct channel *channel, enum side side)
 {

@@ -74,11 +74,15 @@ struct rill_options {
     size_t tower_count;
     uint64_t
         max_unsecured; /* units that direct payments without a receipt may sum to, per asset; 0: 16 times the hub's
-                                 limit for direct payments; RILL_UNLIMITED */
+                                 limit for direct payments, as it first said it; RILL_UNLIMITED */
     uint64_t max_unsecured_per_payee; /* the same towards one payee; 0: 4 times */
-    uint64_t history_max;             /* finished payments kept longer than the protocol asks; 0: none */
-    bool recover;      /* take over what hub and towers show of a wallet that lost its folder */
-    const char *agent; /* NULL: "rill/0.1" */
+    uint64_t
+        reveal_margin_s; /* a locked payment to this wallet that is not unlocked so long before its expiry goes to the
+                               * ledger, and one that leaves less than twice this is refused; the hub's own margin counts
+                               * if it is longer, and four blocks of the ledger; 0: 30 */
+    uint64_t history_max; /* finished payments kept longer than the protocol asks; 0: none */
+    bool recover;         /* take over what hub and towers show of a wallet that lost its folder */
+    const char *agent;    /* NULL: "rill/0.1" */
 };
 
 enum rill_mode { RILL_AUTO = 0, RILL_DIRECT = 1, RILL_LOCKED = 2 };
@@ -90,7 +94,9 @@ struct rill_payment {
     uint8_t payee[20]; /* outgoing */
     uint64_t amount, fee;
     uint8_t secret_hash[32];
-    bool has_secret; /* outgoing: paid, and this is the receipt */
+    /* Outgoing: paid, and this is the receipt. Of one that is paid by what the ledger has, and that the hub does not show,
+     * there may be none. */
+    bool has_secret;
     uint8_t secret[32];
     uint64_t expiry, created; /* Unix seconds */
     bool is_final;
@@ -124,7 +130,10 @@ struct rill_callbacks {
      * the hub shows it again, until the payment's expiry. */
     void (*secret)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*paid)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
+    /* is_final: its money is back (or `state` says "lost"). Otherwise the lock has still to be given up by the hub, which may
+     * collect it until then: `returned` follows, or `paid` after all. Only then is the money free. */
     void (*failed)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
+    void (*returned)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*received)(void *context, struct rill_wallet *wallet, const struct rill_payment *payment);
     void (*funds)(void *context, struct rill_wallet *wallet, const uint8_t asset[20]);
     void (*settlement)(void *context, struct rill_wallet *wallet, const struct rill_settlement *settlement);
@@ -191,7 +200,9 @@ struct rill_request {
     uint64_t amount;
     uint64_t expiry; /* Unix seconds; 0: as soon as the hub allows */
     enum rill_mode mode;
-    uint64_t fee_max; /* units; 0: whatever the hub's terms say */
+    uint64_t
+        fee_max; /* units; 0: what the hub's terms say now, and no more should they change before it is sent; if they
+                       * are not known yet, no more than the amount. Else `failed` with FEE */
     const char *memo; /* NULL: none */
 };
 /* 0: under way, `paid` or `failed` follows; id gets its 16 bytes (may be NULL). Else why it is refused: rill_refusal has

@@ -1,7 +1,7 @@
 /* Rill for programs that fetch what costs something: HTTP requests that pay their own price, within limits.
  *
  *     struct rill_fetcher *fetcher = rill_fetcher_new(&options, why, sizeof(why));     one per wallet
- *     callbacks.secret, paid and failed of the wallet: rill_fetcher_payment(fetcher, payment);
+ *     callbacks.secret, paid, failed and returned of the wallet: rill_fetcher_payment(fetcher, payment);
  *     rill_fetch(fetcher, &request);        … request.head, request.body, request.done
  *     rill_fetcher_free(fetcher);           before the wallet
  *
@@ -40,8 +40,8 @@ struct rill_fetcher *rill_fetcher_new(const struct rill_fetcher_options *options
                                       size_t message_size);
 /* Requests under way end without a callback; what they have paid is kept. */
 void rill_fetcher_free(struct rill_fetcher *fetcher);
-/* The wallet's callbacks paid and failed come here too, and secret: without it a request goes on a write to disk later. A
- * payment may come twice. */
+/* The wallet's callbacks paid, failed and returned come here too, and secret: without it a request goes on a write to disk
+ * later. A payment may come twice. One that has failed counts as spent until it is final. */
 void rill_fetcher_payment(struct rill_fetcher *fetcher, const struct rill_payment *payment);
 
 enum rill_fetch_outcome {

@@ -342,6 +342,7 @@ int serve_main(int argc, char **argv)
                                                     .received = on_received,
                                                     .paid = on_outgoing,
                                                     .failed = on_outgoing,
+                                                    .returned = on_outgoing,
                                                     .settlement = on_settlement,
                                                     .closing = on_closing,
                                                     .trouble = on_trouble};

@@ -311,10 +311,22 @@ static void refund_paid(struct shop *shop, struct refund *refund, const struct r
     shop_event(shop, EVENT_PAYMENT_REFUNDED, &payment->invoice->id, "payment", render_payment(shop, payment));
 }
 
+/* What the hub asks for now; before the first connection the wallet has a bound of its own. */
+static uint64_t refund_fee(const struct shop *shop, const struct refund *refund)
+{
+    struct rill_terms terms;
+    struct amount fee;
+    bool known =
+        rill_terms_of(shop->session->wallet, refund->payment->invoice->asset.bytes, &terms) &&
+        amount_fee(amount_of(refund->amount), amount_of(terms.base_fee), (uint32_t)terms.fee_ppm, &fee);
+    return known ? fee.units : 0;
+}
+
 int shop_refund_send(struct shop *shop, struct refund *refund)
 {
     /* An invoice that names its amount names this one: the wallet refuses any other. */
-    struct rill_request request = {.invoice = refund->invoice, .amount = refund->amount};
+    struct rill_request request = {
+        .invoice = refund->invoice, .amount = refund->amount, .fee_max = refund_fee(shop, refund)};
     int code = rill_pay(shop->session->wallet, &request, refund->wire);
     refund->under_way = code == 0;
     if (code != 0)
@@ -337,10 +349,12 @@ void shop_outgoing(struct shop *shop, const struct rill_payment *payment)
         return;
     if (payment->has_secret)
         refund_paid(shop, refund, payment);
-    else
-        /* A direct payment that nobody ever answered may be lost, and may have been taken. */
-        refund_ended(shop, refund, strcmp(payment->state, "lost") == 0 ? REFUND_UNKNOWN : REFUND_FAILED,
+    else if (payment->is_final)
+        /* What is lost, or paid without a receipt, may have been taken. */
+        refund_ended(shop, refund, strcmp(payment->state, "failed") == 0 ? REFUND_FAILED : REFUND_UNKNOWN,
                      payment->code);
+    else
+        return; /* failed, but the hub may collect it yet: it counts until the money is back */
     shop_commit(shop);
 }
 

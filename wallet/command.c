@@ -46,6 +46,9 @@ static size_t common_rows(struct settings *settings, const char *home, struct op
          "limit."},
         {"max-unsecured-per-payee", OPTION_TEXT, &settings->max_unsecured_per_payee, NULL, 0, 0, "UNITS",
          "The same towards one payee; default 4 times."},
+        {"reveal-margin-s", OPTION_NUMBER, &settings->reveal_margin_s, "30", 1, 86400, "SECONDS",
+         "A locked payment not unlocked so long before its expiry goes to the ledger; the hub's margin "
+         "counts if longer."},
         {"key-file", OPTION_TEXT, &settings->key_file, NULL, 0, 0, "FILE",
          "Keystore to use; default key.json in the home."},
         {"passphrase-file", OPTION_TEXT, &settings->passphrase_file, NULL, 0, 0, "FILE",

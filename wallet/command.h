@@ -31,7 +31,7 @@ struct settings {
     const char *home;
     const char *hub, *hub_http, *ledger, *contract, *hub_address, *towers;
     const char *passphrase_file, *key_file, *max_unsecured, *max_unsecured_per_payee;
-    uint64_t chain_id, contract_block, confirmations, timeout_s;
+    uint64_t chain_id, contract_block, confirmations, timeout_s, reveal_margin_s;
     bool json;
     const char *program; /* whose lines on stderr they are; NULL: rill */
 };

@@ -98,6 +98,10 @@ static int report_payment(struct session *session)
     const struct settings *settings = session->settings;
     const struct rill_payment *payment = &session->payment;
     char amount[ASSET_AMOUNT_TEXT], fee[ASSET_AMOUNT_TEXT], receipt[HASH_TEXT_SIZE];
+    if (!payment->has_secret && strcmp(payment->state, "paid") == 0)
+        return command_fail(
+            settings, RILL_EXIT_PENDING,
+            "paid by what the ledger has; `rill history` has the receipt once the hub shows it");
     if (!payment->has_secret) {
         if (settings->json)
             command_print_json(json_payment(session, payment));

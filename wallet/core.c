@@ -17,6 +17,8 @@ struct wallet_core *wallet_new(const struct wallet_core_options *options,
     core->options = *options;
     if (core->options.tower_silence_s == 0)
         core->options.tower_silence_s = 600;
+    if (core->options.reveal_margin_s == 0)
+        core->options.reveal_margin_s = 30;
     core->effects = *effects;
     core->context = context;
     core->self = secret_key_address(&options->key);
@@ -67,13 +69,74 @@ struct wallet_channel *wallet_channel_by_id(const struct wallet_core *core, cons
     return own;
 }
 
-struct wallet_channel *wallet_channel_make(struct wallet_core *core, const struct channel_key *key)
+static bool hub_has_funds(const struct channel_funds *funds)
+{
+    return (wide)funds->total.units > (wide)funds->base;
+}
+
+static bool shown_is_used(const struct shown_channel *shown)
+{
+    return shown->active && (shown->streams[SIDE_CLIENT].newest.present ||
+                             shown->streams[SIDE_HUB].newest.present || hub_has_funds(&shown->funds));
+}
+
+/* Anybody may open channels for this address. Such a one: nothing was ever signed in it, the hub has put nothing in, and
+ * nothing is wished of it. */
+static bool is_unused(const struct wallet_core *core, const struct wallet_channel *own)
+{
+    const struct channel *channel = own->channel;
+    return channel->begun == 0 && !hub_has_funds(&channel->funds) && !hub_has_funds(&channel->told) &&
+           channel->funds.seq == 0 && channel->settlement == NULL && !own->wish.active && !own->dispute &&
+           !own->watch.active && !own->closing_seen && own->ending.by == 0 && own->waiting == NULL &&
+           core->showing != own && !shown_is_used(&own->shown);
+}
+
+/* Deposits, the hub's money and payments go to the lowest salt that is not closed. */
+static bool is_first_of_asset(const struct wallet_core *core, const struct wallet_channel *own)
+{
+    const struct wallet_channel *other, *next;
+    HASH_ITER(hh, core->channels, other, next)
+    {
+        if (address_equal(&other->channel->key.asset, &own->channel->key.asset) &&
+            other->channel->funds.stage != STAGE_CLOSED && other->channel->key.salt < own->channel->key.salt)
+            return false;
+    }
+    return true;
+}
+
+/* The unused channel with the highest salt between the two; NULL: there is none. */
+static struct wallet_channel *last_unused(const struct wallet_core *core, uint64_t above, uint64_t below)
+{
+    struct wallet_channel *own, *next, *last = NULL;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        uint64_t salt = own->channel->key.salt;
+        if (salt > (last != NULL ? last->channel->key.salt : above) && salt < below && is_unused(core, own))
+            last = own;
+    }
+    return last;
+}
+
+/* Lets go one that is of no use, with a salt above this. False: there is none. */
+static bool make_room(struct wallet_core *core, uint64_t above)
+{
+    struct wallet_channel *last = last_unused(core, above, UINT64_MAX);
+    while (last != NULL && is_first_of_asset(core, last))
+        last = last_unused(core, above, last->channel->key.salt);
+    if (last == NULL)
+        return false;
+    wallet_disk_forget_channel(core, &last->id);
+    wallet_channel_remove(core, last);
+    return true;
+}
+
+struct wallet_channel *wallet_channel_make(struct wallet_core *core, const struct channel_key *key, bool used)
 {
     struct hash id = channel_id(key);
     struct wallet_channel *own = wallet_channel_by_id(core, &id);
     if (own != NULL)
         return own;
-    if (core->channel_count == WALLET_CHANNELS_MAX)
+    if (core->channel_count >= WALLET_CHANNELS_MAX && !make_room(core, used ? 0 : key->salt))
         return NULL;
     own = xcalloc(1, sizeof(*own));
     own->id = id;
@@ -83,6 +146,16 @@ struct wallet_channel *wallet_channel_make(struct wallet_core *core, const struc
     HASH_ADD(hh, core->channels, id, sizeof(own->id), own);
     core->channel_count++;
     return own;
+}
+
+void wallet_crowd(struct wallet_core *core)
+{
+    if (!core->crowd_told)
+        wallet_trouble(
+            core, NULL,
+            "there are more than %d channels of this address: those that nobody uses are left alone",
+            WALLET_CHANNELS_MAX);
+    core->crowd_told = true;
 }
 
 void wallet_channel_remove(struct wallet_core *core, struct wallet_channel *own)
@@ -129,6 +202,23 @@ const struct asset_terms *wallet_asset_terms(const struct wallet_core *core, con
         if (address_equal(&core->terms.assets[i].asset, asset))
             return &core->terms.assets[i];
     return NULL;
+}
+
+struct amount wallet_pinned_limit(const struct wallet_core *core, const struct address *asset)
+{
+    for (size_t i = 0; i < core->pinned_count; i++)
+        if (address_equal(&core->pinned[i].asset, asset))
+            return core->pinned[i].direct_limit;
+    return amount_of(0);
+}
+
+void wallet_pin_limit(struct wallet_core *core, const struct address *asset, struct amount direct_limit)
+{
+    for (size_t i = 0; i < core->pinned_count; i++)
+        if (address_equal(&core->pinned[i].asset, asset))
+            return;
+    if (core->pinned_count < ASSETS_MAX)
+        core->pinned[core->pinned_count++] = (struct pinned_limit){*asset, direct_limit};
 }
 
 /* ---- what waits for the end of a run ---- */
@@ -241,6 +331,7 @@ static void append_batch(struct wallet_core *core)
     struct wallet_channel *own, *next;
     HASH_ITER(hh, core->channels, own, next)
     {
+        wallet_conditions_keep(core, own);
         channel_write(own->channel, &core->batch);
         if (own->book_dirty) {
             wallet_disk_write_book(core, own);
@@ -481,7 +572,7 @@ void wallet_run(struct wallet_core *core, uint64_t now_ms, uint64_t unix_s)
     {
         wallet_close_run(core, own);
     }
-    wallet_incoming_head(core);
+    wallet_incoming_register(core);
     wallet_owed_run(core);
     core->head_moved = false;
     judge_pause(core);

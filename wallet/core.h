@@ -50,7 +50,9 @@ struct wallet_core_options {
     struct wallet_limits limits;
     uint64_t history_max; /* finished payments and invoices remembered beyond the protocol's time; 0: none */
     uint64_t tower_silence_s; /* a tower silent for so long is dismissed; 0: 600 */
-    bool recover;             /* take what hub and towers show of channels whose records were lost */
+    uint64_t
+        reveal_margin_s; /* so long before a lock's expiry its secret goes to the ledger, at the least; 0: 30 */
+    bool recover;        /* take what hub and towers show of channels whose records were lost */
 };
 
 enum wallet_peer { WALLET_PEER_HUB = 0, WALLET_PEER_TOWER = 1 /* + index */ };
@@ -121,16 +123,17 @@ struct payment_request {
     struct hash secret_hash;
     uint64_t expiry; /* the invoice's; 0: as soon as the terms allow */
     enum payment_mode mode;
-    struct amount fee_max; /* 0: whatever the hub's terms say */
+    struct amount fee_max; /* 0: what the hub's terms say now; if they are not known yet, the amount */
     const char *memo;      /* NULL: none */
 };
 
 /* ---- what the user is told ---- */
 
 enum wallet_news_type {
-    WALLET_NEWS_READY,      /* connected, synced, and the ledger is in view */
-    WALLET_NEWS_PAID,       /* payment: has the secret */
-    WALLET_NEWS_FAILED,     /* payment: its code says why; the money is back, or will be once dropped */
+    WALLET_NEWS_READY, /* connected, synced, and the ledger is in view */
+    WALLET_NEWS_PAID,  /* payment: has the secret */
+    WALLET_NEWS_FAILED, /* payment: its code says why; OUT_FAILED: the money is back. Else RETURNED or PAID follows */
+    WALLET_NEWS_RETURNED,   /* payment: told as failed, and now the hub cannot collect it any more */
     WALLET_NEWS_LOST,       /* a direct payment that nobody ever answered is written off */
     WALLET_NEWS_RECEIVED,   /* payment */
     WALLET_NEWS_FUNDS,      /* channel: what the ledger or the hub says of its funds changed */
@@ -200,10 +203,7 @@ void wallet_tower_message(struct wallet_core *core, size_t tower, const struct m
 void wallet_event(struct wallet_core *core, const struct contract_event *event);
 /* The confirmed state of a channel of this client at the end of a block: for a wallet that joins a follower late. */
 void wallet_channel_state(struct wallet_core *core, const struct channel_key *key,
-                          const struct channel_state *state, uint64_t block);
-/* A channel's funds after a deposit or a payout, for whoever follows it without a wallet. False, nothing changed: the
- * total would not be an amount, or base not fit. */
-bool wallet_move_funds(struct amount *total, int64_t *base, wide by_total, wide by_base) MUST_USE;
+                          const struct channel_funds *state, uint64_t block);
 void wallet_head(struct wallet_core *core, const struct ledger_head *head);
 void wallet_answer(struct wallet_core *core, uint64_t question, bool ok, const uint8_t *data, size_t length);
 /* reverted: with LEDGER_REVERTED. LEDGER_OK with success false: mined, and reverted there. */

@@ -320,7 +320,12 @@ static bool claim_these(struct wallet_core *core, struct wallet_channel *own, en
         bool expired = core->head.confirmed_time > lock->lock.expiry;
         const struct payment_in *payment = wallet_payment_in_find(core, &own->id, &lock->payment);
         bool registering = stream == SIDE_HUB && payment != NULL && payment->counter != 0 && !expired;
-        if (stream == SIDE_HUB ? in_time : !in_time && expired)
+        bool unknown = stream == SIDE_HUB && expired &&
+                       wallet_condition_fate(core, lock->lock.kind, &lock->lock.condition,
+                                             lock->lock.expiry) == CONDITION_UNKNOWN;
+        if (unknown)
+            left = true;
+        else if (stream == SIDE_HUB ? in_time : !in_time && expired)
             left |= submit_unlock(core, own, stream, locks, lock);
         else if (stream == SIDE_CLIENT ? !in_time && !expired : registering && !in_time)
             left = true;
@@ -490,6 +495,7 @@ void wallet_close_answer(struct wallet_core *core, const struct question *questi
         }
         return;
     case ASK_OWED:
+    case ASK_REGISTERED:
         return;
     }
 }

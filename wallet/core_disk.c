@@ -40,7 +40,17 @@ void wallet_disk_write_terms(struct wallet_core *core)
     buffer_u64(&core->batch, core->terms.min_expiry_s);
     buffer_u64(&core->batch, core->terms.max_expiry_s);
     buffer_u64(&core->batch, core->terms.settle_window_s);
+    for (size_t i = 0; i < core->pinned_count; i++) {
+        buffer_append(&core->batch, core->pinned[i].asset.bytes, 20);
+        buffer_u64(&core->batch, core->pinned[i].direct_limit.units);
+    }
     record_end(&core->batch, mark);
+}
+
+void wallet_disk_forget_channel(struct wallet_core *core, const struct hash *id)
+{
+    record_gone(&core->batch, RECORD_CHANNEL, id, sizeof(*id));
+    record_gone(&core->batch, RECORD_BOOK, id, sizeof(*id));
 }
 
 /* Bits of a channel's book. On disk: do not renumber. */
@@ -161,6 +171,7 @@ void wallet_payment_in_write(struct wallet_core *core, const struct payment_in *
     buffer_u8(batch, payment->locked);
     write_carrier(batch, &payment->carrier);
     write_memo(batch, payment->memo);
+    buffer_u64(batch, payment->margin_s);
     record_end(batch, mark);
 }
 
@@ -235,6 +246,12 @@ static bool read_channel(struct wallet_core *core, const struct record *record)
     struct hash id;
     if (!channel_record_id(record, &id))
         return false;
+    if (record->gone && record->type == RECORD_CHANNEL) {
+        struct wallet_channel *own = wallet_channel_by_id(core, &id);
+        if (own != NULL)
+            wallet_channel_remove(core, own);
+        return true;
+    }
     return channel_read(&channel_slot(core, &id)->channel, record);
 }
 
@@ -243,6 +260,8 @@ static bool read_book(struct wallet_core *core, const struct record *record, str
     struct hash id;
     if (record->key_length != sizeof(id))
         return false;
+    if (record->gone)
+        return true;
     memcpy(&id, record->key, sizeof(id));
     struct wallet_channel *own = channel_slot(core, &id);
     own->mark_block = reader_u64(value);
@@ -373,6 +392,7 @@ static bool read_payment_in(struct wallet_core *core, const struct record *recor
     payment->locked = reader_u8(value) != 0;
     read_carrier(value, &payment->carrier);
     payment->memo = read_memo(value);
+    payment->margin_s = value->left > 0 ? reader_u64(value) : 0; /* older journals do without */
     HASH_ADD(hh, core->ins, key, sizeof(payment->key), payment);
     return reader_done(value) && payment->state >= IN_REFUND_DUE && payment->state <= IN_DROPPED;
 }
@@ -430,6 +450,12 @@ static bool read_terms(struct wallet_core *core, struct reader *value)
     core->terms.min_expiry_s = reader_u64(value);
     core->terms.max_expiry_s = reader_u64(value);
     core->terms.settle_window_s = reader_u64(value);
+    core->pinned_count = 0;
+    while (value->ok && value->left > 0 && core->pinned_count < ASSETS_MAX) {
+        struct pinned_limit *pinned = &core->pinned[core->pinned_count++];
+        reader_copy(value, pinned->asset.bytes, 20);
+        pinned->direct_limit = amount_of(reader_u64(value));
+    }
     return reader_done(value);
 }
 

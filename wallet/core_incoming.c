@@ -156,6 +156,81 @@ static void push_fail(struct wallet_channel *own, const struct payment_id *id, u
     own->fails[own->fail_count++] = (struct failed){*id, code};
 }
 
+/* ---- time to register ---- */
+
+#define BLOCKS_TO_MINE  4 /* the wallet hears of one, sends, and is in one of the next three */
+#define LOOK_WAIT_MAX_S 3600
+
+/* Before a lock's expiry, for the ledger to be told its secret: the hub's word on this has a floor of the wallet's own. */
+static uint64_t register_margin(const struct wallet_core *core)
+{
+    uint64_t margin = core->terms.reveal_margin_s, mined = BLOCKS_TO_MINE * core->block_ms / 1000;
+    if (margin < core->options.reveal_margin_s)
+        margin = core->options.reveal_margin_s;
+    return margin < mined ? mined : margin;
+}
+
+/* What a registration has to beat: confirmed time lags behind it. */
+static uint64_t newest_time(const struct wallet_core *core)
+{
+    return core->head.time > core->head.confirmed_time ? core->head.time : core->head.confirmed_time;
+}
+
+static uint64_t register_from(const struct wallet_core *core, const struct payment_in *payment)
+{
+    uint64_t margin = register_margin(core);
+    if (margin < payment->margin_s)
+        margin = payment->margin_s;
+    return payment->expiry > margin ? payment->expiry - margin : 0;
+}
+
+static void look_at(struct wallet_core *core, uint64_t unix_s)
+{
+    if (unix_s < core->register_look_s)
+        core->register_look_s = unix_s;
+}
+
+static void register_one(struct wallet_core *core, const struct payment_in *payment)
+{
+    uint8_t secret[32];
+    if (wallet_ledger_registration(core, LOCK_SECRET, &payment->secret_hash) != NULL ||
+        !wallet_payment_in_secret(core, payment, secret))
+        return;
+    wallet_ledger_register(core, &payment->secret_hash, secret);
+    look_at(core, core->unix_s + 1); /* again, should it fail */
+}
+
+/* Not unlocked when the margin begins: the ledger is the place where the secret still counts. Where blocks come on demand
+ * only, the wall clock is what the next one's time will be. */
+void wallet_incoming_register(struct wallet_core *core)
+{
+    bool look = core->head_moved || core->unix_s >= core->register_look_s;
+    if (look && !PLANTED(SECRET_NOT_REGISTERED)) {
+        uint64_t newest = newest_time(core), now = newest > core->unix_s ? newest : core->unix_s;
+        core->register_look_s = UINT64_MAX;
+        struct wallet_channel *own, *next_own;
+        HASH_ITER(hh, core->channels, own, next_own)
+        {
+            const struct payment_in *payment;
+            DL_FOREACH(own->revealed, payment)
+            {
+                bool closing = own->closing_seen || own->channel->funds.stage != STAGE_OPEN;
+                uint64_t from = register_from(core, payment);
+                if (newest > payment->expiry)
+                    continue;
+                if (closing || now >= from)
+                    register_one(core, payment);
+                else
+                    look_at(core, from);
+            }
+        }
+    }
+    if (core->register_look_s == UINT64_MAX)
+        return;
+    uint64_t wait_s = core->register_look_s > core->unix_s ? core->register_look_s - core->unix_s : 0;
+    wallet_due(core, core->now_ms + 1000 * (wait_s < LOOK_WAIT_MAX_S ? wait_s : LOOK_WAIT_MAX_S));
+}
+
 /* ---- what arrives ---- */
 
 /* What is wrong with a payment as an answer to an invoice of ours; CODE_OK: nothing. */
@@ -175,7 +250,7 @@ static enum code judge(const struct wallet_core *core, const struct wallet_chann
     if (core->head.confirmed_time > invoice->expiry)
         return CODE_EXPIRED;
     if (operation->type == OPERATION_LOCK &&
-        core->head.confirmed_time + 2 * core->terms.reveal_margin_s >= operation->expiry)
+        (unsigned_wide)newest_time(core) + 2 * register_margin(core) >= operation->expiry)
         return CODE_EXPIRED;
     return CODE_OK;
 }
@@ -193,6 +268,7 @@ static struct payment_in *new_payment(const struct wallet_core *core, struct wal
     payment->created = core->unix_s;
     payment->carrier = core->carrier;
     payment->locked = operation->type == OPERATION_LOCK;
+    payment->margin_s = payment->locked ? register_margin(core) : 0;
     if (operation->memo.length > 0) {
         payment->memo = xcalloc(1, operation->memo.length + 1);
         memcpy(payment->memo, operation->memo.data, operation->memo.length);
@@ -273,6 +349,7 @@ void wallet_incoming_lock(struct wallet_core *core, struct wallet_channel *own,
     if (payment->code == CODE_OK) {
         take_invoice(core, invoice, payment);
         wallet_incoming_reveal(payment);
+        look_at(core, register_from(core, payment));
         own->change++;
     } else if (channel_mark_failed(own->channel, &operation->id)) {
         push_fail(own, &operation->id, payment->code);
@@ -316,29 +393,6 @@ void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own
         if (payment->channel == own && payment->state == IN_RECEIVED && !payment->locked &&
             core->head.confirmed_time <= payment->expiry)
             wallet_incoming_reveal(payment);
-    }
-}
-
-/* Not unlocked when the margin begins: the ledger is the place where the secret still counts. */
-void wallet_incoming_head(struct wallet_core *core)
-{
-    if (!core->head_moved || PLANTED(SECRET_NOT_REGISTERED))
-        return;
-    uint64_t now = core->head.confirmed_time;
-    struct wallet_channel *own, *next_own;
-    HASH_ITER(hh, core->channels, own, next_own)
-    {
-        const struct payment_in *payment;
-        DL_FOREACH(own->revealed, payment)
-        {
-            bool closing = own->closing_seen || own->channel->funds.stage != STAGE_OPEN;
-            if (now > payment->expiry || (!closing && now + core->terms.reveal_margin_s < payment->expiry))
-                continue;
-            uint8_t secret[32];
-            if (wallet_ledger_registration(core, LOCK_SECRET, &payment->secret_hash) == NULL &&
-                wallet_payment_in_secret(core, payment, secret))
-                wallet_ledger_register(core, &payment->secret_hash, secret);
-        }
     }
 }
 

@@ -4,112 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "crypto/hash.h"
-
-/* ---- conditions that were met ---- */
-
-struct registration *wallet_ledger_registration(const struct wallet_core *core, uint8_t kind,
-                                                const struct hash *condition)
-{
-    struct registration *found, probe;
-    memset(&probe, 0, sizeof(probe));
-    probe.key.kind = kind;
-    probe.key.condition = *condition;
-    HASH_FIND(hh, core->registrations, &probe.key, sizeof(probe.key), found);
-    return found;
-}
-
-uint64_t wallet_ledger_registered_at(void *context, uint8_t kind, const struct hash *condition)
-{
-    const struct registration *found = wallet_ledger_registration(context, kind, condition);
-    return found != NULL ? found->time : 0;
-}
-
-static bool hangs_on(const struct lock_set *locks, uint8_t kind, const struct hash *condition)
-{
-    for (const struct pending_lock *lock = lock_set_next(locks, 0); lock != NULL;
-         lock = lock_set_next(locks, lock->lock.id))
-        if (lock->lock.kind == kind && hash_equal(&lock->lock.condition, condition))
-            return true;
-    return false;
-}
-
-static bool matters(const struct wallet_core *core, uint8_t kind, const struct hash *condition)
-{
-    const struct wallet_channel *own, *next;
-    HASH_ITER(hh, core->channels, own, next)
-    {
-        if (hangs_on(own->channel->streams[SIDE_CLIENT].locks, kind, condition) ||
-            hangs_on(own->channel->streams[SIDE_HUB].locks, kind, condition))
-            return true;
-    }
-    return kind == LOCK_SECRET && wallet_payments_dropped_on(core, condition);
-}
-
-/* Of those that no lock hangs on only the newest are remembered: for locks that are on their way. */
-static void forget_loose(struct wallet_core *core)
-{
-    struct registration *found, *next;
-    HASH_ITER(hh, core->registrations, found, next)
-    {
-        if (core->registrations_loose <= REGISTRATIONS_MAX)
-            return;
-        if (found->kept)
-            continue;
-        HASH_DEL(core->registrations, found);
-        core->registrations_loose--;
-        free(found);
-    }
-}
-
-static void condition_met(struct wallet_core *core, const struct contract_event *event)
-{
-    if (!event->confirmed || wallet_ledger_registration(core, event->kind, &event->condition) != NULL)
-        return;
-    struct registration *met = xcalloc(1, sizeof(*met));
-    met->key.kind = event->kind;
-    met->key.condition = event->condition;
-    met->time = event->block_time;
-    met->witness = event->witness;
-    met->kept = matters(core, event->kind, &event->condition);
-    HASH_ADD(hh, core->registrations, key, sizeof(met->key), met);
-    if (met->kept) {
-        wallet_ledger_registration_write(core, met);
-    } else {
-        core->registrations_loose++;
-        forget_loose(core);
-    }
-    wallet_payments_registered(core, met);
-    struct wallet_channel *own, *next;
-    HASH_ITER(hh, core->channels, own, next)
-    {
-        own->held_retry = true;
-    }
-}
-
-static void forget_registrations(struct wallet_core *core)
-{
-    struct registration *met, *next;
-    HASH_ITER(hh, core->registrations, met, next)
-    {
-        uint64_t until = met->time + core->terms.max_expiry_s + OUTCOME_KEPT_S;
-        if (!met->kept || core->head.confirmed_time <= until ||
-            matters(core, met->key.kind, &met->key.condition))
-            continue;
-        record_gone(&core->batch, RECORD_REGISTRATION, &met->key, sizeof(met->key));
-        HASH_DEL(core->registrations, met);
-        free(met);
-    }
-}
-
 void wallet_ledger_free(struct wallet_core *core)
 {
-    struct registration *met, *next_met;
-    HASH_ITER(hh, core->registrations, met, next_met)
-    {
-        HASH_DEL(core->registrations, met);
-        free(met);
-    }
+    wallet_conditions_free(core);
     struct submission *submission, *next_submission;
     HASH_ITER(hh, core->submissions, submission, next_submission)
     {
@@ -139,52 +36,68 @@ void wallet_ledger_free(struct wallet_core *core)
 
 #define IN_VIEW_BLOCKS 2 /* that may come while the newest is asked for */
 
-bool wallet_move_funds(struct amount *total, int64_t *base, wide by_total, wide by_base)
+static enum funds_change funded(struct channel_funds *funds, const struct contract_event *event)
 {
-    wide new_total = (wide)total->units + by_total, new_base = (wide)*base + by_base;
-    if (new_total < 0 || new_total >= (wide)AMOUNT_LIMIT || new_base < INT64_MIN || new_base > INT64_MAX)
-        return false;
-    *total = amount_of((uint64_t)new_total);
-    *base = (int64_t)new_base;
-    return true;
+    struct amount both, total;
+    if (!amount_add(event->client_amount, event->hub_amount, &both) ||
+        !amount_add(funds->total, both, &total) ||
+        __builtin_add_overflow(funds->base, (int64_t)event->client_amount.units, &funds->base))
+        return FUNDS_IMPOSSIBLE;
+    funds->total = total;
+    return FUNDS_CHANGED;
 }
 
-static bool move_funds(struct wallet_core *core, const struct wallet_channel *own,
-                       struct channel_funds *funds, wide by_total, wide by_base)
+static enum funds_change settled(struct channel_funds *funds, const struct contract_event *event)
 {
-    if (wallet_move_funds(&funds->total, &funds->base, by_total, by_base))
-        return true;
-    wallet_trouble(core, own, "the ledger node reports funds of a channel that cannot be; they are ignored");
-    return false;
+    struct amount outs, total;
+    if (!amount_add(event->client_out, event->hub_out, &outs) ||
+        !amount_subtract(funds->total, outs, &total) ||
+        __builtin_sub_overflow(funds->base, (int64_t)event->client_out.units, &funds->base))
+        return FUNDS_IMPOSSIBLE;
+    funds->total = total;
+    funds->seq = event->seq;
+    return FUNDS_CHANGED;
 }
 
-/* The funds after an event. Returns false if it does not touch them. */
-static bool apply_event(struct wallet_core *core, const struct wallet_channel *own,
-                        struct channel_funds *funds, const struct contract_event *event)
+static enum funds_change apply_event(struct channel_funds *funds, const struct contract_event *event)
 {
-    wide client_out = (wide)event->client_out.units, hub_out = (wide)event->hub_out.units;
-    wide client_in = (wide)event->client_amount.units, hub_in = (wide)event->hub_amount.units;
     switch (event->type) {
     case EVENT_OPENED:
         funds->stage = STAGE_OPEN;
-        return true;
+        return FUNDS_CHANGED;
     case EVENT_FUNDED:
-        return move_funds(core, own, funds, client_in + hub_in, client_in);
+        return funded(funds, event);
     case EVENT_SETTLED:
-        funds->seq = event->seq;
         if (!event->close)
-            return move_funds(core, own, funds, -client_out - hub_out, -client_out);
+            return settled(funds, event);
         *funds = (struct channel_funds){.seq = event->seq, .stage = STAGE_CLOSED};
-        return true;
+        return FUNDS_CHANGED;
     case EVENT_CLOSE_STARTED:
         funds->stage = STAGE_CLOSING;
-        return true;
+        return FUNDS_CHANGED;
     case EVENT_FINISHED:
         *funds = (struct channel_funds){.seq = funds->seq, .stage = STAGE_CLOSED};
-        return true;
+        return FUNDS_CHANGED;
     default:
-        return false;
+        return FUNDS_SAME;
     }
+}
+
+enum funds_change wallet_funds_apply(struct channel_funds *funds, const struct contract_event *event)
+{
+    struct channel_funds after = *funds;
+    enum funds_change change = apply_event(&after, event);
+    if (change == FUNDS_CHANGED)
+        *funds = after;
+    return change;
+}
+
+static void tell_impossible(struct wallet_core *core, const struct wallet_channel *own)
+{
+    wallet_trouble(
+        core, own,
+        "the ledger node reports funds of a channel that cannot be: ignored; check the node, or use "
+        "another");
 }
 
 /* The hub's word about a block that both have seen must agree with the ledger. */
@@ -217,7 +130,12 @@ static void channel_event(struct wallet_core *core, struct wallet_channel *own,
     own->mark_log = event->log_index + 1;
     own->book_dirty = true;
     struct channel_funds funds = own->channel->funds;
-    if (apply_event(core, own, &funds, event)) {
+    enum funds_change change = wallet_funds_apply(&funds, event);
+    if (change == FUNDS_IMPOSSIBLE) {
+        tell_impossible(core, own);
+        return;
+    }
+    if (change == FUNDS_CHANGED) {
         (void)channel_set_funds(own->channel, &funds);
         own->held_retry = true;
         wallet_tell_channel(core, WALLET_NEWS_FUNDS, own, "");
@@ -233,7 +151,7 @@ static void channel_event(struct wallet_core *core, struct wallet_channel *own,
 void wallet_event(struct wallet_core *core, const struct contract_event *event)
 {
     if (event->type == EVENT_CONDITION_MET) {
-        condition_met(core, event);
+        wallet_condition_met(core, event);
         return;
     }
     if (event->type == EVENT_OWED_RECORDED) {
@@ -244,10 +162,9 @@ void wallet_event(struct wallet_core *core, const struct contract_event *event)
     struct wallet_channel *own = NULL;
     if (event->type == EVENT_OPENED && event->confirmed && address_equal(&event->address, &core->self)) {
         struct channel_key key = {core->self, event->other, event->salt};
-        own = wallet_channel_make(core, &key);
+        own = wallet_channel_make(core, &key, false);
         if (own == NULL)
-            wallet_trouble(core, NULL, "more than %d channels on the ledger: others are not followed",
-                           WALLET_CHANNELS_MAX);
+            wallet_crowd(core);
     } else {
         own = wallet_channel_by_id(core, &event->channel);
     }
@@ -256,13 +173,18 @@ void wallet_event(struct wallet_core *core, const struct contract_event *event)
 }
 
 void wallet_channel_state(struct wallet_core *core, const struct channel_key *key,
-                          const struct channel_state *state, uint64_t block)
+                          const struct channel_funds *state, uint64_t block)
 {
-    struct wallet_channel *own = wallet_channel_make(core, key);
+    struct wallet_channel *own = wallet_channel_make(core, key, false);
+    if (own == NULL)
+        wallet_crowd(core);
     if (own == NULL || block < own->mark_block)
         return;
-    struct channel_funds funds = {
-        .total = state->total, .base = state->base, .seq = state->seq, .stage = state->status};
+    struct channel_funds funds = *state;
+    if (funds.total.units >= AMOUNT_LIMIT || funds.stage > STAGE_CLOSED) {
+        tell_impossible(core, own);
+        return;
+    }
     own->mark_block = block;
     own->mark_log = UINT32_MAX;
     own->book_dirty = true;
@@ -272,8 +194,26 @@ void wallet_channel_state(struct wallet_core *core, const struct channel_key *ke
         wallet_close_seen(core, own);
 }
 
+#define BLOCK_MS_MAX 30000 /* a chain that stood still for longer had nothing to do */
+
+/* Over the young blocks, or since the head of before where none is young. */
+static void observe_blocks(struct wallet_core *core, const struct ledger_head *head)
+{
+    uint64_t number = head->confirmed_number, time = head->confirmed_time;
+    if (number == head->number) {
+        number = core->head.number;
+        time = core->head.time;
+    }
+    if (!core->has_head || head->number <= number || head->time < time)
+        return;
+    uint64_t each_s = (head->time - time) / (head->number - number);
+    uint64_t each_ms = each_s < BLOCK_MS_MAX / 1000 ? each_s * 1000 : BLOCK_MS_MAX;
+    core->block_ms = core->block_ms == 0 ? each_ms : (7 * core->block_ms + each_ms) / 8;
+}
+
 void wallet_head(struct wallet_core *core, const struct ledger_head *head)
 {
+    observe_blocks(core, head);
     core->head = *head;
     core->has_head = true;
     core->in_view |= head->confirmed_number + core->options.confirmations + IN_VIEW_BLOCKS >= head->number;
@@ -289,7 +229,7 @@ void wallet_head(struct wallet_core *core, const struct ledger_head *head)
     }
     wallet_payments_head(core);
     wallet_invoices_head(core);
-    forget_registrations(core);
+    wallet_conditions_head(core);
 }
 
 void wallet_challenge_period(struct wallet_core *core, uint64_t seconds)
@@ -419,6 +359,7 @@ void wallet_ask(struct wallet_core *core, enum question_kind kind, const struct 
     struct question *question = xcalloc(1, sizeof(*question));
     question->id = ++core->next_id;
     question->kind = kind;
+    question->lock_kind = view->kind;
     if (channel != NULL)
         question->channel = *channel;
     if (asset != NULL)
@@ -435,6 +376,8 @@ void wallet_answer(struct wallet_core *core, uint64_t id, bool ok, const uint8_t
         return;
     if (question->kind == ASK_OWED)
         wallet_owed_answer(core, &question->asset, ok, data, length);
+    else if (question->kind == ASK_REGISTERED)
+        wallet_condition_answer(core, question->lock_kind, &question->channel, ok, data, length);
     else
         wallet_close_answer(core, question, ok, data, length);
     HASH_DEL(core->questions, question);

@@ -29,8 +29,11 @@ void wallet_linked(struct wallet_core *core, const struct terms *terms, uint64_t
     core->channels_expected = channels;
     core->channels_shown = 0;
     core->showing = NULL;
+    core->passed.active = false;
     core->has_terms = true;
     core->terms = *terms;
+    for (size_t i = 0; i < terms->asset_count; i++)
+        wallet_pin_limit(core, &terms->assets[i].asset, terms->assets[i].direct_limit);
     wallet_disk_write_terms(core);
     struct wallet_channel *own, *next;
     HASH_ITER(hh, core->channels, own, next)
@@ -53,6 +56,7 @@ void wallet_unlinked(struct wallet_core *core)
 {
     core->linked = core->welcomed = core->ready_told = false;
     core->showing = NULL;
+    core->passed.active = false;
     core->error_count = 0;
     core->disconnect = NULL;
     if (core->paused) {
@@ -73,9 +77,14 @@ void wallet_unlinked(struct wallet_core *core)
     }
 }
 
+static bool locks_are_coming(const struct wallet_core *core)
+{
+    return core->showing != NULL || core->passed.active;
+}
+
 bool wallet_is_ready(const struct wallet_core *core)
 {
-    if (!core->linked || !core->welcomed || !core->in_view || core->showing != NULL)
+    if (!core->linked || !core->welcomed || !core->in_view || locks_are_coming(core))
         return false;
     if (core->channels_shown < core->channels_expected || wallet_recover_waiting(core))
         return false;
@@ -123,6 +132,11 @@ bool wallet_shown_whole(const struct shown_channel *shown)
     return shown->active && shown->stream_done[SIDE_CLIENT] && shown->stream_done[SIDE_HUB];
 }
 
+static bool has_locks(const struct shown_stream *stream)
+{
+    return stream->newest.present && !hash_is_zero(&stream->newest.proof.locks_root);
+}
+
 static void show_stream(struct shown_channel *shown, int side, const struct shown_stream *stream)
 {
     shown->streams[side] = *stream;
@@ -131,22 +145,51 @@ static void show_stream(struct shown_channel *shown, int side, const struct show
         memcpy(shown->drops[side], stream->drops, stream->drop_count * sizeof(struct shown_drop));
     }
     shown->streams[side].drops = shown->drops[side];
-    shown->stream_done[side] = !stream->newest.present || hash_is_zero(&stream->newest.proof.locks_root);
+    shown->stream_done[side] = !has_locks(stream);
+}
+
+/* Whether more than whoever opened it has a use for it. */
+static bool is_used(const struct message *message)
+{
+    return message->channel.streams[SIDE_CLIENT].newest.present ||
+           message->channel.streams[SIDE_HUB].newest.present ||
+           (wide)message->channel.total.units > (wide)message->channel.base;
+}
+
+static void pass_channel(struct wallet_core *core, const struct message *message)
+{
+    wallet_crowd(core);
+    core->passed.id = channel_id(&message->channel.key);
+    core->passed.active = false;
+    for (int side = 0; side < 2; side++) {
+        core->passed.stream_done[side] = !has_locks(&message->channel.streams[side]);
+        core->passed.active |= !core->passed.stream_done[side];
+    }
+}
+
+static void pass_locks(struct wallet_core *core, const struct message *message)
+{
+    uint8_t side = message->locks.stream;
+    if (side > SIDE_HUB || !hash_equal(&core->passed.id, &message->locks.channel) ||
+        core->passed.stream_done[side]) {
+        out_of_order(core);
+        return;
+    }
+    core->passed.stream_done[side] = message->locks.last;
+    core->passed.active = !core->passed.stream_done[SIDE_CLIENT] || !core->passed.stream_done[SIDE_HUB];
 }
 
 void wallet_link_channel_shown(struct wallet_core *core, const struct message *message)
 {
-    if (core->showing != NULL || !address_equal(&message->channel.key.client, &core->self)) {
+    if (locks_are_coming(core) || !address_equal(&message->channel.key.client, &core->self)) {
         out_of_order(core);
         return;
     }
     if (core->channels_shown < core->channels_expected)
         core->channels_shown++;
-    struct wallet_channel *own = wallet_channel_make(core, &message->channel.key);
+    struct wallet_channel *own = wallet_channel_make(core, &message->channel.key, is_used(message));
     if (own == NULL) {
-        wallet_trouble(core, NULL, "the hub shows more than %d channels; the others are left alone",
-                       WALLET_CHANNELS_MAX);
-        core->disconnect = "too many channels";
+        pass_channel(core, message);
         return;
     }
     wallet_shown_clear(&own->shown);
@@ -165,6 +208,10 @@ void wallet_link_channel_shown(struct wallet_core *core, const struct message *m
 
 void wallet_link_locks_shown(struct wallet_core *core, const struct message *message)
 {
+    if (core->passed.active) {
+        pass_locks(core, message);
+        return;
+    }
     struct wallet_channel *own = core->showing;
     uint8_t side = message->locks.stream;
     if (own == NULL || side > SIDE_HUB || !hash_equal(&own->id, &message->locks.channel) ||
@@ -276,7 +323,7 @@ static void resume_channel(struct wallet_core *core, struct wallet_channel *own)
 void wallet_link_resume_all(struct wallet_core *core)
 {
     /* Until the ledger is in view nothing can be judged; the hub's proofs least of all. */
-    if (core->showing != NULL || core->channels_shown < core->channels_expected || !core->in_view)
+    if (locks_are_coming(core) || core->channels_shown < core->channels_expected || !core->in_view)
         return;
     if (wallet_recover_waiting(core))
         return;

@@ -210,8 +210,11 @@ void wallet_payment_out_move(struct wallet_core *core, struct payment_out *payme
 void wallet_payment_out_set(struct wallet_core *core, struct payment_out *payment,
                             enum payment_out_state state)
 {
+    bool was_told = payment->state == OUT_DROPPING || payment->state == OUT_DROPPED;
     wallet_payment_out_move(core, payment, state);
     wallet_payment_out_write(core, payment);
+    if (was_told && state == OUT_FAILED)
+        tell_out(core, WALLET_NEWS_RETURNED, payment);
 }
 
 void wallet_payment_out_fail(struct wallet_core *core, struct payment_out *payment, uint64_t code)
@@ -267,9 +270,13 @@ static unsigned_wide at_risk(const struct wallet_core *core, const struct addres
     return sum;
 }
 
-static unsigned_wide limit_of(uint64_t set, const struct asset_terms *terms, unsigned times)
+/* Without a limit of the user's own, by what the hub said first: it must not raise what it may take. */
+static unsigned_wide limit_of(const struct wallet_core *core, uint64_t set, const struct asset_terms *terms,
+                              unsigned times)
 {
-    return set != 0 ? set : (unsigned_wide)terms->direct_limit.units * times;
+    struct amount pinned = wallet_pinned_limit(core, &terms->asset);
+    struct amount least = amount_compare(pinned, terms->direct_limit) < 0 ? pinned : terms->direct_limit;
+    return set != 0 ? set : (unsigned_wide)least.units * times;
 }
 
 static bool within_unsecured(const struct wallet_core *core, const struct payment_out *payment,
@@ -277,9 +284,9 @@ static bool within_unsecured(const struct wallet_core *core, const struct paymen
 {
     const struct wallet_limits *limits = &core->options.limits;
     unsigned_wide units = (unsigned_wide)payment->amount.units + payment->fee.units;
-    return at_risk(core, &terms->asset, NULL) + units <= limit_of(limits->unsecured, terms, 16) &&
+    return at_risk(core, &terms->asset, NULL) + units <= limit_of(core, limits->unsecured, terms, 16) &&
            at_risk(core, &terms->asset, &payment->payee) + units <=
-               limit_of(limits->unsecured_per_payee, terms, 4);
+               limit_of(core, limits->unsecured_per_payee, terms, 4);
 }
 
 static bool within_locks(const struct payment_out *payment, const struct asset_terms *terms)
@@ -335,8 +342,10 @@ enum code wallet_payment_out_prepare(struct wallet_core *core, struct payment_ou
         return refuse(core, CODE_EXPIRED, "the invoice has expired");
     if (!amount_fee(payment->amount, terms->base_fee, terms->fee_ppm, &payment->fee))
         return refuse(core, CODE_AMOUNT, "the amount is too large");
-    if (!amount_is_zero(payment->fee_max) && amount_compare(payment->fee, payment->fee_max) > 0)
-        return refuse(core, CODE_FEE, "the hub's fee is more than you allow for this payment");
+    if (amount_compare(payment->fee, payment->fee_max) > 0)
+        return refuse(
+            core, CODE_FEE,
+            "the hub's fee is more than is allowed for this payment, or than it was when it was asked for");
     enum code code = choose_mode(core, payment, terms);
     if (code != CODE_OK)
         return code;
@@ -386,6 +395,19 @@ static enum code judge_request(struct wallet_core *core, const struct payment_re
     return judge_repetition(core, request);
 }
 
+/* The hub's terms may be others by the time of signing: no fee is paid that is higher than what could be known when the
+ * payment was asked for. Where nothing was, it is at most the amount. */
+static struct amount fee_allowed(const struct wallet_core *core, const struct payment_request *request)
+{
+    const struct asset_terms *terms = wallet_asset_terms(core, &request->asset);
+    struct amount shown;
+    if (!amount_is_zero(request->fee_max))
+        return request->fee_max;
+    if (terms != NULL && amount_fee(request->amount, terms->base_fee, terms->fee_ppm, &shown))
+        return shown;
+    return request->amount;
+}
+
 enum code wallet_pay(struct wallet_core *core, const struct payment_request *request)
 {
     enum code code = judge_request(core, request);
@@ -403,7 +425,7 @@ enum code wallet_pay(struct wallet_core *core, const struct payment_request *req
         .channel = own,
         .payee = request->payee,
         .amount = request->amount,
-        .fee_max = request->fee_max,
+        .fee_max = fee_allowed(core, request),
         .expiry = request->expiry,
         .created = core->unix_s,
         .mode = (uint8_t)request->mode,
@@ -434,9 +456,8 @@ static bool take_secret(struct wallet_core *core, struct payment_out *payment, c
 {
     if (witness->length == 0) {
         const struct registration *met = wallet_ledger_registration(core, LOCK_SECRET, &payment->secret_hash);
-        if (met == NULL)
+        if (met == NULL || !wallet_registration_secret(met, payment->secret))
             return false;
-        memcpy(payment->secret, met->witness.bytes, sizeof(payment->secret));
     } else {
         if (witness->length != WITNESS_SECRET_BYTES)
             return false;
@@ -459,8 +480,10 @@ void wallet_payments_secret_shown(struct wallet_core *core, struct wallet_channe
                                   const struct revealed *item)
 {
     struct payment_out *payment = wallet_payment_out_find(core, &item->id);
+    bool lacks = payment != NULL && !payment->has_secret &&
+                 (payment->state == OUT_UNLOCKING || payment->state == OUT_PAID);
     if (payment == NULL || payment->channel != own ||
-        (payment->state != OUT_DIRECT && payment->state != OUT_LOCKED))
+        (payment->state != OUT_DIRECT && payment->state != OUT_LOCKED && !lacks))
         return;
     if (!take_secret(core, payment, &item->witness)) {
         struct error_reference reference = {.present = true,
@@ -480,7 +503,10 @@ void wallet_payments_secret_shown(struct wallet_core *core, struct wallet_channe
             return;
         }
     }
-    wallet_payment_out_set(core, payment, payment->state == OUT_DIRECT ? OUT_PAID : OUT_UNLOCKING);
+    if (lacks)
+        wallet_payment_out_write(core, payment);
+    else
+        wallet_payment_out_set(core, payment, payment->state == OUT_DIRECT ? OUT_PAID : OUT_UNLOCKING);
     tell_out(core, WALLET_NEWS_PAID, payment);
 }
 
@@ -517,6 +543,20 @@ void wallet_payments_revoked(struct wallet_core *core, struct wallet_channel *ow
     }
 }
 
+#define SHOW_WAIT_MS 10000
+
+/* Paid by a secret that the ledger had in time. Where that is all that is known, the hub has some time to show it. */
+static void unlock_registered(struct wallet_core *core, struct payment_out *payment)
+{
+    bool known = payment->has_secret || take_secret(core, payment, &(struct witness){0});
+    if (payment->met_ms == 0)
+        payment->met_ms = core->now_ms;
+    if (!known && core->now_ms < payment->met_ms + SHOW_WAIT_MS)
+        return;
+    wallet_payment_out_set(core, payment, OUT_UNLOCKING);
+    tell_out(core, WALLET_NEWS_PAID, payment);
+}
+
 void wallet_payments_registered(struct wallet_core *core, const struct registration *registration)
 {
     struct payment_out *payment = find_by_secret(core, &registration->key.condition);
@@ -525,10 +565,16 @@ void wallet_payments_registered(struct wallet_core *core, const struct registrat
     if ((payment->state != OUT_LOCKED && payment->state != OUT_DROPPING) ||
         registration->time > payment->expiry)
         return;
-    memcpy(payment->secret, registration->witness.bytes, sizeof(payment->secret));
-    payment->has_secret = true;
-    wallet_payment_out_set(core, payment, OUT_UNLOCKING);
-    tell_out(core, WALLET_NEWS_PAID, payment);
+    uint8_t secret[32];
+    if (payment->state == OUT_DROPPING && !payment->has_secret &&
+        !wallet_registration_secret(registration, secret)) {
+        const struct lock_set *locks = channel_own(payment->channel->channel)->locks;
+        const struct pending_lock *lock = lock_set_find(locks, payment->lock_id);
+        if (lock != NULL && lock->failed)
+            return; /* the hub has given it up */
+        wallet_payment_out_set(core, payment, OUT_LOCKED);
+    }
+    unlock_registered(core, payment);
 }
 
 bool wallet_payments_dropped_on(const struct wallet_core *core, const struct hash *secret_hash)
@@ -599,17 +645,45 @@ void wallet_payments_stop(struct wallet_core *core, struct wallet_channel *own, 
     }
 }
 
+uint64_t wallet_payment_out_ends(const struct wallet_core *core, const struct payment_out *payment)
+{
+    return payment->expiry - (PLANTED(EXPIRY_EARLY) ? core->terms.reveal_margin_s : 0);
+}
+
+static void look_at_locked(struct wallet_core *core, struct payment_out *payment)
+{
+    uint64_t ends = wallet_payment_out_ends(core, payment);
+    if (core->head.confirmed_time <= ends)
+        return;
+    switch (wallet_condition_fate(core, LOCK_SECRET, &payment->secret_hash, ends)) {
+    case CONDITION_UNKNOWN:
+        return;
+    case CONDITION_MET:
+        unlock_registered(core, payment);
+        return;
+    case CONDITION_LAPSED:
+        payment->code = CODE_EXPIRED;
+        wallet_payment_out_set(core, payment, OUT_DROPPING);
+        tell_out(core, WALLET_NEWS_FAILED, payment);
+        return;
+    }
+}
+
+void wallet_payments_fate_known(struct wallet_core *core, const struct hash *condition)
+{
+    struct payment_out *payment = find_by_secret(core, condition);
+    if (payment != NULL && payment->state == OUT_LOCKED)
+        look_at_locked(core, payment);
+}
+
 static void look_at_open(struct wallet_core *core, struct wallet_channel *own)
 {
     uint64_t now = core->head.confirmed_time;
     struct payment_out *payment, *next;
     DL_FOREACH_SAFE(own->open, payment, next)
     {
-        uint64_t ends = payment->expiry - (PLANTED(EXPIRY_EARLY) ? core->terms.reveal_margin_s : 0);
-        if (payment->state == OUT_LOCKED && now > ends && !registered_in_time(core, payment)) {
-            payment->code = CODE_EXPIRED;
-            wallet_payment_out_set(core, payment, OUT_DROPPING);
-            tell_out(core, WALLET_NEWS_FAILED, payment);
+        if (payment->state == OUT_LOCKED) {
+            look_at_locked(core, payment);
         } else if (payment->state == OUT_DIRECT && now > payment->expiry + OUTCOME_KEPT_S) {
             wallet_payment_out_set(core, payment, OUT_LOST);
             tell_out(core, WALLET_NEWS_LOST, payment);

@@ -34,12 +34,13 @@ struct payment_out {
     struct wallet_channel *channel;
     struct address payee;
     struct amount amount, fee;
-    struct amount fee_max; /* while WAITING; 0: any */
+    struct amount fee_max; /* while WAITING: never signed with more */
     uint64_t expiry;       /* as sent; while WAITING the invoice's, 0: none given */
     uint64_t created;
     uint64_t code;
     uint64_t lock_id;
     uint64_t drop_nonce; /* DROPPED: the update that dropped the lock */
+    uint64_t met_ms; /* LOCKED: since when it is known that its secret was registered in time; 0: it is not */
     struct carrier carrier;
     uint8_t state; /* enum payment_out_state */
     uint8_t mode;  /* enum payment_mode; after WAITING direct or locked */
@@ -67,6 +68,7 @@ struct payment_in {
     struct hash secret_hash;
     struct amount amount;
     uint64_t expiry;
+    uint64_t margin_s; /* of a lock: how long before its expiry the ledger is told, as known when it came */
     uint64_t created;
     uint64_t code;    /* why it was refused */
     uint64_t counter; /* of the invoice's secret; 0: not ours */
@@ -111,11 +113,26 @@ struct registration {
         struct hash condition;
     } key;
     uint64_t time;
-    struct hash witness;
-    bool kept; /* in the journal: a lock of ours hangs on it */
+    struct hash
+        witness; /* wallet_registration_secret: not known if the ledger was asked for the time alone */
+    bool kept;   /* in the journal: a lock of ours hangs on it */
     UT_hash_handle hh;
 };
 #define REGISTRATIONS_MAX 4096 /* that no lock hangs on */
+
+/* What the ledger was asked of a condition that is not known as met. */
+struct condition_check {
+    struct {
+        uint8_t kind;
+        struct hash condition;
+    } key;
+    bool asking;
+    uint64_t asked_time;   /* the confirmed time then */
+    uint64_t absent_until; /* no block up to this time has met it; 0: not known */
+    UT_hash_handle hh;
+};
+/* LAPSED: not met up to the expiry. UNKNOWN: too early to say, or the ledger is being asked. */
+enum condition_fate { CONDITION_UNKNOWN, CONDITION_MET, CONDITION_LAPSED };
 
 /* What a transaction of the core is for. */
 enum duty_kind {
@@ -146,11 +163,12 @@ struct duty {
     UT_hash_handle hh;
 };
 
-enum question_kind { ASK_CHANNEL, ASK_CLOSING, ASK_HELD, ASK_OWED };
+enum question_kind { ASK_CHANNEL, ASK_CLOSING, ASK_HELD, ASK_OWED, ASK_REGISTERED };
 struct question {
     uint64_t id;
     enum question_kind kind;
-    struct hash channel;
+    uint8_t lock_kind;   /* ASK_REGISTERED */
+    struct hash channel; /* ASK_REGISTERED: the condition */
     struct address asset;
     UT_hash_handle hh;
 };
@@ -337,8 +355,21 @@ struct wallet_core {
     bool ready_told;
     uint64_t channels_expected, channels_shown;
     struct wallet_channel *showing; /* whose LOCKS are coming */
+    /* A channel beyond the limit: its LOCKS are read past. */
+    struct {
+        bool active;
+        struct hash id;
+        bool stream_done[2];
+    } passed;
+    bool crowd_told; /* that there are such channels */
     bool has_terms;
     struct terms terms;
+    /* The direct_limit that the hub first said for an asset: the default limits follow it down, never up. */
+    struct pinned_limit {
+        struct address asset;
+        struct amount direct_limit;
+    } pinned[ASSETS_MAX];
+    size_t pinned_count;
     struct pending_error *errors;
     size_t error_count, error_capacity;
     struct wallet_news *news; /* told once the next batch is on its way */
@@ -358,6 +389,7 @@ struct wallet_core {
     size_t drafted_count, drafted_capacity;
     uint64_t counter;         /* last used */
     uint64_t invoices_looked; /* ledger time at which old ones were last let go */
+    uint64_t register_look_s; /* wall clock at which locks that wait to be unlocked are next looked at */
     char refusal[160];
 
     /* the ledger */
@@ -365,9 +397,12 @@ struct wallet_core {
     bool in_view; /* the story has been followed up to the present once: what is missing is missing */
     bool head_moved;
     struct ledger_head head;
+    uint64_t block_ms; /* from block to block, on average; 0: not known yet */
     uint64_t cursor, cursor_written;
     struct registration *registrations;
     size_t registrations_loose;
+    struct condition_check *checks;
+    size_t checks_asking;
     struct submission *submissions;
     struct duty *duties;
     struct question *questions;
@@ -401,11 +436,18 @@ struct wallet_core {
 /* ---- core.c ---- */
 
 struct wallet_channel *wallet_channel_by_id(const struct wallet_core *core, const struct hash *id);
-/* Finds it or makes it, empty. NULL at the limit. */
-struct wallet_channel *wallet_channel_make(struct wallet_core *core, const struct channel_key *key);
+/* Finds it or makes it, empty. At the limit, in the place of one that nobody has used: used says that this one is, by what
+ * the hub shows; otherwise the lower salt goes first. NULL: there is no such place. */
+struct wallet_channel *wallet_channel_make(struct wallet_core *core, const struct channel_key *key,
+                                           bool used);
+/* Says once that some channels are left alone. */
+void wallet_crowd(struct wallet_core *core);
 void wallet_channel_remove(struct wallet_core *core, struct wallet_channel *own);
 struct channel_view wallet_view(struct wallet_core *core);
 const struct asset_terms *wallet_asset_terms(const struct wallet_core *core, const struct address *asset);
+/* Zero for an asset that was never seen. */
+struct amount wallet_pinned_limit(const struct wallet_core *core, const struct address *asset);
+void wallet_pin_limit(struct wallet_core *core, const struct address *asset, struct amount direct_limit);
 void wallet_error(struct wallet_core *core, enum code code, const struct error_reference *reference);
 struct error_reference wallet_reference(enum message_type type, const struct hash *channel, uint64_t nonce);
 void wallet_tell(struct wallet_core *core, const struct wallet_news *news);
@@ -468,6 +510,10 @@ void wallet_payments_revoked(struct wallet_core *core, struct wallet_channel *ow
 void wallet_payments_head(struct wallet_core *core);
 /* A registered secret is a receipt, whoever registered it. */
 void wallet_payments_registered(struct wallet_core *core, const struct registration *registration);
+/* The ledger has said what became of a condition. */
+void wallet_payments_fate_known(struct wallet_core *core, const struct hash *condition);
+/* From this confirmed time on a lock that was not met is taken back. */
+uint64_t wallet_payment_out_ends(const struct wallet_core *core, const struct payment_out *payment);
 /* A lock on this secret was dropped and is not revoked: a close may still bring it back, and then it pays. */
 bool wallet_payments_dropped_on(const struct wallet_core *core, const struct hash *secret_hash);
 /* A close has decided over a lock. */
@@ -501,7 +547,7 @@ void wallet_incoming_resume(struct wallet_core *core, struct wallet_channel *own
 /* Its secret goes to the hub with the next run, once however often it is asked for. */
 void wallet_incoming_reveal(struct payment_in *payment);
 /* Registers what was not unlocked in time. In the run's sending part. */
-void wallet_incoming_head(struct wallet_core *core);
+void wallet_incoming_register(struct wallet_core *core);
 void wallet_incoming_forget(struct wallet_core *core);
 /* Forgets the oldest of more than REFUSED_KEPT_MAX that were refused. */
 void wallet_incoming_trim(struct wallet_core *core, struct wallet_channel *own);
@@ -550,11 +596,33 @@ void wallet_notes_write(struct wallet_core *core);
 bool wallet_note_read(struct wallet_core *core, const struct record *record);
 void wallet_notes_free(struct wallet_core *core);
 
-/* ---- core_ledger.c ---- */
+/* ---- core_conditions.c ---- */
 
 uint64_t wallet_ledger_registered_at(void *context, uint8_t kind, const struct hash *condition);
 struct registration *wallet_ledger_registration(const struct wallet_core *core, uint8_t kind,
                                                 const struct hash *condition);
+/* The secret that was registered. False: only that it was is known, and when. */
+bool wallet_registration_secret(const struct registration *registration, uint8_t secret[32]) MUST_USE;
+void wallet_condition_met(struct wallet_core *core, const struct contract_event *event);
+/* What became of a lock's condition; asks the ledger where it must: then wallet_payments_fate_known follows, and held
+ * updates are judged again. */
+enum condition_fate wallet_condition_fate(struct wallet_core *core, uint8_t kind,
+                                          const struct hash *condition, uint64_t expiry);
+void wallet_condition_answer(struct wallet_core *core, uint8_t kind, const struct hash *condition, bool ok,
+                             const uint8_t *data, size_t length);
+/* Registrations that a new lock of the channel hangs on go into the batch; before its own records do. */
+void wallet_conditions_keep(struct wallet_core *core, const struct wallet_channel *own);
+/* Lets go what no longer matters. */
+void wallet_conditions_head(struct wallet_core *core);
+void wallet_conditions_free(struct wallet_core *core);
+
+/* ---- core_ledger.c ---- */
+
+/* IMPOSSIBLE: an amount of 2^63 or more, or less than nothing; the funds are as they were. */
+enum funds_change { FUNDS_SAME, FUNDS_CHANGED, FUNDS_IMPOSSIBLE };
+/* What a confirmed event of its channel does to funds. */
+enum funds_change wallet_funds_apply(struct channel_funds *funds,
+                                     const struct contract_event *event) MUST_USE;
 /* Asks for the secret to be registered, once at a time. */
 void wallet_ledger_register(struct wallet_core *core, const struct hash *condition, const uint8_t secret[32]);
 void wallet_ledger_registration_write(struct wallet_core *core, struct registration *registration);
@@ -619,6 +687,8 @@ void wallet_disk_write_cursor(struct wallet_core *core);
 void wallet_disk_write_counter(struct wallet_core *core);
 void wallet_disk_write_terms(struct wallet_core *core);
 void wallet_disk_write_book(struct wallet_core *core, const struct wallet_channel *own);
+/* The records of a channel in which nothing was signed. */
+void wallet_disk_forget_channel(struct wallet_core *core, const struct hash *id);
 void wallet_disk_write_payout(struct wallet_core *core, const struct payout_of_asset *payout);
 
 #endif

@@ -32,12 +32,34 @@ static struct carrier carrier_of(const struct wallet_core *core, uint64_t nonce,
     return (struct carrier){.nonce = nonce, .time = core->head.confirmed_time, .digest = *digest};
 }
 
+/* The hub says of locks that have run out how they ended: whether they were met is asked of the ledger first, where it is
+ * not known. */
+static bool asks_ledger(struct wallet_core *core, struct wallet_channel *own,
+                        const struct operation *operations, size_t count)
+{
+    bool asks = false;
+    for (size_t i = 0; i < count; i++) {
+        const struct operation *operation = &operations[i];
+        bool rests_on_ledger = operation->type == OPERATION_EXPIRE ||
+                               (operation->type == OPERATION_UNLOCK && operation->witness.length == 0);
+        const struct pending_lock *lock =
+            rests_on_ledger ? lock_set_find(channel_peer(own->channel)->locks, operation->lock_id) : NULL;
+        if (lock != NULL && core->head.confirmed_time > lock->lock.expiry &&
+            wallet_condition_fate(core, lock->lock.kind, &lock->lock.condition, lock->lock.expiry) ==
+                CONDITION_UNKNOWN)
+            asks = true;
+    }
+    return asks;
+}
+
 /* Judges one update and acts on it. Returns false if it must wait. */
 static bool take(struct wallet_core *core, struct wallet_channel *own, const struct update *update)
 {
     const struct operation *operations = NULL;
     size_t count = 0;
     bool body_ok = body_decode(core->decoder, update->body, update->body_length, &operations, &count);
+    if (body_ok && asks_ledger(core, own, operations, count))
+        return false;
     struct pending_lock *touched = xcalloc(count + 1, sizeof(*touched));
     struct channel_view view = wallet_view(core);
     struct judgement judgement =
@@ -131,19 +153,26 @@ static bool window_open(const struct wallet_channel *own)
 }
 
 /* The operation that a payment whose lock must go calls for. */
-static struct operation drop_operation(const struct wallet_core *core, const struct payment_out *payment)
+static struct operation drop_operation(const struct payment_out *payment, const struct pending_lock *lock)
 {
     struct operation operation = {.lock_id = payment->lock_id};
     if (payment->state == OUT_UNLOCKING) {
         operation.type = OPERATION_UNLOCK;
-        operation.witness.length = WITNESS_SECRET_BYTES;
-        memcpy(operation.witness.bytes, payment->secret, WITNESS_SECRET_BYTES);
+        /* Without its secret it is one that the ledger has: that is good without a witness. */
+        operation.witness.length = payment->has_secret ? WITNESS_SECRET_BYTES : 0;
+        memcpy(operation.witness.bytes, payment->secret, operation.witness.length);
         return operation;
     }
-    /* After expiry `expire` needs nobody's word; before it only the receiver's FAIL allows `cancel`. */
-    bool expired = core->head.confirmed_time > payment->expiry;
-    operation.type = expired ? OPERATION_EXPIRE : OPERATION_CANCEL;
+    /* The receiver's FAIL allows `cancel`, whatever the ledger has. Without it, only the expiry frees the lock. */
+    operation.type = lock != NULL && lock->failed ? OPERATION_CANCEL : OPERATION_EXPIRE;
     return operation;
+}
+
+/* A lock that was met in time cannot be taken back, and the hub would refuse the update for good. */
+static bool may_expire(struct wallet_core *core, const struct payment_out *payment)
+{
+    return wallet_condition_fate(core, LOCK_SECRET, &payment->secret_hash,
+                                 wallet_payment_out_ends(core, payment)) == CONDITION_LAPSED;
 }
 
 /* It is in the draft: written once that is signed, with what it was signed in. */
@@ -176,7 +205,10 @@ static void draft_due(struct wallet_core *core, struct wallet_channel *own, cons
     struct payment_out *payment, *next;
     DL_FOREACH_SAFE(own->due, payment, next)
     {
-        struct operation operation = drop_operation(core, payment);
+        const struct pending_lock *lock = lock_set_find(channel_own(own->channel)->locks, payment->lock_id);
+        struct operation operation = drop_operation(payment, lock);
+        if (operation.type == OPERATION_EXPIRE && !may_expire(core, payment))
+            continue;
         enum code code = channel_add(own->channel, view, &operation, NULL);
         if (code == CODE_LIMIT)
             return;

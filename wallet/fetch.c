@@ -76,11 +76,22 @@ struct next_offer {
 #define NEXT_OFFERS_MAX 4096
 #define NEXT_SPARE_S    5 /* it must still be payable for so long */
 
+/* A payment that has failed, and that the hub may collect yet: the limits count it until it cannot. */
+struct held_payment {
+    uint8_t payment[16];
+    struct hash secret_hash;
+    uint32_t day;
+    char host[FETCH_HOST_MAX];
+    uint64_t reserved;
+    UT_hash_handle hh;
+};
+
 struct rill_fetcher {
     struct rill_fetcher_options options;
     struct fetch_pool *pool;
     struct fetch_books *books;
     struct fetch *all, *paying;
+    struct held_payment *held;
     struct next_offer *next_offers;
     size_t next_count;
     bool damaged; /* a note is not understood */
@@ -114,7 +125,7 @@ static bool visit_payment(void *context, const struct rill_payment *payment)
     memcpy(id.bytes, payment->secret_hash, 32);
     struct kept_receipt *receipt = fetch_receipt_of(fetcher->books, &id);
     struct kept_budget *budget = fetch_budget_find(fetcher->books, &id);
-    bool under_way = strcmp(payment->state, "sent") == 0;
+    bool under_way = !payment->is_final;
     if (!payment->outgoing)
         return true;
     if (receipt != NULL && receipt->state == KEPT_PAYING) {
@@ -272,6 +283,53 @@ static void lost(struct fetch *fetch, const struct rill_payment *payment)
     finish(fetch, RILL_FETCH_UNPAID, "the payment is lost: nobody ever answered it; it counts as spent");
 }
 
+/* Whoever asks for the same waits for what becomes of it. */
+static void hold(struct fetch *fetch, const struct rill_payment *payment)
+{
+    struct rill_fetcher *fetcher = fetch->fetcher;
+    struct held_payment *held = xcalloc(1, sizeof(*held));
+    memcpy(held->payment, payment->id, sizeof(held->payment));
+    memcpy(held->secret_hash.bytes, payment->secret_hash, sizeof(held->secret_hash.bytes));
+    held->day = fetch->day;
+    held->reserved = fetch->reserved;
+    snprintf(held->host, sizeof(held->host), "%.*s", FETCH_HOST_MAX - 1, fetch->url.authority);
+    HASH_ADD(hh, fetcher->held, payment, sizeof(held->payment), held);
+    struct kept_budget *budget = fetch->offer.budget ? budget_offered(fetch) : NULL;
+    if (budget != NULL)
+        budget->under_way = true;
+    if (fetch->receipt != NULL)
+        fetch->receipt->under_way = true;
+    finish(fetch, RILL_FETCH_UNPAID,
+           "not paid: %s; it counts as spent until the hub has given the money back",
+           rill_code_text(payment->code));
+}
+
+/* It has come back, and the limits are free of it. */
+static void give_back(struct rill_fetcher *fetcher, const struct held_payment *held)
+{
+    struct fetch_books *books = fetcher->books;
+    struct kept_receipt *receipt = fetch_receipt_of(books, &held->secret_hash);
+    struct kept_budget *budget = fetch_budget_find(books, &held->secret_hash);
+    fetch_books_unspend(books, held->day, held->host, held->reserved, true);
+    if (receipt != NULL && receipt->state == KEPT_PAYING)
+        fetch_receipt_drop(books, receipt);
+    if (budget != NULL && !budget->paid)
+        fetch_budget_drop(books, budget);
+}
+
+/* It is known at last what became of one that was held. */
+static void settle_held(struct rill_fetcher *fetcher, const struct rill_payment *payment)
+{
+    struct held_payment *held;
+    HASH_FIND(hh, fetcher->held, payment->id, sizeof(payment->id), held);
+    if (held == NULL)
+        return;
+    if (!payment->has_secret && strcmp(payment->state, "failed") == 0)
+        give_back(fetcher, held);
+    HASH_DEL(fetcher->held, held);
+    free(held);
+}
+
 static void on_refused(evutil_socket_t socket, short what, void *context)
 {
     (void)socket;
@@ -296,7 +354,10 @@ static void pay_reserved(struct fetch *fetch, const struct fetch_note *note)
     struct rill_wallet *wallet = fetcher->options.wallet;
     const uint8_t *owner = fetch_books_owner(fetcher->books);
     /* The hub carries the payment; what it is for is between the two ends. */
-    struct rill_request request = {.amount = fetch->offer.units, .expiry = fetch->offer.expires, .memo = ""};
+    struct rill_request request = {.amount = fetch->offer.units,
+                                   .expiry = fetch->offer.expires,
+                                   .fee_max = fetch->result.fee,
+                                   .memo = ""};
     memcpy(request.payee, fetch->offer.payee, sizeof(request.payee));
     memcpy(request.asset, fetch->offer.asset, sizeof(request.asset));
     memcpy(request.secret_hash, fetch->offer.secret_hash, sizeof(request.secret_hash));
@@ -414,17 +475,22 @@ void rill_fetcher_payment(struct rill_fetcher *fetcher, const struct rill_paymen
     struct fetch *fetch;
     HASH_FIND(hh, fetcher->paying, payment->id, sizeof(payment->id), fetch);
     if (fetch == NULL) {
+        if (!payment->has_secret && !payment->is_final)
+            return;
         earlier_ended(fetcher, payment);
+        settle_held(fetcher, payment);
         return;
     }
     HASH_DEL(fetcher->paying, fetch);
     fetch->has_payment = false;
     if (payment->has_secret)
         paid(fetch, payment);
-    else if (strcmp(payment->state, "lost") == 0)
-        lost(fetch, payment);
-    else
+    else if (!payment->is_final)
+        hold(fetch, payment);
+    else if (strcmp(payment->state, "failed") == 0)
         unpaid(fetch, rill_code_text(payment->code));
+    else
+        lost(fetch, payment);
 }
 
 /* ---- offers ---- */
@@ -883,6 +949,12 @@ void rill_fetcher_free(struct rill_fetcher *fetcher)
     while (fetcher->next_offers != NULL) {
         struct hash place = fetcher->next_offers->place;
         free(pop_next(fetcher, &place));
+    }
+    struct held_payment *held, *next_held;
+    HASH_ITER(hh, fetcher->held, held, next_held)
+    {
+        HASH_DEL(fetcher->held, held);
+        free(held);
     }
     fetch_books_close(fetcher->books);
     fetch_pool_free(fetcher->pool);

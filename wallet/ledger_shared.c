@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "wallet/shell.h"
 
 #define ASK_AGAIN_MS        1000
@@ -19,7 +20,7 @@
 struct known_channel {
     struct hash id;
     struct channel_key key;
-    struct channel_state state;
+    struct channel_funds state;
     UT_hash_handle hh;
 };
 
@@ -312,41 +313,8 @@ static struct known_channel *known_channel(struct rill_ledger *ledger, const str
 static void remember_channel(struct rill_ledger *ledger, const struct contract_event *event)
 {
     struct known_channel *known = known_channel(ledger, event);
-    if (known == NULL)
-        return;
-    struct channel_state *state = &known->state;
-    switch (event->type) {
-    case EVENT_OPENED:
-        state->status = CHANNEL_OPEN;
-        return;
-    case EVENT_FUNDED:
-        (void)!wallet_move_funds(&state->total, &state->base,
-                                 (wide)event->client_amount.units + (wide)event->hub_amount.units,
-                                 (wide)event->client_amount.units);
-        return;
-    case EVENT_SETTLED:
-        state->seq = event->seq;
-        if (!event->close) {
-            (void)!wallet_move_funds(&state->total, &state->base,
-                                     -(wide)event->client_out.units - (wide)event->hub_out.units,
-                                     -(wide)event->client_out.units);
-            return;
-        }
-        state->status = CHANNEL_CLOSED;
-        state->total = amount_of(0);
-        state->base = 0;
-        return;
-    case EVENT_CLOSE_STARTED:
-        state->status = CHANNEL_CLOSING;
-        return;
-    case EVENT_FINISHED:
-        state->status = CHANNEL_CLOSED;
-        state->total = amount_of(0);
-        state->base = 0;
-        return;
-    default:
-        return;
-    }
+    if (known != NULL && wallet_funds_apply(&known->state, event) == FUNDS_IMPOSSIBLE)
+        log_error("the ledger node reports funds of a channel that cannot be: ignored");
 }
 
 static void remember_condition(struct rill_ledger *ledger, const struct contract_event *event)

@@ -41,6 +41,12 @@ static bool is_final(const struct payment_view *view)
     return view->state == IN_RECEIVED || view->state == IN_REFUNDED || view->state == IN_DROPPED;
 }
 
+/* A secret that came too late is none: the money goes back. */
+static bool has_receipt(const struct payment_view *view)
+{
+    return view->has_secret && (view->state == OUT_PAID || view->state == OUT_UNLOCKING);
+}
+
 struct rill_payment rill_payment_of(const struct payment_view *view)
 {
     struct rill_payment payment = {
@@ -48,7 +54,7 @@ struct rill_payment rill_payment_of(const struct payment_view *view)
         .locked = view->locked,
         .amount = view->amount.units,
         .fee = view->fee.units,
-        .has_secret = view->has_secret,
+        .has_secret = has_receipt(view),
         .expiry = view->expiry,
         .created = view->created,
         .is_final = is_final(view),
@@ -65,7 +71,7 @@ struct rill_payment rill_payment_of(const struct payment_view *view)
     memcpy(payment.asset, view->asset.bytes, sizeof(payment.asset));
     memcpy(payment.payee, view->payee.bytes, sizeof(payment.payee));
     memcpy(payment.secret_hash, view->secret_hash.bytes, sizeof(payment.secret_hash));
-    if (view->has_secret)
+    if (payment.has_secret)
         memcpy(payment.secret, view->secret, sizeof(payment.secret));
     return payment;
 }

@@ -205,6 +205,7 @@ static const struct rill_callbacks session_callbacks = {.ready = on_ready,
                                                         .secret = on_secret,
                                                         .paid = on_payment,
                                                         .failed = on_payment,
+                                                        .returned = on_secret,
                                                         .received = on_received,
                                                         .settlement = on_settlement,
                                                         .open_refused = on_open_refused,
@@ -220,6 +221,7 @@ static int open_wallet(struct session *session, unsigned needs, bool recover,
     static char tower_hosts[RILL_TOWERS_MAX * (HOST_BYTES_MAX + 1)];
     struct rill_options options = {
         .ledger = session->ledger, .history_max = HISTORY_MAX, .recover = recover, .agent = "rill/0.1"};
+    options.reveal_margin_s = settings->reveal_margin_s;
     command_path(settings, "journal", folder, sizeof(folder));
     options.folder = folder;
     memcpy(options.key, session->key.bytes, sizeof(options.key));

@@ -326,6 +326,9 @@ static void tell(struct rill_wallet *wallet, const struct wallet_news *news)
     case WALLET_NEWS_LOST:
         tell_payment(wallet, news, callbacks->failed);
         return;
+    case WALLET_NEWS_RETURNED:
+        tell_payment(wallet, news, callbacks->returned);
+        return;
     case WALLET_NEWS_RECEIVED:
         tell_payment(wallet, news, callbacks->received);
         return;
@@ -442,6 +445,7 @@ static struct wallet_core *make_core(const struct rill_wallet *wallet, const str
                                        .confirmations = rill_ledger_confirmations(wallet->ledger),
                                        .limits = {options->max_unsecured, options->max_unsecured_per_payee},
                                        .history_max = options->history_max,
+                                       .reveal_margin_s = options->reveal_margin_s,
                                        .recover = options->recover,
                                        .tower_count = options->tower_count};
     rill_ledger_hub(wallet->ledger, core.hub.bytes);

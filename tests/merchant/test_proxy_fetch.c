@@ -306,6 +306,52 @@ static void test_what_is_lost_is_spent(void **state)
     reseller_close(reseller);
 }
 
+/* Failed, and the hub may collect it yet: the limits count it until the money is back. */
+static void test_what_may_be_collected_is_spent(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct rill_payment *payment = &reseller->world->payment;
+    struct fetched fetched;
+    fetch_from(reseller, 0, &fetched);
+    outcome_comes(reseller);
+    uint64_t cost = payment->amount + payment->fee;
+    payment->has_secret = payment->is_final = false;
+    payment->state = "failing";
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_fetched(reseller, &fetched, RILL_FETCH_UNPAID, "until the hub has given the money back");
+    assert_int_equal(spent_by(reseller), cost);
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_int_equal(spent_by(reseller), cost);
+    payment->state = "failed";
+    payment->is_final = true;
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_int_equal(spent_by(reseller), 0);
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_int_equal(spent_by(reseller), 0);
+    reseller_close(reseller);
+}
+
+/* Collected all the same: spent for good, and its receipt is kept for the next request. */
+static void test_what_was_collected_is_served(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct rill_payment paid, *payment = &reseller->world->payment;
+    struct fetched fetched;
+    fetch_from(reseller, 0, &fetched);
+    outcome_comes(reseller);
+    paid = *payment;
+    payment->has_secret = payment->is_final = false;
+    payment->state = "failing";
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_fetched(reseller, &fetched, RILL_FETCH_UNPAID, "not paid");
+    fetch_from(reseller, 0, &fetched); /* waits for what becomes of it */
+    rill_fetcher_payment(reseller->fetcher, &paid);
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_true(fetched.result.kept_receipt);
+    assert_int_equal(spent_by(reseller), paid.amount + paid.fee);
+    reseller_close(reseller);
+}
+
 static bool note_sent(void *context, const struct rill_payment *payment)
 {
     *(bool *)context |= strcmp(payment->state, "sent") == 0;
@@ -470,6 +516,8 @@ int main(void)
         PROXY_TEST(test_one_offer_for_two_requests),
         PROXY_TEST(test_a_kept_receipt_stays_its_hosts),
         PROXY_TEST(test_what_is_lost_is_spent),
+        PROXY_TEST(test_what_may_be_collected_is_spent),
+        PROXY_TEST(test_what_was_collected_is_served),
         PROXY_TEST(test_payment_under_way),
     };
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);

@@ -144,6 +144,44 @@ static void test_records_that_are_damaged_are_refused(void **state)
     shop_close(&shop);
 }
 
+static struct rill_payment refund_outcome(const struct refund *refund, const char *payment_state,
+                                          bool is_final)
+{
+    struct rill_payment payment = {
+        .outgoing = true, .locked = true, .state = payment_state, .is_final = is_final, .code = 48};
+    memcpy(payment.secret_hash, refund->secret_hash.bytes, sizeof payment.secret_hash);
+    return payment;
+}
+
+/* A refund that the hub says has failed, and that it may collect yet, counts until the money is back: or it could be paid
+ * twice. */
+static void test_a_failed_refund_counts_until_it_is_back(void **state)
+{
+    struct shop shop;
+    (void)state;
+    shop_make(&shop, memory_journal_create());
+    struct payment *payment = new_payment(&shop, new_invoice(&shop, 5000), 700);
+    uint8_t hash[32] = {5}, other_hash[32] = {6};
+    struct refund *refund = shop_refund_create(&shop, payment, 700, "rill:DEF", hash);
+    struct rill_payment failing = refund_outcome(refund, "failing", false);
+    shop_outgoing(&shop, &failing);
+    assert_int_equal(refund->state, REFUND_PENDING);
+    assert_int_equal(shop_refunded(payment), 700);
+    struct rill_payment failed = refund_outcome(refund, "failed", true);
+    shop_outgoing(&shop, &failed);
+    assert_int_equal(refund->state, REFUND_FAILED);
+    assert_int_equal(shop_refunded(payment), 0);
+    /* Collected all the same, and the hub shows no receipt: it may have been taken. */
+    refund = shop_refund_create(&shop, payment, 700, "rill:GHI", other_hash);
+    failing = refund_outcome(refund, "failing", false);
+    shop_outgoing(&shop, &failing);
+    struct rill_payment taken = refund_outcome(refund, "paid", true);
+    shop_outgoing(&shop, &taken);
+    assert_int_equal(refund->state, REFUND_UNKNOWN);
+    assert_int_equal(shop_refunded(payment), 700);
+    shop_close(&shop);
+}
+
 static void test_invoices_expire_in_their_order(void **state)
 {
     struct shop shop;
@@ -465,6 +503,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_written_is_read),
         cmocka_unit_test(test_records_that_are_damaged_are_refused),
+        cmocka_unit_test(test_a_failed_refund_counts_until_it_is_back),
         cmocka_unit_test(test_invoices_expire_in_their_order),
         cmocka_unit_test(test_what_is_over_is_let_go_and_nothing_else),
         cmocka_unit_test(test_events_are_told_once_durable_from_memory_and_disk),

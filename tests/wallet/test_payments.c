@@ -72,6 +72,75 @@ static void test_locked_payment_fails(void **state)
     world_free(world);
 }
 
+/* Until the hub has given up the old proofs it may still collect: only then is it said that the money is back. */
+static void test_failed_is_not_back(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct payment_id id;
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &id), CODE_OK);
+    assert_true(channel_mark_failed(world->machine, &id));
+    struct failed item = {id, CODE_OFFLINE};
+    wallet_message(world->core, &(struct message){.type = MESSAGE_FAIL, .fail = {world->id, &item, 1}});
+    world_run(world);
+    assert_int_not_equal(world_news(world, WALLET_NEWS_FAILED)->payment.state, OUT_FAILED);
+    assert_null(world_news(world, WALLET_NEWS_RETURNED));
+    uint64_t due = channel_revocation_due(world->machine);
+    struct signature signature = channel_revoke(world->machine, &world->domain, &world->hub_key, due);
+    wallet_message(world->core,
+                   &(struct message){.type = MESSAGE_REVOKE, .revoke = {world->id, due, signature}});
+    world_run(world);
+    assert_int_equal(world_news(world, WALLET_NEWS_RETURNED)->payment.state, OUT_FAILED);
+    assert_int_equal(world_news(world, WALLET_NEWS_RETURNED)->code, CODE_OFFLINE);
+    world_free(world);
+}
+
+/* The hub asks for more when it comes back: what was asked for before is not paid at that. */
+static void test_fee_that_rises(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct payment_id shown, allowed, paid;
+    world_unlinked(world);
+    assert_int_equal(world_pay(world, 1000, 1, PAYMENT_DIRECT, &shown), CODE_OK);
+    uint8_t secret[32];
+    struct payment_request request = {.id = world_new_id(world),
+                                      .payee = world->payee,
+                                      .asset = world->key.asset,
+                                      .amount = {1000},
+                                      .secret_hash = world_secret_hash(2, secret),
+                                      .mode = PAYMENT_DIRECT,
+                                      .fee_max = {50}};
+    allowed = request.id;
+    assert_int_equal(wallet_pay(world->core, &request), CODE_OK);
+    world->terms.assets[0].base_fee = amount_of(40);
+    world_linked(world);
+    assert_int_equal(world_state(world, &shown), OUT_FAILED);
+    assert_int_equal(world_news(world, WALLET_NEWS_FAILED)->code, CODE_FEE);
+    assert_int_equal(world_state(world, &allowed), OUT_DIRECT);
+    assert_int_equal(world->operations[0].fee.units, 41);
+    assert_int_equal(world_pay(world, 1000, 3, PAYMENT_DIRECT, &paid), CODE_OK); /* asked for as it is now */
+    assert_int_equal(world_state(world, &paid), OUT_DIRECT);
+    world_free(world);
+}
+
+/* Before any terms are known there is a bound, too. */
+static void test_fee_that_nobody_knew(void **state)
+{
+    (void)state;
+    struct world *world = world_new_with(0);
+    struct payment_id dear, fair;
+    world_fund(world, 100000, 100000);
+    assert_int_equal(world_pay(world, 30, 1, PAYMENT_DIRECT, &dear), CODE_OK);
+    assert_int_equal(world_pay(world, 100, 2, PAYMENT_DIRECT, &fair), CODE_OK);
+    world->terms.assets[0].base_fee = amount_of(50);
+    world_linked(world);
+    assert_int_equal(world_state(world, &dear), OUT_FAILED);
+    assert_int_equal(world_news(world, WALLET_NEWS_FAILED)->code, CODE_FEE);
+    assert_int_equal(world_state(world, &fair), OUT_DIRECT);
+    world_free(world);
+}
+
 static void test_locked_payment_expires(void **state)
 {
     (void)state;
@@ -177,6 +246,24 @@ static void test_max_unsecured(void **state)
                      CODE_LIMIT); /* the sum over all payees */
     world_reveal(world, &first, 1);
     assert_int_equal(world_pay(world, 500, 4, PAYMENT_DIRECT, NULL), CODE_OK);
+    world_free(world);
+}
+
+/* What the hub may take without a receipt is not for it to raise. */
+static void test_limits_do_not_follow_the_hub_up(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    world_unlinked(world);
+    world_crash(world, memory_journal_appended(world->journal));
+    world->terms.assets[0].direct_limit = amount_of(1000000);
+    world_linked(world);
+    assert_int_equal(world_pay(world, 41000, 1, PAYMENT_DIRECT, NULL), CODE_LIMIT); /* 4 x 10000 */
+    assert_int_equal(world_pay(world, 39000, 1, PAYMENT_DIRECT, NULL), CODE_OK);
+    world_unlinked(world);
+    world->terms.assets[0].direct_limit = amount_of(100);
+    world_linked(world);
+    assert_int_equal(world_pay(world, 10, 2, PAYMENT_DIRECT, NULL), CODE_LIMIT);
     world_free(world);
 }
 
@@ -531,12 +618,16 @@ int main(void)
         cmocka_unit_test(test_pay_direct),
         cmocka_unit_test(test_pay_locked),
         cmocka_unit_test(test_locked_payment_fails),
+        cmocka_unit_test(test_failed_is_not_back),
+        cmocka_unit_test(test_fee_that_rises),
+        cmocka_unit_test(test_fee_that_nobody_knew),
         cmocka_unit_test(test_locked_payment_expires),
         cmocka_unit_test(test_late_secret),
         cmocka_unit_test(test_refund_by_the_hub),
         cmocka_unit_test(test_wrong_secret_is_an_error),
         cmocka_unit_test(test_never_pays_twice),
         cmocka_unit_test(test_max_unsecured),
+        cmocka_unit_test(test_limits_do_not_follow_the_hub_up),
         cmocka_unit_test(test_refused_requests),
         cmocka_unit_test(test_batching_and_window),
         cmocka_unit_test(test_more_than_an_update_holds),

@@ -27,7 +27,7 @@
 
 #define MAYBE_UNUSED __attribute__((unused))
 
-#define WORLD_NEWS_MAX     64
+#define WORLD_NEWS_MAX     8192
 #define WORLD_MESSAGES_MAX 512
 #define WORLD_TIME         1800000000u
 #define WORLD_NONCES_MAX   256
@@ -81,6 +81,20 @@ struct world {
         struct contract_call view;
     } asks[32];
     size_t ask_count;
+    /* registeredAt is answered by itself, from what was registered, unless the node is down. */
+    struct {
+        uint64_t id;
+        struct contract_call view;
+    } condition_asks[64];
+    size_t condition_ask_count;
+    unsigned condition_answers;
+    bool node_is_down;
+    struct {
+        uint8_t kind;
+        struct hash condition;
+        uint64_t time;
+    } registered[16];
+    size_t registered_count;
     unsigned disconnects;
     uint32_t next_payment;
 };
@@ -115,6 +129,12 @@ static void world_submit(void *context, uint64_t sequence, uint64_t submission,
 static void world_ask(void *context, uint64_t question, const struct contract_call *view)
 {
     struct world *world = context;
+    if (view->function == CONTRACT_REGISTERED_AT) {
+        assert_true(world->condition_ask_count < ARRAY_LENGTH(world->condition_asks));
+        world->condition_asks[world->condition_ask_count].id = question;
+        world->condition_asks[world->condition_ask_count++].view = *view;
+        return;
+    }
     assert_true(world->ask_count < ARRAY_LENGTH(world->asks));
     world->asks[world->ask_count].id = question;
     world->asks[world->ask_count++].view = *view;
@@ -153,7 +173,23 @@ static const struct wallet_effects world_effects = {.append = world_append,
 static uint64_t world_registered(void *context, uint8_t kind, const struct hash *condition)
 {
     const struct world *world = context;
-    return wallet_ledger_registered_at(world->core, kind, condition);
+    for (size_t i = 0; i < world->registered_count; i++)
+        if (world->registered[i].kind == kind && hash_equal(&world->registered[i].condition, condition))
+            return world->registered[i].time;
+    return 0;
+}
+
+static void world_answer_conditions(struct world *world)
+{
+    while (world->condition_ask_count > 0 && !world->node_is_down) {
+        const struct contract_call *view = &world->condition_asks[--world->condition_ask_count].view;
+        uint64_t id = world->condition_asks[world->condition_ask_count].id;
+        struct buffer data = {0};
+        contract_encode_word(&data, world_registered(world, view->kind, &view->hash));
+        world->condition_answers++;
+        wallet_answer(world->core, id, true, data.data, data.length);
+        buffer_free(&data);
+    }
 }
 
 static MAYBE_UNUSED struct channel_view world_view(struct world *world)
@@ -290,6 +326,7 @@ static MAYBE_UNUSED void world_run(struct world *world)
             world_sync(world);
         else
             outbox_release(world->outbox, journal_durable(world->journal));
+        world_answer_conditions(world);
     }
 }
 
@@ -312,6 +349,12 @@ static MAYBE_UNUSED void world_event(struct world *world, struct contract_event 
     event.block_time = world->head.time;
     event.log_index = world->next_log++;
     event.confirmed = true;
+    if (event.type == EVENT_CONDITION_MET) {
+        assert_true(world->registered_count < ARRAY_LENGTH(world->registered));
+        world->registered[world->registered_count].kind = event.kind;
+        world->registered[world->registered_count].condition = event.condition;
+        world->registered[world->registered_count++].time = event.block_time;
+    }
     wallet_event(world->core, &event);
 }
 
@@ -550,7 +593,7 @@ static MAYBE_UNUSED void world_crash(struct world *world, uint64_t survives)
     outbox_free(world->outbox);
     world->outbox = outbox_new(world_deliver, world);
     memory_journal_crash(world->journal, survives);
-    world->transaction_count = world->ask_count = 0;
+    world->transaction_count = world->ask_count = world->condition_ask_count = 0;
     world_make_core(world);
     assert_true(journal_recover(world->journal, world_visit, world));
     if (!wallet_recovered(world->core, message, sizeof(message)))
