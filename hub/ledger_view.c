@@ -125,6 +125,10 @@ static void event_closed(struct engine *engine, struct hub_channel *channel, uin
 static void event_finished(struct engine *engine, struct hub_channel *channel,
                            const struct contract_event *event)
 {
+    if (channel->channel->funds.stage == STAGE_CLOSED) {
+        log_error("the ledger node reports the end of a channel once more; ignored");
+        return;
+    }
     settle_pool_change(engine, &channel->channel->key.asset, (wide)event->to_hub.units);
     log_info("channel %s is closed: client %llu, hub %llu units, penalty %llu",
              hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}),

@@ -1,6 +1,7 @@
 /* The command `rill` as people use it, against a real ledger and a real hub: a day of a payer and a shop, and what is said
  * when something is wrong. */
 #include "rill_day.h"
+#include "tower_process.h"
 
 static const char *const often[] = {"--settle-interval-s", "1", "--min-expiry-s", "600", NULL};
 
@@ -68,6 +69,38 @@ static void test_lost_folder(void **state)
     day_close(day);
 }
 
+/* A shop lost its folder, and the hub is gone: what its tower keeps is its own, and is what it closes with. */
+static void test_lost_folder_and_no_hub(void **state)
+{
+    (void)state;
+    struct day *day = day_open(often);
+    struct tower_process tower;
+    char out[65536], payer[160], shop[160], journal[200];
+    home_of(day, "payer", payer);
+    home_of(day, "shop", shop);
+    make_wallet(day, payer);
+    make_wallet(day, shop);
+    tower_process_start(day->stage, &tower, 0);
+    expect(day, 0, RILL(day, out, "tower", "add", tower.name, "--home", shop), out);
+    expect(day, 0, RILL(day, out, "deposit", "0.00005", "--home", payer), out);
+    expect(day, 0, RILL(day, out, "open", "0.00003", "--home", shop), out);
+    day_pay(day, payer, shop, "0.000004", "direct");
+    expect(day, 0, RILL(day, out, "tower", "status", "--home", shop), out);
+    snprintf(journal, sizeof(journal), "%s/journal", shop);
+    folder_remove(journal);
+    expect(day, 0, RILL(day, out, "recover", "--home", shop), out);
+    assert_non_null(strstr(out, "0.000004 coin  taken over"));
+    folder_remove(journal);
+    hub_kill(day->stage);
+    expect(day, 3, RILL(day, out, "recover", "--home", shop, "--timeout-s", "25"), out);
+    assert_true(error_says(day, "what the towers keep is taken over"));
+    expect(day, 0, RILL(day, out, "balance", "--offline", "--home", shop), out);
+    assert_non_null(strstr(out, "0.000004 coin"));
+    expect(day, 6, RILL(day, out, "dispute", "--home", shop, "--timeout-s", "3"), out);
+    assert_int_equal(process_end(&tower.process, SIGTERM), 0);
+    day_close(day);
+}
+
 static void test_what_is_wrong_is_said(void **state)
 {
     (void)state;
@@ -117,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_day),
         cmocka_unit_test(test_lost_folder),
+        cmocka_unit_test(test_lost_folder_and_no_hub),
         cmocka_unit_test(test_what_is_wrong_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -249,6 +249,7 @@ static void test_a_close_is_finished_after_its_window(void **state)
     struct hash id = close.channel;
     struct contract_event finished = {.type = EVENT_FINISHED, .confirmed = true, .channel = id};
     engine_event(world->engine, &finished);
+    engine_event(world->engine, &finished); /* a node that says it twice is not believed */
     world_head(world, 1000);
     world_settle_down(world);
     assert_int_equal(calls_of(world, ENGINE_CALL_FINISH), 1);
