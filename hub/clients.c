@@ -99,6 +99,7 @@ static bool is_shown(const struct hub_channel *channel)
 static void take_offline(struct engine *engine, struct client *client)
 {
     engine_set_peer(engine, client, 0);
+    window_end(client);
     for (struct hub_channel *channel = client->channels; channel != NULL; channel = channel->next_of_client) {
         channel->announced = channel->resumed = channel->unanswered = false;
         channel->ack_due = false;
@@ -153,20 +154,6 @@ void engine_disconnected(struct engine *engine, uint64_t peer)
     client_forget_if_idle(engine, client);
 }
 
-static void resend_updates(struct engine *engine, struct hub_channel *channel)
-{
-    const struct channel *machine = channel->channel;
-    for (uint64_t nonce = machine->acknowledged + 1; nonce <= channel_own(channel->channel)->proof.nonce;
-         nonce++) {
-        const struct kept_update *kept = channel_kept(machine, nonce);
-        ensure(kept != NULL);
-        struct message message = {.type = MESSAGE_UPDATE};
-        message.update =
-            (struct update){machine->id, kept->proof, kept->signature, kept->body, kept->body_length};
-        engine_emit(engine, channel->client->peer, &message);
-    }
-}
-
 static void resend_revocation(struct engine *engine, struct hub_channel *channel)
 {
     const struct dropped *dropped = stream_dropped(channel_peer(channel->channel));
@@ -188,7 +175,7 @@ void client_message_resume(struct engine *engine, struct client *client, const s
         engine_emit_error(engine, client->peer, CODE_CHANNEL, NULL, &reference);
         return;
     }
-    if (channel_acknowledged(channel->channel, message->resume.received) != CODE_OK) {
+    if (window_acknowledged(engine, channel, message->resume.received) != CODE_OK) {
         reference.has_nonce = true;
         reference.nonce = message->resume.received;
         engine_emit_error(engine, client->peer, CODE_NONCE,
@@ -197,10 +184,10 @@ void client_message_resume(struct engine *engine, struct client *client, const s
         return;
     }
     if (!channel->resumed) { /* once on a link: nobody makes the hub send the same over and over */
-        resend_updates(engine, channel);
+        channel->resumed = true;
+        window_begin(engine, channel);
         resend_revocation(engine, channel);
     }
-    channel->resumed = true;
     for (size_t i = 0; i < message->resume.count; i++)
         recall_outcome(engine, channel, &message->resume.ids[i]);
     engine_touch(engine, channel); /* direct payments may have waited for this client */

@@ -150,7 +150,8 @@ static enum code add_refund(struct engine *engine, struct hub_channel *channel, 
 bool channel_has_window(const struct hub_channel *channel)
 {
     const struct channel *machine = channel->channel;
-    return machine->streams[SIDE_HUB].proof.nonce - machine->acknowledged < UNACKNOWLEDGED_MAX;
+    return machine->streams[SIDE_HUB].proof.nonce - machine->acknowledged < UNACKNOWLEDGED_MAX &&
+           window_has_room(channel);
 }
 
 static void refuse_payee_leg(struct engine *engine, struct payment *payment, enum code why)

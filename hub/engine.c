@@ -9,7 +9,7 @@
 
 #define REVEALS_MAX 128 /* of one message */
 
-_Static_assert(sizeof(struct hub_channel) <= 176 && sizeof(struct client) <= 40, "an idle channel is small");
+_Static_assert(sizeof(struct hub_channel) <= 184 && sizeof(struct client) <= 40, "an idle channel is small");
 
 static uint64_t registered_at(void *context, uint8_t kind, const struct hash *condition)
 {
@@ -375,6 +375,8 @@ uint64_t engine_flush(struct engine *engine)
     /* Draining one channel may make something due to another, seen or not: walk the growing list until none
      * moves. */
     for (size_t i = 0; i < engine->dirty_count; i++)
+        window_look(engine, engine->dirty[i]);
+    for (size_t i = 0; i < engine->dirty_count; i++)
         forward_held(engine, engine->dirty[i]);
     for (bool moved = true; moved;) {
         moved = false;
@@ -442,7 +444,7 @@ static struct hub_channel *own_channel(struct engine *engine, struct client *cli
 
 static void message_ack(struct engine *engine, struct hub_channel *channel, uint64_t nonce)
 {
-    if (channel_acknowledged(channel->channel, nonce) != CODE_OK) {
+    if (window_acknowledged(engine, channel, nonce) != CODE_OK) {
         struct error_reference reference = about(MESSAGE_ACK, &channel->channel->id);
         reference.has_nonce = true;
         reference.nonce = nonce;

@@ -1,4 +1,4 @@
-/* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, finish.c, acks.c, outcomes.c,
+/* The engine's inside: shared by the files hub/engine.c, clients.c, window.c, forward.c, due.c, finish.c, acks.c, outcomes.c,
  * ledger_view.c, ahead.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, promises.c, recall.c, count.c
  * and engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
@@ -42,7 +42,8 @@ struct hub_channel;
 
 struct client {
     struct address address;
-    uint64_t peer; /* 0: offline */
+    uint32_t under_way; /* bytes of updates sent on this link and not acknowledged, all channels (window.c) */
+    uint64_t peer;      /* 0: offline */
     struct hub_channel *channels;
 };
 
@@ -92,10 +93,12 @@ struct hub_channel {
     /* A proposal of this link; a refusal names its seq alone, so no other is made meanwhile. */
     bool unanswered : 1;
     bool counted : 1;            /* by the count whose phase this is */
+    uint8_t unsent;              /* so many of the newest own updates have not left on this link yet */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
     uint32_t held_count;
     float demand;       /* what comes to this client, units per second (settlement/demand.h) */
+    uint32_t under_way;          /* as the client's: this channel's part */
     uint64_t ack_nonce; /* of the last one */
     uint64_t written; /* the batch that has all of it, unless it is dirty; 0: it was read from the journal */
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
@@ -352,6 +355,24 @@ void ack_finish(struct engine *engine, struct hub_channel *channel, bool said_so
 void ahead_receipt(struct engine *engine, struct payment *payment, const struct witness *witness);
 /* On the link that it has now. */
 bool ahead_is_told(const struct payment *payment, const struct hub_channel *payer) MUST_USE;
+
+/* window.c */
+/* The client has said RESUME: what it has not acknowledged goes out again, as far as there is room for it. */
+void window_begin(struct engine *engine, struct hub_channel *channel);
+/* The link is gone, and what was on its way with it. */
+void window_end(struct client *client);
+/* An update was signed. */
+void window_sealed(struct engine *engine, struct hub_channel *channel);
+/* channel_acknowledged; what was waiting for room goes out, or may be signed. */
+enum code window_acknowledged(struct engine *engine, struct hub_channel *channel, uint64_t nonce) MUST_USE;
+/* The channel's end has taken away what was on its way: its client's other channels have the room. */
+void window_look(struct engine *engine, struct hub_channel *channel);
+/* Neither the channel nor its client has too much on its way. */
+static inline bool window_has_room(const struct hub_channel *channel)
+{
+    return channel->under_way < CHANNEL_UNDER_WAY_BYTES_MAX &&
+           channel->client->under_way < CLIENT_UNDER_WAY_BYTES_MAX;
+}
 
 /* finish.c */
 /* One update for each channel of the turn's list whose draft has something; news of funds, ACKs that are due. */
