@@ -574,6 +574,8 @@ static const char *payment_contradiction(const struct engine *engine, const stru
     bool waits = payment->state == PAYMENT_WAITING || payment->state == PAYMENT_OFFERED;
     if ((waits && payment->role != HALF_OF_PAYER) != (payment->due == DUE_PAY))
         return "a payment that waits for its payee is not due to it, or the other way round";
+    if (!payment->dirty && payment->unrevealed != (payment->leaving == 0 && forward_is_unrevealed(payment)))
+        return "a payment without a secret is not counted as one, or the other way round";
     bool stands = payment->state == PAYMENT_FORWARDED || payment->state == PAYMENT_CANCELLING;
     if (stands && payment->role == PAYMENT_WHOLE &&
         !lock_stands(engine, &payment->payer, SIDE_CLIENT, payment->payer_lock, both))
@@ -589,18 +591,23 @@ static const char *payment_contradiction(const struct engine *engine, const stru
 
 const char *engine_contradiction(const struct engine *engine)
 {
+    uint64_t unrevealed = 0;
     for (const struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         wide client = channel_balance(channel->channel, SIDE_CLIENT);
         wide hub = channel_balance(channel->channel, SIDE_HUB);
         if (client + hub != (wide)channel->channel->funds.total.units)
             return "a channel's balances are not its total";
+        unrevealed += channel->unrevealed;
     }
     const char *why = NULL;
     size_t at = 0;
     for (const struct payment *payment;
-         why == NULL && (payment = payments_each(&engine->payments, &at)) != NULL;)
+         why == NULL && (payment = payments_each(&engine->payments, &at)) != NULL;) {
         why = payment_contradiction(engine, payment);
-    return why;
+        unrevealed -= payment->unrevealed;
+    }
+    return why == NULL && unrevealed != 0 ? "channels count more or fewer payments without a secret than there are"
+                                          : why;
 }
 
 void engine_check(const struct engine *engine)

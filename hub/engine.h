@@ -45,6 +45,7 @@ struct engine_settings {
     struct terms terms; /* assets join it as the contract lists them, with these terms: */
     struct asset_terms asset_terms;
     uint32_t waiting_max;      /* direct payments that wait for one payee; more are refunded LIMIT */
+    uint32_t unrevealed_max;   /* those given to it whose secret has not come, likewise; 0: no limit */
     struct amount inbound_max; /* most that one OPEN_REQUEST may get; 0: the hub opens no channels */
     struct engine_tower towers[ENGINE_TOWERS_MAX]; /* the hub's watchtowers: each gets every proof */
     size_t tower_count;

@@ -130,7 +130,9 @@ static void write_payments(struct engine *engine)
         if (i + PAYMENTS_AHEAD < payments->dirty_count)
             payment_prefetch(payments->dirty[i + PAYMENTS_AHEAD]);
         payment->dirty = false;
-        if (payment_is_over(engine, payment)) {
+        bool is_over = payment_is_over(engine, payment);
+        forward_count(engine, payment, is_over);
+        if (is_over) {
             write_end(engine, payment);
             payments->dirty[engine->ended_count++] = payment; /* for engine_written */
             continue;
@@ -607,6 +609,9 @@ static bool requeue(struct engine *engine, struct payment *payment)
         payment->due = DUE_NOTHING;
         payment_set_due(engine, payment, due);
     }
+    if (forward_is_unrevealed(payment) && payee == NULL)
+        return false;
+    forward_count(engine, payment, false);
     payment_schedule(engine, payment);
     return true;
 }

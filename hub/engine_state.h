@@ -96,6 +96,7 @@ struct hub_channel {
     uint8_t unsent;              /* so many of the newest own updates have not left on this link yet */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
+    uint32_t unrevealed;         /* direct payments that are the client's, and whose secret has not come */
     uint32_t held_count;
     float demand;       /* what comes to this client, units per second (settlement/demand.h) */
     uint32_t under_way;          /* as the client's: this channel's part */
@@ -430,6 +431,12 @@ struct hub_channel *forward_payee(const struct engine *engine, const struct addr
 struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
                               const struct operation *operation);
 void forward_go(struct engine *engine, struct payment *payment, struct hub_channel *payee, struct text memo);
+/* LIMIT: as many direct payments as may be wait for this payee, or for its secrets. */
+enum code forward_may_pay(const struct engine *engine, const struct hub_channel *payee) MUST_USE;
+/* The payment is about to be written, or has been read back: its payee's count of those without a secret follows. */
+void forward_count(const struct engine *engine, struct payment *payment, bool is_over);
+/* It counts among them, unless it is over. */
+bool forward_is_unrevealed(const struct payment *payment) MUST_USE;
 
 /* due.c */
 /* Puts what is due to a channel into its draft, as far as its window and its room go. Returns true if any

@@ -53,6 +53,41 @@ static bool is_elsewhere(const struct engine *engine, const struct address *paye
            shard_of_client(payee, engine->settings.shards) != engine->settings.shard;
 }
 
+/* ---- how many a payee may have ---- */
+
+/* What is signed is the payee's, and stays in memory until its secret comes or its time is over: who never reveals must
+ * not fill it. What waits for an open window is about to be signed. */
+enum code forward_may_pay(const struct engine *engine, const struct hub_channel *payee)
+{
+    const struct engine_settings *settings = &engine->settings;
+    bool waits = !payee->resumed || !channel_has_window(payee);
+    if (waits && payee->waiting >= settings->waiting_max)
+        return CODE_LIMIT;
+    uint64_t unrevealed = (uint64_t)payee->unrevealed + (waits ? 0 : payee->waiting);
+    return settings->unrevealed_max != 0 && unrevealed >= settings->unrevealed_max ? CODE_LIMIT : CODE_OK;
+}
+
+bool forward_is_unrevealed(const struct payment *payment)
+{
+    return !payment->is_locked && payment->role != HALF_OF_PAYER && payment->state == PAYMENT_SIGNED;
+}
+
+void forward_count(const struct engine *engine, struct payment *payment, bool is_over)
+{
+    bool counts = !is_over && forward_is_unrevealed(payment);
+    if (counts == payment->unrevealed)
+        return;
+    struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
+    ensure(payee != NULL && (counts || payee->unrevealed > 0));
+    payment->unrevealed = counts;
+    if (counts)
+        payee->unrevealed++;
+    else
+        payee->unrevealed--;
+}
+
+/* ---- judging and booking ---- */
+
 /* Section 5, "Accepted but failed or refunded". CODE_OK: it may go on, to *payee or to another shard. */
 static enum code judge_payment(struct engine *engine, const struct hub_channel *payer,
                                const struct operation *operation, bool elsewhere, struct hub_channel **payee)
@@ -83,12 +118,9 @@ static enum code judge_payment(struct engine *engine, const struct hub_channel *
         return CODE_FEE;
     if (elsewhere)
         return CODE_OK; /* its shard judges the rest */
-    if (is_lock && !(*payee)->resumed)
-        return CODE_OFFLINE;
-    bool waits = !(*payee)->resumed || !channel_has_window(*payee);
-    if (!is_lock && waits && (*payee)->waiting >= engine->settings.waiting_max)
-        return CODE_LIMIT;
-    return CODE_OK;
+    if (is_lock)
+        return (*payee)->resumed ? CODE_OK : CODE_OFFLINE;
+    return forward_may_pay(engine, *payee);
 }
 
 /* What is refused is kept no longer than what could have been taken. */

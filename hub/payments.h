@@ -65,6 +65,7 @@ struct payment {
     bool stored : 1;  /* the journal has a record of it that is not gone */
     bool past : 1;    /* it was over once: the archive has both sides' records of it */
     bool retired : 1; /* kept long enough: over, whatever its state */
+    bool unrevealed : 1; /* in its payee's channel's count of those without a secret */
     uint8_t code;     /* enum code */
     uint32_t booked;  /* block time in seconds, when the payer's operation was taken */
 
