@@ -90,6 +90,7 @@ void engine_free(struct engine *engine)
     free(engine->call_marks);
     free(engine->dirty);
     free(engine->acks);
+    free(engine->holders);
     decoder_free(engine->decoder);
     free(engine->touched);
     free(engine->reveal.items);

@@ -93,13 +93,15 @@ struct hub_channel {
     /* A proposal of this link; a refusal names its seq alone, so no other is made meanwhile. */
     bool unanswered : 1;
     bool counted : 1;            /* by the count whose phase this is */
+    bool holds : 1;              /* in the engine's list of those that hold updates, or did */
     uint8_t unsent;              /* so many of the newest own updates have not left on this link yet */
+    uint8_t held_count;          /* updates that wait in the list held_head */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
     uint32_t unrevealed;         /* direct payments that are the client's, and whose secret has not come */
-    uint32_t held_count;
     float demand;       /* what comes to this client, units per second (settlement/demand.h) */
     uint32_t under_way;          /* as the client's: this channel's part */
+    uint32_t held_bytes;         /* of updates held */
     uint64_t ack_nonce; /* of the last one */
     uint64_t written; /* the batch that has all of it, unless it is dirty; 0: it was read from the journal */
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
@@ -179,7 +181,7 @@ struct open_wish {
 };
 #define OPEN_WISHES_MAX       1024
 #define APPOINTMENTS_OPEN_MAX 256
-#define HELD_BYTES_MAX        ((size_t)64 << 20) /* bodies of held updates, all channels */
+#define HELD_BYTES_MAX        ((size_t)64 << 20) /* updates held, all channels */
 
 /* SETTLED's outcomes beside the ledger's reasons to skip (section 5). */
 enum { SETTLED_FINAL = 0, SETTLED_DEAD = 6 };
@@ -275,6 +277,8 @@ struct engine {
     bool went_ahead;               /* the last message: all that it told anybody */
     struct decoder *decoder;       /* of bodies */
     size_t held_count, held_bytes; /* updates held, all channels */
+    struct hub_channel **holders;  /* the channels that hold them; some hold nothing any more */
+    size_t holder_count, holder_capacity;
     size_t locks_later;            /* lock operations of the update in hand that are not judged yet */
     struct pending_lock *touched;  /* room for one update's operations */
     /* Of its payments: their ids on the payees' legs, first those of the new ones, then of the unlocked ones; whether the

@@ -300,10 +300,60 @@ static void refuse(struct engine *engine, struct hub_channel *channel, const str
     engine->figures.updates_refused++;
 }
 
+/* ---- updates that have to wait ---- */
+
+static size_t held_size(size_t body_length)
+{
+    return sizeof(struct held_update) + body_length;
+}
+
+static void note_holder(struct engine *engine, struct hub_channel *channel)
+{
+    if (channel->holds)
+        return;
+    channel->holds = true;
+    if (engine->holder_count == engine->holder_capacity) {
+        engine->holder_capacity = engine->holder_capacity == 0 ? 64 : 2 * engine->holder_capacity;
+        engine->holders = xrealloc(engine->holders, engine->holder_capacity * sizeof(struct hub_channel *));
+    }
+    engine->holders[engine->holder_count++] = channel;
+}
+
+/* The channel that holds the most; NULL: none holds anything. Those that hold nothing any more leave the list. */
+static struct hub_channel *largest_holder(struct engine *engine)
+{
+    struct hub_channel *largest = NULL;
+    size_t left = 0;
+    for (size_t i = 0; i < engine->holder_count; i++) {
+        struct hub_channel *at = engine->holders[i];
+        at->holds = at->held_count > 0;
+        if (!at->holds)
+            continue;
+        engine->holders[left++] = at;
+        if (largest == NULL || at->held_bytes > largest->held_bytes)
+            largest = at;
+    }
+    engine->holder_count = left;
+    return largest;
+}
+
+/* All may be held by a few that mean no good: who holds the most goes, not who comes last. False: that is this one. */
+static bool make_room(struct engine *engine, const struct hub_channel *channel, size_t bytes)
+{
+    while (engine->held_bytes + bytes > HELD_BYTES_MAX) {
+        const struct hub_channel *largest = largest_holder(engine);
+        if (largest == NULL || largest->client == channel->client ||
+            largest->held_bytes < channel->held_bytes + bytes)
+            return false;
+        client_drop(engine, largest->client, CODE_LIMIT);
+    }
+    return true;
+}
+
 static void hold(struct engine *engine, struct hub_channel *channel, const struct update *update)
 {
-    if (channel->held_count >= UNACKNOWLEDGED_MAX ||
-        engine->held_bytes + update->body_length > HELD_BYTES_MAX) {
+    size_t bytes = held_size(update->body_length);
+    if (channel->held_count >= UNACKNOWLEDGED_MAX || !make_room(engine, channel, bytes)) {
         /* Nobody who keeps to 64 unacknowledged updates, and acknowledges ours, comes here. */
         client_drop(engine, channel->client, CODE_LIMIT);
         return;
@@ -319,8 +369,10 @@ static void hold(struct engine *engine, struct hub_channel *channel, const struc
         channel->held_tail->next = held;
     channel->held_tail = held;
     channel->held_count++;
+    channel->held_bytes += (uint32_t)bytes;
     engine->held_count++;
-    engine->held_bytes += update->body_length;
+    engine->held_bytes += bytes;
+    note_holder(engine, channel);
     engine->figures.updates_held++;
 }
 
@@ -379,9 +431,11 @@ static void drop_first_held(struct engine *engine, struct hub_channel *channel)
     channel->held_head = held->next;
     if (channel->held_head == NULL)
         channel->held_tail = NULL;
+    size_t bytes = held_size(held->update.body_length);
     channel->held_count--;
+    channel->held_bytes -= (uint32_t)bytes;
     engine->held_count--;
-    engine->held_bytes -= held->update.body_length;
+    engine->held_bytes -= bytes;
     free(held->body);
     free(held);
 }
