@@ -6,6 +6,8 @@
 #include "base/ensure.h"
 #include "hub/engine_state.h"
 
+#define RESUMED_IDS_MAX 16 /* outcomes that a further RESUME on the same link may ask for */
+
 static void show_proof(const struct stream *stream, struct shown_stream *shown)
 {
     shown->newest.present = stream->proof.nonce > 0;
@@ -183,13 +185,17 @@ void client_message_resume(struct engine *engine, struct client *client, const s
                           &reference);
         return;
     }
-    if (!channel->resumed) { /* once on a link: nobody makes the hub send the same over and over */
+    size_t asked = message->resume.count;
+    if (channel->resumed) {
+        /* Once on a link: nobody makes the hub send the same, or look for outcomes, over and over. */
+        engine->errors_said++;
+        asked = asked < RESUMED_IDS_MAX ? asked : RESUMED_IDS_MAX;
+    } else {
         channel->resumed = true;
         window_begin(engine, channel);
         resend_revocation(engine, channel);
     }
-    for (size_t i = 0; i < message->resume.count; i++)
-        recall_outcome(engine, channel, &message->resume.ids[i]);
+    recall_outcomes(engine, channel, message->resume.ids, asked);
     engine_touch(engine, channel); /* direct payments may have waited for this client */
     due_wake(engine, client);
 }

@@ -43,6 +43,8 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
     engine->touched = xcalloc(OPERATIONS_MAX, sizeof(*engine->touched));
     engine->payee_ids = xcalloc(OPERATIONS_MAX, sizeof(*engine->payee_ids));
     engine->new_known = xcalloc(OPERATIONS_MAX, sizeof(*engine->new_known));
+    for (int received = 0; received < 2; received++)
+        engine->back_known[received] = xcalloc(OPERATIONS_MAX, sizeof(bool));
     engine->wishes = xcalloc(OPEN_WISHES_MAX, sizeof(*engine->wishes));
     return engine;
 }
@@ -96,6 +98,8 @@ void engine_free(struct engine *engine)
     free(engine->reveal.items);
     free(engine->payee_ids);
     free(engine->new_known);
+    free(engine->back_known[0]);
+    free(engine->back_known[1]);
     free(engine->looked);
     free(engine->events);
     free(engine->wishes);

@@ -186,7 +186,8 @@ void engine_parcel_acknowledged(struct engine *engine, uint32_t shard, uint64_t 
 
 /* Everything up to `sequence` is durable. */
 void engine_durable(struct engine *engine, uint64_t sequence);
-/* How many ERRORs it has answered so far: a shell reads less from whoever makes it say many. */
+/* How many ERRORs it has answered so far, and messages that cost as much for nothing: a shell reads less from whoever sends
+ * many of them. */
 uint64_t engine_errors_said(const struct engine *engine);
 /* Ends a turn. Returns the sequence of the last batch written. */
 uint64_t engine_flush(struct engine *engine);

@@ -286,6 +286,9 @@ struct engine {
     struct payment_id *payee_ids;
     bool *new_known;
     size_t payee_count, new_count, new_next, unlocked_next;
+    /* Of its refunds: whether the archive has their payments' records, the payers' and the payees'; the next one's number. */
+    bool *back_known[2];
+    size_t back_next;
 
     /* settlement */
     struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */
@@ -484,16 +487,20 @@ void payment_schedule(struct engine *engine, struct payment *payment);
 bool payment_is_over(const struct engine *engine, const struct payment *payment);
 
 /* recall.c */
-/* A repeated id, or an id in RESUME, gets the first outcome again. A refund is in the stream itself. */
+/* A repeated id, or ids in RESUME, get the first outcome again. A refund is in the stream itself. */
 void recall_outcome(struct engine *engine, struct hub_channel *payer, const struct payment_id *id);
+void recall_outcomes(struct engine *engine, struct hub_channel *payer, const struct payment_id *ids,
+                     size_t count);
 /* Is one with this id on the payee's leg over? Asked by the payer's shard, or by the payee's (received). */
 bool recall_is_known(const struct engine *engine, const struct payment_id *payee_id, bool received);
 /* The same of all new ones of engine->payee_ids at once, for the payer's shard, into new_known. */
 void recall_are_known(struct engine *engine);
+/* Which refunds of an update the archive may have a payment for, asked at once: into back_known. */
+void recall_backs(struct engine *engine, const struct operation *operations, size_t count);
 /* A direct payment that its payee may send back, under way again if it was over; NULL: there is none of this id and
- * amount. */
+ * amount. is_known: whether the archive has a record of it, the payer's and (received) the payee's. */
 struct payment *recall_of_payee(struct engine *engine, const struct hub_channel *payee,
-                                const struct payment_id *id, struct amount amount);
+                                const struct payment_id *id, struct amount amount, const bool is_known[2]);
 /* The payer's half of a direct payment that the other shard refunds, likewise. */
 struct payment *recall_half(struct engine *engine, const struct leg *payer);
 void outcome_revoke_due(struct engine *engine, struct hub_channel *channel);

@@ -204,7 +204,9 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
 /* A payee sends a direct payment back: the payer gets all of it, fee included (section 4, "Ids"). */
 static void book_refund(struct engine *engine, struct hub_channel *payee, const struct operation *operation)
 {
-    struct payment *payment = recall_of_payee(engine, payee, &operation->id, operation->amount);
+    size_t number = engine->back_next++;
+    const bool is_known[2] = {engine->back_known[0][number], engine->back_known[1][number]};
+    struct payment *payment = recall_of_payee(engine, payee, &operation->id, operation->amount, is_known);
     if (payment == NULL)
         return; /* its money has moved, and it means nothing more */
     payment_refund(engine, payment, outcome_code(operation->code));
@@ -266,6 +268,7 @@ static void expect_payments(struct engine *engine, const struct hub_channel *cha
     engine->payee_count = found;
     payment_ids_of_payee(&channel->channel->id, ids, found);
     recall_are_known(engine);
+    recall_backs(engine, operations, count);
 }
 
 static void accepted(struct engine *engine, struct hub_channel *channel, const struct hash *digest,
