@@ -4,7 +4,10 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/log.h"
 #include "hub/engine_state.h"
+
+#define RESUMED_IDS_MAX 16 /* outcomes that a further RESUME on the same link may ask for */
 
 static void show_proof(const struct stream *stream, struct shown_stream *shown)
 {
@@ -96,9 +99,107 @@ static bool is_shown(const struct hub_channel *channel)
     return channel->channel->funds.stage == STAGE_OPEN || channel->channel->funds.stage == STAGE_CLOSING;
 }
 
+/* ---- a client's channels ----
+ *
+ * Anybody can open channels for anybody, with a deposit of one unit each. So those that were ever used stand in front: in
+ * which somebody has signed, or the hub has had money, or that the ledger has seen closed. The others neither hide them nor
+ * cost a walk. */
+
+static bool has_been_used(const struct hub_channel *channel)
+{
+    const struct channel *machine = channel->channel;
+    return machine->begun != 0 || machine->funds.stage != STAGE_OPEN ||
+           (wide)machine->funds.total.units != machine->funds.base;
+}
+
+void client_look(struct hub_channel *channel)
+{
+    if (channel->used || !has_been_used(channel))
+        return;
+    struct hub_channel **at = &channel->client->channels;
+    while (*at != channel)
+        at = &(*at)->next_of_client;
+    *at = channel->next_of_client;
+    channel->next_of_client = channel->client->channels;
+    channel->client->channels = channel;
+    channel->used = true;
+}
+
+void client_sort(struct client *client)
+{
+    struct hub_channel *used = NULL, *others = NULL, **used_end = &used, **others_end = &others, *next;
+    for (struct hub_channel *at = client->channels; at != NULL; at = next) {
+        next = at->next_of_client;
+        at->next_of_client = NULL;
+        at->used = at->used || has_been_used(at);
+        struct hub_channel ***end = at->used ? &used_end : &others_end;
+        **end = at;
+        *end = &at->next_of_client;
+    }
+    *used_end = others;
+    client->channels = used;
+}
+
+/* The used ones first, those with more money in them before those with less. */
+static int compare_importance(const void *left, const void *right)
+{
+    const struct hub_channel *a = *(struct hub_channel *const *)left,
+                             *b = *(struct hub_channel *const *)right;
+    if (a->used != b->used)
+        return a->used ? -1 : 1;
+    int totals = amount_compare(b->channel->funds.total, a->channel->funds.total);
+    return totals != 0 ? totals : memcmp(&a->channel->id, &b->channel->id, sizeof(struct hash));
+}
+
+/* Rather too much. */
+static size_t shown_bytes(const struct hub_channel *channel)
+{
+    static const size_t head = 256, proof = 192, promise = 80, drop = 20, lock = 96;
+    size_t bytes = head;
+    for (int side = 0; side < 2; side++) {
+        const struct stream *stream = &channel->channel->streams[side];
+        const struct dropped *dropped = stream_dropped(stream);
+        bytes += (stream->proof.nonce > 0 ? proof : 0) + (dropped->revoked_nonce > 0 ? promise : 0) +
+                 drop * dropped->drop_count + lock * lock_set_count(stream->locks);
+    }
+    return bytes;
+}
+
+/* The channels that the client is shown, the most important ones first; the caller frees them. */
+static struct hub_channel **choose_shown(const struct client *client, size_t *count)
+{
+    struct hub_channel **shown = NULL;
+    size_t capacity = 0, bytes = 0, chosen = 0;
+    *count = 0;
+    for (struct hub_channel *at = client->channels; at != NULL; at = at->next_of_client) {
+        if (!is_shown(at))
+            continue;
+        if (*count == capacity) {
+            capacity = capacity == 0 ? 8 : 2 * capacity;
+            shown = xrealloc(shown, capacity * sizeof(struct hub_channel *));
+        }
+        shown[(*count)++] = at;
+    }
+    if (*count > 1)
+        qsort(shown, *count, sizeof(struct hub_channel *), compare_importance);
+    while (chosen < *count && chosen < CHANNELS_SHOWN_MAX) {
+        bytes += shown_bytes(shown[chosen]);
+        if (bytes > SHOWN_BYTES_MAX)
+            break;
+        chosen++;
+    }
+    if (chosen < *count)
+        log_debug("a client has %zu channels and is shown %zu", *count, chosen);
+    *count = chosen;
+    return shown;
+}
+
+/* ---- coming and going ---- */
+
 static void take_offline(struct engine *engine, struct client *client)
 {
     engine_set_peer(engine, client, 0);
+    window_end(client);
     for (struct hub_channel *channel = client->channels; channel != NULL; channel = channel->next_of_client) {
         channel->announced = channel->resumed = channel->unanswered = false;
         channel->ack_due = false;
@@ -120,13 +221,13 @@ void engine_connected(struct engine *engine, uint64_t peer, const struct address
 
     struct message message = {.type = MESSAGE_WELCOME};
     message.welcome.terms = &engine->settings.terms;
-    struct hub_channel *channel;
-    for (channel = client->channels; channel != NULL; channel = channel->next_of_client)
-        message.welcome.channels += is_shown(channel);
+    size_t count;
+    struct hub_channel **shown = choose_shown(client, &count);
+    message.welcome.channels = count;
     engine_emit(engine, peer, &message);
-    for (channel = client->channels; channel != NULL; channel = channel->next_of_client)
-        if (is_shown(channel))
-            client_announce(engine, channel);
+    for (size_t i = 0; i < count; i++)
+        client_announce(engine, shown[i]);
+    free(shown);
 }
 
 void client_forget_if_idle(struct engine *engine, struct client *client)
@@ -153,20 +254,6 @@ void engine_disconnected(struct engine *engine, uint64_t peer)
     client_forget_if_idle(engine, client);
 }
 
-static void resend_updates(struct engine *engine, struct hub_channel *channel)
-{
-    const struct channel *machine = channel->channel;
-    for (uint64_t nonce = machine->acknowledged + 1; nonce <= channel_own(channel->channel)->proof.nonce;
-         nonce++) {
-        const struct kept_update *kept = channel_kept(machine, nonce);
-        ensure(kept != NULL);
-        struct message message = {.type = MESSAGE_UPDATE};
-        message.update =
-            (struct update){machine->id, kept->proof, kept->signature, kept->body, kept->body_length};
-        engine_emit(engine, channel->client->peer, &message);
-    }
-}
-
 static void resend_revocation(struct engine *engine, struct hub_channel *channel)
 {
     const struct dropped *dropped = stream_dropped(channel_peer(channel->channel));
@@ -188,7 +275,7 @@ void client_message_resume(struct engine *engine, struct client *client, const s
         engine_emit_error(engine, client->peer, CODE_CHANNEL, NULL, &reference);
         return;
     }
-    if (channel_acknowledged(channel->channel, message->resume.received) != CODE_OK) {
+    if (window_acknowledged(engine, channel, message->resume.received) != CODE_OK) {
         reference.has_nonce = true;
         reference.nonce = message->resume.received;
         engine_emit_error(engine, client->peer, CODE_NONCE,
@@ -196,13 +283,17 @@ void client_message_resume(struct engine *engine, struct client *client, const s
                           &reference);
         return;
     }
-    if (!channel->resumed) { /* once on a link: nobody makes the hub send the same over and over */
-        resend_updates(engine, channel);
+    size_t asked = message->resume.count;
+    if (channel->resumed) {
+        /* Once on a link: nobody makes the hub send the same, or look for outcomes, over and over. */
+        engine->errors_said++;
+        asked = asked < RESUMED_IDS_MAX ? asked : RESUMED_IDS_MAX;
+    } else {
+        channel->resumed = true;
+        window_begin(engine, channel);
         resend_revocation(engine, channel);
     }
-    channel->resumed = true;
-    for (size_t i = 0; i < message->resume.count; i++)
-        recall_outcome(engine, channel, &message->resume.ids[i]);
+    recall_outcomes(engine, channel, message->resume.ids, asked);
     engine_touch(engine, channel); /* direct payments may have waited for this client */
     due_wake(engine, client);
 }

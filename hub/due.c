@@ -150,7 +150,8 @@ static enum code add_refund(struct engine *engine, struct hub_channel *channel, 
 bool channel_has_window(const struct hub_channel *channel)
 {
     const struct channel *machine = channel->channel;
-    return machine->streams[SIDE_HUB].proof.nonce - machine->acknowledged < UNACKNOWLEDGED_MAX;
+    return machine->streams[SIDE_HUB].proof.nonce - machine->acknowledged < UNACKNOWLEDGED_MAX &&
+           window_has_room(channel);
 }
 
 static void refuse_payee_leg(struct engine *engine, struct payment *payment, enum code why)
@@ -233,7 +234,9 @@ static struct hub_channel *refund_channel(struct hub_channel *payer)
 struct amount due_refunds(struct hub_channel *channel)
 {
     struct amount sum = amount_of(0);
-    for (struct hub_channel *at = channel->client->channels; at != NULL; at = at->next_of_client) {
+    /* Who has paid has used its channel. */
+    for (struct hub_channel *at = channel->client->channels; at != NULL && at->used;
+         at = at->next_of_client) {
         if (at->due_head == NULL || refund_channel(at) != channel)
             continue;
         for (const struct payment *payment = at->due_head; payment != NULL; payment = payment->next_due)

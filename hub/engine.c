@@ -9,7 +9,7 @@
 
 #define REVEALS_MAX 128 /* of one message */
 
-_Static_assert(sizeof(struct hub_channel) <= 176 && sizeof(struct client) <= 40, "an idle channel is small");
+_Static_assert(sizeof(struct hub_channel) <= 184 && sizeof(struct client) <= 40, "an idle channel is small");
 
 static uint64_t registered_at(void *context, uint8_t kind, const struct hash *condition)
 {
@@ -43,6 +43,8 @@ struct engine *engine_new(const struct engine_settings *settings, const struct e
     engine->touched = xcalloc(OPERATIONS_MAX, sizeof(*engine->touched));
     engine->payee_ids = xcalloc(OPERATIONS_MAX, sizeof(*engine->payee_ids));
     engine->new_known = xcalloc(OPERATIONS_MAX, sizeof(*engine->new_known));
+    for (int received = 0; received < 2; received++)
+        engine->back_known[received] = xcalloc(OPERATIONS_MAX, sizeof(bool));
     engine->wishes = xcalloc(OPEN_WISHES_MAX, sizeof(*engine->wishes));
     return engine;
 }
@@ -90,11 +92,14 @@ void engine_free(struct engine *engine)
     free(engine->call_marks);
     free(engine->dirty);
     free(engine->acks);
+    free(engine->holders);
     decoder_free(engine->decoder);
     free(engine->touched);
     free(engine->reveal.items);
     free(engine->payee_ids);
     free(engine->new_known);
+    free(engine->back_known[0]);
+    free(engine->back_known[1]);
     free(engine->looked);
     free(engine->events);
     free(engine->wishes);
@@ -223,8 +228,11 @@ struct hub_channel *engine_add_channel(struct engine *engine, struct channel *ma
     channel->channel = machine;
     channel->counted = engine->count.phase; /* it was not there when a count began */
     channel->client = engine_client(engine, &machine->key.client);
-    channel->next_of_client = channel->client->channels;
-    channel->client->channels = channel;
+    struct hub_channel **place = &channel->client->channels;
+    while (*place != NULL && (*place)->used)
+        place = &(*place)->next_of_client;
+    channel->next_of_client = *place;
+    *place = channel;
     index_add(&engine->channels_by_id, hash_of(engine, &machine->id, sizeof(machine->id)), channel);
     if (engine->channels_tail == NULL)
         engine->channels = channel;
@@ -374,6 +382,10 @@ uint64_t engine_flush(struct engine *engine)
 {
     /* Draining one channel may make something due to another, seen or not: walk the growing list until none
      * moves. */
+    for (size_t i = 0; i < engine->dirty_count; i++) {
+        client_look(engine->dirty[i]);
+        window_look(engine, engine->dirty[i]);
+    }
     for (size_t i = 0; i < engine->dirty_count; i++)
         forward_held(engine, engine->dirty[i]);
     for (bool moved = true; moved;) {
@@ -442,7 +454,7 @@ static struct hub_channel *own_channel(struct engine *engine, struct client *cli
 
 static void message_ack(struct engine *engine, struct hub_channel *channel, uint64_t nonce)
 {
-    if (channel_acknowledged(channel->channel, nonce) != CODE_OK) {
+    if (window_acknowledged(engine, channel, nonce) != CODE_OK) {
         struct error_reference reference = about(MESSAGE_ACK, &channel->channel->id);
         reference.has_nonce = true;
         reference.nonce = nonce;
@@ -572,6 +584,8 @@ static const char *payment_contradiction(const struct engine *engine, const stru
     bool waits = payment->state == PAYMENT_WAITING || payment->state == PAYMENT_OFFERED;
     if ((waits && payment->role != HALF_OF_PAYER) != (payment->due == DUE_PAY))
         return "a payment that waits for its payee is not due to it, or the other way round";
+    if (!payment->dirty && payment->unrevealed != (payment->leaving == 0 && forward_is_unrevealed(payment)))
+        return "a payment without a secret is not counted as one, or the other way round";
     bool stands = payment->state == PAYMENT_FORWARDED || payment->state == PAYMENT_CANCELLING;
     if (stands && payment->role == PAYMENT_WHOLE &&
         !lock_stands(engine, &payment->payer, SIDE_CLIENT, payment->payer_lock, both))
@@ -587,18 +601,24 @@ static const char *payment_contradiction(const struct engine *engine, const stru
 
 const char *engine_contradiction(const struct engine *engine)
 {
+    uint64_t unrevealed = 0;
     for (const struct hub_channel *channel = engine->channels; channel != NULL; channel = channel->next) {
         wide client = channel_balance(channel->channel, SIDE_CLIENT);
         wide hub = channel_balance(channel->channel, SIDE_HUB);
         if (client + hub != (wide)channel->channel->funds.total.units)
             return "a channel's balances are not its total";
+        unrevealed += channel->unrevealed;
     }
     const char *why = NULL;
     size_t at = 0;
     for (const struct payment *payment;
-         why == NULL && (payment = payments_each(&engine->payments, &at)) != NULL;)
+         why == NULL && (payment = payments_each(&engine->payments, &at)) != NULL;) {
         why = payment_contradiction(engine, payment);
-    return why;
+        unrevealed -= payment->unrevealed;
+    }
+    return why == NULL && unrevealed != 0
+               ? "channels count more or fewer payments without a secret than there are"
+               : why;
 }
 
 void engine_check(const struct engine *engine)

@@ -45,6 +45,7 @@ struct engine_settings {
     struct terms terms; /* assets join it as the contract lists them, with these terms: */
     struct asset_terms asset_terms;
     uint32_t waiting_max;      /* direct payments that wait for one payee; more are refunded LIMIT */
+    uint32_t unrevealed_max;   /* those given to it whose secret has not come, likewise; 0: no limit */
     struct amount inbound_max; /* most that one OPEN_REQUEST may get; 0: the hub opens no channels */
     struct engine_tower towers[ENGINE_TOWERS_MAX]; /* the hub's watchtowers: each gets every proof */
     size_t tower_count;
@@ -189,7 +190,8 @@ void engine_parcel_acknowledged(struct engine *engine, uint32_t shard, uint64_t 
 
 /* Everything up to `sequence` is durable. */
 void engine_durable(struct engine *engine, uint64_t sequence);
-/* How many ERRORs it has answered so far: a shell reads less from whoever makes it say many. */
+/* How many ERRORs it has answered so far, and messages that cost as much for nothing: a shell reads less from whoever sends
+ * many of them. */
 uint64_t engine_errors_said(const struct engine *engine);
 /* Ends a turn. Returns the sequence of the last batch written. */
 uint64_t engine_flush(struct engine *engine);

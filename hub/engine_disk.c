@@ -130,7 +130,9 @@ static void write_payments(struct engine *engine)
         if (i + PAYMENTS_AHEAD < payments->dirty_count)
             payment_prefetch(payments->dirty[i + PAYMENTS_AHEAD]);
         payment->dirty = false;
-        if (payment_is_over(engine, payment)) {
+        bool is_over = payment_is_over(engine, payment);
+        forward_count(engine, payment, is_over);
+        if (is_over) {
             write_end(engine, payment);
             payments->dirty[engine->ended_count++] = payment; /* for engine_written */
             continue;
@@ -611,6 +613,9 @@ static bool requeue(struct engine *engine, struct payment *payment)
         payment->due = DUE_NOTHING;
         payment_set_due(engine, payment, due);
     }
+    if (forward_is_unrevealed(payment) && payee == NULL)
+        return false;
+    forward_count(engine, payment, false);
     payment_schedule(engine, payment);
     return true;
 }
@@ -630,6 +635,8 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
             channel->channel->reserve_bps = asset->reserve_bps;
         engine->figures.channels_open += channel->channel->funds.stage == STAGE_OPEN;
         dispute_recovered(engine, channel);
+        if (channel->client->channels == channel)
+            client_sort(channel->client);
     }
     size_t at = 0;
     for (struct payment *payment; (payment = payments_each(&engine->payments, &at)) != NULL;) {

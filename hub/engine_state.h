@@ -1,4 +1,4 @@
-/* The engine's inside: shared by the files hub/engine.c, clients.c, forward.c, due.c, finish.c, acks.c, outcomes.c,
+/* The engine's inside: shared by the files hub/engine.c, clients.c, window.c, forward.c, due.c, finish.c, acks.c, outcomes.c,
  * ledger_view.c, ahead.c, dispute.c, remains.c, settle.c, rebalance.c, batch.c, submit.c, report.c, appoint.c, promises.c, recall.c, count.c
  * and engine_disk.c, and by their tests. */
 #ifndef RILL_HUB_ENGINE_STATE_H
@@ -42,8 +42,9 @@ struct hub_channel;
 
 struct client {
     struct address address;
-    uint64_t peer; /* 0: offline */
-    struct hub_channel *channels;
+    uint32_t under_way; /* bytes of updates sent on this link and not acknowledged, all channels (window.c) */
+    uint64_t peer;      /* 0: offline */
+    struct hub_channel *channels; /* those that were ever used first (clients.c) */
 };
 
 /* An update that the own ledger view cannot judge yet, or that waits for this side's window. */
@@ -92,11 +93,17 @@ struct hub_channel {
     /* A proposal of this link; a refusal names its seq alone, so no other is made meanwhile. */
     bool unanswered : 1;
     bool counted : 1;            /* by the count whose phase this is */
+    bool used : 1;               /* it stands with the client's channels that were ever used */
+    bool holds : 1;              /* in the engine's list of those that hold updates, or did */
+    uint8_t unsent;              /* so many of the newest own updates have not left on this link yet */
+    uint8_t held_count;          /* updates that wait in the list held_head */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
-    uint32_t held_count;
-    float demand;       /* what comes to this client, units per second (settlement/demand.h) */
-    uint64_t ack_nonce; /* of the last one */
+    uint32_t unrevealed;         /* direct payments that are the client's, and whose secret has not come */
+    float demand;                /* what comes to this client, units per second (settlement/demand.h) */
+    uint32_t under_way;          /* as the client's: this channel's part */
+    uint32_t held_bytes;         /* of updates held */
+    uint64_t ack_nonce;          /* of the last one */
     uint64_t written; /* the batch that has all of it, unless it is dirty; 0: it was read from the journal */
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
     struct dispute *dispute;  /* NULL: nobody closes it */
@@ -175,7 +182,7 @@ struct open_wish {
 };
 #define OPEN_WISHES_MAX       1024
 #define APPOINTMENTS_OPEN_MAX 256
-#define HELD_BYTES_MAX        ((size_t)64 << 20) /* bodies of held updates, all channels */
+#define HELD_BYTES_MAX        ((size_t)64 << 20) /* updates held, all channels */
 
 /* SETTLED's outcomes beside the ledger's reasons to skip (section 5). */
 enum { SETTLED_FINAL = 0, SETTLED_DEAD = 6 };
@@ -274,13 +281,18 @@ struct engine {
     bool went_ahead;               /* the last message: all that it told anybody */
     struct decoder *decoder;       /* of bodies */
     size_t held_count, held_bytes; /* updates held, all channels */
-    size_t locks_later;            /* lock operations of the update in hand that are not judged yet */
-    struct pending_lock *touched;  /* room for one update's operations */
+    struct hub_channel **holders;  /* the channels that hold them; some hold nothing any more */
+    size_t holder_count, holder_capacity;
+    size_t locks_later;           /* lock operations of the update in hand that are not judged yet */
+    struct pending_lock *touched; /* room for one update's operations */
     /* Of its payments: their ids on the payees' legs, first those of the new ones, then of the unlocked ones; whether the
      * archive has a new one; the next one's number. */
     struct payment_id *payee_ids;
     bool *new_known;
     size_t payee_count, new_count, new_next, unlocked_next;
+    /* Of its refunds: whether the archive has their payments' records, the payers' and the payees'; the next one's number. */
+    bool *back_known[2];
+    size_t back_next;
 
     /* settlement */
     struct journal_root root, root_since; /* of all since the last settled batch; since the one under way */
@@ -356,6 +368,24 @@ void ahead_receipt(struct engine *engine, struct payment *payment, const struct 
 /* On the link that it has now. */
 bool ahead_is_told(const struct payment *payment, const struct hub_channel *payer) MUST_USE;
 
+/* window.c */
+/* The client has said RESUME: what it has not acknowledged goes out again, as far as there is room for it. */
+void window_begin(struct engine *engine, struct hub_channel *channel);
+/* The link is gone, and what was on its way with it. */
+void window_end(struct client *client);
+/* An update was signed. */
+void window_sealed(struct engine *engine, struct hub_channel *channel);
+/* channel_acknowledged; what was waiting for room goes out, or may be signed. */
+enum code window_acknowledged(struct engine *engine, struct hub_channel *channel, uint64_t nonce) MUST_USE;
+/* The channel's end has taken away what was on its way: its client's other channels have the room. */
+void window_look(struct engine *engine, struct hub_channel *channel);
+/* Neither the channel nor its client has too much on its way. */
+static inline bool window_has_room(const struct hub_channel *channel)
+{
+    return channel->under_way < CHANNEL_UNDER_WAY_BYTES_MAX &&
+           channel->client->under_way < CLIENT_UNDER_WAY_BYTES_MAX;
+}
+
 /* finish.c */
 /* One update for each channel of the turn's list whose draft has something; news of funds, ACKs that are due. */
 void finish_channels(struct engine *engine);
@@ -401,6 +431,10 @@ void client_message_resume(struct engine *engine, struct client *client, const s
 void client_announce(struct engine *engine, struct hub_channel *channel);
 /* The link must go: the client broke a limit. */
 void client_drop(struct engine *engine, struct client *client, enum code code);
+/* Has the channel come to be used since the last look? Then it goes to the front of its client's. */
+void client_look(struct hub_channel *channel);
+/* The same of all of a client's at once; when they are read back. */
+void client_sort(struct client *client);
 void client_forget_if_idle(struct engine *engine, struct client *client);
 
 /* forward.c */
@@ -409,7 +443,8 @@ void forward_update(struct engine *engine, struct hub_channel *channel, const st
 void forward_held(struct engine *engine, struct hub_channel *channel);
 /* The link is gone: the client will send them again. */
 void forward_forget_held(struct engine *engine, struct hub_channel *channel);
-/* The open channel of the asset that a payment to this client goes into, the one with the most room; NULL: none. */
+/* The open channel of the asset that a payment to this client goes into, the one with the most room; NULL: none that is
+ * found soon. */
 struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
                                   const struct address *asset);
 /* A row for the payment, which is not in the archive, in no state yet (NULL: its id is in the table); then off towards
@@ -417,6 +452,12 @@ struct hub_channel *forward_payee(const struct engine *engine, const struct addr
 struct payment *forward_begin(struct engine *engine, const struct leg *payer, const struct leg *payee,
                               const struct operation *operation);
 void forward_go(struct engine *engine, struct payment *payment, struct hub_channel *payee, struct text memo);
+/* LIMIT: as many direct payments as may be wait for this payee, or for its secrets. */
+enum code forward_may_pay(const struct engine *engine, const struct hub_channel *payee) MUST_USE;
+/* The payment is about to be written, or has been read back: its payee's count of those without a secret follows. */
+void forward_count(const struct engine *engine, struct payment *payment, bool is_over);
+/* It counts among them, unless it is over. */
+bool forward_is_unrevealed(const struct payment *payment) MUST_USE;
 
 /* due.c */
 /* Puts what is due to a channel into its draft, as far as its window and its room go. Returns true if any
@@ -460,16 +501,20 @@ void payment_schedule(struct engine *engine, struct payment *payment);
 bool payment_is_over(const struct engine *engine, const struct payment *payment);
 
 /* recall.c */
-/* A repeated id, or an id in RESUME, gets the first outcome again. A refund is in the stream itself. */
+/* A repeated id, or ids in RESUME, get the first outcome again. A refund is in the stream itself. */
 void recall_outcome(struct engine *engine, struct hub_channel *payer, const struct payment_id *id);
+void recall_outcomes(struct engine *engine, struct hub_channel *payer, const struct payment_id *ids,
+                     size_t count);
 /* Is one with this id on the payee's leg over? Asked by the payer's shard, or by the payee's (received). */
 bool recall_is_known(const struct engine *engine, const struct payment_id *payee_id, bool received);
 /* The same of all new ones of engine->payee_ids at once, for the payer's shard, into new_known. */
 void recall_are_known(struct engine *engine);
+/* Which refunds of an update the archive may have a payment for, asked at once: into back_known. */
+void recall_backs(struct engine *engine, const struct operation *operations, size_t count);
 /* A direct payment that its payee may send back, under way again if it was over; NULL: there is none of this id and
- * amount. */
+ * amount. is_known: whether the archive has a record of it, the payer's and (received) the payee's. */
 struct payment *recall_of_payee(struct engine *engine, const struct hub_channel *payee,
-                                const struct payment_id *id, struct amount amount);
+                                const struct payment_id *id, struct amount amount, const bool is_known[2]);
 /* The payer's half of a direct payment that the other shard refunds, likewise. */
 struct payment *recall_half(struct engine *engine, const struct leg *payer);
 void outcome_revoke_due(struct engine *engine, struct hub_channel *channel);

@@ -22,12 +22,7 @@ static void seal(struct engine *engine, struct hub_channel *channel, const struc
                             engine->body.data + body->offset, body->length, &body->hash);
     engine_add_root(engine, &kept->digest);
     engine->figures.updates_sent++;
-    if (!channel->resumed)
-        return;
-    struct message message = {.type = MESSAGE_UPDATE};
-    message.update =
-        (struct update){channel->channel->id, kept->proof, kept->signature, kept->body, kept->body_length};
-    engine_emit(engine, channel->client->peer, &message);
+    window_sealed(engine, channel);
 }
 
 /* FUNDED: from here on the client counts with it, so it goes before an update that may depend on it. */

@@ -29,14 +29,22 @@ static bool bounce(struct engine *engine, struct hub_channel *payer, const struc
     return refused == CODE_OK;
 }
 
+#define UNUSED_LOOKS_MAX 64
+
+/* Anybody can give a client channels, as many as are paid for, in any asset; each payment to it must not go through them
+ * all. In one that was never used the hub has nothing to pay with: one is as good as another, and none is better than
+ * one that was. */
 struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
                                   const struct address *asset)
 {
     const struct client *client = engine_find_client(engine, payee);
     struct hub_channel *best = NULL;
+    size_t unused = 0;
     if (client == NULL)
         return NULL;
     for (struct hub_channel *at = client->channels; at != NULL; at = at->next_of_client) {
+        if (!at->used && (best != NULL || ++unused > UNUSED_LOOKS_MAX))
+            break;
         if (!channel_is_usable(at) || !address_equal(&at->channel->key.asset, asset))
             continue;
         if (best == NULL ||
@@ -52,6 +60,41 @@ static bool is_elsewhere(const struct engine *engine, const struct address *paye
     return engine->settings.shards > 1 &&
            shard_of_client(payee, engine->settings.shards) != engine->settings.shard;
 }
+
+/* ---- how many a payee may have ---- */
+
+/* What is signed is the payee's, and stays in memory until its secret comes or its time is over: who never reveals must
+ * not fill it. What waits for an open window is about to be signed. */
+enum code forward_may_pay(const struct engine *engine, const struct hub_channel *payee)
+{
+    const struct engine_settings *settings = &engine->settings;
+    bool waits = !payee->resumed || !channel_has_window(payee);
+    if (waits && payee->waiting >= settings->waiting_max)
+        return CODE_LIMIT;
+    uint64_t unrevealed = (uint64_t)payee->unrevealed + (waits ? 0 : payee->waiting);
+    return settings->unrevealed_max != 0 && unrevealed >= settings->unrevealed_max ? CODE_LIMIT : CODE_OK;
+}
+
+bool forward_is_unrevealed(const struct payment *payment)
+{
+    return !payment->is_locked && payment->role != HALF_OF_PAYER && payment->state == PAYMENT_SIGNED;
+}
+
+void forward_count(const struct engine *engine, struct payment *payment, bool is_over)
+{
+    bool counts = !is_over && forward_is_unrevealed(payment);
+    if (counts == payment->unrevealed)
+        return;
+    struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
+    ensure(payee != NULL && (counts || payee->unrevealed > 0));
+    payment->unrevealed = counts;
+    if (counts)
+        payee->unrevealed++;
+    else
+        payee->unrevealed--;
+}
+
+/* ---- judging and booking ---- */
 
 /* Section 5, "Accepted but failed or refunded". CODE_OK: it may go on, to *payee or to another shard. */
 static enum code judge_payment(struct engine *engine, const struct hub_channel *payer,
@@ -86,12 +129,9 @@ static enum code judge_payment(struct engine *engine, const struct hub_channel *
         return CODE_FEE;
     if (elsewhere)
         return CODE_OK; /* its shard judges the rest */
-    if (is_lock && !(*payee)->resumed)
-        return CODE_OFFLINE;
-    bool waits = !(*payee)->resumed || !channel_has_window(*payee);
-    if (!is_lock && waits && (*payee)->waiting >= engine->settings.waiting_max)
-        return CODE_LIMIT;
-    return CODE_OK;
+    if (is_lock)
+        return (*payee)->resumed ? CODE_OK : CODE_OFFLINE;
+    return forward_may_pay(engine, *payee);
 }
 
 /* What is refused is kept no longer than what could have been taken. */
@@ -175,7 +215,9 @@ static void book_payment(struct engine *engine, struct hub_channel *payer, const
 /* A payee sends a direct payment back: the payer gets all of it, fee included (section 4, "Ids"). */
 static void book_refund(struct engine *engine, struct hub_channel *payee, const struct operation *operation)
 {
-    struct payment *payment = recall_of_payee(engine, payee, &operation->id, operation->amount);
+    size_t number = engine->back_next++;
+    const bool is_known[2] = {engine->back_known[0][number], engine->back_known[1][number]};
+    struct payment *payment = recall_of_payee(engine, payee, &operation->id, operation->amount, is_known);
     if (payment == NULL)
         return; /* its money has moved, and it means nothing more */
     payment_refund(engine, payment, outcome_code(operation->code));
@@ -237,6 +279,7 @@ static void expect_payments(struct engine *engine, const struct hub_channel *cha
     engine->payee_count = found;
     payment_ids_of_payee(&channel->channel->id, ids, found);
     recall_are_known(engine);
+    recall_backs(engine, operations, count);
 }
 
 static void accepted(struct engine *engine, struct hub_channel *channel, const struct hash *digest,
@@ -271,10 +314,60 @@ static void refuse(struct engine *engine, struct hub_channel *channel, const str
     engine->figures.updates_refused++;
 }
 
+/* ---- updates that have to wait ---- */
+
+static size_t held_size(size_t body_length)
+{
+    return sizeof(struct held_update) + body_length;
+}
+
+static void note_holder(struct engine *engine, struct hub_channel *channel)
+{
+    if (channel->holds)
+        return;
+    channel->holds = true;
+    if (engine->holder_count == engine->holder_capacity) {
+        engine->holder_capacity = engine->holder_capacity == 0 ? 64 : 2 * engine->holder_capacity;
+        engine->holders = xrealloc(engine->holders, engine->holder_capacity * sizeof(struct hub_channel *));
+    }
+    engine->holders[engine->holder_count++] = channel;
+}
+
+/* The channel that holds the most; NULL: none holds anything. Those that hold nothing any more leave the list. */
+static struct hub_channel *largest_holder(struct engine *engine)
+{
+    struct hub_channel *largest = NULL;
+    size_t left = 0;
+    for (size_t i = 0; i < engine->holder_count; i++) {
+        struct hub_channel *at = engine->holders[i];
+        at->holds = at->held_count > 0;
+        if (!at->holds)
+            continue;
+        engine->holders[left++] = at;
+        if (largest == NULL || at->held_bytes > largest->held_bytes)
+            largest = at;
+    }
+    engine->holder_count = left;
+    return largest;
+}
+
+/* All may be held by a few that mean no good: who holds the most goes, not who comes last. False: that is this one. */
+static bool make_room(struct engine *engine, const struct hub_channel *channel, size_t bytes)
+{
+    while (engine->held_bytes + bytes > HELD_BYTES_MAX) {
+        const struct hub_channel *largest = largest_holder(engine);
+        if (largest == NULL || largest->client == channel->client ||
+            largest->held_bytes < channel->held_bytes + bytes)
+            return false;
+        client_drop(engine, largest->client, CODE_LIMIT);
+    }
+    return true;
+}
+
 static void hold(struct engine *engine, struct hub_channel *channel, const struct update *update)
 {
-    if (channel->held_count >= UNACKNOWLEDGED_MAX ||
-        engine->held_bytes + update->body_length > HELD_BYTES_MAX) {
+    size_t bytes = held_size(update->body_length);
+    if (channel->held_count >= UNACKNOWLEDGED_MAX || !make_room(engine, channel, bytes)) {
         /* Nobody who keeps to 64 unacknowledged updates, and acknowledges ours, comes here. */
         client_drop(engine, channel->client, CODE_LIMIT);
         return;
@@ -290,8 +383,10 @@ static void hold(struct engine *engine, struct hub_channel *channel, const struc
         channel->held_tail->next = held;
     channel->held_tail = held;
     channel->held_count++;
+    channel->held_bytes += (uint32_t)bytes;
     engine->held_count++;
-    engine->held_bytes += update->body_length;
+    engine->held_bytes += bytes;
+    note_holder(engine, channel);
     engine->figures.updates_held++;
 }
 
@@ -350,9 +445,11 @@ static void drop_first_held(struct engine *engine, struct hub_channel *channel)
     channel->held_head = held->next;
     if (channel->held_head == NULL)
         channel->held_tail = NULL;
+    size_t bytes = held_size(held->update.body_length);
     channel->held_count--;
+    channel->held_bytes -= (uint32_t)bytes;
     engine->held_count--;
-    engine->held_bytes -= held->update.body_length;
+    engine->held_bytes -= bytes;
     free(held->body);
     free(held);
 }

@@ -17,8 +17,9 @@ struct flags {
     const char *contract, *key_file, *passphrase_file, *tower, *tower_address, *log_format, *log_level;
     uint64_t reveal_margin_s, min_expiry_s, max_expiry_s, settle_window_s;
     uint64_t base_fee, fee_ppm, direct_limit, reserve_bps, min_lock, max_lock, locks_per_payer;
-    uint64_t waiting_max, inbound_max, unlock_min, tower_silence_s, settle_interval_s, settle_collect_ms,
-        idle_bps, settle_requests, settle_least_move, settle_gas_max, room_percent, history_days;
+    uint64_t waiting_max, unrevealed_max, inbound_max, unlock_min, tower_silence_s, settle_interval_s,
+        settle_collect_ms, idle_bps, settle_requests, settle_least_move, settle_gas_max, room_percent,
+        history_days;
 };
 
 static enum options_result read_flags(struct flags *flags, int argc, char **argv)
@@ -112,6 +113,8 @@ static enum options_result read_flags(struct flags *flags, int argc, char **argv
          "Most room the hub gives a client that asks for a channel; 0: it opens none."},
         {"waiting-max", OPTION_NUMBER, &flags->waiting_max, "10000", 1, 1000000, "NUMBER",
          "Payments kept for one payee that is offline; more are refunded."},
+        {"unrevealed-max", OPTION_NUMBER, &flags->unrevealed_max, "40000", 1, 10000000, "NUMBER",
+         "Direct payments that one payee has and has not answered with their secrets; more are refunded."},
         {"connections", OPTION_NUMBER, &hub->connections_max, "20000", 1, 1000000, "NUMBER",
          "Connections at once; further ones are closed."},
         {"checkpoint-mib", OPTION_NUMBER, &hub->checkpoint_bytes, "64", 1, 65536, "MIB",
@@ -159,6 +162,7 @@ static bool engine_settings_of(const struct flags *flags, struct engine_settings
                                             .max_lock = {flags->max_lock},
                                             .max_locks_per_payer = (uint32_t)flags->locks_per_payer};
     out->waiting_max = (uint32_t)flags->waiting_max;
+    out->unrevealed_max = (uint32_t)flags->unrevealed_max;
     out->unlock_min = amount_of(flags->unlock_min);
     out->inbound_max = amount_of(flags->inbound_max);
     out->tower_silence_s = flags->tower_silence_s;

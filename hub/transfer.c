@@ -201,8 +201,7 @@ static enum code judge_arrival(const struct engine *engine, const struct hub_cha
         return CODE_PAYEE;
     if (is_locked)
         return payee->resumed ? CODE_OK : CODE_OFFLINE;
-    bool waits = !payee->resumed || !channel_has_window(payee);
-    return waits && payee->waiting >= engine->settings.waiting_max ? CODE_LIMIT : CODE_OK;
+    return forward_may_pay(engine, payee);
 }
 
 static void answer_refused(struct engine *engine, const struct arrival *arrival, bool is_locked,

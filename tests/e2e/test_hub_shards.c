@@ -24,6 +24,8 @@ static const char *const two_shards[] = {"--base-fee",
                                          "2",
                                          "--inbound-max",
                                          "50000",
+                                         "--unrevealed-max",
+                                         "3",
                                          "--shards",
                                          "2",
                                          NULL};
@@ -218,7 +220,7 @@ static int run_reshard(const struct world *world, const char *shards)
     return process_end(&process, 0);
 }
 
-static void reshard_to(struct world *world, const char *shards)
+static void reshard_with(struct world *world, const char *shards, const char *const *flags)
 {
     hub_stop(world->stage);
     assert_int_equal(run_reshard(world, shards), 0);
@@ -230,10 +232,15 @@ static void reshard_to(struct world *world, const char *shards)
             snprintf(old, sizeof old, "%s/journal-%u.old", world->stage->hub_folder, i);
         folder_remove(old);
     }
-    come_back(world, hub_flags); /* as many as the journal says */
+    come_back(world, flags); /* as many as the journal says */
     char text[8];
     snprintf(text, sizeof text, "%llu", (unsigned long long)hub_figure(world->stage, "shards"));
     assert_string_equal(text, shards);
+}
+
+static void reshard_to(struct world *world, const char *shards)
+{
+    reshard_with(world, shards, hub_flags);
 }
 
 /* Payments under way, of both kinds, go on over 2 -> 1 -> 3 -> 2 shards. */
@@ -311,6 +318,40 @@ static void past_becomes(const struct world *world, const struct wire_client *cl
     if (!holds_in_time(world->stage, past_is, &past))
         fail_msg("%u and %u expected in: %s", completed, refunded, past.answer);
     free(past.answer);
+}
+
+static void comes_back(struct world *world, uint64_t units)
+{
+    struct operation operation = pay(world, units);
+    const struct seen *seen = wire_operation(world->payer, OPERATION_REFUND, &operation.id);
+    assert_int_equal(seen->operation.code, CODE_LIMIT);
+    wire_settle_down(world->payer);
+}
+
+/* The limit is its own shard's to know, after a crash and with another number of shards too. */
+static void test_a_payee_that_never_reveals(void **state)
+{
+    static const char *const again[] = {"--base-fee",       "2", "--fee-ppm", "1000",
+                                        "--unrevealed-max", "3", NULL};
+    struct world *world = *state;
+    struct operation first = pay(world, 30);
+    arrives(world, &first);
+    for (uint64_t units = 31; units < 33; units++) {
+        struct operation one = pay(world, units);
+        arrives(world, &one);
+    }
+    comes_back(world, 33);
+    hub_kill(world->stage);
+    come_back(world, two_shards);
+    comes_back(world, 34);
+    wire_settle_down(world->payee);
+    reshard_with(world, "1", again);
+    comes_back(world, 35);
+    receipt_comes(world, &first);
+    past_becomes(world, world->payer, 1, 3); /* and the hub has written it */
+    struct operation last = pay(world, 36);
+    arrives(world, &last);
+    comes_back(world, 37);
 }
 
 static void both_past_are(struct world *world, unsigned completed, unsigned refunded)
@@ -409,6 +450,7 @@ int main(void)
         SHARDS_TEST(test_a_lock_over_two_kills),
         SHARDS_TEST(test_a_failed_lock),
         SHARDS_TEST(test_locks_to_one_who_is_away_fail),
+        SHARDS_TEST(test_a_payee_that_never_reveals),
         SHARDS_TEST(test_payments_go_on_over_other_numbers_of_shards),
         SHARDS_TEST(test_past_payments_move_along),
         SHARDS_TEST(test_when_the_number_cannot_be_changed),

@@ -147,6 +147,7 @@ static void start_engine(struct world *world)
                         .max_lock = {1000000},
                         .max_locks_per_payer = 4},
         .waiting_max = 4,
+        .unrevealed_max = 6,
         .inbound_max = {5000},
         .towers = {{.is_set = true}},
         .tower_silence_s = 600,

@@ -394,6 +394,7 @@ static inline void start_engine(struct world *world, struct shard *shard)
                         .max_lock = {1000000},
                         .max_locks_per_payer = 8},
         .waiting_max = 8,
+        .unrevealed_max = 8,
         .settle_collect_ms = 500,
         .idle_bps = 10000,
     };

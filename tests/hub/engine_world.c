@@ -22,6 +22,7 @@ static bool effect_find(void *context, uint8_t type, const void *rest, size_t re
                         journal_visit *visit, void *visit_context)
 {
     struct world *world = context;
+    world->finds++;
     return journal_find(world->journal, type, rest, rest_length, visit, visit_context);
 }
 
@@ -310,10 +311,11 @@ static void take_update(struct world *world, struct world_client *at, unsigned c
     if (judgement.verdict == VERDICT_AGAIN)
         return;
     for (size_t i = 0; i < count; i++) {
-        if (operations[i].type == OPERATION_REFUND) {
+        if (operations[i].type == OPERATION_REFUND && at->refunded_count < WORLD_BOOK_MAX) {
             at->refunded[at->refunded_count] = operations[i].id;
             at->refund_code[at->refunded_count++] = operations[i].code;
-        } else if (operations[i].type == OPERATION_PAY || operations[i].type == OPERATION_LOCK) {
+        } else if ((operations[i].type == OPERATION_PAY || operations[i].type == OPERATION_LOCK) &&
+                   at->received_count < WORLD_BOOK_MAX) {
             at->received[at->received_count] = operations[i].id;
             at->received_operation[at->received_count++] = operations[i];
         }
@@ -580,6 +582,35 @@ void world_fund(struct world *world, unsigned client, uint64_t deposit, uint64_t
     }
     world_head(world, 1);
     world_settle_down(world);
+}
+
+static struct contract_event event_of(const struct world *world, unsigned client, uint64_t salt,
+                                      enum contract_event_type type)
+{
+    struct channel_key key = {.client = world->clients[client].address, .salt = salt};
+    return (struct contract_event){.type = type,
+                                   .confirmed = true,
+                                   .channel = channel_id(&key),
+                                   .address = key.client,
+                                   .salt = salt,
+                                   .block = world->block + 1};
+}
+
+void world_fund_another(struct world *world, unsigned client, uint64_t salt, uint64_t deposit,
+                        uint64_t by_hub)
+{
+    struct contract_event event = event_of(world, client, salt, EVENT_FUNDED);
+    event.client_amount = amount_of(deposit);
+    event.hub_amount = amount_of(by_hub);
+    engine_event(world->engine, &event);
+}
+
+void world_open_another(struct world *world, unsigned client, uint64_t salt, uint64_t deposit,
+                        uint64_t by_hub)
+{
+    struct contract_event event = event_of(world, client, salt, EVENT_OPENED);
+    engine_event(world->engine, &event);
+    world_fund_another(world, client, salt, deposit, by_hub);
 }
 
 void world_connect(struct world *world, unsigned client)

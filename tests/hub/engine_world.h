@@ -20,7 +20,7 @@ struct world_client {
     uint64_t peer;                        /* 0: offline */
     struct buffer inbox[WORLD_INBOX_MAX]; /* frames that came, oldest first */
     size_t inbox_count;
-    /* what the client made of them */
+    /* what the client made of them: the first WORLD_BOOK_MAX of each kind */
     struct payment_id revealed[WORLD_BOOK_MAX], failed[WORLD_BOOK_MAX];
     struct witness witness[WORLD_BOOK_MAX];
     uint64_t fail_code[WORLD_BOOK_MAX], refund_code[WORLD_BOOK_MAX];
@@ -60,6 +60,7 @@ struct world {
     uint64_t now, block, batches, next_peer, registered_time;
     struct hash registered_condition;
     struct buffer waiting; /* frames whose sequence is not durable yet: sequence, peer, length, bytes */
+    size_t finds;          /* single looks into the archive */
     struct buffer call;    /* the last transaction asked for */
     size_t calls;
     enum engine_call last_call;
@@ -87,6 +88,11 @@ void world_refuse(struct world *world, unsigned client);
 void world_receipt(struct world *world, const struct world_appointment *appointment);
 /* A channel of the client, deposited and funded by the hub. */
 void world_fund(struct world *world, unsigned client, uint64_t deposit, uint64_t by_hub);
+/* The events of another one of its, in the next block. */
+void world_open_another(struct world *world, unsigned client, uint64_t salt, uint64_t deposit,
+                        uint64_t by_hub);
+void world_fund_another(struct world *world, unsigned client, uint64_t salt, uint64_t deposit,
+                        uint64_t by_hub);
 void world_connect(struct world *world, unsigned client);
 void world_disconnect(struct world *world, unsigned client);
 void world_head(struct world *world, uint64_t seconds);

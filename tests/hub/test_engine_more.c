@@ -349,16 +349,7 @@ static void test_payments_to_a_channel_that_closes_go_back(void **state)
 
 static void open_second(struct world *world, unsigned client, uint64_t by_hub)
 {
-    struct channel_key key = {.client = world->clients[client].address, .salt = 1};
-    struct contract_event event = {.type = EVENT_OPENED,
-                                   .confirmed = true,
-                                   .channel = channel_id(&key),
-                                   .address = key.client,
-                                   .salt = 1};
-    engine_event(world->engine, &event);
-    event.type = EVENT_FUNDED;
-    event.hub_amount = amount_of(by_hub);
-    engine_event(world->engine, &event);
+    world_open_another(world, client, 1, 0, by_hub);
     world_head(world, 1);
     world_settle_down(world);
 }

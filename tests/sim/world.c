@@ -65,6 +65,7 @@ static void choose_settings(struct sim *sim)
                         .max_lock = {1000 + sim_roll(sim, 100000)},
                         .max_locks_per_payer = 1 + (uint32_t)sim_roll(sim, 8)},
         .waiting_max = 1 + (uint32_t)sim_roll(sim, 8),
+        .unrevealed_max = sim->options.seed % 4 == 1 ? 6 : 0,
         .inbound_max = {2000 + sim_roll(sim, 20000)},
         .tower_silence_s = 60 + sim_roll(sim, 600),
         .settle_interval_s = maybe(sim, 4) ? 0 : 30 + sim_roll(sim, 120),
