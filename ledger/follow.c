@@ -14,8 +14,11 @@
  * another chain's, and said to be.
  *
  * Behind one address there may be several nodes, some of them behind: such a one answers for a range as if its
- * missing blocks had no logs. Young blocks are therefore confirmed one by one, and their logs asked for by the
- * block's hash: that a node can only answer if it has the block.
+ * missing blocks had no logs. So the logs come in one batch with the range's last block and the head, which only a
+ * node can answer that has both (follow_under.c); a last look at the range's last block is then not needed. Young
+ * blocks are moreover confirmed one by one, and their logs asked for by the block's hash, which holds also where
+ * something takes batches apart. One that is stuck on a block that was reorganised away shows another anchor: that the
+ * anchor is gone is believed only when round after round finds so (follow_chain.c).
  *
  * Some nodes show a block before its logs. Where the block's bloom says there may be some, and none come,
  * the round is repeated a few times before that is believed (a bloom may be wrong in this direction). What
@@ -30,6 +33,10 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "ledger/follow_parts.h"
+
+/* Rounds in a row that may begin again at once; after more than RESTARTS_MAX it is said. */
+#define RESTARTS_AT_ONCE 3
+#define RESTARTS_MAX     16
 
 static void round_boundary(struct follower *follower);
 static void round_early(struct follower *follower);
@@ -60,8 +67,14 @@ void follow_fail(struct follower *follower, const char *text)
 
 void follow_again(struct follower *follower)
 {
+    if (++follower->restarts > RESTARTS_MAX) {
+        follow_fail(follower,
+                    "the node shows now one chain and now another: waiting until it is of one mind");
+        return;
+    }
     follow_end(follower);
-    pulse_now(follower->ledger);
+    if (follower->restarts <= RESTARTS_AT_ONCE)
+        pulse_now(follower->ledger);
 }
 
 bool follow_answer_failed(struct follower *follower, const struct rpc_answer *answer)
@@ -129,6 +142,7 @@ bool follow_head_if_new(struct follower *follower)
         return true;
     follower->head_given = true;
     follower->head_hash = follower->latest.hash;
+    follow_remember_head(follower);
     return head_give(follower);
 }
 
@@ -143,6 +157,8 @@ void follow_give(struct follower *follower)
     follower->next = follower->chunk_end + 1;
     follower->anchor = follower->chunk_block;
     follower->has_anchor = true;
+    follower->absences = 0;
+    follower->restarts = 0;
     seen_forget(&follower->seen, follower->chunk_end);
     follow_chunks(follower);
 }
@@ -158,8 +174,15 @@ static uint64_t confirmed_target(const struct follower *follower)
 static void on_chunk_block(void *context, const struct rpc_answer *answer)
 {
     struct follower *follower = context;
-    if (follow_block_read(follower, answer, follower->chunk_end, &follower->chunk_block))
+    follower->has_chunk_block =
+        follow_block_read(follower, answer, follower->chunk_end, &follower->chunk_block);
+    if (follower->has_chunk_block)
         follow_logs_ask(follower);
+}
+
+void follow_chunk_block_ask(struct follower *follower)
+{
+    ledger_get_block(follower->ledger, follower->chunk_end, on_chunk_block, follower);
 }
 
 static void chunk_ask(struct follower *follower, bool is_early, uint64_t from, uint64_t end)
@@ -171,12 +194,15 @@ static void chunk_ask(struct follower *follower, bool is_early, uint64_t from, u
         follower->waits = true;
         return;
     }
-    if (end != follower->latest.number) {
-        ledger_get_block(follower->ledger, end, on_chunk_block, follower);
-        return;
-    }
-    follower->chunk_block = follower->latest;
-    follow_logs_ask(follower);
+    follower->is_bound = rpc_may_batch(follower->ledger->rpc);
+    follower->has_chunk_block = end == follower->latest.number;
+    if (follower->has_chunk_block)
+        follower->chunk_block = follower->latest;
+    /* Where its hash is not needed to ask, the block comes with the logs. */
+    if (follower->has_chunk_block || (follower->is_bound && !follow_is_young(follower, end)))
+        follow_logs_ask(follower);
+    else
+        follow_chunk_block_ask(follower);
 }
 
 void follow_chunks(struct follower *follower)
@@ -205,7 +231,7 @@ void follow_chunks(struct follower *follower)
 static void on_boundary(void *context, const struct rpc_answer *answer)
 {
     struct follower *follower = context;
-    if (!follow_block_read(follower, answer, follower->next - 1, &follower->anchor))
+    if (!follow_under_read(follower, answer, follower->next - 1, on_boundary, &follower->anchor))
         return;
     follower->has_anchor = true;
     round_early(follower);
@@ -224,7 +250,7 @@ static void round_boundary(struct follower *follower)
         follower->has_anchor = true;
         round_early(follower);
     } else {
-        ledger_get_block(follower->ledger, boundary, on_boundary, follower);
+        follow_under_ask(follower, boundary, on_boundary);
     }
 }
 
@@ -248,6 +274,7 @@ static void round_head(struct follower *follower)
     follower->trouble[0] = '\0';
     follower->bloom_waits = 0;
     follower->absences = 0;
+    follower->restarts = 0;
     follower->is_done = true;
     follower->done_hash = follower->latest.hash;
     follow_end(follower);

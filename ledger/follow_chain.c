@@ -6,11 +6,17 @@
 #include "base/log.h"
 #include "ledger/follow_parts.h"
 
-static void recent_add(struct follower *follower, const struct block *block)
+/* That what was given as confirmed is gone is believed after so many rounds, with none between that finds it in place:
+ * a node that is stuck on a block that was reorganised away says the same, as long as it is asked. Fewer are enough
+ * where the head is as high as any seen, for a chain that goes on leaves such a node behind. */
+#define HIGH_DOUBTS_MAX 16
+#define DOUBTS_MAX      600
+
+void follow_remember_head(struct follower *follower)
 {
     size_t place = follower->recent_count++ % FOLLOW_RECENT_MAX;
-    follower->recent[place].number = block->number;
-    follower->recent[place].hash = block->hash;
+    follower->recent[place].number = follower->latest.number;
+    follower->recent[place].hash = follower->latest.hash;
 }
 
 /* True if a block of this number was last seen with another hash. */
@@ -31,24 +37,70 @@ static void too_deep(struct follower *follower, uint64_t block)
         follower->callbacks.too_deep(follower->context, block);
 }
 
+static void doubts_end(struct follower *follower)
+{
+    follower->doubts = 0;
+    follower->high_doubts = 0;
+}
+
+/* This round finds what was given as confirmed gone. Returns true if that is believed now; else it was ended. */
+static bool doubts_are_over(struct follower *follower, const char *text)
+{
+    follower->doubts++;
+    follower->high_doubts += follower->latest.number >= follower->ledger->highest;
+    if (follower->doubts < DOUBTS_MAX && follower->high_doubts < HIGH_DOUBTS_MAX) {
+        follow_fail(follower, text);
+        return false;
+    }
+    doubts_end(follower);
+    return true;
+}
+
 static void anchor_judge(struct follower *follower, const struct block *now)
 {
-    bool is_gone = !hash_equal(&now->hash, &follower->anchor.hash);
-    follower->anchor = *now; /* said once; from here on this is the chain */
-    if (is_gone) {
-        too_deep(follower, now->number);
-        if (follower->ledger->stopped)
-            return;
+    if (hash_equal(&now->hash, &follower->anchor.hash)) {
+        doubts_end(follower);
+        follower->anchor = *now; /* with its time, where only its hash was known */
+        follow_chunks(follower);
+        return;
     }
-    follow_chunks(follower);
+    char text[224];
+    snprintf(text, sizeof(text),
+             "the node has another block %" PRIu64 " than the one that was given as confirmed: nothing more "
+                                                   "is, until that has been looked at several times",
+             now->number);
+    if (!doubts_are_over(follower, text))
+        return;
+    follower->anchor = *now; /* said once; from here on this is the chain */
+    too_deep(follower, now->number);
+    if (!follower->ledger->stopped)
+        follow_chunks(follower);
 }
 
 static void on_anchor(void *context, const struct rpc_answer *answer)
 {
     struct follower *follower = context;
     struct block now;
-    if (follow_block_read(follower, answer, follower->anchor.number, &now))
+    if (follow_under_read(follower, answer, follower->anchor.number, on_anchor, &now))
         anchor_judge(follower, &now);
+}
+
+/* Shorter and other: what was confirmed above here is gone, if it is so. */
+static void shorter_judge(struct follower *follower)
+{
+    char text[256];
+    snprintf(text, sizeof(text),
+             "the node is at block %" PRIu64 ", below block %" PRIu64
+             " that was given as confirmed, and has another block there than was seen before: nothing more "
+             "is given "
+             "as confirmed, until that has been looked at many times",
+             follower->latest.number, follower->anchor.number);
+    if (!doubts_are_over(follower, text))
+        return;
+    follower->has_anchor = false;
+    too_deep(follower, follower->latest.number);
+    if (!follower->ledger->stopped)
+        follow_chunks(follower);
 }
 
 /* Why the node is behind: by its first block it may be another chain's. */
@@ -56,6 +108,10 @@ static void on_first_again(void *context, const struct rpc_answer *answer)
 {
     struct follower *follower = context;
     struct block first;
+    if (answer->error == LEDGER_REFUSED) { /* it may have thrown it away meanwhile */
+        follow_fail(follower, follower->lag_text);
+        return;
+    }
     if (!follow_block_read(follower, answer, 0, &first))
         return;
     char text[224];
@@ -93,15 +149,11 @@ static void round_anchor(struct follower *follower)
     } else if (follower->anchor.number == follower->latest.number) {
         anchor_judge(follower, &follower->latest);
     } else if (follower->anchor.number < follower->latest.number) {
-        ledger_get_block(follower->ledger, follower->anchor.number, on_anchor, follower);
+        follow_under_ask(follower, follower->anchor.number, on_anchor);
     } else if (!follower->differs) {
         follow_lags(follower, follower->anchor.number);
     } else {
-        /* Shorter and other: what was confirmed above here is gone. */
-        follower->has_anchor = false;
-        too_deep(follower, follower->latest.number);
-        if (!follower->ledger->stopped)
-            follow_chunks(follower);
+        shorter_judge(follower);
     }
 }
 
@@ -109,13 +161,12 @@ static void on_first(void *context, const struct rpc_answer *answer)
 {
     struct follower *follower = context;
     uint64_t number = 0;
-    if (answer->error != LEDGER_OK) {
-        (void)follow_answer_failed(follower, answer);
+    if (answer->error != LEDGER_REFUSED && follow_answer_failed(follower, answer))
         return;
-    }
-    /* A node that has thrown its old blocks away goes without. */
+    /* A node that has thrown its old blocks away goes without, in whatever words it says so. */
     follower->asked_first = true;
-    follower->has_first = block_of_json(answer->result, &number, &follower->first);
+    follower->has_first =
+        answer->error == LEDGER_OK && block_of_json(answer->result, &number, &follower->first);
     round_anchor(follower);
 }
 
@@ -124,8 +175,8 @@ void follower_head(struct follower *follower, const struct block *latest)
     if (follower->in_round || (follower->is_done && hash_equal(&latest->hash, &follower->done_hash)))
         return;
     follower->differs = recent_differs(follower, latest);
-    recent_add(follower, latest);
     follower->in_round = true;
+    follower->is_early = false;
     follower->is_done = false;
     follower->latest = *latest;
     if (follower->asked_first)

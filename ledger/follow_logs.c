@@ -62,11 +62,23 @@ static bool places_are_possible(const struct event_list *list)
     return true;
 }
 
+/* The place behind the last event, zeroed. Of an answer no more is set aside than has been read of it. */
+static struct contract_event *place_for_one(struct event_list *list)
+{
+    if (list->count == list->room) {
+        list->room = list->room > 0 ? 2 * list->room : 8;
+        list->events = xrealloc(list->events, list->room * sizeof(*list->events));
+    }
+    struct contract_event *event = &list->events[list->count];
+    memset(event, 0, sizeof(*event));
+    return event;
+}
+
 static const char *log_read(const json_t *json, const struct address *contract, uint64_t from, uint64_t to,
                             struct event_list *out, struct buffer *data)
 {
     struct contract_log log;
-    struct contract_event *event = &out->events[out->count];
+    struct contract_event *event = place_for_one(out);
     if (json_is_true(json_object_get(json, "removed")))
         return NULL;
     if (!contract_log_of_json(json, &log, data) || !place_read(json, event))
@@ -90,15 +102,13 @@ const char *event_list_read(const json_t *logs, const struct address *contract, 
     *out = (struct event_list){0};
     if (!json_is_array(logs))
         return "its answer to eth_getLogs is not a list";
-    out->events = xcalloc(json_array_size(logs), sizeof(*out->events));
     struct buffer data = {0};
     const char *problem = NULL;
-    for (size_t i = 0; i < json_array_size(logs) && problem == NULL; i++) {
-        memset(&out->events[out->count], 0, sizeof(*out->events));
+    for (size_t i = 0; i < json_array_size(logs) && problem == NULL; i++)
         problem = log_read(json_array_get(logs, i), contract, from, to, out, &data);
-    }
     buffer_free(&data);
-    qsort(out->events, out->count, sizeof(*out->events), place_compare);
+    if (out->count > 1)
+        qsort(out->events, out->count, sizeof(*out->events), place_compare);
     if (problem == NULL && !places_are_possible(out))
         problem = "two logs claim one place";
     if (problem != NULL)

@@ -9,7 +9,7 @@
 /* Zero-initialised is empty. block_time is 0 where the node did not say. */
 struct event_list {
     struct contract_event *events;
-    size_t count;
+    size_t count, room;
     bool has_last; /* a log of any kind lies in the range's last block */
 };
 

@@ -16,6 +16,7 @@
 /* ---- logs ---- */
 
 static void on_logs(void *context, const struct rpc_answer *answer);
+static void on_bound_logs(void *context, const struct rpc_answer *answer);
 static void times_fetch(struct follower *follower);
 
 bool follow_is_young(const struct follower *follower, uint64_t block)
@@ -35,7 +36,15 @@ void follow_logs_ask(struct follower *follower)
     else
         params = json_pack("[{s:o, s:o, s:o}]", "address", address, "fromBlock",
                            quantity_of(follower->chunk_from), "toBlock", quantity_of(follower->chunk_end));
-    rpc_call(ledger->rpc, "eth_getLogs", params, LOGS_TRIES, on_logs, follower);
+    if (!follower->is_bound) {
+        rpc_call(ledger->rpc, "eth_getLogs", params, LOGS_TRIES, on_logs, follower);
+        return;
+    }
+    /* The head comes last: a chain that changes between the answers does so before it. */
+    const struct rpc_question questions[] = {follow_block_question(follower->chunk_end),
+                                             {"eth_getLogs", params},
+                                             follow_block_question(follower->latest.number)};
+    rpc_batch(ledger->rpc, questions, 3, LOGS_TRIES, on_bound_logs, follower);
 }
 
 /* The node did not manage this range. Returns true if a smaller one was asked for. */
@@ -90,7 +99,7 @@ static bool logs_refused(struct follower *follower, const struct rpc_answer *ans
         logs_absent(follower, answer->text);
         return true;
     }
-    if (answer->error == LEDGER_REFUSED && follower->is_by_hash) {
+    if (answer->error == LEDGER_REFUSED && follower->is_by_hash && rpc_is_unknown_way(answer->error_object)) {
         follower->takes_no_hash = true;
         follow_logs_ask(follower);
         return true;
@@ -121,19 +130,22 @@ static bool logs_are_late(struct follower *follower)
     return ++follower->bloom_waits <= BLOOM_WAITS_MAX;
 }
 
-static void on_logs(void *context, const struct rpc_answer *answer)
+/* Returns true if there are no logs to go on with. */
+static bool logs_failed(struct follower *follower, const struct rpc_answer *answer)
 {
-    struct follower *follower = context;
     if (logs_refused(follower, answer))
-        return;
+        return true;
     if (follower->is_early && answer->error != LEDGER_OK && answer->error != LEDGER_STOPPED) {
         early_failed(follower, answer->text);
-        return;
+        return true;
     }
-    if (follow_answer_failed(follower, answer))
-        return;
-    const char *problem = event_list_read(answer->result, &follower->ledger->options.contract,
-                                          follower->chunk_from, follower->chunk_end, &follower->list);
+    return follow_answer_failed(follower, answer);
+}
+
+static void logs_take(struct follower *follower, const json_t *logs)
+{
+    const char *problem = event_list_read(logs, &follower->ledger->options.contract, follower->chunk_from,
+                                          follower->chunk_end, &follower->list);
     if (problem != NULL) {
         follow_fail(follower, problem);
         return;
@@ -144,6 +156,51 @@ static void on_logs(void *context, const struct rpc_answer *answer)
     }
     follower->untimed = 0;
     times_fetch(follower);
+}
+
+static void on_logs(void *context, const struct rpc_answer *answer)
+{
+    if (!logs_failed(context, answer))
+        logs_take(context, answer->result);
+}
+
+/* Reads the chunk's last block as the node has it that answered with the logs. Returns false when the round was
+ * ended. */
+static bool bound_block_read(struct follower *follower, const struct rpc_answer *answer)
+{
+    struct block block;
+    if (follow_is_absent(answer) && follower->chunk_end != follower->latest.number) {
+        logs_absent(follower, "it lacks the last of them");
+        return false;
+    }
+    if (follower->chunk_end == follower->latest.number)
+        return follow_under_holds(follower, answer);
+    if (!follow_block_read(follower, answer, follower->chunk_end, &block))
+        return false;
+    if (follower->has_chunk_block && !hash_equal(&block.hash, &follower->chunk_block.hash)) {
+        follow_again(follower);
+        return false;
+    }
+    follower->chunk_block = block;
+    return true;
+}
+
+static void on_bound_logs(void *context, const struct rpc_answer *answer)
+{
+    struct follower *follower = context;
+    if (answer->takes_no_batches) {
+        follower->is_bound = false;
+        if (follower->has_chunk_block)
+            follow_logs_ask(follower);
+        else
+            follow_chunk_block_ask(follower);
+        return;
+    }
+    const struct rpc_answer *parts = answer->parts;
+    if (logs_failed(follower, parts != NULL ? &parts[1] : answer))
+        return;
+    if (bound_block_read(follower, &parts[0]) && follow_under_holds(follower, &parts[2]))
+        logs_take(follower, parts[1].result);
 }
 
 /* ---- times, and that the logs are this chain's ---- */
@@ -182,7 +239,10 @@ static void times_fetch(struct follower *follower)
             return;
         }
     }
-    ledger_get_block(follower->ledger, follower->chunk_end, on_verified, follower);
+    if (follower->is_bound)
+        seen_check(follower);
+    else
+        ledger_get_block(follower->ledger, follower->chunk_end, on_verified, follower);
 }
 
 static void on_time(void *context, const struct rpc_answer *answer)

@@ -200,6 +200,11 @@ uint32_t http_link_retry_after_s(const struct http_link *link)
     return link->retry_after_s;
 }
 
+void http_link_answer_max(struct http_link *link, size_t answer_max)
+{
+    link->answer_max = answer_max;
+}
+
 static bool connection_make(struct http_link *link)
 {
     const struct http_target *target = link->target;
@@ -211,7 +216,6 @@ static bool connection_make(struct http_link *link)
     if (link->connection == NULL)
         return false;
     evhttp_connection_set_max_headers_size(link->connection, HEADERS_MAX);
-    evhttp_connection_set_max_body_size(link->connection, (ev_ssize_t)link->answer_max);
     /* The deadline above comes first; libevent's own is a second line. */
     evhttp_connection_set_timeout(link->connection, (int)(link->timeout_ms / 1000 + 2));
     return true;
@@ -222,6 +226,7 @@ bool http_link_post(struct http_link *link, const char *body, size_t length)
     ensure(!link->busy);
     if (!connection_make(link))
         return false;
+    evhttp_connection_set_max_body_size(link->connection, (ev_ssize_t)link->answer_max);
     struct evhttp_request *request = evhttp_request_new(on_answer, link);
     if (request == NULL)
         return false;

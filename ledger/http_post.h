@@ -46,6 +46,8 @@ bool http_link_is_busy(const struct http_link *link);
  * be asked again (0: it does not say; a date counts as not said). */
 int http_link_status(const struct http_link *link);
 uint32_t http_link_retry_after_s(const struct http_link *link);
+/* How long an answer may be from the next post on. */
+void http_link_answer_max(struct http_link *link, size_t answer_max);
 /* One at a time. Returns false if libevent would not take it (done is not called then). */
 bool http_link_post(struct http_link *link, const char *body, size_t length);
 

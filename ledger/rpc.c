@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "ledger/http_post.h"
 #include "ledger/quantity.h"
+#include "ledger/rpc_answers.h"
 
 #define LINE_MAX_BYTES 256
 
@@ -22,14 +23,14 @@ enum node_state { NODE_PROBING, NODE_GOOD, NODE_WRONG };
 
 struct call {
     struct call *prev, *next;
-    uint64_t id;
+    uint64_t id; /* of its first question; the others have the next ones */
     char *body;
     unsigned tries; /* left; RPC_TRIES_ENDLESS */
     bool endless, too_much;
     uint32_t patience_ms; /* left for pauses, unless endless */
-    bool of_logs;         /* eth_getLogs */
-    bool of_newest;       /* asks for the newest state, which every node has */
-    unsigned absences;    /* so often a node said it did not have that */
+    bool is_batch, takes_no_batches;
+    size_t part_count;
+    struct rpc_part parts[RPC_BATCH_MAX];
     rpc_done *done;
     void *context;
     /* the answer, once there is one */
@@ -58,9 +59,10 @@ struct rpc {
     struct slot slots[RPC_IN_FLIGHT_MAX];
     bool probing; /* slot 0 carries the probe */
     uint64_t probe_id;
-    unsigned failures;     /* since a call last succeeded: sets the backoff */
-    bool is_paused;        /* because the node asked for it */
-    unsigned pauses;       /* likewise */
+    unsigned failures; /* since a call last succeeded: sets the backoff */
+    bool is_paused;    /* because the node asked for it */
+    unsigned pauses;   /* likewise */
+    struct rpc_batches batches;
     struct event *backoff; /* pending: nothing leaves before it is over */
     struct event *deliver;
 
@@ -90,7 +92,7 @@ static void call_finish(struct rpc *rpc, struct call *call, enum ledger_error er
                         const char *text)
 {
     call->error = error;
-    call->answer = answer;
+    call->answer = answer; /* its parts stand in it */
     call->text = text != NULL ? xstrdup(text) : NULL;
     DL_APPEND(rpc->answered, call);
     event_active(rpc->deliver, 0, 0);
@@ -103,13 +105,30 @@ static void waiting_remove(struct rpc *rpc, struct call *call)
         rpc->limited_waiting--;
 }
 
+/* What a whole answer, or a part of one, says. */
+static void answer_fill(struct rpc_answer *out, const json_t *answer)
+{
+    out->error_object = out->error == LEDGER_REFUSED ? json_object_get(answer, "error") : NULL;
+    out->result = out->error == LEDGER_OK ? json_object_get(answer, "result") : NULL;
+}
+
 static void call_tell(struct call *call)
 {
-    struct rpc_answer answer = {.error = call->error, .too_much = call->too_much, .text = call->text};
-    if (call->error == LEDGER_OK)
-        answer.result = json_object_get(call->answer, "result");
-    if (call->error == LEDGER_REFUSED)
-        answer.error_object = json_object_get(call->answer, "error");
+    struct rpc_answer parts[RPC_BATCH_MAX] = {{.error = LEDGER_OK}};
+    bool is_over = call->error == LEDGER_STOPPED; /* nothing else is to be asked */
+    struct rpc_answer answer = {.error = call->error,
+                                .too_much = !is_over && call->too_much,
+                                .takes_no_batches = !is_over && call->takes_no_batches,
+                                .text = call->text};
+    answer_fill(&answer, call->answer);
+    if (call->is_batch && call->error == LEDGER_OK)
+        answer.parts = parts;
+    for (size_t i = 0; answer.parts != NULL && i < call->part_count; i++) {
+        const json_t *error = rpc_answer_error(call->answer, &call->parts[i]);
+        parts[i].error = error != NULL ? LEDGER_REFUSED : LEDGER_OK;
+        parts[i].text = error != NULL ? rpc_error_message(error) : NULL;
+        answer_fill(&parts[i], call->parts[i].answer);
+    }
     call->done(call->context, &answer);
     call_free(call);
 }
@@ -295,69 +314,47 @@ static void call_failed(struct rpc *rpc, struct call *call, enum ledger_error er
 
 /* ---- one exchange ---- */
 
-/* Reads a JSON-RPC answer to the request with this id. Returns NULL for anything else. What stands in front of a
- * node refuses without having read the id. */
-static json_t *answer_parse(const uint8_t *data, size_t length, uint64_t id)
-{
-    /* Messages of some nodes hold the bytes of a revert, zeros among them. */
-    json_t *answer = json_loadb((const char *)data, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-    const json_t *got = json_object_get(answer, "id");
-    const json_t *error = json_object_get(answer, "error");
-    bool has_result = json_object_get(answer, "result") != NULL;
-    bool has_error = json_is_object(error);
-    bool is_ours = json_is_integer(got) && (uint64_t)json_integer_value(got) == id;
-    if ((is_ours && (has_result || has_error)) || (json_is_null(got) && has_error))
-        return answer;
-    json_decref(answer);
-    return NULL;
-}
-
-static void error_object_note(struct rpc *rpc, const json_t *answer)
-{
-    const char *message = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
-    last_error_set(rpc, message != NULL ? message : "refused without a message");
-}
-
-/* What the node said to be asked later for, and when. Returns false if it said no such thing. */
-static bool patience_asked(const struct slot *slot, struct call *call, const json_t *answer,
-                           char text[LINE_MAX_BYTES], uint32_t *asked_s)
-{
-    int status = http_link_status(slot->link);
-    const json_t *error = json_object_get(answer, "error");
-    const char *message = json_string_value(json_object_get(error, "message"));
-    message = message != NULL ? message : "it does not say more";
-    uint32_t body_s = rpc_wait_asked_s(error), header_s = http_link_retry_after_s(slot->link);
-    *asked_s = body_s > header_s ? body_s : header_s;
-    if (status == HTTP_STATUS_TOO_MANY || (status == HTTP_STATUS_UNAVAILABLE && header_s > 0)) {
-        snprintf(text, LINE_MAX_BYTES,
-                 "limits the rate of requests, so they are fewer now (HTTP status %d: %s)", status, message);
-        return true;
-    }
-    if (error == NULL)
-        return false;
-    if (rpc_is_rate_limit(error, call != NULL && call->of_logs)) {
-        snprintf(text, LINE_MAX_BYTES, "limits the rate of requests, so they are fewer now (%s)", message);
-        return true;
-    }
-    if (call != NULL && call->of_newest && rpc_is_missing_block(error) && !rpc_is_revert(error) &&
-        ++call->absences <= RPC_ABSENCES_MAX) {
-        snprintf(text, LINE_MAX_BYTES, "does not have the newest block at hand, asking again (%s)", message);
-        return true;
-    }
-    return false;
-}
-
 /* Returns true if the answer was no answer, but asked for patience. */
 static bool pause_asked(struct rpc *rpc, struct slot *slot, struct call *call, const json_t *answer)
 {
     char text[LINE_MAX_BYTES];
-    uint32_t asked_s;
-    if (!patience_asked(slot, call, answer, text, &asked_s))
+    int status = http_link_status(slot->link);
+    uint32_t header_s = http_link_retry_after_s(slot->link), asked_s = 0;
+    struct rpc_part probe = {.answer = answer}, *parts = call != NULL ? call->parts : &probe;
+    bool is_asked =
+        rpc_asks_patience(answer, parts, call != NULL ? call->part_count : 1, text, sizeof(text), &asked_s);
+    if (status == HTTP_STATUS_TOO_MANY || (status == HTTP_STATUS_UNAVAILABLE && header_s > 0)) {
+        const json_t *error = rpc_answer_error(answer, parts);
+        snprintf(text, sizeof(text),
+                 "limits the rate of requests, so they are fewer now (HTTP status %d: %s)", status,
+                 error != NULL ? rpc_error_message(error) : "it does not say more");
+        is_asked = true;
+    }
+    if (!is_asked)
         return false;
     if (call != NULL)
         waiting_return(rpc, call);
-    pause_begin(rpc, asked_s, text);
+    pause_begin(rpc, header_s > asked_s ? header_s : asked_s, text);
     return true;
+}
+
+/* A batch came back. */
+static void batch_note(struct rpc *rpc, struct call *call, const json_t *answer)
+{
+    bool took_none = rpc_batches_are_over(&rpc->batches);
+    rpc_batches_note(&rpc->batches, answer);
+    call->takes_no_batches = !json_is_array(answer) && rpc_batches_are_over(&rpc->batches);
+    if (call->takes_no_batches) {
+        call->endless = false; /* the same again has no sense */
+        call->tries = 1;
+    }
+    if (call->takes_no_batches && !took_none)
+        log_warn(
+            "ledger: %s takes no batches of calls, so they go one by one: let no node that may lag stand "
+            "behind this address",
+            rpc->url);
+    else if (took_none && !call->takes_no_batches)
+        log_info("ledger: %s takes batches of calls now", rpc->url);
 }
 
 static void on_exchange(void *context, enum http_outcome outcome, const uint8_t *data, size_t length,
@@ -367,9 +364,12 @@ static void on_exchange(void *context, enum http_outcome outcome, const uint8_t 
     struct rpc *rpc = slot->rpc;
     struct call *call = slot->call;
     slot->call = NULL;
-    uint64_t id = call != NULL ? call->id : rpc->probe_id;
     bool is_readable = outcome == HTTP_ANSWERED || outcome == HTTP_STATUS;
-    json_t *answer = is_readable ? answer_parse(data, length, id) : NULL;
+    json_t *answer = NULL;
+    if (is_readable && call != NULL)
+        answer = rpc_answers_read(data, length, call->id, call->is_batch, call->parts, call->part_count);
+    else if (is_readable)
+        answer = rpc_answers_read(data, length, rpc->probe_id, false, NULL, 1);
     if (call == NULL)
         rpc->probing = false;
     if (pause_asked(rpc, slot, call, answer)) {
@@ -386,6 +386,8 @@ static void on_exchange(void *context, enum http_outcome outcome, const uint8_t 
     enum ledger_error error = outcome == HTTP_ANSWERED ? LEDGER_MALFORMED : LEDGER_UNREACHABLE;
     if (answer == NULL && text == NULL)
         text = "its answer is not JSON-RPC, or not to what was asked";
+    if (call != NULL && call->is_batch)
+        batch_note(rpc, call, answer);
     if (call == NULL) {
         if (answer != NULL)
             probe_answered(rpc, answer);
@@ -394,9 +396,12 @@ static void on_exchange(void *context, enum http_outcome outcome, const uint8_t 
         json_decref(answer);
     } else if (answer == NULL) {
         call_failed(rpc, call, error, outcome != HTTP_NO_CONNECTION, text);
+    } else if (call->takes_no_batches) {
+        node_is_well(rpc);
+        call_finish(rpc, call, LEDGER_REFUSED, answer, "the node takes no batches of calls");
     } else if (json_is_object(json_object_get(answer, "error"))) {
         node_is_well(rpc);
-        error_object_note(rpc, answer);
+        last_error_set(rpc, rpc_error_message(json_object_get(answer, "error")));
         call_finish(rpc, call, LEDGER_REFUSED, answer, rpc->last_error);
     } else {
         node_is_well(rpc);
@@ -449,6 +454,10 @@ static void pump(struct rpc *rpc)
         struct call *call = rpc->waiting;
         waiting_remove(rpc, call);
         slot->call = call;
+        bool has_lists = false;
+        for (size_t part = 0; part < call->part_count; part++)
+            has_lists = has_lists || call->parts[part].has_lists;
+        http_link_answer_max(slot->link, has_lists ? RPC_LISTS_MAX : RPC_ANSWER_MAX);
         if (!http_link_post(slot->link, call->body, strlen(call->body))) {
             slot->call = NULL;
             call_failed(rpc, call, LEDGER_UNREACHABLE, false, "no connection can be made");
@@ -559,35 +568,66 @@ void rpc_answer_later(struct rpc *rpc, enum ledger_error error, const char *text
     call_finish(rpc, call, error, NULL, text);
 }
 
-void rpc_call(struct rpc *rpc, const char *method, json_t *params, unsigned tries, rpc_done *done,
-              void *context)
+/* Why no call can be taken on; NULL: it can. */
+static const char *why_refused(const struct rpc *rpc, unsigned tries)
 {
-    ensure(json_is_array(params));
-    if (rpc->stopped || rpc->slots[0].link == NULL) {
-        json_decref(params);
-        rpc_answer_later(rpc, LEDGER_UNREACHABLE, rpc->trouble, done, context);
-        return;
-    }
-    if (tries != RPC_TRIES_ENDLESS && rpc->limited_waiting >= RPC_WAITING_MAX) {
-        json_decref(params);
-        rpc_answer_later(rpc, LEDGER_UNREACHABLE, "too many calls wait for the ledger node", done, context);
+    if (rpc->stopped || rpc->slots[0].link == NULL)
+        return rpc->trouble;
+    bool is_limited = tries != RPC_TRIES_ENDLESS;
+    return is_limited && rpc->limited_waiting >= RPC_WAITING_MAX ? "too many calls wait for the ledger node"
+                                                                 : NULL;
+}
+
+static void call_begin(struct rpc *rpc, const struct rpc_question *questions, size_t count, bool is_batch,
+                       unsigned tries, rpc_done *done, void *context)
+{
+    const char *refused = why_refused(rpc, tries);
+    for (size_t i = 0; i < count; i++)
+        ensure(json_is_array(questions[i].params));
+    if (refused != NULL) {
+        for (size_t i = 0; i < count; i++)
+            json_decref(questions[i].params);
+        rpc_answer_later(rpc, LEDGER_UNREACHABLE, refused, done, context);
         return;
     }
     struct call *call = call_new(rpc, tries, done, context);
-    const char *last = json_string_value(json_array_get(params, json_array_size(params) - 1));
-    call->of_logs = strcmp(method, "eth_getLogs") == 0;
-    call->of_newest = strcmp(method, "eth_estimateGas") == 0 ||
-                      (last != NULL && (strcmp(last, "latest") == 0 || strcmp(last, "pending") == 0));
-    json_t *request = json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)call->id,
-                                "method", method, "params", params);
-    ensure(request != NULL);
-    call->body = json_dumps(request, JSON_COMPACT);
+    rpc->next_id = call->id + count;
+    call->is_batch = is_batch;
+    call->part_count = count;
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        call->parts[i] = rpc_part_of(questions[i].method, questions[i].params);
+        json_t *request =
+            json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)(call->id + i), "method",
+                      questions[i].method, "params", questions[i].params);
+        ensure(request != NULL && json_array_append_new(list, request) == 0);
+    }
+    call->body = json_dumps(is_batch ? list : json_array_get(list, 0), JSON_COMPACT);
     ensure(call->body != NULL);
-    json_decref(request);
+    json_decref(list);
     DL_APPEND(rpc->waiting, call);
     if (!call->endless)
         rpc->limited_waiting++;
     event_active(rpc->deliver, 0, 0);
+}
+
+void rpc_call(struct rpc *rpc, const char *method, json_t *params, unsigned tries, rpc_done *done,
+              void *context)
+{
+    const struct rpc_question question = {method, params};
+    call_begin(rpc, &question, 1, false, tries, done, context);
+}
+
+void rpc_batch(struct rpc *rpc, const struct rpc_question *questions, size_t count, unsigned tries,
+               rpc_done *done, void *context)
+{
+    ensure(count > 0 && count <= RPC_BATCH_MAX);
+    call_begin(rpc, questions, count, true, tries, done, context);
+}
+
+bool rpc_may_batch(struct rpc *rpc)
+{
+    return !rpc_batches_are_over(&rpc->batches) || ++rpc->batches.spared % RPC_BATCH_AGAIN == 0;
 }
 
 uint64_t rpc_chain_id(const struct rpc *rpc)

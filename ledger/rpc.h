@@ -15,6 +15,13 @@
  * A failed probe counts as a try of every call that waits, so a call with limited tries is answered in
  * bounded time. Any other error object is an answer, never a failure. All answers are given from the event loop,
  * never from inside rpc_call, and nothing of libevent's HTTP code is on the stack then.
+ *
+ * A batch is one call with several questions: tried again, paused for and answered as a whole. Behind one address there
+ * may be several nodes; a batch is answered by one of them. Nodes that take no batches say so in many ways: one result in
+ * place of the list, or one error object that calls the request none, ends the matter at once; anything else that is no
+ * list, when it comes RPC_BATCH_FAILURES_MAX times in a row (so often that the largest range of logs has been halved to
+ * one block meanwhile, and size is not what it was about). One in RPC_BATCH_AGAIN is tried all the same from then on:
+ * it may have been an hour of trouble, or another node by now.
  */
 #ifndef RILL_LEDGER_RPC_H
 #define RILL_LEDGER_RPC_H
@@ -26,7 +33,8 @@
 
 #define RPC_IN_FLIGHT_MAX  4
 #define RPC_WAITING_MAX    1024               /* of calls with limited tries */
-#define RPC_ANSWER_MAX     (16 * 1024 * 1024) /* bytes of one answer */
+#define RPC_ANSWER_MAX     (2 * 1024 * 1024)  /* bytes of one answer */
+#define RPC_LISTS_MAX      (16 * 1024 * 1024) /* of one that is a list of logs or transactions, or has one */
 #define RPC_BACKOFF_MIN_MS 50
 #define RPC_BACKOFF_MAX_MS 5000
 #define RPC_TRIES_ENDLESS  0
@@ -38,6 +46,9 @@
 #define RPC_PAUSE_ASKED_MAX_MS  60000 /* where it does */
 #define RPC_PAUSE_SAID_MS       1000  /* from here on it is told as trouble */
 #define RPC_PATIENCE_PER_TRY_MS 15000 /* a call with this many tries waits so long in pauses, all in all */
+#define RPC_BATCH_MAX           4     /* questions */
+#define RPC_BATCH_FAILURES_MAX  12
+#define RPC_BATCH_AGAIN         64
 
 struct rpc;
 struct event_base;
@@ -48,6 +59,9 @@ struct rpc_answer {
     const json_t *error_object; /* REFUSED: {code, message, data} */
     bool too_much;              /* the node did not manage this very call: too slow, too large, HTTP error */
     const char *text;           /* not OK: one line for a person */
+    /* Of a batch: no result, but when OK an answer to each question in their order, OK or REFUSED. */
+    const struct rpc_answer *parts;
+    bool takes_no_batches; /* not OK: the questions must be asked one by one */
 };
 typedef void rpc_done(void *context, const struct rpc_answer *answer);
 
@@ -63,6 +77,15 @@ bool rpc_is_answering(const struct rpc *rpc);
 /* Takes over `params`, an array. */
 void rpc_call(struct rpc *rpc, const char *method, json_t *params, unsigned tries, rpc_done *done,
               void *context);
+struct rpc_question {
+    const char *method;
+    json_t *params;
+};
+/* Takes over the params of each of the 1 to RPC_BATCH_MAX questions. */
+void rpc_batch(struct rpc *rpc, const struct rpc_question *questions, size_t count, unsigned tries,
+               rpc_done *done, void *context);
+/* Whether to ask in a batch now: false once the node has shown that it takes none, but for one in RPC_BATCH_AGAIN. */
+bool rpc_may_batch(struct rpc *rpc);
 /* Answers from the loop with an error of the caller's choice. */
 void rpc_answer_later(struct rpc *rpc, enum ledger_error error, const char *text, rpc_done *done,
                       void *context);
@@ -82,6 +105,8 @@ bool rpc_is_revert(const json_t *error_object);
 bool rpc_is_rate_limit(const json_t *error_object, bool of_logs);
 /* Seconds that the error object asks to wait; 0: it does not say. */
 uint32_t rpc_wait_asked_s(const json_t *error_object);
+/* True if the error object says that the node does not know the method, or not with such parameters. */
+bool rpc_is_unknown_way(const json_t *error_object);
 /* True if the error object says that the node does not have a block, or its state: not yet, or no more. */
 bool rpc_is_missing_block(const json_t *error_object);
 

@@ -66,6 +66,9 @@ bool rpc_is_revert(const json_t *error_object)
 /* EIP-1474: a limit was exceeded, of requests or of the answer's size. */
 #define CODE_LIMIT_EXCEEDED (-32005)
 #define CODE_HTTP_TOO_MANY  429
+/* JSON-RPC: no such method, no such parameters. */
+#define CODE_METHOD (-32601)
+#define CODE_PARAMS (-32602)
 
 static bool message_has_one(const json_t *error_object, const char *const *parts, size_t count)
 {
@@ -100,11 +103,26 @@ uint32_t rpc_wait_asked_s(const json_t *error_object)
     return seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
 }
 
+bool rpc_is_unknown_way(const json_t *error_object)
+{
+    json_int_t code = json_integer_value(json_object_get(error_object, "code"));
+    return code == CODE_METHOD || code == CODE_PARAMS;
+}
+
 bool rpc_is_missing_block(const json_t *error_object)
 {
-    static const char *const words[] = {
-        "header not found",       "block not found",  "unknown block", "beyond current head",
-        "missing trie node",      "BlockOutOfRange",  "pruned",        "state of old",
-        "state is not available", "historical state", "history",       "after last accepted block"};
+    static const char *const words[] = {"header not found",
+                                        "block not found",
+                                        "unknown block",
+                                        "beyond current head",
+                                        "could not be found",
+                                        "missing trie node",
+                                        "BlockOutOfRange",
+                                        "pruned",
+                                        "state of old",
+                                        "state is not available",
+                                        "historical state",
+                                        "history",
+                                        "after last accepted block"};
     return message_has_one(error_object, words, ARRAY_LENGTH(words));
 }

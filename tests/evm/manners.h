@@ -102,8 +102,8 @@ static inline void on_guard(evutil_socket_t fd, short what, void *context)
 /* Until the client has asked for the head so often: what it does about the last one is done or on its way. */
 static inline void look_around(struct stage *stage, unsigned looks)
 {
-    unsigned before = proxy_count(stage->proxy, "eth_getBlockByNumber");
-    run_until(stage, proxy_count(stage->proxy, "eth_getBlockByNumber") >= before + looks);
+    unsigned before = proxy_looks(stage->proxy);
+    run_until(stage, proxy_looks(stage->proxy) >= before + looks);
 }
 
 static inline bool troubled_by(const struct stage *stage, const char *words)

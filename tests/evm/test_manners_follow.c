@@ -219,7 +219,7 @@ static void logs_of_a_node_behind_lose_nothing(void **state)
     struct stage *stage = stage_with_two_nodes(&behind, 1);
     proxy_rule_set(stage->proxy, logs_come_from_the_node_behind, &behind);
     deposit_and_bury(stage, 1);
-    run_until(stage, troubled_by(stage, "does not have the logs of blocks"));
+    run_until(stage, troubled_by(stage, "the node does not have "));
     mine(stage, 3);
     look_around(stage, 20);
     assert_int_equal(deposits(stage), 0);
@@ -229,6 +229,35 @@ static void logs_of_a_node_behind_lose_nothing(void **state)
     run_until(stage, deposits(stage) == 1);
     catch_up(stage);
     assert_int_equal(deposits(stage), 1);
+    assert_string_equal(ledger_trouble(stage->ledger), "");
+    anvil_end(&behind, SIGKILL);
+    stage_free(stage);
+}
+
+/* The client was away, and comes back to more blocks than the youngest: those of an old range. */
+static void a_long_way_behind_a_node_that_stopped_loses_nothing(void **state)
+{
+    (void)state;
+    struct anvil behind;
+    struct stage *stage = stage_with_two_nodes(&behind, 1);
+    catch_up(stage);
+    uint64_t cursor = stage->cursor;
+    deposit_and_bury(stage, 1);
+    mine(stage, 40);
+    run_until(stage, deposits(stage) == 1);
+    client_end(stage);
+    stage->event_count = stage->young_count = 0;
+    stage->cursor = cursor;
+    stage->head = (struct ledger_head){.number = 0};
+    proxy_rule_set(stage->proxy, logs_come_from_the_node_behind, &behind);
+    client_make(stage);
+    run_until(stage, troubled_by(stage, "does not have the logs of blocks"));
+    look_around(stage, 10);
+    assert_int_equal(stage->cursor, cursor);
+    proxy_rule_set(stage->proxy, NULL, NULL);
+    catch_up(stage);
+    assert_int_equal(deposits(stage), 1);
+    assert_int_equal(stage->too_deep, 0);
     assert_string_equal(ledger_trouble(stage->ledger), "");
     anvil_end(&behind, SIGKILL);
     stage_free(stage);
@@ -362,6 +391,7 @@ int main(void)
         cmocka_unit_test(a_node_restarted_with_less_history_is_found_out),
         cmocka_unit_test(another_chain_in_its_place_is_not_believed),
         cmocka_unit_test(logs_of_a_node_behind_lose_nothing),
+        cmocka_unit_test(a_long_way_behind_a_node_that_stopped_loses_nothing),
         cmocka_unit_test(ranges_are_halved_whatever_the_refusal_says),
         cmocka_unit_test(thrown_away_history_is_said_and_not_skipped),
     };

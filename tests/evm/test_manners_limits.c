@@ -45,6 +45,8 @@ struct quota {
 static void quota_rule(void *context, const struct proxy_request *request, struct proxy_reply *reply)
 {
     struct quota *quota = context;
+    if (request->place > 0)
+        return; /* a batch counts as one, and is refused as one */
     if (request->since_us > quota->window_us + 1000000) {
         quota->window_us = request->since_us;
         quota->used = quota->refused_now = 0;

@@ -3,7 +3,8 @@
  *     input: what to ask u8, then per request a kind u8 and what that needs
  *
  * A small chain answers honestly; by the input's kind of each answer it is then bent: a field replaced, the result or
- * the error object written by the fuzzer, raw bytes in place of JSON, an HTTP status, a connection that breaks. Blocks
+ * the error object written by the fuzzer, raw bytes in place of JSON, an HTTP status, a connection that breaks. Of a
+ * batch each answer is bent by itself; they come in another order, doubled, without one, or one in place of all. Blocks
  * come, go and are replaced by others.
  *
  * Whatever the node says: each call is answered once; what is confirmed comes in order, each place once, inside
@@ -272,20 +273,17 @@ static enum http_outcome broken(struct http_link *link)
     return outcome;
 }
 
-static enum http_outcome answer(struct http_link *link, struct buffer *out)
+/* The answer to one question. */
+static enum http_outcome answer_one(struct http_link *link, const json_t *question, struct buffer *out)
 {
-    json_t *request = json_loadb(link->body, link->length, 0, NULL);
-    ensure(request != NULL);
-    json_int_t id = json_integer_value(json_object_get(request, "id"));
-    const char *method = json_string_value(json_object_get(request, "method"));
+    json_int_t id = json_integer_value(json_object_get(question, "id"));
+    const char *method = json_string_value(json_object_get(question, "method"));
+    const json_t *params = json_object_get(question, "params");
     unsigned kind = input_u8(&node.input);
-    enum http_outcome outcome = HTTP_ANSWERED;
-    link->status = 200;
-    link->retry_after = 0;
     if (kind < 160) {
-        put_json(out, "result", id, honest(method, json_object_get(request, "params")));
+        put_json(out, "result", id, honest(method, params));
     } else if (kind < 200) {
-        put_json(out, "result", id, bend(honest(method, json_object_get(request, "params"))));
+        put_json(out, "result", id, bend(honest(method, params)));
     } else if (kind < 220) {
         buffer_printf(out, "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"%s\":", (long long)id,
                       kind % 2 ? "result" : "error");
@@ -296,9 +294,41 @@ static enum http_outcome answer(struct http_link *link, struct buffer *out)
     } else if (kind < 248) {
         put_raw(out);
     } else {
-        outcome = broken(link);
         put_raw(out);
+        return broken(link);
     }
+    return HTTP_ANSWERED;
+}
+
+static enum http_outcome answer_batch(struct http_link *link, const json_t *questions, struct buffer *out)
+{
+    enum http_outcome outcome = HTTP_ANSWERED;
+    size_t count = json_array_size(questions), first = 0, last = count;
+    unsigned how = input_u8(&node.input);
+    bool backwards = how % 2 == 1;
+    if (how >= 250)
+        return answer_one(link, json_array_get(questions, 0), out); /* in place of a list */
+    first += how >= 230 && how < 240;
+    last += how >= 240; /* the first comes again */
+    buffer_printf(out, "[");
+    for (size_t i = first; i < last; i++) {
+        size_t place = backwards ? last - 1 - (i - first) : i;
+        enum http_outcome one = answer_one(link, json_array_get(questions, place % count), out);
+        outcome = one != HTTP_ANSWERED ? one : outcome;
+        buffer_printf(out, "%s", i + 1 < last ? "," : "");
+    }
+    buffer_printf(out, "]");
+    return outcome;
+}
+
+static enum http_outcome answer(struct http_link *link, struct buffer *out)
+{
+    json_t *request = json_loadb(link->body, link->length, 0, NULL);
+    ensure(request != NULL);
+    link->status = 200;
+    link->retry_after = 0;
+    enum http_outcome outcome =
+        json_is_array(request) ? answer_batch(link, request, out) : answer_one(link, request, out);
     json_decref(request);
     return outcome;
 }
@@ -351,6 +381,12 @@ void http_link_free(struct http_link *link)
     event_free(link->answer);
     free(link->body);
     free(link);
+}
+
+void http_link_answer_max(struct http_link *link, size_t answer_max)
+{
+    (void)link;
+    ensure(answer_max > 0);
 }
 
 bool http_link_is_busy(const struct http_link *link)

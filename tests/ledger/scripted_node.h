@@ -96,10 +96,27 @@ struct node {
     unsigned logs_hidden;    /* so many eth_getLogs answers are empty */
     bool has_bloom;          /* blocks with logs say so */
     bool gives_log_times;
-    bool takes_no_hash;                                  /* eth_getLogs knows ranges only */
+    bool takes_no_hash;     /* eth_getLogs knows ranges only */
+    const char *hash_error; /* NULL: logs are given by hash */
+    const char *old_error;  /* NULL: block 0 is shown */
+    enum {
+        BATCHES_TAKEN,
+        BATCHES_REVERSED,      /* answered, in the other order */
+        BATCHES_REFUSED,       /* an error object in place of the list: batch_error */
+        BATCHES_ONE_ANSWERED,  /* the first question's answer in place of the list */
+        BATCHES_NOT_UNDERSTOOD /* a page of HTML */
+    } batches;
+    const char *batch_error;
+    /* Another node behind the same address, which answers those requests that goes_astray says. It has the chain up to
+     * its height; its newest block is astray_tip, if that has logs (which are NULL else). */
+    bool (*goes_astray)(struct node *node, const json_t *request);
+    uint64_t astray_height;
+    struct node_block astray_tip;
     void (*hook)(struct node *node, const char *method); /* after a request was answered */
 
-    unsigned requests, open, open_most;
+    unsigned requests, open, open_most, batch_count;
+    unsigned hash_count;   /* questions for logs by a block's hash */
+    unsigned astray_count; /* requests that the other node answered */
     struct {
         const char *name;
         unsigned count;
@@ -227,6 +244,8 @@ static inline json_t *node_get_block(struct node *node, const json_t *params)
     uint64_t number = node->height;
     if (quantity_u64(json_array_get(params, 0), &number) && number > node->height)
         return json_null();
+    if (number == 0 && node->old_error != NULL)
+        return json_loads(node->old_error, 0, NULL);
     struct node_block *block = &node->blocks[number];
     json_t *json = json_pack("{s:o,s:o,s:o,s:o,s:o}", "number", quantity_of(number), "hash",
                              hash_json(&block->hash), "timestamp", quantity_of(block->time), "gasLimit",
@@ -254,8 +273,11 @@ static inline json_t *node_get_logs(struct node *node, const json_t *params)
     const json_t *filter = json_array_get(params, 0), *hash = json_object_get(filter, "blockHash");
     uint64_t from = 0, to = 0;
     struct address address;
+    node->hash_count += hash != NULL;
     if (hash != NULL && node->takes_no_hash)
         return json_pack("{s:i,s:s}", "code", -32602, "message", "invalid filter: blockHash");
+    if (hash != NULL && node->hash_error != NULL)
+        return json_loads(node->hash_error, 0, NULL);
     if (hash != NULL && !node_find_block(node, hash, &from))
         return json_pack("{s:i,s:s}", "code", -32000, "message", "unknown block");
     if (hash != NULL)
@@ -405,63 +427,54 @@ static inline void node_forget(struct node *node, struct bufferevent *connection
     bufferevent_free(connection);
 }
 
-static inline void node_answer(struct bufferevent *connection, json_int_t id, json_t *result)
+/* Takes over `result`: a result, or an error object. */
+static inline json_t *node_envelope(json_int_t id, json_t *result)
 {
     bool is_error = json_object_get(result, "code") != NULL;
-    json_t *answer =
-        json_pack("{s:s,s:I,s:O}", "jsonrpc", "2.0", "id", id, is_error ? "error" : "result", result);
+    return json_pack("{s:s,s:I,s:o}", "jsonrpc", "2.0", "id", id, is_error ? "error" : "result", result);
+}
+
+static inline void node_answer(struct bufferevent *connection, const json_t *answer)
+{
     char *text = json_dumps(answer, JSON_COMPACT);
     node_write(connection, "200 OK", text, strlen(text));
     free(text);
-    json_decref(answer);
 }
 
-/* Returns false if the connection is gone. */
-static inline bool node_fault(struct node *node, struct bufferevent *connection, enum fault fault,
-                              json_int_t id)
+/* What comes in place of the answer to a request. */
+static inline void node_fault(struct node *node, struct bufferevent *connection, enum fault fault)
 {
     static char *huge;
     switch (fault) {
     case FAULT_GARBAGE:
         node_write(connection, "200 OK", "<html>it works!</html>", 22);
-        return true;
-    case FAULT_WRONG_ID: {
-        json_t *result = json_string("0x7a69");
-        node_answer(connection, id + 1000, result);
-        json_decref(result);
-        return true;
-    }
+        break;
     case FAULT_STATUS_500:
         node_write(connection, "500 Internal Server Error", "oops", 4);
-        return true;
+        break;
     case FAULT_CLOSE:
         node_forget(node, connection);
-        return false;
+        break;
     case FAULT_SILENCE:
         node->silent = connection;
-        return true;
+        break;
     case FAULT_HUGE:
         huge = calloc(1, 17 << 20);
         memset(huge, ' ', 17 << 20);
         node_write(connection, "200 OK", huge, 17 << 20);
         free(huge);
-        return true;
+        break;
     case FAULT_DEEP:
         huge = calloc(1, 1 << 20);
         memset(huge, '[', 1 << 20);
         node_write(connection, "200 OK", huge, 1 << 20);
         free(huge);
-        return true;
-    case FAULT_ERROR: {
-        json_t *error = json_loads(node->error_json, 0, NULL);
-        node_answer(connection, id, error);
-        json_decref(error);
-        return true;
-    }
-    case FAULT_NONE:
         break;
+    case FAULT_NONE:
+    case FAULT_WRONG_ID: /* these two are in the answer itself */
+    case FAULT_ERROR:
+        fail();
     }
-    return true;
 }
 
 static inline void node_note(struct node *node, const char *method)
@@ -470,11 +483,77 @@ static inline void node_note(struct node *node, const char *method)
         "eth_chainId",     "eth_getBlockByNumber",      "eth_getLogs",
         "eth_estimateGas", "eth_getTransactionCount",   "eth_maxPriorityFeePerGas",
         "eth_call",        "eth_getTransactionReceipt", "eth_sendRawTransaction"};
-    node->requests++;
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         node->methods[i].name = names[i];
         node->methods[i].count += strcmp(names[i], method) == 0;
     }
+}
+
+/* Answers one question; *fault: what happens to it, or to the whole request. */
+static inline json_t *node_serve_one(struct node *node, const json_t *question, enum fault *fault)
+{
+    const char *method = json_string_value(json_object_get(question, "method"));
+    json_int_t id = json_integer_value(json_object_get(question, "id"));
+    node_note(node, method);
+    enum fault own = FAULT_NONE;
+    if (node->fault_count > 0 && (node->fault_method == NULL || strcmp(node->fault_method, method) == 0)) {
+        node->fault_count--;
+        own = node->fault;
+    }
+    if (own == FAULT_ERROR)
+        return node_envelope(id, json_loads(node->error_json, 0, NULL));
+    if (own == FAULT_WRONG_ID)
+        return node_envelope(id + 1000, json_string("0x7a69"));
+    if (own != FAULT_NONE)
+        *fault = own;
+    bool does_it = own == FAULT_NONE || own == FAULT_CLOSE;
+    return node_envelope(id, does_it ? node_execute(node, method, json_object_get(question, "params"))
+                                     : json_null());
+}
+
+static inline const char *node_method_of(const json_t *question)
+{
+    return json_string_value(json_object_get(question, "method"));
+}
+
+/* The answers to a batch, or what this node gives in place of them. */
+static inline json_t *node_serve_batch(struct node *node, const json_t *questions, enum fault *fault)
+{
+    json_t *answers = json_array();
+    node->batch_count++;
+    if (node->batches == BATCHES_NOT_UNDERSTOOD)
+        *fault = FAULT_GARBAGE;
+    if (node->batches == BATCHES_REFUSED) {
+        json_decref(answers);
+        return json_pack("{s:s,s:n,s:o}", "jsonrpc", "2.0", "id", "error",
+                         json_loads(node->batch_error, 0, NULL));
+    }
+    for (size_t i = 0; node->batches != BATCHES_NOT_UNDERSTOOD && i < json_array_size(questions); i++) {
+        const json_t *question = json_array_get(questions, i);
+        json_t *answer = node_serve_one(node, question, fault);
+        if (node->batches == BATCHES_ONE_ANSWERED) {
+            json_decref(answers);
+            return answer;
+        }
+        json_array_insert_new(answers, node->batches == BATCHES_REVERSED ? 0 : i, answer);
+        if (node->hook != NULL)
+            node->hook(node, node_method_of(question));
+    }
+    return answers;
+}
+
+/* The other node's chain in place of this one's, and back. */
+static inline void node_swap_astray(struct node *node)
+{
+    uint64_t height = node->height;
+    node->height = node->astray_height;
+    node->astray_height = height;
+    uint64_t tip = node->height < height ? node->height : height;
+    if (node->astray_tip.logs == NULL)
+        return;
+    struct node_block block = node->blocks[tip];
+    node->blocks[tip] = node->astray_tip;
+    node->astray_tip = block;
 }
 
 static inline void node_serve(struct node *node, struct bufferevent *connection, const char *body,
@@ -482,23 +561,24 @@ static inline void node_serve(struct node *node, struct bufferevent *connection,
 {
     json_t *request = json_loadb(body, length, 0, NULL);
     ensure(request != NULL);
-    const char *method = json_string_value(json_object_get(request, "method"));
-    json_int_t id = json_integer_value(json_object_get(request, "id"));
-    node_note(node, method);
+    bool is_batch = json_is_array(request);
+    node->requests++;
     enum fault fault = FAULT_NONE;
-    if (node->fault_count > 0 && (node->fault_method == NULL || strcmp(node->fault_method, method) == 0)) {
-        node->fault_count--;
-        fault = node->fault;
-    }
-    bool does_it = fault == FAULT_NONE || fault == FAULT_CLOSE;
-    json_t *result = does_it ? node_execute(node, method, json_object_get(request, "params")) : NULL;
+    bool is_astray = node->goes_astray != NULL && node->goes_astray(node, request);
+    node->astray_count += is_astray;
+    if (is_astray)
+        node_swap_astray(node);
+    json_t *answer =
+        is_batch ? node_serve_batch(node, request, &fault) : node_serve_one(node, request, &fault);
+    if (is_astray)
+        node_swap_astray(node);
     if (fault == FAULT_NONE)
-        node_answer(connection, id, result);
+        node_answer(connection, answer);
     else
-        (void)node_fault(node, connection, fault, id);
-    json_decref(result);
-    if (node->hook != NULL)
-        node->hook(node, method);
+        node_fault(node, connection, fault);
+    json_decref(answer);
+    if (node->hook != NULL && !is_batch)
+        node->hook(node, node_method_of(request));
     json_decref(request);
 }
 
@@ -603,6 +683,7 @@ static inline void node_free(struct node *node)
         node_down(node);
     for (uint64_t i = 0; i <= node->height; i++)
         json_decref(node->blocks[i].logs);
+    json_decref(node->astray_tip.logs);
     event_free(node->guard);
     event_base_free(node->base);
     free(node);

@@ -212,6 +212,28 @@ static void a_newest_block_that_is_missing_is_asked_for_again(void **state)
     node_free(node);
 }
 
+/* What is asked for here is short: only lists of logs and of transactions may be long. */
+static void long_answers_are_refused(void **state)
+{
+    (void)state;
+    struct node *node = node_new();
+    struct ledger_options options = node_options(node);
+    options.tries = 1;
+    struct ledger *ledger = ledger_new(node->base, &options);
+    size_t length = (size_t)RPC_ANSWER_MAX + 2;
+    char *result = calloc(1, length + 1);
+    memset(result, '0', length);
+    result[1] = 'x';
+    node->call_result = result;
+    assert_int_equal(call(node, ledger).error, LEDGER_UNREACHABLE);
+    assert_non_null(strstr(ledger_last_error(ledger), "too long"));
+    node->call_result = "0xaa";
+    assert_int_equal(call(node, ledger).error, LEDGER_OK);
+    free(result);
+    ledger_free(ledger);
+    node_free(node);
+}
+
 static void error_objects_are_told_apart(void **state)
 {
     (void)state;
@@ -231,6 +253,7 @@ static void error_objects_are_told_apart(void **state)
         {"{\"code\":4444,\"message\":\"pruned history unavailable\"}", false, false, true},
         {"{\"code\":-32602,\"message\":\"block range extends beyond current head block\"}", false, false,
          true},
+        {"{\"code\":-32000,\"message\":\"0x12… could not be found\"}", false, false, true},
         {"{\"code\":3,\"message\":\"execution reverted\"}", false, false, false},
         {"{\"code\":-32000,\"message\":\"nonce too low\"}", false, false, false},
         {"{\"message\":7}", false, false, false},
@@ -468,6 +491,7 @@ int main(void)
         cmocka_unit_test(limits_of_the_rate_cost_no_try),
         cmocka_unit_test(limits_beyond_patience_are_told),
         cmocka_unit_test(a_newest_block_that_is_missing_is_asked_for_again),
+        cmocka_unit_test(long_answers_are_refused),
         cmocka_unit_test(error_objects_are_told_apart),
         cmocka_unit_test(another_chain_is_refused),
         cmocka_unit_test(a_node_that_is_down_is_waited_for),

@@ -29,7 +29,7 @@ struct proxy {
         char name[48];
         unsigned count;
     } methods[METHODS_MAX];
-    unsigned count;
+    unsigned count, looks;
     bool is_forwarding;
     struct forward *waiting; /* in order */
 };
@@ -41,6 +41,7 @@ struct forward {
     struct evhttp_request *request;
     uint16_t port;
     char *body;
+    json_t *instead; /* answers to questions of a batch, in place of the node's; NULL: none */
 };
 
 static void forward_start(struct forward *forward);
@@ -75,7 +76,31 @@ unsigned proxy_count(const struct proxy *proxy, const char *method)
     return 0;
 }
 
+unsigned proxy_looks(const struct proxy *proxy)
+{
+    return proxy->looks;
+}
+
 /* ---- forwarding ---- */
+
+/* Puts the rule's answers in place of the node's. */
+static void answers_replace(struct evbuffer *body, const json_t *instead)
+{
+    size_t length = evbuffer_get_length(body);
+    json_t *answers = json_loadb((const char *)evbuffer_pullup(body, -1), length, 0, NULL);
+    ensure(json_is_array(answers));
+    for (size_t i = 0; i < json_array_size(answers); i++)
+        for (size_t k = 0; k < json_array_size(instead); k++) {
+            json_t *other = json_array_get(instead, k);
+            if (json_equal(json_object_get(json_array_get(answers, i), "id"), json_object_get(other, "id")))
+                json_array_set(answers, i, other);
+        }
+    char *text = json_dumps(answers, JSON_COMPACT);
+    evbuffer_drain(body, length);
+    evbuffer_add(body, text, strlen(text));
+    free(text);
+    json_decref(answers);
+}
 
 static void on_forwarded(struct evhttp_request *answer, void *context)
 {
@@ -84,10 +109,13 @@ static void on_forwarded(struct evhttp_request *answer, void *context)
     struct evbuffer *body = evbuffer_new();
     if (status != 0)
         evbuffer_add_buffer(body, evhttp_request_get_input_buffer(answer));
+    if (status != 0 && forward->instead != NULL)
+        answers_replace(body, forward->instead);
     evhttp_send_reply(forward->request, status != 0 ? status : BAD_GATEWAY, NULL, body);
     evbuffer_free(body);
     struct proxy *proxy = forward->proxy;
     proxy->is_forwarding = false;
+    json_decref(forward->instead);
     free(forward->body);
     free(forward);
     if (proxy->waiting == NULL)
@@ -115,11 +143,13 @@ static void forward_start(struct forward *forward)
     ensure(evhttp_make_request(connection, out, EVHTTP_REQ_POST, "/") == 0);
 }
 
-/* Takes over the body. */
-static void forward_to(struct proxy *proxy, struct evhttp_request *request, uint16_t port, char *body)
+/* Takes over the body and the answers to give instead. */
+static void forward_to(struct proxy *proxy, struct evhttp_request *request, uint16_t port, char *body,
+                       json_t *instead)
 {
     struct forward *forward = xcalloc(1, sizeof *forward);
-    *forward = (struct forward){.proxy = proxy, .request = request, .port = port, .body = body};
+    *forward =
+        (struct forward){.proxy = proxy, .request = request, .port = port, .body = body, .instead = instead};
     if (proxy->is_forwarding)
         DL_APPEND(proxy->waiting, forward);
     else
@@ -128,19 +158,27 @@ static void forward_to(struct proxy *proxy, struct evhttp_request *request, uint
 
 /* ---- answering ---- */
 
-static void answer(struct evhttp_request *request, const struct proxy_reply *reply, const json_t *id)
+/* The JSON-RPC answer to one question, with what the rule made of it. */
+static json_t *answer_json(const struct proxy_reply *reply, const json_t *question)
+{
+    const char *content = reply->error != NULL ? reply->error : reply->result;
+    json_t *value = json_loads(content, JSON_DECODE_ANY, NULL);
+    ensure(value != NULL);
+    json_t *json =
+        json_pack("{s:s, s:o}", "jsonrpc", "2.0", reply->error != NULL ? "error" : "result", value);
+    const json_t *id = json_object_get(question, "id");
+    json_object_set_new(json, "id", reply->without_id ? json_null() : json_deep_copy(id));
+    return json;
+}
+
+static void answer(struct evhttp_request *request, const struct proxy_reply *reply, const json_t *asked)
 {
     struct evbuffer *body = evbuffer_new();
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     if (reply->retry_after != NULL)
         evhttp_add_header(headers, "Retry-After", reply->retry_after);
-    const char *content = reply->error != NULL ? reply->error : reply->result;
-    if (content != NULL) {
-        json_t *value = json_loads(content, JSON_DECODE_ANY, NULL);
-        ensure(value != NULL);
-        json_t *json =
-            json_pack("{s:s, s:o}", "jsonrpc", "2.0", reply->error != NULL ? "error" : "result", value);
-        json_object_set_new(json, "id", reply->without_id ? json_null() : json_deep_copy(id));
+    if (reply->error != NULL || reply->result != NULL) {
+        json_t *json = answer_json(reply, asked);
         char *text = json_dumps(json, JSON_COMPACT);
         evhttp_add_header(headers, "Content-Type", "application/json");
         evbuffer_add(body, text, strlen(text));
@@ -153,6 +191,56 @@ static void answer(struct evhttp_request *request, const struct proxy_reply *rep
     evbuffer_free(body);
 }
 
+/* Counts a question, and asks the rule about it. */
+static void question_judge(struct proxy *proxy, const json_t *question, size_t place,
+                           struct proxy_reply *reply)
+{
+    const char *method = json_string_value(json_object_get(question, "method"));
+    const json_t *params = json_object_get(question, "params");
+    struct proxy_request asked = {.method = method,
+                                  .params = params,
+                                  .number = method_count(proxy, method),
+                                  .place = place,
+                                  .since_us = clock_monotonic_us()};
+    const char *tag = json_string_value(json_array_get(params, 0));
+    proxy->looks += strcmp(method, "eth_getBlockByNumber") == 0 && tag != NULL && strcmp(tag, "latest") == 0;
+    if (proxy->rule != NULL)
+        proxy->rule(proxy->context, &asked, reply);
+}
+
+/* Answers a request, or lets the node do it. Takes over the body. */
+static void reply_give(struct proxy *proxy, struct evhttp_request *request, const struct proxy_reply *reply,
+                       const json_t *asked, char *body, json_t *instead)
+{
+    if (reply->status == 0) {
+        forward_to(proxy, request, reply->port, body, instead);
+        return;
+    }
+    answer(request, reply, asked);
+    json_decref(instead);
+    free(body);
+}
+
+/* A batch goes where the rule sends any of its questions, and is answered with what it makes of any; but what it
+ * answers to one question in JSON is the answer to that question alone. */
+static void batch_judge(struct proxy *proxy, const json_t *batch, struct proxy_reply *reply, json_t **instead)
+{
+    for (size_t i = 0; i < json_array_size(batch); i++) {
+        const json_t *question = json_array_get(batch, i);
+        struct proxy_reply one = {.port = proxy->port};
+        question_judge(proxy, question, i, &one);
+        bool is_json = one.error != NULL || one.result != NULL;
+        if (one.status == 200 && is_json && !one.without_id) {
+            *instead = *instead == NULL ? json_array() : *instead;
+            json_array_append_new(*instead, answer_json(&one, question));
+        } else if (one.status != 0) {
+            *reply = one;
+        } else if (one.port != proxy->port) {
+            reply->port = one.port;
+        }
+    }
+}
+
 static void on_request(struct evhttp_request *request, void *context)
 {
     struct proxy *proxy = context;
@@ -160,22 +248,14 @@ static void on_request(struct evhttp_request *request, void *context)
     size_t length = evbuffer_get_length(input);
     char *body = xcalloc(1, length + 1);
     evbuffer_remove(input, body, length);
-    json_t *json = json_loads(body, 0, NULL);
+    json_t *json = json_loads(body, 0, NULL), *instead = NULL;
     ensure(json != NULL);
-    const char *method = json_string_value(json_object_get(json, "method"));
-    struct proxy_request asked = {.method = method,
-                                  .params = json_object_get(json, "params"),
-                                  .number = method_count(proxy, method),
-                                  .since_us = clock_monotonic_us()};
     struct proxy_reply reply = {.port = proxy->port};
-    if (proxy->rule != NULL)
-        proxy->rule(proxy->context, &asked, &reply);
-    if (reply.status != 0) {
-        answer(request, &reply, json_object_get(json, "id"));
-        free(body);
-    } else {
-        forward_to(proxy, request, reply.port, body);
-    }
+    if (json_is_array(json))
+        batch_judge(proxy, json, &reply, &instead);
+    else
+        question_judge(proxy, json, 0, &reply);
+    reply_give(proxy, request, &reply, json, body, instead);
     json_decref(json);
 }
 

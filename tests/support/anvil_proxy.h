@@ -1,6 +1,7 @@
 /* What stands between a client and its node and misbehaves: HTTP of its own, in the test's event loop. Each request
- * goes to the rule first; what that lets pass is forwarded to the node, and its answer given back as it came. One request after the other reaches the node: anvil may
- * hang for good when it answers several around a reorganisation. */
+ * goes to the rule first, of a batch each question; what that lets pass is forwarded to the node, a batch as a whole, and
+ * its answer given back as it came, but for questions of a batch that the rule has answered. One request after the other reaches the node: anvil may hang for good when it
+ * answers several around a reorganisation. */
 #ifndef RILL_TESTS_SUPPORT_ANVIL_PROXY_H
 #define RILL_TESTS_SUPPORT_ANVIL_PROXY_H
 
@@ -15,6 +16,7 @@ struct proxy_request {
     const char *method;
     const json_t *params;
     unsigned number;   /* of this method so far, this one included */
+    size_t place;      /* in a batch; 0: the first, or the only one */
     uint64_t since_us; /* clock_monotonic_us() */
 };
 
@@ -39,6 +41,8 @@ void proxy_rule_set(struct proxy *proxy, proxy_rule *rule, void *context);
 void proxy_port_set(struct proxy *proxy, uint16_t port);
 /* How many requests there were; of a method, NULL: all. */
 unsigned proxy_count(const struct proxy *proxy, const char *method);
+/* How often the newest block was asked for. */
+unsigned proxy_looks(const struct proxy *proxy);
 /* How many are with the node, or wait for it. */
 unsigned proxy_under_way(const struct proxy *proxy);
 
