@@ -9,8 +9,8 @@
  *     MINED      has a receipt, not yet `confirmations` deep: PENDING again if a reorganisation takes
  *                the receipt
  *
- * Whatever the node answered to a broadcast, the receipt decides: a transaction counts as never sent only if
- * the node refused it and knows no receipt of it.
+ * Whatever the node answered to a broadcast, what it knows decides: a transaction counts as never sent only if
+ * the node refused it, has no receipt of it, and does not know it.
  */
 #ifndef RILL_LEDGER_SEND_PARTS_H
 #define RILL_LEDGER_SEND_PARTS_H
@@ -135,8 +135,18 @@ static inline bool send_is_in_doubt(const struct send *send)
     return send->state == SEND_PREPARING && send->refusal != LEDGER_OK;
 }
 
+/* The node has it, or may have: it is followed from now on. */
+void send_left(struct send *send);
 /* Ends a send that never left, with the node's or our reason. */
 void send_give_up(struct send *send, enum ledger_error error, enum contract_error reverted);
+
+/* send_words.c: what an error object of a node means */
+bool says_no_funds(const json_t *error_object) MUST_USE;
+bool says_known(const json_t *error_object) MUST_USE;
+bool says_underpriced(const json_t *error_object) MUST_USE;
+bool says_nonce_used(const json_t *error_object) MUST_USE;
+/* The node has lost those before it, which are shown to it again. */
+bool says_nonce_gap(const json_t *error_object) MUST_USE;
 
 /* send_doubt.c */
 /* An estimate reverted. Returns true if that is doubted: send_prepare is called again, or it is given up. */

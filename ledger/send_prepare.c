@@ -1,7 +1,6 @@
 /* From the queue to the first broadcast: estimate, newest block, tip, nonce, signature, broadcast. */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <utlist.h>
 
 #include "base/ensure.h"
@@ -32,18 +31,6 @@ void send_give_up(struct send *send, enum ledger_error error, enum contract_erro
 {
     struct ledger_receipt receipt = {.success = false, .reverted = reverted};
     send_finish(send, error, error == LEDGER_REVERTED ? &receipt : NULL);
-}
-
-static bool text_has(const json_t *error_object, const char *part)
-{
-    const char *message = json_string_value(json_object_get(error_object, "message"));
-    return message != NULL && strcasestr(message, part) != NULL;
-}
-
-static bool says_no_funds(const json_t *error_object)
-{
-    return text_has(error_object, "insufficient funds") || text_has(error_object, "insufficient balance") ||
-           text_has(error_object, "gas required exceeds allowance");
 }
 
 /* What an error object means: the contract's refusal, no money, or another refusal. */
@@ -236,38 +223,13 @@ void send_broadcast(struct send *send, bool first)
              first ? on_broadcast : on_rebroadcast, send);
 }
 
-static void broadcast_done(struct send *send)
+void send_left(struct send *send)
 {
     struct ledger *ledger = send->account->senders->ledger;
     send->state = SEND_PENDING;
+    send->refusal = LEDGER_OK;
     account_advance(send->account);
     pulse_now(ledger); /* it may be mined already */
-}
-
-static bool says_known(const json_t *error_object)
-{
-    return text_has(error_object, "already known") ||
-           (text_has(error_object, "known transaction") && !text_has(error_object, "unknown")) ||
-           text_has(error_object, "already imported") || text_has(error_object, "already exists");
-}
-
-static bool says_underpriced(const json_t *error_object)
-{
-    return text_has(error_object, "underpriced") || text_has(error_object, "base fee") ||
-           text_has(error_object, "fee too low") || text_has(error_object, "fee cap less");
-}
-
-static bool says_nonce_used(const json_t *error_object)
-{
-    return text_has(error_object, "nonce too low") || text_has(error_object, "nonce is too low") ||
-           text_has(error_object, "old nonce");
-}
-
-/* The node has lost those before it, which are shown to it again. */
-static bool says_nonce_gap(const json_t *error_object)
-{
-    return text_has(error_object, "nonce too high") || text_has(error_object, "nonce is too high") ||
-           text_has(error_object, "nonce gap");
 }
 
 static void on_broadcast(void *context, const struct rpc_answer *answer)
@@ -286,7 +248,7 @@ static void on_broadcast(void *context, const struct rpc_answer *answer)
             return;
         }
     }
-    broadcast_done(send);
+    send_left(send);
 }
 
 static void on_rebroadcast(void *context, const struct rpc_answer *answer)
