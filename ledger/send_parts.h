@@ -1,5 +1,5 @@
-/* Sending transactions: what send.c (queues), send_prepare.c (up to the first broadcast) and send_track.c
- * (from there to finality) share.
+/* Sending transactions: what send.c (queues), send_prepare.c (up to the first broadcast), send_words.c (what nodes say),
+ * send_track.c (from there to finality) and send_gap.c (a nonce in front of ours that is not ours) share.
  *
  *     WAITING    in the key's queue
  *     PREPARING  one per key at a time: gas estimated, fees and nonce asked for, signed, broadcast
@@ -41,6 +41,7 @@ struct send {
     struct send *prev, *next;
     struct account *account;
     enum send_state state;
+    bool fills;   /* a nonce that is not ours, empty: send_gap.c */
     bool creates; /* a contract; `to` is zero */
     struct address to;
     unsigned_wide value;
@@ -96,6 +97,9 @@ struct account {
     uint64_t next_nonce; /* meaningful while any send has a nonce */
     bool is_counting;    /* eth_getTransactionCount is under way */
     uint64_t counting_head;
+
+    bool has_gap, gap_said; /* the chain waits for a nonce before ours, which none of ours has */
+    uint64_t gap_nonce, gap_head, gap_time; /* which, and the newest block when that was seen first */
 };
 
 struct senders {
@@ -163,7 +167,8 @@ struct press {
     struct urgency_pace pace;
     struct send *payer; /* whose budget covers what is beyond the send's own; NULL: nobody's */
 };
-/* By the send's own terms; if the chain waits for its nonce, by the most pressing terms of all that wait behind it. */
+/* By the send's own terms; if the chain waits for its nonce, by the most pressing terms of all that wait behind it. One that
+ * fills a gap has none of its own: all that it may cost is theirs. */
 struct press send_press(struct send *send, bool is_first, const struct block *latest);
 /* The fees have risen: moves budget from the payer (may be NULL) so that the send's own covers them. */
 void send_cover(struct send *send, struct send *payer);
@@ -173,5 +178,10 @@ void send_cover(struct send *send, struct send *payer);
 void account_look(struct account *account, const struct block *latest);
 /* Asks for receipts, newest variant first. */
 void send_ask_receipt(struct send *send, uint64_t head);
+
+/* send_gap.c */
+/* Looks whether the chain waits for a nonce (count) that none of ours has, says so and fills it. Afterwards the account may
+ * not exist. */
+void account_gap_look(struct account *account, uint64_t count);
 
 #endif

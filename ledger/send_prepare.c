@@ -93,7 +93,8 @@ static bool step_failed(struct send *send, const struct rpc_answer *answer)
     enum contract_error reverted = CONTRACT_OK;
     if (error == LEDGER_REFUSED) {
         error = refusal_of(answer->error_object, &reverted);
-        if (wait_for_earlier(send) || (error == LEDGER_REVERTED && send_doubt(send, reverted)))
+        if (!send->fills &&
+            (wait_for_earlier(send) || (error == LEDGER_REVERTED && send_doubt(send, reverted))))
             return true;
     }
     send_give_up(send, error, reverted);
@@ -110,7 +111,7 @@ static void on_estimate(void *context, const struct rpc_answer *answer)
         send_give_up(send, LEDGER_MALFORMED, CONTRACT_OK);
         return;
     }
-    send->gas_limit = gas + gas / 4 + GAS_SPARE;
+    send->gas_limit = gas + gas / 4 + (send->fills ? 0 : GAS_SPARE);
     json_t *params = json_pack("[s, b]", "latest", 0);
     ask(send, "eth_getBlockByNumber", params, on_block);
 }
@@ -154,12 +155,18 @@ static void on_tip(void *context, const struct rpc_answer *answer)
     if (answer->error == LEDGER_REFUSED || !quantity_wide(answer->result, &tip) || tip > UINT64_MAX)
         tip = TIP_UNKNOWN_WEI;
     send->market_tip = tip;
-    unsigned_wide most = send_fee_most(send);
-    tip = send_tip_due(send, &send->terms, most, &send->block);
-    send->max_fee = 2 * (unsigned_wide)send->block.base_fee + tip;
-    if (send->max_fee > most)
-        send->max_fee = most;
-    send->priority_fee = tip < send->max_fee ? tip : send->max_fee;
+    const struct press press = send_press(send, send->fills, &send->block);
+    send->max_fee = 2 * (unsigned_wide)send->block.base_fee + press.tip;
+    if (send->max_fee > press.most)
+        send->max_fee = press.most;
+    send->priority_fee = press.tip < send->max_fee ? press.tip : send->max_fee;
+    send_cover(send, press.payer);
+    if (send->fills) { /* has its nonce */
+        send->state = SEND_PENDING;
+        send_broadcast(send, false);
+        account_advance(send->account);
+        return;
+    }
     json_t *params = json_pack("[o, s]", address_json(&send->account->address), "pending");
     ask(send, "eth_getTransactionCount", params, on_nonce);
 }

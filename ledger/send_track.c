@@ -83,7 +83,7 @@ static bool fees_raise(struct send *send, const struct press *press, const struc
 /* `is_first`: it is the one the chain waits for. */
 static void pending_look(struct send *send, bool is_first, const struct block *latest)
 {
-    const struct press press = send_press(send, is_first, latest);
+    const struct press press = send_press(send, is_first || send->fills, latest);
     bool late = is_late(send, &press, latest),
          pressing = latest->number > send->broadcast_head && is_pressing(send, &press);
     bool is_raised =
@@ -112,12 +112,15 @@ static void on_count(void *context, const struct rpc_answer *answer)
         if (send->is_asking)
             continue;
         bool is_mined = send->state == SEND_PENDING && send->nonce < count;
+        if (is_mined && send->fills)
+            continue; /* whichever used the nonce */
         bool is_deeper = send->state == SEND_MINED && !hash_equal(&ledger->latest.hash, &send->asked_hash);
         if (is_mined || is_deeper || send_is_in_doubt(send))
             send_ask_receipt(send, account->counting_head);
         else if (send->state == SEND_PENDING)
             pending_look(send, send->nonce == count, &ledger->latest);
     }
+    account_gap_look(account, count);
 }
 
 /* ---- receipts ---- */

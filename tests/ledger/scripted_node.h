@@ -56,7 +56,9 @@ struct node_transaction {
     struct hash hash;
     struct address sender;
     uint64_t nonce, block; /* block: once mined */
-    unsigned_wide fee, tip;
+    unsigned_wide fee, tip, value;
+    struct address to;
+    size_t data_length;
     bool is_mined, fails, creates;
 };
 
@@ -328,6 +330,9 @@ static inline json_t *node_send_raw(struct node *node, const json_t *params)
     entry.fee = transaction.max_fee_per_gas;
     entry.tip = transaction.max_priority_fee_per_gas;
     entry.creates = transaction.creates;
+    entry.to = transaction.to;
+    entry.value = transaction.value;
+    entry.data_length = transaction.data_length;
     buffer_free(&raw);
     for (size_t i = 0; i < node->pool_count; i++)
         if (hash_equal(&node->pool[i].hash, &entry.hash))
