@@ -201,6 +201,7 @@ void hub_opened(struct hub *hub)
         .confirmations = (uint32_t)hub->settings->confirmations,
         .poll_ms = (uint32_t)hub->settings->poll_ms,
         .max_fee_per_gas = hub->settings->max_fee_gwei * 1000000000u,
+        .fills_gaps = true,
     };
     hub->ledger = ledger_new(hub->base, &options);
     ask_ledger(hub);

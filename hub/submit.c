@@ -5,7 +5,8 @@
  * joins the next round. If the hub restarts meanwhile it does not know which of the calls ever left, or will land
  * yet (engine->settle_hidden). Transactions of one account land in the order of their nonces, and a node that has lost
  * the old ones gives their nonces again: as many new calls as there were old ones, mined, have either come after them or
- * taken their places.
+ * taken their places. An empty transaction that the ledger client puts in an old one's place (ledger/send_gap.c) changes
+ * nothing in that: it is before the new ones, too.
  */
 #include "base/ensure.h"
 #include "base/log.h"

@@ -27,6 +27,9 @@ struct ledger_options {
     uint32_t tries; /* of a call that fails, with backoff; 0: 8, about 3 s against a closed port. Preparing
                      * a transaction has two more; once it has left, there is no giving up. A node that
                      * limits the rate of requests is waited for 15 s per try, all in all */
+    bool
+        fills_gaps; /* what a former run left unmined before ours is replaced by an empty transaction: for owners that
+                      * have the key to themselves and decide anew from the ledger's state after each start */
 };
 
 enum ledger_error {

@@ -102,7 +102,7 @@ void account_advance(struct account *account)
         bool is_next = send->state == SEND_WAITING || send->state == SEND_BLOCKED;
         if (!is_next)
             continue;
-        if (unmined < UNMINED_MAX)
+        if (unmined < UNMINED_MAX || send->fills)
             send_prepare(send);
         return;
     }
@@ -122,12 +122,13 @@ void send_finish(struct send *send, enum ledger_error error, const struct ledger
     ledger_sent *sent = send->sent;
     void *context = send->context;
     struct ledger_receipt copy = receipt != NULL ? *receipt : (struct ledger_receipt){.success = false};
-    bool has_receipt = receipt != NULL || send->lent_wei > 0;
+    bool has_receipt = receipt != NULL || send->lent_wei > 0, fills = send->fills;
     copy.cost_wei = owners_cost(send, &copy);
     DL_DELETE(account->sends, send);
     account->count--;
     send_free(send);
-    senders_trouble_set(account->senders, "");
+    if (!fills) /* else the gap is over when the count says so */
+        senders_trouble_set(account->senders, "");
     /* The queue goes on before the owner is told: the owner may stop everything. */
     if (!account_release(account))
         account_advance(account);

@@ -1,5 +1,5 @@
-/* Sending transactions: what send.c (queues), send_prepare.c (up to the first broadcast) and send_track.c
- * (from there to finality) share.
+/* Sending transactions: what send.c (queues), send_prepare.c (up to the first broadcast), send_words.c (what nodes say),
+ * send_track.c (from there to finality) and send_gap.c (a nonce in front of ours that is not ours) share.
  *
  *     WAITING    in the key's queue
  *     PREPARING  one per key at a time: gas estimated, fees and nonce asked for, signed, broadcast
@@ -9,8 +9,8 @@
  *     MINED      has a receipt, not yet `confirmations` deep: PENDING again if a reorganisation takes
  *                the receipt
  *
- * Whatever the node answered to a broadcast, the receipt decides: a transaction counts as never sent only if
- * the node refused it and knows no receipt of it.
+ * Whatever the node answered to a broadcast, what it knows decides: a transaction counts as never sent only if
+ * the node refused it, has no receipt of it, and does not know it.
  */
 #ifndef RILL_LEDGER_SEND_PARTS_H
 #define RILL_LEDGER_SEND_PARTS_H
@@ -41,6 +41,7 @@ struct send {
     struct send *prev, *next;
     struct account *account;
     enum send_state state;
+    bool fills;   /* a nonce that is not ours, empty: send_gap.c */
     bool creates; /* a contract; `to` is zero */
     struct address to;
     unsigned_wide value;
@@ -96,6 +97,9 @@ struct account {
     uint64_t next_nonce; /* meaningful while any send has a nonce */
     bool is_counting;    /* eth_getTransactionCount is under way */
     uint64_t counting_head;
+
+    bool has_gap, gap_said; /* the chain waits for a nonce before ours, which none of ours has */
+    uint64_t gap_nonce, gap_head, gap_time; /* which, and the newest block when that was seen first */
 };
 
 struct senders {
@@ -135,8 +139,18 @@ static inline bool send_is_in_doubt(const struct send *send)
     return send->state == SEND_PREPARING && send->refusal != LEDGER_OK;
 }
 
+/* The node has it, or may have: it is followed from now on. */
+void send_left(struct send *send);
 /* Ends a send that never left, with the node's or our reason. */
 void send_give_up(struct send *send, enum ledger_error error, enum contract_error reverted);
+
+/* send_words.c: what an error object of a node means */
+bool says_no_funds(const json_t *error_object) MUST_USE;
+bool says_known(const json_t *error_object) MUST_USE;
+bool says_underpriced(const json_t *error_object) MUST_USE;
+bool says_nonce_used(const json_t *error_object) MUST_USE;
+/* The node has lost those before it, which are shown to it again. */
+bool says_nonce_gap(const json_t *error_object) MUST_USE;
 
 /* send_doubt.c */
 /* An estimate reverted. Returns true if that is doubted: send_prepare is called again, or it is given up. */
@@ -153,7 +167,8 @@ struct press {
     struct urgency_pace pace;
     struct send *payer; /* whose budget covers what is beyond the send's own; NULL: nobody's */
 };
-/* By the send's own terms; if the chain waits for its nonce, by the most pressing terms of all that wait behind it. */
+/* By the send's own terms; if the chain waits for its nonce, by the most pressing terms of all that wait behind it. One that
+ * fills a gap has none of its own: all that it may cost is theirs. */
 struct press send_press(struct send *send, bool is_first, const struct block *latest);
 /* The fees have risen: moves budget from the payer (may be NULL) so that the send's own covers them. */
 void send_cover(struct send *send, struct send *payer);
@@ -163,5 +178,10 @@ void send_cover(struct send *send, struct send *payer);
 void account_look(struct account *account, const struct block *latest);
 /* Asks for receipts, newest variant first. */
 void send_ask_receipt(struct send *send, uint64_t head);
+
+/* send_gap.c */
+/* Looks whether the chain waits for a nonce (count) that none of ours has, says so and fills it. Afterwards the account may
+ * not exist. */
+void account_gap_look(struct account *account, uint64_t count);
 
 #endif

@@ -1,7 +1,6 @@
 /* From the queue to the first broadcast: estimate, newest block, tip, nonce, signature, broadcast. */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <utlist.h>
 
 #include "base/ensure.h"
@@ -32,18 +31,6 @@ void send_give_up(struct send *send, enum ledger_error error, enum contract_erro
 {
     struct ledger_receipt receipt = {.success = false, .reverted = reverted};
     send_finish(send, error, error == LEDGER_REVERTED ? &receipt : NULL);
-}
-
-static bool text_has(const json_t *error_object, const char *part)
-{
-    const char *message = json_string_value(json_object_get(error_object, "message"));
-    return message != NULL && strcasestr(message, part) != NULL;
-}
-
-static bool says_no_funds(const json_t *error_object)
-{
-    return text_has(error_object, "insufficient funds") || text_has(error_object, "insufficient balance") ||
-           text_has(error_object, "gas required exceeds allowance");
 }
 
 /* What an error object means: the contract's refusal, no money, or another refusal. */
@@ -106,7 +93,8 @@ static bool step_failed(struct send *send, const struct rpc_answer *answer)
     enum contract_error reverted = CONTRACT_OK;
     if (error == LEDGER_REFUSED) {
         error = refusal_of(answer->error_object, &reverted);
-        if (wait_for_earlier(send) || (error == LEDGER_REVERTED && send_doubt(send, reverted)))
+        if (!send->fills &&
+            (wait_for_earlier(send) || (error == LEDGER_REVERTED && send_doubt(send, reverted))))
             return true;
     }
     send_give_up(send, error, reverted);
@@ -123,7 +111,7 @@ static void on_estimate(void *context, const struct rpc_answer *answer)
         send_give_up(send, LEDGER_MALFORMED, CONTRACT_OK);
         return;
     }
-    send->gas_limit = gas + gas / 4 + GAS_SPARE;
+    send->gas_limit = gas + gas / 4 + (send->fills ? 0 : GAS_SPARE);
     json_t *params = json_pack("[s, b]", "latest", 0);
     ask(send, "eth_getBlockByNumber", params, on_block);
 }
@@ -167,12 +155,18 @@ static void on_tip(void *context, const struct rpc_answer *answer)
     if (answer->error == LEDGER_REFUSED || !quantity_wide(answer->result, &tip) || tip > UINT64_MAX)
         tip = TIP_UNKNOWN_WEI;
     send->market_tip = tip;
-    unsigned_wide most = send_fee_most(send);
-    tip = send_tip_due(send, &send->terms, most, &send->block);
-    send->max_fee = 2 * (unsigned_wide)send->block.base_fee + tip;
-    if (send->max_fee > most)
-        send->max_fee = most;
-    send->priority_fee = tip < send->max_fee ? tip : send->max_fee;
+    const struct press press = send_press(send, send->fills, &send->block);
+    send->max_fee = 2 * (unsigned_wide)send->block.base_fee + press.tip;
+    if (send->max_fee > press.most)
+        send->max_fee = press.most;
+    send->priority_fee = press.tip < send->max_fee ? press.tip : send->max_fee;
+    send_cover(send, press.payer);
+    if (send->fills) { /* has its nonce */
+        send->state = SEND_PENDING;
+        send_broadcast(send, false);
+        account_advance(send->account);
+        return;
+    }
     json_t *params = json_pack("[o, s]", address_json(&send->account->address), "pending");
     ask(send, "eth_getTransactionCount", params, on_nonce);
 }
@@ -236,38 +230,13 @@ void send_broadcast(struct send *send, bool first)
              first ? on_broadcast : on_rebroadcast, send);
 }
 
-static void broadcast_done(struct send *send)
+void send_left(struct send *send)
 {
     struct ledger *ledger = send->account->senders->ledger;
     send->state = SEND_PENDING;
+    send->refusal = LEDGER_OK;
     account_advance(send->account);
     pulse_now(ledger); /* it may be mined already */
-}
-
-static bool says_known(const json_t *error_object)
-{
-    return text_has(error_object, "already known") ||
-           (text_has(error_object, "known transaction") && !text_has(error_object, "unknown")) ||
-           text_has(error_object, "already imported") || text_has(error_object, "already exists");
-}
-
-static bool says_underpriced(const json_t *error_object)
-{
-    return text_has(error_object, "underpriced") || text_has(error_object, "base fee") ||
-           text_has(error_object, "fee too low") || text_has(error_object, "fee cap less");
-}
-
-static bool says_nonce_used(const json_t *error_object)
-{
-    return text_has(error_object, "nonce too low") || text_has(error_object, "nonce is too low") ||
-           text_has(error_object, "old nonce");
-}
-
-/* The node has lost those before it, which are shown to it again. */
-static bool says_nonce_gap(const json_t *error_object)
-{
-    return text_has(error_object, "nonce too high") || text_has(error_object, "nonce is too high") ||
-           text_has(error_object, "nonce gap");
 }
 
 static void on_broadcast(void *context, const struct rpc_answer *answer)
@@ -286,7 +255,7 @@ static void on_broadcast(void *context, const struct rpc_answer *answer)
             return;
         }
     }
-    broadcast_done(send);
+    send_left(send);
 }
 
 static void on_rebroadcast(void *context, const struct rpc_answer *answer)

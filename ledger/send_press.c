@@ -80,7 +80,8 @@ struct press send_press(struct send *send, bool is_first, const struct block *la
     struct send *other;
     DL_FOREACH(send->account->sends, other)
     {
-        if (!is_first || other->terms.deadline == 0 || !waits_behind(other, send))
+        bool presses = other->terms.deadline != 0 || send->fills;
+        if (!is_first || !presses || !waits_behind(other, send))
             continue;
         struct press by = press_for(send, other, latest);
         struct urgency_pace pace = by.pace.blocks < press.pace.blocks ? by.pace : press.pace;

@@ -83,7 +83,7 @@ static bool fees_raise(struct send *send, const struct press *press, const struc
 /* `is_first`: it is the one the chain waits for. */
 static void pending_look(struct send *send, bool is_first, const struct block *latest)
 {
-    const struct press press = send_press(send, is_first, latest);
+    const struct press press = send_press(send, is_first || send->fills, latest);
     bool late = is_late(send, &press, latest),
          pressing = latest->number > send->broadcast_head && is_pressing(send, &press);
     bool is_raised =
@@ -112,12 +112,15 @@ static void on_count(void *context, const struct rpc_answer *answer)
         if (send->is_asking)
             continue;
         bool is_mined = send->state == SEND_PENDING && send->nonce < count;
+        if (is_mined && send->fills)
+            continue; /* whichever used the nonce */
         bool is_deeper = send->state == SEND_MINED && !hash_equal(&ledger->latest.hash, &send->asked_hash);
         if (is_mined || is_deeper || send_is_in_doubt(send))
             send_ask_receipt(send, account->counting_head);
         else if (send->state == SEND_PENDING)
             pending_look(send, send->nonce == count, &ledger->latest);
     }
+    account_gap_look(account, count);
 }
 
 /* ---- receipts ---- */
@@ -250,31 +253,69 @@ static void conflict_look(struct send *send)
     send_search_conflict(send);
 }
 
+/* Refused, never mined and not known: it did not leave. */
+static void refused_for_good(struct send *send)
+{
+    struct ledger_receipt receipt = {.transaction = send->variants[0], .reverted = send->refusal_reverted};
+    enum ledger_error refusal = send->refusal;
+    /* Its nonce is the newest given: nothing is prepared behind it meanwhile. */
+    send->account->next_nonce = send->nonce;
+    send->has_nonce = false;
+    send->variant_count = 0;
+    send->refusal = LEDGER_OK;
+    if (refusal == LEDGER_NO_FUNDS && send->had_unmined) {
+        /* Earlier ones still hold their worst-case cost. */
+        send->state = SEND_BLOCKED;
+        if (account_unmined(send->account) == 0)
+            account_advance(send->account);
+        return;
+    }
+    send_finish(send, refusal, refusal == LEDGER_REVERTED ? &receipt : NULL);
+}
+
+/* An answer that is none: the question is asked again at the next look. */
+static void question_failed(struct send *send, const char *method)
+{
+    char text[128];
+    snprintf(text, sizeof(text), "the ledger node gives no good answer to %s", method);
+    senders_trouble_set(send->account->senders, text);
+    pulse_start(send->account->senders->ledger);
+}
+
+/* It may lie in the pool all the same: the first time it was shown its answer was lost, or the refusal was another
+ * node's behind the same address. */
+static void on_known(void *context, const struct rpc_answer *answer)
+{
+    struct send *send = context;
+    struct hash hash;
+    send->is_asking = false;
+    if (answer->error == LEDGER_STOPPED)
+        return;
+    if (answer->error == LEDGER_OK && json_is_null(answer->result))
+        refused_for_good(send);
+    else if (answer->error == LEDGER_OK && hash_of_json(json_object_get(answer->result, "hash"), &hash) &&
+             hash_equal(&hash, &send->variants[0]))
+        send_left(send);
+    else
+        question_failed(send, "eth_getTransactionByHash");
+}
+
+static void known_ask(struct send *send)
+{
+    send->is_asking = true;
+    json_t *params = json_pack("[o]", hash_json(&send->variants[0]));
+    rpc_call(send->account->senders->ledger->rpc, "eth_getTransactionByHash", params, RPC_TRIES_ENDLESS,
+             on_known, send);
+}
+
 static void receipt_missing(struct send *send)
 {
     if (send->asked_variant > 0) {
         send->asked_variant--;
         send->is_asking = true;
         receipt_ask_variant(send);
-        return;
-    }
-    if (send->refusal != LEDGER_OK) { /* refused, and never mined: it did not leave */
-        struct ledger_receipt receipt = {.transaction = send->variants[0],
-                                         .reverted = send->refusal_reverted};
-        enum ledger_error refusal = send->refusal;
-        /* Its nonce is the newest given: nothing is prepared behind it meanwhile. */
-        send->account->next_nonce = send->nonce;
-        send->has_nonce = false;
-        send->variant_count = 0;
-        send->refusal = LEDGER_OK;
-        if (refusal == LEDGER_NO_FUNDS && send->had_unmined) {
-            /* Earlier ones still hold their worst-case cost. */
-            send->state = SEND_BLOCKED;
-            if (account_unmined(send->account) == 0)
-                account_advance(send->account);
-            return;
-        }
-        send_finish(send, refusal, refusal == LEDGER_REVERTED ? &receipt : NULL);
+    } else if (send->refusal != LEDGER_OK) {
+        known_ask(send);
     } else if (send->state == SEND_MINED) {
         log_warn("ledger: transaction with nonce %" PRIu64 " was mined and reorganised away; sent again",
                  send->nonce);
@@ -296,9 +337,6 @@ static void on_receipt(void *context, const struct rpc_answer *answer)
         receipt_missing(send);
     else if (answer->error == LEDGER_OK && receipt_read(answer->result, send, &receipt))
         receipt_found(send, &receipt);
-    else {
-        senders_trouble_set(send->account->senders,
-                            "the ledger node gives no good answer to eth_getTransactionReceipt");
-        pulse_start(send->account->senders->ledger); /* asks again */
-    }
+    else
+        question_failed(send, "eth_getTransactionReceipt");
 }

@@ -104,6 +104,17 @@ static void address_of(const struct call *call, char counted[COUNTED_ADDRESS_SIZ
     buffer_free(&list);
 }
 
+bool api_is_shared(const void *context, const char *address)
+{
+    return address_is_loopback(address) || fronts_have(&((const struct api *)context)->fronts, address);
+}
+
+bool call_address(const struct call *call, char counted[COUNTED_ADDRESS_SIZE])
+{
+    address_of(call, counted);
+    return counted[0] != '\0' && !api_is_shared(call->api, counted);
+}
+
 /* Those without a key share buckets by their address: bounded, whoever comes. */
 static bool stranger_may(struct call *call)
 {
@@ -142,6 +153,7 @@ static bool authenticate(struct call *call)
         return call_fail(call, 429, "too_many_requests", "this key has used up its rate: wait a second");
     }
     throttle_take(&call->key->throttle, now);
+    http_keep(api->http, true);
     return true;
 }
 

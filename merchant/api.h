@@ -12,6 +12,7 @@
 #include "merchant/fronts.h"
 #include "merchant/http.h"
 #include "merchant/keys.h"
+#include "merchant/public_address.h"
 #include "merchant/shop.h"
 #include "wallet/command.h"
 
@@ -40,6 +41,8 @@ struct api {
 void api_init(struct api *api, uint32_t public_per_second);
 /* An http_handler; context: the api. */
 void api_handle(void *context, struct evhttp_request *request);
+/* Are there many clients behind this address? This machine, and a front. context: the api. */
+bool api_is_shared(const void *context, const char *address);
 
 struct call {
     struct api *api;
@@ -69,6 +72,9 @@ bool call_fail(struct call *call, int status, const char *code, const char *form
 /* The records gathered, the answer left so far as the request's first result, and only then go on: for what must be on
  * disk before it is done. */
 void call_commit(struct call *call);
+
+/* Whom a limit per address counts: the peer, or a front's client. False: nobody in particular. */
+bool call_address(const struct call *call, char counted[COUNTED_ADDRESS_SIZE]) MUST_USE;
 
 /* A member of the body. False after call_fail. A member that is missing, or null, leaves *out as it was. */
 bool call_text(struct call *call, const char *name, size_t bytes_max, const char **out) MUST_USE;

@@ -16,6 +16,7 @@ static bool last_event(struct call *call, struct event_place *place, bool *given
 static void start(struct call *call, const struct shop_invoice *invoice, bool open)
 {
     struct event_place place;
+    char address[COUNTED_ADDRESS_SIZE];
     bool given;
     if (!last_event(call, &place, &given))
         return;
@@ -23,15 +24,17 @@ static void start(struct call *call, const struct shop_invoice *invoice, bool op
         (void)call_fail(call, 405, "method_not_allowed", "a stream is asked for with GET");
         return;
     }
-    if (streams_full(call->api->streams)) {
+    const struct stream_client client = {open, open && call_address(call, address) ? address : NULL};
+    if (streams_full(call->api->streams, &client)) {
         (void)call_fail(call, 503, "too_many_streams",
                         "too many streams are open: try again later, or ask now and then");
         return;
     }
     if (open && given)
         place = shop_event_place_of(invoice, &place);
-    streams_add(call->api->streams, call->request, invoice != NULL ? &invoice->id : &OBJECT_NONE, open,
+    streams_add(call->api->streams, call->request, invoice != NULL ? &invoice->id : &OBJECT_NONE, &client,
                 given ? &place : NULL);
+    http_keep(call->api->http, !open);
     call->taken = true;
 }
 

@@ -1,5 +1,6 @@
 #include "merchant/http.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <event2/buffer.h>
@@ -14,21 +15,35 @@
 #include <strings.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <uthash.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/endpoint.h"
 #include "base/ensure.h"
 #include "merchant/limits.h"
+#include "merchant/public_address.h"
 #include "wire/https.h"
 
 #define SWEEP_US 50000
+
+/* An address that has connections without a key. */
+struct origin {
+    UT_hash_handle hh;
+    uint32_t count;
+    char address[COUNTED_ADDRESS_SIZE];
+};
 
 /* A connection. evhttp frees its bufferevent; a reference of ours keeps the memory until the sweep has seen that. */
 struct connection {
     struct http *http;
     struct bufferevent *event;
-    uint64_t began_us; /* a request's first byte came; 0: none is being read */
-    struct connection *next;
+    uint64_t began_us;     /* a request's first byte came; 0: none is being read */
+    uint64_t since_us;     /* it came, or its last request */
+    struct origin *origin; /* NULL: nobody's in particular */
+    bool is_placed;        /* its address has been looked at; evhttp's socket comes after its bufferevent */
+    bool is_kept, is_leaving;
+    struct connection *prev, *next;
 };
 
 struct http {
@@ -37,9 +52,12 @@ struct http {
     struct evhttp_bound_socket *bound;
     struct https_server *https;
     http_handler *handler;
+    bool (*is_shared)(const void *context, const char *address);
     void *context;
-    struct connection *connections;
-    uint32_t count, count_max;
+    struct connection *connections; /* whose last request, or begin, is longest ago is first */
+    struct connection *asking;      /* whose request the handler has */
+    struct origin *origins;
+    uint32_t count, count_max, address_max;
     bool refusing, stopped;
     struct event *sweep;
     uint16_t port;
@@ -172,12 +190,13 @@ static const char *head_trouble(struct evhttp_request *request)
     return NULL;
 }
 
+/* From the end: who asks has often asked a moment ago. */
 static struct connection *connection_of(const struct http *http, struct evhttp_request *request)
 {
     struct bufferevent *event = evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
-    struct connection *each = http->connections;
+    struct connection *first = http->connections, *each = first != NULL ? first->prev : NULL;
     while (each != NULL && each->event != event)
-        each = each->next;
+        each = each != first ? each->prev : NULL;
     return each;
 }
 
@@ -185,14 +204,20 @@ static void on_request(struct evhttp_request *request, void *context)
 {
     struct http *http = context;
     struct connection *connection = connection_of(http, request);
-    if (connection != NULL)
+    if (connection != NULL) {
         connection->began_us = 0;
+        connection->since_us = clock_monotonic_us();
+        DL_DELETE(http->connections, connection);
+        DL_APPEND(http->connections, connection);
+    }
     const char *trouble = head_trouble(request);
     if (trouble != NULL) {
         http_error(request, 400, "bad_request", "%s", trouble);
         return;
     }
+    http->asking = connection;
     http->handler(http->context, request);
+    http->asking = NULL;
 }
 
 /* ---- connections ---- */
@@ -223,10 +248,21 @@ static void on_bytes(struct evbuffer *input, const struct evbuffer_cb_info *info
     }
 }
 
-static void forget(struct http *http, struct connection **place)
+static void origin_leave(struct connection *connection)
 {
-    struct connection *connection = *place;
-    *place = connection->next;
+    struct origin *origin = connection->origin;
+    connection->origin = NULL;
+    if (origin == NULL || --origin->count > 0)
+        return;
+    HASH_DEL(connection->http->origins, origin);
+    free(origin);
+}
+
+static void forget(struct connection *connection)
+{
+    struct http *http = connection->http;
+    origin_leave(connection);
+    DL_DELETE(http->connections, connection);
     evbuffer_remove_cb(bufferevent_get_input(connection->event), on_bytes, connection);
     bufferevent_decref(connection->event);
     free(connection);
@@ -250,25 +286,92 @@ static void accept_again(struct http *http)
     evconnlistener_enable(evhttp_bound_socket_get_listener(http->bound));
 }
 
+/* False: the other side has gone. */
+static bool peer_text(struct connection *connection, char out[INET6_ADDRSTRLEN])
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof(address);
+    if (getpeername(bufferevent_getfd(connection->event), (struct sockaddr *)&address, &length) != 0)
+        return false;
+    const void *bytes = address.ss_family == AF_INET
+                            ? (const void *)&((struct sockaddr_in *)&address)->sin_addr
+                            : &((struct sockaddr_in6 *)&address)->sin6_addr;
+    return inet_ntop(address.ss_family, bytes, out, INET6_ADDRSTRLEN) != NULL;
+}
+
+static void place(struct connection *connection)
+{
+    struct http *http = connection->http;
+    char peer[INET6_ADDRSTRLEN], counted[COUNTED_ADDRESS_SIZE];
+    struct origin *origin;
+    connection->is_placed = true;
+    if (!peer_text(connection, peer) || (http->is_shared != NULL && http->is_shared(http->context, peer)))
+        return;
+    address_counted(peer, counted);
+    HASH_FIND_STR(http->origins, counted, origin);
+    if (origin == NULL) {
+        origin = xcalloc(1, sizeof(*origin));
+        snprintf(origin->address, sizeof(origin->address), "%s", counted);
+        HASH_ADD_STR(http->origins, address, origin);
+    }
+    origin->count++;
+    connection->origin = origin;
+}
+
+/* evhttp finds the end of the connection, and frees it. */
+static void cut(struct connection *connection)
+{
+    (void)shutdown(bufferevent_getfd(connection->event), SHUT_RDWR);
+    connection->began_us = 0;
+}
+
+/* How many are to go so that there is room, if all are taken. */
+static uint32_t room_lacking(const struct http *http)
+{
+    uint32_t wanted = (http->count_max + HTTP_ROOM_PART - 1) / HTTP_ROOM_PART;
+    return http->count + wanted > http->count_max && http->refusing ? http->count + wanted - http->count_max
+                                                                    : 0;
+}
+
+/* Those give way whose address has more than its part, and if all are taken a few that have been idle longest. */
+static void make_room(struct http *http, uint64_t now)
+{
+    uint32_t lacking = room_lacking(http);
+    struct connection *connection;
+    DL_FOREACH(http->connections, connection)
+    {
+        const struct origin *origin = connection->origin;
+        bool is_over = origin != NULL && origin->count > http->address_max;
+        bool is_idle = now > connection->since_us + HTTP_ROOM_IDLE_S * 1000000ull;
+        bool goes = !connection->is_kept && !connection->is_leaving && (is_over || (is_idle && lacking > 0));
+        lacking -= lacking > 0 && (goes || connection->is_leaving);
+        if (!goes)
+            continue;
+        connection->is_leaving = true;
+        origin_leave(connection);
+        cut(connection);
+    }
+}
+
 static void on_sweep(evutil_socket_t descriptor, short what, void *context)
 {
     struct http *http = context;
+    struct connection *connection, *next;
     uint64_t now = clock_monotonic_us();
     (void)descriptor;
     (void)what;
-    for (struct connection **place = &http->connections; *place != NULL;) {
-        struct connection *connection = *place;
+    DL_FOREACH_SAFE(http->connections, connection, next)
+    {
         if (is_gone(connection->event)) {
-            forget(http, place);
+            forget(connection);
             continue;
         }
-        /* evhttp finds the end of the connection, and frees it. */
-        if (connection->began_us != 0 && now > connection->began_us + HTTP_REQUEST_S * 1000000ull) {
-            (void)shutdown(bufferevent_getfd(connection->event), SHUT_RDWR);
-            connection->began_us = 0;
-        }
-        place = &connection->next;
+        if (!connection->is_placed)
+            place(connection);
+        if (connection->began_us != 0 && now > connection->began_us + HTTP_REQUEST_S * 1000000ull)
+            cut(connection);
     }
+    make_room(http, now);
     accept_again(http);
 }
 
@@ -283,10 +386,9 @@ static struct bufferevent *on_accept(struct event_base *base, void *context)
     bufferevent_incref(connection->event);
     /* While it answers, evhttp goes on reading to see the end, and keeps what comes. */
     bufferevent_setwatermark(connection->event, EV_READ, 0, HTTP_INPUT_MAX);
-    connection->began_us = clock_monotonic_us(); /* the TLS handshake counts, too */
+    connection->since_us = connection->began_us = clock_monotonic_us(); /* the TLS handshake counts, too */
     ensure(evbuffer_add_cb(bufferevent_get_input(connection->event), on_bytes, connection) != NULL);
-    connection->next = http->connections;
-    http->connections = connection;
+    DL_APPEND(http->connections, connection);
     if (++http->count >= http->count_max && !http->refusing) {
         http->refusing = true;
         evconnlistener_disable(evhttp_bound_socket_get_listener(http->bound));
@@ -300,8 +402,13 @@ struct http *http_new(struct event_base *base, const struct http_options *option
                       void *context, char *message, size_t message_size)
 {
     struct http *http = xcalloc(1, sizeof(*http));
-    *http = (struct http){
-        .base = base, .handler = handler, .context = context, .count_max = options->connections_max};
+    uint32_t most = options->connections_max, part = most / HTTP_ADDRESS_PART;
+    *http = (struct http){.base = base,
+                          .handler = handler,
+                          .is_shared = options->is_shared,
+                          .context = context,
+                          .count_max = most,
+                          .address_max = part > HTTP_ADDRESS_MIN ? part : HTTP_ADDRESS_MIN};
     if (options->certificate != NULL) {
         http->https = https_server_open(options->certificate, options->key, message, message_size);
         if (http->https == NULL) {
@@ -345,6 +452,18 @@ uint32_t http_connections(const struct http *http)
     return http->count;
 }
 
+void http_keep(struct http *http, bool has_key)
+{
+    struct connection *connection = http->asking;
+    if (connection == NULL)
+        return;
+    if (!has_key && !connection->is_placed)
+        place(connection);
+    connection->is_placed = connection->is_kept = true;
+    if (has_key)
+        origin_leave(connection);
+}
+
 void http_stop(struct http *http)
 {
     http->stopped = true;
@@ -360,7 +479,7 @@ void http_free(struct http *http)
     if (http->server != NULL)
         evhttp_free(http->server);
     while (http->connections != NULL)
-        forget(http, &http->connections);
+        forget(http->connections);
     https_server_free(http->https);
     free(http);
 }

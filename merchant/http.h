@@ -6,6 +6,10 @@
  * connections. So here: a request with such a head is refused and its connection closed before anybody looks at it; a NUL
  * is replaced on arrival, and then refused; a request has HTTP_REQUEST_S from its first byte to its last; no more than
  * HTTP_INPUT_MAX is read ahead; and no more connections are accepted than may be open.
+ *
+ * Nor may a few keep all others out. A connection whose request had no key gives way when all are taken, the one that has
+ * been idle longest first, and when its address has more than its part (HTTP_ADDRESS_PART); a handler says of which this is
+ * not so (http_keep).
  */
 #ifndef RILL_MERCHANT_HTTP_H
 #define RILL_MERCHANT_HTTP_H
@@ -24,6 +28,8 @@ struct http_options {
     const char *certificate; /* NULL: plain */
     const char *key;
     uint32_t connections_max;
+    /* Are there many clients behind this address? Then it has no part of its own. context: the handler's. NULL: never. */
+    bool (*is_shared)(const void *context, const char *address);
 };
 /* A request whose head is sound; to be answered, now or later. */
 typedef void http_handler(void *context, struct evhttp_request *request);
@@ -34,6 +40,9 @@ struct http *http_new(struct event_base *base, const struct http_options *option
 void http_free(struct http *http);
 uint16_t http_port(const struct http *http);
 uint32_t http_connections(const struct http *http);
+/* Inside the handler: the connection of the request gives way to nobody from now on. has_key: nor does it count for its
+ * address. */
+void http_keep(struct http *http, bool has_key);
 /* Stop accepting; what is under way goes on. */
 void http_stop(struct http *http);
 

@@ -10,6 +10,10 @@
 #define HTTP_INPUT_MAX        (64 * 1024) /* read ahead of a connection: more than a head and a body */
 #define HTTP_REQUEST_S        15          /* from its first byte to its last */
 #define HTTP_IDLE_S           60
+#define HTTP_ADDRESS_PART     8 /* one in so many connections may be one address's, without a key */
+#define HTTP_ADDRESS_MIN      8
+#define HTTP_ROOM_PART        8 /* all are taken: one in so many is freed at a time */
+#define HTTP_ROOM_IDLE_S      1 /* who came or asked later than this ago is left */
 #define PATH_PARTS_MAX        6
 #define JSON_DEPTH_MAX        8
 #define IDEMPOTENCY_KEY_MAX   255
@@ -25,6 +29,12 @@
 #define PAGE_MAX                 500
 #define PAGE_DEFAULT             50
 #define PAGE_LOOKED_AT_MAX       50000 /* entries that a filter passes by in one request */
+
+/* Streams, of all connections: so many, of them without a key, of them of one address. What is left is for requests, and
+ * for streams with a key. */
+#define STREAMS_OF(connections)              ((connections)*3 / 4)
+#define STREAMS_OPEN_OF(connections)         ((connections) / 2)
+#define STREAMS_OPEN_OF_ADDRESS(connections) ((connections) / 16 < 4 ? 4 : (connections) / 16)
 
 /* Events. */
 #define EVENT_RING            1024

@@ -68,6 +68,17 @@ bool address_is_public(const struct sockaddr *address)
     return false;
 }
 
+bool address_is_loopback(const char *text)
+{
+    struct in_addr four;
+    struct in6_addr six;
+    if (inet_pton(AF_INET, text, &four) == 1)
+        return ntohl(four.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, text, &six) != 1)
+        return false;
+    return IN6_IS_ADDR_LOOPBACK(&six) || (IN6_IS_ADDR_V4MAPPED(&six) && six.s6_addr[12] == 127);
+}
+
 const char *address_counted(const char *text, char out[COUNTED_ADDRESS_SIZE])
 {
     struct in6_addr address;

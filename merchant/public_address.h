@@ -9,6 +9,9 @@
 /* An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4) counts as what it is. */
 bool address_is_public(const struct sockaddr *address);
 
+/* This machine: 127.0.0.0/8, ::1. False also for what is no address. */
+bool address_is_loopback(const char *text);
+
 /* Whom a limit per address counts: an address of IPv4 itself, of IPv6 its /64, which one client has whole. Text in and out;
  * what is no address stays as it is. */
 #define COUNTED_ADDRESS_SIZE 48

@@ -1,5 +1,4 @@
 /* rill-merchantd serve: settings, the wallet, the shop, the server, and what joins them. */
-#include <arpa/inet.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "merchant/api.h"
 #include "merchant/merchantd.h"
 #include "merchant/pages.h"
+#include "merchant/public_address.h"
 #include "merchant/streams.h"
 #include "merchant/webhooks.h"
 
@@ -60,7 +60,9 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
         {"allow-plain", OPTION_FLAG, &flags->allow_plain, "false", 0, 0, NULL,
          "Speak plain HTTP although --listen is not loopback: for a proxy with TLS in front."},
         {"connections", OPTION_NUMBER, &flags->connections, "1024", 8, 65536, "NUMBER",
-         "HTTP connections at once; further ones wait in the system's queue."},
+         "HTTP connections at once; when all are taken, those without a key that are idle longest give way. "
+         "One "
+         "address may have an eighth without a key."},
         {"rate-per-s", OPTION_NUMBER, &flags->rate, "50", 1, 100000, "NUMBER",
          "Requests a second of one API key."},
         {"rate-burst", OPTION_NUMBER, &flags->burst, "100", 1, 100000, "NUMBER",
@@ -99,10 +101,7 @@ static bool read_settings(struct command_line *line, struct flags *flags, int ar
 
 static bool is_loopback(const char *host)
 {
-    struct in_addr address;
-    bool numeric = inet_pton(AF_INET, host, &address) == 1;
-    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-           (numeric && ntohl(address.s_addr) >> 24 == 127);
+    return strcmp(host, "localhost") == 0 || address_is_loopback(host);
 }
 
 static int check_flags(struct server *server, const struct settings *settings)
@@ -234,7 +233,8 @@ static int start_http(struct server *server)
                                    .port = server->port,
                                    .certificate = flags->certificate,
                                    .key = flags->key,
-                                   .connections_max = (uint32_t)flags->connections};
+                                   .connections_max = (uint32_t)flags->connections,
+                                   .is_shared = api_is_shared};
     struct api *api = &server->api;
     command_path(server->session.settings, "merchant-keys.json", path, sizeof(path));
     api->shop = &server->shop;
@@ -246,7 +246,7 @@ static int start_http(struct server *server)
     api->pages = pages_new(&pages, api_public_invoice, api, message, sizeof(message));
     if (api->pages == NULL)
         return command_fail(server->session.settings, RILL_EXIT_USAGE, "%s", message);
-    api->streams = streams_new(server->session.base, &server->shop, flags->connections * 3 / 4);
+    api->streams = streams_new(server->session.base, &server->shop, flags->connections);
     api_init(api, (uint32_t)flags->public_rate);
     if (!keys_refresh(api->keys, message, sizeof(message)))
         return command_fail(server->session.settings, RILL_EXIT_FAILED, "%s", message);

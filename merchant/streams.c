@@ -3,12 +3,15 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "merchant/limits.h"
 #include "merchant/pages.h"
+#include "merchant/public_address.h"
 
 struct stream {
     struct streams *streams;
@@ -16,8 +19,9 @@ struct stream {
     struct evhttp_connection *connection;
     struct object_id invoice;
     bool all, open;
-    bool behind; /* there was more than it could take */
-    bool stuck;  /* it has not read a ping's time long */
+    char address[COUNTED_ADDRESS_SIZE]; /* of an open one, "": nobody in particular */
+    bool behind;                        /* there was more than it could take */
+    bool stuck;                         /* it has not read a ping's time long */
     struct event_place place;
     unsigned quiet_s;
     struct evbuffer *out; /* of one turn */
@@ -29,7 +33,7 @@ struct streams {
     struct event_base *base;
     const struct shop *shop;
     struct stream *list;
-    size_t count, count_max;
+    size_t count, open_count, connections;
     struct event *again; /* those that are behind go on */
 };
 
@@ -178,13 +182,14 @@ static void on_closed(struct evhttp_connection *connection, void *context)
         evhttp_request_free(stream->request);
     DL_DELETE(stream->streams->list, stream);
     stream->streams->count--;
+    stream->streams->open_count -= stream->open;
     free(stream);
 }
 
-struct streams *streams_new(struct event_base *base, const struct shop *shop, size_t count_max)
+struct streams *streams_new(struct event_base *base, const struct shop *shop, size_t connections)
 {
     struct streams *streams = xcalloc(1, sizeof(*streams));
-    *streams = (struct streams){.base = base, .shop = shop, .count_max = count_max};
+    *streams = (struct streams){.base = base, .shop = shop, .connections = connections};
     streams->again = event_new(base, -1, 0, on_again, streams);
     ensure(streams->again != NULL);
     return streams;
@@ -205,13 +210,31 @@ size_t streams_count(const struct streams *streams)
     return streams->count;
 }
 
-bool streams_full(const struct streams *streams)
+static size_t open_of(const struct streams *streams, const char *address)
 {
-    return streams->count >= streams->count_max;
+    size_t count = 0;
+    const struct stream *stream;
+    DL_FOREACH(streams->list, stream)
+    {
+        count += stream->open && strcmp(stream->address, address) == 0;
+    }
+    return count;
+}
+
+bool streams_full(const struct streams *streams, const struct stream_client *client)
+{
+    size_t connections = streams->connections;
+    if (streams->count >= STREAMS_OF(connections))
+        return true;
+    if (!client->is_open)
+        return false;
+    return streams->open_count >= STREAMS_OPEN_OF(connections) ||
+           (client->address != NULL &&
+            open_of(streams, client->address) >= STREAMS_OPEN_OF_ADDRESS(connections));
 }
 
 void streams_add(struct streams *streams, struct evhttp_request *request, const struct object_id *invoice,
-                 bool open, const struct event_place *after)
+                 const struct stream_client *client, const struct event_place *after)
 {
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     struct stream *stream = xcalloc(1, sizeof(*stream));
@@ -220,10 +243,13 @@ void streams_add(struct streams *streams, struct evhttp_request *request, const 
                               .connection = evhttp_request_get_connection(request),
                               .invoice = *invoice,
                               .all = object_equal(invoice, &OBJECT_NONE),
-                              .open = open,
+                              .open = client->is_open,
                               .place = after != NULL ? *after : streams->shop->published};
+    if (client->address != NULL)
+        snprintf(stream->address, sizeof(stream->address), "%s", client->address);
     DL_APPEND(streams->list, stream);
     streams->count++;
+    streams->open_count += stream->open;
     evhttp_connection_set_closecb(stream->connection, on_closed, stream);
     evhttp_add_header(headers, "Content-Type", "text/event-stream");
     evhttp_add_header(headers, "Cache-Control", "no-store");

@@ -13,15 +13,22 @@
 
 struct streams;
 
-struct streams *streams_new(struct event_base *base, const struct shop *shop, size_t count_max);
+/* connections: so many there may be of the server; streams have their part of them (merchant/limits.h). */
+struct streams *streams_new(struct event_base *base, const struct shop *shop, size_t connections);
 /* Ends them all. */
 void streams_free(struct streams *streams);
 size_t streams_count(const struct streams *streams);
-bool streams_full(const struct streams *streams);
-/* Takes a request over. invoice: OBJECT_NONE for all events; open: without what only the shop may see; after: the place
- * that its client knows (NULL: only what comes from now on). */
+/* Whose a stream is. */
+struct stream_client {
+    bool is_open;        /* anybody's: without what only the shop may see */
+    const char *address; /* of anybody, as address_counted has it; NULL: nobody in particular */
+};
+/* There is no room for one more of this client. */
+bool streams_full(const struct streams *streams, const struct stream_client *client);
+/* Takes a request over. invoice: OBJECT_NONE for all events; after: the place that its client knows (NULL: only what comes
+ * from now on). */
 void streams_add(struct streams *streams, struct evhttp_request *request, const struct object_id *invoice,
-                 bool open, const struct event_place *after);
+                 const struct stream_client *client, const struct event_place *after);
 /* There is something new. */
 void streams_published(struct streams *streams);
 /* Once a second. */

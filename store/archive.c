@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "store/local.h"
@@ -261,14 +262,23 @@ static bool edge_day(const struct local_journal *store, bool last, uint32_t *day
     return found;
 }
 
+/* The day that ages are counted from: the newest record's, which is as true as who wrote it (a block's time is its node's
+ * word), but never beyond tomorrow. One absurd time must not make all others old. */
+static uint32_t newest_day(uint32_t last)
+{
+    uint32_t tomorrow = store_day_of(clock_unix_s() + DAY_SECONDS);
+    return last < tomorrow ? last : tomorrow;
+}
+
 void store_archive_prune(struct local_journal *store)
 {
     uint32_t first, last;
     if (!edge_day(store, false, &first) || !edge_day(store, true, &last))
         return;
-    uint64_t keep_from = store->archive_days == 0     ? (uint64_t)last + 1
-                         : last > store->archive_days ? last - store->archive_days
-                                                      : 0;
+    uint32_t newest = newest_day(last);
+    uint64_t keep_from = store->archive_days == 0       ? (uint64_t)last + 1
+                         : newest > store->archive_days ? newest - store->archive_days
+                                                        : 0;
     if (first >= keep_from)
         return;
     atomic_store(&store->archive_from, keep_from > UINT32_MAX ? UINT32_MAX : (uint32_t)keep_from);

@@ -15,7 +15,7 @@
 
 #define LOCK_FILE "rill.lock"
 
-/* Makes a folder's name in its parent survive a power cut. */
+/* Makes a folder's name in its parent survive a power cut. False with errno. */
 static bool parent_sync(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -27,15 +27,21 @@ static bool parent_sync(const char *path)
     if (descriptor < 0)
         return false;
     bool synced = fsync(descriptor) == 0;
+    int error = errno;
     close(descriptor);
+    errno = error;
     return synced;
 }
 
+/* One that is there may be a moment old: made by the program that opens the journal, or by a start that was killed before
+ * it could sync. Parents that are not ours to read, or of a file system without sync, hold nothing of ours that is new. */
 static bool level_make(const char *path)
 {
     if (mkdir(path, 0700) == 0)
         return parent_sync(path);
-    return errno == EEXIST;
+    if (errno != EEXIST)
+        return false;
+    return parent_sync(path) || errno == EACCES || errno == EINVAL || errno == EROFS;
 }
 
 enum store_error store_folder_make(const char *path, const struct refusal *refusal)

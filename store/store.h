@@ -27,7 +27,8 @@ struct store_options {
     uint32_t version;          /* of the application's records */
     uint64_t checkpoint_bytes; /* journal size at which folding starts; 0: 64 MiB */
     uint64_t queue_bytes_max;  /* appended but not yet durable; 0: 16 MiB */
-    uint32_t archive_days;     /* what the archive has is dropped once it is this much older than its newest;
+    uint32_t archive_days; /* what the archive has is dropped once it is this much older than its newest, or
+                                  than tomorrow by the wall clock if the newest is said to be later;
                                   0: there is no archive, its records are let go with their batches and not found */
 };
 

@@ -459,7 +459,8 @@ bool post_open(struct post *post)
                                      .contract = post->settings->contract,
                                      .confirmations = post->settings->confirmations,
                                      .poll_ms = settings->poll_ms,
-                                     .max_fee_per_gas = settings->max_fee_per_gas};
+                                     .max_fee_per_gas = settings->max_fee_per_gas,
+                                     .fills_gaps = true};
     post->ledger = ledger_new(post->shell->base, &options);
     post->waiting_for = "waiting for the ledger";
     ask_hub(post);

@@ -135,6 +135,29 @@ static void a_nonce_that_another_process_used_first(void **state)
     stage_free(stage);
 }
 
+/* A deposit that a run before this one sent, and that a spike of the base fee holds in the pool. */
+static void what_a_former_run_left_is_replaced(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(NULL, 0);
+    struct outcome former, outcome;
+    list_coin(stage);
+    deposit(stage, 1, 1000, &former);
+    run_until(stage, pool_size(stage) == 1);
+    client_end(stage);
+    mine_at_base_fee(stage, 100);
+    stage->options.fills_gaps = true;
+    client_make(stage);
+    deposit(stage, 2, 500, &outcome);
+    mine_until(stage, 100, outcome.told);
+    assert_done(stage, &outcome);
+    assert_int_equal(nonce_of(stage, &stage->client), 2);
+    assert_int_equal(channel_now(stage, 1).total.units, 0);
+    assert_int_equal(channel_now(stage, 2).total.units, 500);
+    assert_string_equal(ledger_trouble(stage->ledger), "");
+    stage_free(stage);
+}
+
 static void a_nonce_that_another_process_took_out_of_the_pool(void **state)
 {
     (void)state;
@@ -386,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_fee_at_its_cap_is_said_and_mined_when_fees_fall),
         cmocka_unit_test(a_base_fee_above_the_cap_from_the_start_is_waited_for),
         cmocka_unit_test(a_nonce_that_another_process_used_first),
+        cmocka_unit_test(what_a_former_run_left_is_replaced),
         cmocka_unit_test(a_nonce_that_another_process_took_out_of_the_pool),
         cmocka_unit_test(a_node_that_hides_the_receipt_makes_no_second_payment),
         cmocka_unit_test(dropped_transactions_are_shown_again),

@@ -518,7 +518,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                            .contract = contract,
                                            .confirmations = CONFIRM,
                                            .poll_ms = 1,
-                                           .tries = RETRIES};
+                                           .tries = RETRIES,
+                                           .fills_gaps = (what & 64) != 0};
     struct ledger *ledger = ledger_new(base, &options);
     ask(ledger, &owner, what);
     for (unsigned i = 0; i < TURNS_MAX && node.input.left > 0; i++)

@@ -56,7 +56,9 @@ struct node_transaction {
     struct hash hash;
     struct address sender;
     uint64_t nonce, block; /* block: once mined */
-    unsigned_wide fee, tip;
+    unsigned_wide fee, tip, value;
+    struct address to;
+    size_t data_length;
     bool is_mined, fails, creates;
 };
 
@@ -91,6 +93,8 @@ struct node {
     const char *send_error;     /* NULL: transactions are taken */
     const char *call_error;     /* NULL: calls answer call_result */
     const char *call_result;
+    const char *known_words; /* NULL: geth's, for a transaction that it has */
+    bool speaks_nethermind;  /* as that did for long: the names of its results */
     uint64_t logs_range_max; /* 0: any */
     bool receipts_hidden;    /* no receipt is shown */
     unsigned logs_hidden;    /* so many eth_getLogs answers are empty */
@@ -329,6 +333,12 @@ static inline json_t *node_error(const char *message)
     return json_pack("{s:i,s:s}", "code", -32000, "message", message);
 }
 
+/* In the words of the node's kind. */
+static inline json_t *node_refuse(const struct node *node, const char *geth, const char *nethermind)
+{
+    return node_error(node->speaks_nethermind ? nethermind : geth);
+}
+
 static inline json_t *node_send_raw(struct node *node, const json_t *params)
 {
     struct buffer raw = {0};
@@ -342,20 +352,26 @@ static inline json_t *node_send_raw(struct node *node, const json_t *params)
     entry.fee = transaction.max_fee_per_gas;
     entry.tip = transaction.max_priority_fee_per_gas;
     entry.creates = transaction.creates;
+    entry.to = transaction.to;
+    entry.value = transaction.value;
+    entry.data_length = transaction.data_length;
     buffer_free(&raw);
     for (size_t i = 0; i < node->pool_count; i++)
         if (hash_equal(&node->pool[i].hash, &entry.hash))
-            return node_error("already known");
+            return node_refuse(node, node->known_words != NULL ? node->known_words : "already known",
+                               "AlreadyKnown");
     if (entry.nonce < node_account_count(node, &entry.sender))
-        return node_error("nonce too low: next nonce 1, tx nonce 0");
+        return node_refuse(node, "nonce too low: next nonce 1, tx nonce 0",
+                           "OldNonce, Current nonce: 1, nonce of rejected tx: 0");
     if (entry.fee < node->base_fee)
-        return node_error("max fee per gas less than block base fee");
+        return node_refuse(node, "max fee per gas less than block base fee",
+                           "FeeTooLow, MaxFeePerGas too low");
     for (size_t i = 0; i < node->pool_count; i++) {
         struct node_transaction *old = &node->pool[i];
         if (old->is_mined || old->nonce != entry.nonce || !address_equal(&old->sender, &entry.sender))
             continue;
         if (entry.fee * 10 < old->fee * 11 || entry.tip * 10 < old->tip * 11)
-            return node_error("replacement transaction underpriced");
+            return node_refuse(node, "replacement transaction underpriced", "ReplacementNotAllowed");
     }
     node->next_fails = false;
     assert_true(node->pool_count < NODE_POOL_MAX);
@@ -381,6 +397,17 @@ static inline json_t *node_get_receipt(struct node *node, const json_t *params)
     return json_null();
 }
 
+static inline json_t *node_get_transaction(const struct node *node, const json_t *params)
+{
+    struct hash hash;
+    ensure(hash_of_json(json_array_get(params, 0), &hash));
+    for (size_t i = 0; i < node->pool_count; i++)
+        if (hash_equal(&node->pool[i].hash, &hash))
+            return json_pack("{s:o,s:o}", "hash", hash_json(&hash), "nonce",
+                             quantity_of(node->pool[i].nonce));
+    return json_null();
+}
+
 /* The result, or an error object (which has a "code"). */
 static inline json_t *node_execute(struct node *node, const char *method, const json_t *params)
 {
@@ -396,6 +423,8 @@ static inline json_t *node_execute(struct node *node, const char *method, const 
         return quantity_of(node->tip);
     if (strcmp(method, "eth_getTransactionReceipt") == 0)
         return node_get_receipt(node, params);
+    if (strcmp(method, "eth_getTransactionByHash") == 0)
+        return node_get_transaction(node, params);
     if (strcmp(method, "eth_estimateGas") == 0)
         return node->estimate_error != NULL ? json_loads(node->estimate_error, 0, NULL) : quantity_of(60000);
     if (strcmp(method, "eth_sendRawTransaction") == 0)
@@ -479,10 +508,16 @@ static inline void node_fault(struct node *node, struct bufferevent *connection,
 
 static inline void node_note(struct node *node, const char *method)
 {
-    static const char *const names[] = {
-        "eth_chainId",     "eth_getBlockByNumber",      "eth_getLogs",
-        "eth_estimateGas", "eth_getTransactionCount",   "eth_maxPriorityFeePerGas",
-        "eth_call",        "eth_getTransactionReceipt", "eth_sendRawTransaction"};
+    static const char *const names[] = {"eth_chainId",
+                                        "eth_getBlockByNumber",
+                                        "eth_getLogs",
+                                        "eth_estimateGas",
+                                        "eth_getTransactionCount",
+                                        "eth_maxPriorityFeePerGas",
+                                        "eth_call",
+                                        "eth_getTransactionReceipt",
+                                        "eth_sendRawTransaction",
+                                        "eth_getTransactionByHash"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         node->methods[i].name = names[i];
         node->methods[i].count += strcmp(names[i], method) == 0;

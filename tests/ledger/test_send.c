@@ -410,27 +410,75 @@ static void fail_after_mining(struct node *node, const char *method)
 static void answers_to_the_broadcast_may_be_lost(void **state)
 {
     (void)state;
+    for (int nethermind = 0; nethermind < 2; nethermind++) {
+        struct node *node = node_new();
+        struct ledger *ledger = ledger_make(node, 0);
+        struct outcome outcome;
+        node->speaks_nethermind = nethermind;
+        node->fault = FAULT_CLOSE;
+        node->fault_method = "eth_sendRawTransaction";
+        node->fault_count = 1;
+        submit(node, ledger, &outcome);
+        node_run_until(node, node_count(node, "eth_sendRawTransaction") == 2); /* "already known" */
+        look_around(node);
+        assert_int_equal(outcome.told, 0); /* whoever is told that it was refused does it again */
+        assert_int_equal(node->pool_count, 1);
+        node_mine_transaction(node, 0);
+        node_run_until(node, outcome.told);
+        assert_int_equal(outcome.error, LEDGER_OK);
+        assert_int_equal(node_count(node, "eth_getTransactionByHash"), 0); /* the words were enough */
+
+        /* Mined at once: the second time it is "nonce too low", and still ours. */
+        node->mines_at_once = true;
+        node->hook = fail_after_mining;
+        submit(node, ledger, &outcome);
+        node_run_until(node, outcome.told);
+        assert_int_equal(outcome.error, LEDGER_REVERTED);
+        assert_int_equal(outcome.receipt.reverted, CONTRACT_NOT_NEWER);
+        assert_int_equal(node->pool_count, 2);
+        ledger_free(ledger);
+        node_free(node);
+    }
+}
+
+/* In words that nobody has heard before, it says that it has the transaction. */
+static void what_the_node_has_was_not_refused(void **state)
+{
+    (void)state;
     struct node *node = node_new();
     struct ledger *ledger = ledger_make(node, 0);
-    struct outcome outcome;
+    struct outcome outcome, next;
+    node->known_words = "seen that one";
     node->fault = FAULT_CLOSE;
     node->fault_method = "eth_sendRawTransaction";
     node->fault_count = 1;
     submit(node, ledger, &outcome);
-    node_run_until(node, node_count(node, "eth_sendRawTransaction") == 2); /* "already known" */
-    assert_int_equal(node->pool_count, 1);
+    node_run_until(node, node_count(node, "eth_getTransactionByHash") > 0);
+    look_around(node);
+    assert_int_equal(outcome.told, 0);
+    submit(node, ledger, &next); /* goes on behind it */
+    node_run_until(node, node->pool_count == 2);
+    assert_int_equal(node->pool[1].nonce, 1);
     node_mine_transaction(node, 0);
-    node_run_until(node, outcome.told);
+    node_mine_transaction(node, 1);
+    node_run_until(node, outcome.told && next.told);
     assert_int_equal(outcome.error, LEDGER_OK);
+    assert_int_equal(next.error, LEDGER_OK);
 
-    /* Mined at once: the second time it is "nonce too low", and still ours. */
-    node->mines_at_once = true;
-    node->hook = fail_after_mining;
+    /* Where it cannot be asked, nothing is concluded. */
+    node->fault = FAULT_ERROR;
+    node->error_json = "{\"code\":-32601,\"message\":\"the method does not exist\"}";
+    node->fault_method = "eth_getTransactionByHash";
+    node->fault_count = 3;
+    node->send_error = "{\"code\":-32000,\"message\":\"no\"}";
     submit(node, ledger, &outcome);
+    node_run_until(node,
+                   strstr(ledger_trouble(ledger), "no good answer to eth_getTransactionByHash") != NULL);
+    assert_int_equal(outcome.told, 0);
     node_run_until(node, outcome.told);
-    assert_int_equal(outcome.error, LEDGER_REVERTED);
-    assert_int_equal(outcome.receipt.reverted, CONTRACT_NOT_NEWER);
-    assert_int_equal(node->pool_count, 2);
+    assert_int_equal(node->fault_count, 0);
+    assert_int_equal(outcome.error, LEDGER_REFUSED);
+    assert_string_equal(ledger_trouble(ledger), "");
     ledger_free(ledger);
     node_free(node);
 }
@@ -628,6 +676,7 @@ int main(void)
         cmocka_unit_test(no_funds_at_the_broadcast),
         cmocka_unit_test(a_refused_one_leaves_no_gap),
         cmocka_unit_test(answers_to_the_broadcast_may_be_lost),
+        cmocka_unit_test(what_the_node_has_was_not_refused),
         cmocka_unit_test(a_created_token_is_in_the_receipt),
         cmocka_unit_test(a_dead_node_ends_it_before_it_left),
         cmocka_unit_test(owners_may_send_or_free_when_told),

@@ -223,18 +223,21 @@ static void what_is_not_sent_yet_presses_too(void **state)
 static void base_fee_outruns_the_offer(void **state)
 {
     (void)state;
-    struct node *node = node_new();
-    node->mines_at_once = true;
-    struct ledger *ledger = ledger_make(node, 0);
-    struct outcome outcome;
-    submit(node, ledger, &outcome);
-    node_run_until(node, node_count(node, "eth_maxPriorityFeePerGas") == 1);
-    node->base_fee = 9000; /* between the estimate and the broadcast */
-    node_run_until(node, outcome.told);
-    assert_int_equal(outcome.error, LEDGER_OK);
-    assert_true(node->pool[0].fee >= 9000);
-    ledger_free(ledger);
-    node_free(node);
+    for (int nethermind = 0; nethermind < 2; nethermind++) {
+        struct node *node = node_new();
+        node->mines_at_once = true;
+        node->speaks_nethermind = nethermind;
+        struct ledger *ledger = ledger_make(node, 0);
+        struct outcome outcome;
+        submit(node, ledger, &outcome);
+        node_run_until(node, node_count(node, "eth_maxPriorityFeePerGas") == 1);
+        node->base_fee = 9000; /* between the estimate and the broadcast */
+        node_run_until(node, outcome.told);
+        assert_int_equal(outcome.error, LEDGER_OK);
+        assert_true(node->pool[0].fee >= 9000);
+        ledger_free(ledger);
+        node_free(node);
+    }
 }
 
 int main(void)

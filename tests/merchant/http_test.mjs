@@ -16,7 +16,7 @@ let desk, shop;
 
 before(async () => {
   desk = await Desk.open();
-  shop = await desk.merchant('shop', ['--connections', String(CONNECTIONS), '--rate-per-s', '1000', '--rate-burst', '1000', '--public-rate-per-s', '1000']);
+  shop = await desk.merchant('shop', ['--connections', String(CONNECTIONS), '--rate-per-s', '1000', '--rate-burst', '1000', '--public-rate-per-s', '1000', '--trusted-front', '127.0.0.1']);
   await shop.connected();
 });
 after(() => desk?.stop());
@@ -115,6 +115,90 @@ test('more connections than may be open wait, and are served when there is room'
   const metrics = await shop.ask('GET', '/metrics', { key: shop.key });
   assert.ok(Number(/\nrill_merchant_connections (\d+)/.exec(metrics.text)[1]) <= CONNECTIONS);
   for (const socket of idle) socket.destroy();
+  await isWell();
+});
+
+/** A connection that asks again and again, so that it never idles out; { socket, said, isOpen, ask() }. */
+async function visitor(head) {
+  const socket = net.connect(shop.port, '127.0.0.1'), self = { socket, said: '', isOpen: true };
+  socket.on('error', () => {});
+  socket.on('data', (part) => { self.said += part; });
+  socket.on('close', () => { self.isOpen = false; });
+  await once(socket, 'connect');
+  self.ask = async () => {
+    const before = self.said.length;
+    socket.write(head);
+    while (self.isOpen && self.said.length === before) await new Promise((resolve) => { socket.once('data', resolve); socket.once('close', resolve); });
+  };
+  await self.ask();
+  return self;
+}
+
+/** Until those of the tests before have gone. */
+async function alone() {
+  while (/\nrill_merchant_connections (\d+)/.exec((await shop.ask('GET', '/metrics', { key: shop.key })).text)[1] !== '1');
+}
+
+test('without a key nobody keeps those out who have one', { timeout: 60000 }, async () => {
+  await alone();
+  const keyed = await visitor(`GET /v1/balance HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${shop.key}\r\n\r\n`);
+  assert.equal(status(keyed.said), 200);
+  const strangers = [];
+  let isOver = false;
+  // All that there are, each kept open by asking once in a while; who is closed comes again.
+  const come = async () => {
+    const one = await visitor('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+    strangers.push(one);
+    if (isOver) one.socket.destroy();
+  };
+  for (let i = 0; i < CONNECTIONS - 2; i++) await come();
+  assert.ok(strangers.every(({ isOpen }) => isOpen)); // there is a place left
+  for (let i = 0; i < 10; i++) await come();
+  const again = setInterval(() => {
+    for (const one of strangers.splice(0)) {
+      if (!one.isOpen) { void come(); continue; }
+      strangers.push(one);
+      void one.ask();
+    }
+  }, 500);
+  for (let i = 0; i < 3; i++) await isWell();
+  const before = keyed.said.length;
+  await keyed.ask();
+  assert.equal(status(keyed.said.slice(before)), 200, 'the connection that has a key was closed');
+  clearInterval(again);
+  isOver = true;
+  for (const { socket } of [keyed, ...strangers]) socket.destroy();
+  await isWell();
+});
+
+test('streams without a key leave room for those with one', { timeout: 60000 }, async () => {
+  await alone();
+  const { id } = await shop.invoice({ amount: '1' });
+  const from = (address, path, more = '') => visitor(`GET ${path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: ${address}\r\n${more}\r\n`);
+  const streams = [];
+  const open = async (address) => {
+    const stream = await from(address, `/pay/${id}/events`);
+    if (status(stream.said) !== 200) { assert.match(stream.said, /too_many_streams/); stream.socket.destroy(); return false; }
+    streams.push(stream);
+    return true;
+  };
+  // One address has its part, at least four; all of them have half.
+  for (let i = 0; i < 4; i++) assert.ok(await open('203.0.113.7'));
+  assert.ok(!await open('203.0.113.7'));
+  for (let i = 0; streams.length < CONNECTIONS / 2; i++) assert.ok(await open(`198.51.100.${i}`));
+  assert.ok(!await open('198.51.100.200'));
+  const keyed = await from('198.51.100.201', '/v1/events', `Authorization: Bearer ${shop.key}\r\n`);
+  assert.equal(status(keyed.said), 200);
+  // The rest is taken by who only sits there, and gives way.
+  const idle = [];
+  for (let i = 0; i < CONNECTIONS; i++) {
+    const socket = net.connect(shop.port, '127.0.0.1');
+    socket.on('error', () => {});
+    idle.push(socket);
+  }
+  for (let i = 0; i < 3; i++) await isWell();
+  assert.ok(streams.every(({ isOpen }) => isOpen) && keyed.isOpen, 'a stream was closed');
+  for (const socket of [keyed.socket, ...streams.map((one) => one.socket), ...idle]) socket.destroy();
   await isWell();
 });
 

@@ -181,6 +181,45 @@ static void old_days_are_dropped(void **state)
     journal_close(journal);
 }
 
+static uint64_t records_between(struct journal *journal, uint64_t first_day, uint64_t end_day)
+{
+    static struct page page;
+    uint64_t count = 0;
+    for (uint8_t owner = 1; owner <= OWNERS; owner++) {
+        page = (struct page){.limit = UINT64_MAX};
+        struct archive_query query = {
+            .type = RECORD_ARCHIVE_FIRST, .owner = {owner}, .since = first_day * DAY, .until = end_day * DAY};
+        assert_true(journal_archive_read(journal, &query, page_visit, &page));
+        count += page.count;
+    }
+    return count;
+}
+
+/* A ledger node says that a block is of the year 2106, and a payment is booked with that. */
+static void an_absurd_time_makes_nothing_old(void **state)
+{
+    static struct item items[ITEMS];
+    struct fixture_random random = {6};
+    /* By the clock, what is younger than day 20006 is to be kept, the days around it not looked at. */
+    uint32_t days = (uint32_t)(clock_unix_s() / DAY - 20005);
+    struct journal *journal = open_small(*state, days);
+    make_items(items, &random);
+    for (size_t i = 0; i < ITEMS; i++)
+        item_append(journal, &items[i]);
+    journal_wait(journal, ITEMS);
+    uint64_t young = records_between(journal, 20008, 21000);
+    assert_true(young > 0 && records_between(journal, 0, 20004) > 0);
+    const struct item absurd = {.owner = 1, .type = RECORD_ARCHIVE_FIRST, .time = UINT32_MAX, .number = 7};
+    item_append(journal, &absurd);
+    fold_all(journal);
+    journal_close(journal);
+    journal = open_small(*state, days);
+    assert_int_equal(records_between(journal, 20008, 21000), young);
+    assert_int_equal(records_between(journal, 0, 20004), 0); /* what is old by the clock still goes */
+    assert_int_equal(records_between(journal, UINT32_MAX / DAY, UINT32_MAX / DAY + 1), 1);
+    journal_close(journal);
+}
+
 static void without_days_nothing_is_kept(void **state)
 {
     struct journal *journal = open_small(*state, 10);
@@ -296,7 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(what_is_asked_for_is_found),     WITH_FOLDER(old_days_are_dropped),
         WITH_FOLDER(without_days_nothing_is_kept),   WITH_FOLDER(the_newest_of_a_key_is_shown),
-        WITH_FOLDER(readers_do_not_see_the_folding),
+        WITH_FOLDER(readers_do_not_see_the_folding), WITH_FOLDER(an_absurd_time_makes_nothing_old),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
