@@ -204,8 +204,9 @@ static void register_one(struct wallet_core *core, const struct payment_in *paym
  * only, the wall clock is what the next one's time will be. */
 void wallet_incoming_register(struct wallet_core *core)
 {
-    bool look = core->head_moved || core->unix_s >= core->register_look_s;
-    if (look && !PLANTED(SECRET_NOT_REGISTERED)) {
+    if (PLANTED(SECRET_NOT_REGISTERED))
+        return;
+    if (core->head_moved || core->unix_s >= core->register_look_s) {
         uint64_t newest = newest_time(core), now = newest > core->unix_s ? newest : core->unix_s;
         core->register_look_s = UINT64_MAX;
         struct wallet_channel *own, *next_own;

@@ -12,7 +12,7 @@ const struct sim_bug sim_bugs[] = {
     {PLACE(RELEASE_EARLY), "release-early", 100, "frames leave before what they tell is durable"},
     {PLACE(ACKNOWLEDGE_EARLY), "acknowledge-early", 200,
      "the hub's frames wait for the batch before their own"},
-    {PLACE(ACKNOWLEDGE_AHEAD), "acknowledge-ahead", 1000, "an ACK goes ahead with a receipt, durable or not"},
+    {PLACE(ACKNOWLEDGE_AHEAD), "acknowledge-ahead", 3000, "an ACK goes ahead with a receipt, durable or not"},
     {PLACE(RECEIPT_EARLY), "receipt-early", 1500,
      "a tower's receipt leaves before the appointment is durable"},
     {PLACE(NONCE_REUSED), "nonce-reused", 100, "a signed update is not written: its nonce is used again"},

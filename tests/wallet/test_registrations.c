@@ -37,18 +37,26 @@ static void restart(struct world *world)
     world_linked(world);
 }
 
-/* The payee registers its secret, and then hands out the invoice. A process of before has read that, and forgot it: nothing
- * hung on it. What has run out is not taken back before the ledger has been asked. */
-static void test_registered_before_the_lock(void **state)
+/* The payee registers its secret, and then hands out the invoice, which is paid with a lock. */
+static struct world *pay_what_was_registered(bool restarted, struct payment_id *id)
 {
-    (void)state;
     struct world *world = world_ready(0);
-    struct payment_id id;
     uint8_t secret[32];
     struct hash condition = world_secret_hash(7, secret);
     register_secret(world, &condition, secret);
-    restart(world);
-    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &id), CODE_OK);
+    if (restarted)
+        restart(world);
+    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, id), CODE_OK);
+    return world;
+}
+
+/* A process of before has read the registration, and forgot it: nothing hung on it. What has run out is not taken back before
+ * the ledger has been asked. */
+static void test_registered_before_the_lock(void **state)
+{
+    (void)state;
+    struct payment_id id;
+    struct world *world = pay_what_was_registered(true, &id);
     unsigned updates = world->counts[MESSAGE_UPDATE];
     world_head(world, 1200);
     assert_int_equal(world->counts[MESSAGE_UPDATE], updates);
@@ -67,13 +75,8 @@ static void test_registered_before_the_lock(void **state)
 static void test_registered_before_the_lock_and_not_shown(void **state)
 {
     (void)state;
-    struct world *world = world_ready(0);
     struct payment_id id;
-    uint8_t secret[32];
-    struct hash condition = world_secret_hash(7, secret);
-    register_secret(world, &condition, secret);
-    restart(world);
-    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &id), CODE_OK);
+    struct world *world = pay_what_was_registered(true, &id);
     world_head(world, 700);
     assert_int_equal(world_state(world, &id), OUT_LOCKED);
     restart(world); /* what was answered is kept */
@@ -97,12 +100,10 @@ static void test_registered_before_the_lock_and_not_shown(void **state)
 static void test_registration_is_kept_with_its_lock(void **state)
 {
     (void)state;
-    struct world *world = world_ready(0);
     struct payment_id id;
     uint8_t secret[32];
     struct hash condition = world_secret_hash(7, secret);
-    register_secret(world, &condition, secret);
-    assert_int_equal(world_pay(world, 20000, 7, PAYMENT_LOCKED, &id), CODE_OK);
+    struct world *world = pay_what_was_registered(false, &id);
     restart(world);
     assert_non_null(wallet_ledger_registration(world->core, LOCK_SECRET, &condition));
     world_head(world, 1200);
@@ -193,6 +194,37 @@ static void test_hub_expires_what_was_registered_before(void **state)
     assert_int_equal(world->last_error.error.code, CODE_NOT_EXPIRED);
     assert_int_equal(world->counts[MESSAGE_REVOKE], 0);
     assert_int_equal(world_channel(world).incoming.units, 500);
+    world_free(world);
+}
+
+/* Recovering, the wallet reads of the registration before it is shown the lock: it is kept with what is restored. */
+static void test_registration_is_kept_with_a_restored_lock(void **state)
+{
+    (void)state;
+    struct world *world = world_ready(0);
+    struct invoice invoice = make_invoice(world, 500);
+    uint8_t secret[32];
+    wallet_invoice_secret(world->core, world->core->counter, secret);
+    struct operation payment = lock_for(world, &invoice);
+    world_send(world, &payment);
+    world->options.recover = true;
+    world_unlinked(world);
+    world_crash(world, 0);
+    world_event(world, (struct contract_event){
+                           .type = EVENT_OPENED, .address = world->client, .other = world->key.asset});
+    world_event(world, (struct contract_event){
+                           .type = EVENT_FUNDED, .client_amount = {100000}, .hub_amount = {100000}});
+    register_secret(world, &invoice.secret_hash, secret);
+    world_linked(world);
+    assert_int_equal(world_channel(world).incoming.units, 500);
+    world->options.recover = false;
+    restart(world);
+    assert_non_null(wallet_ledger_registration(world->core, LOCK_SECRET, &invoice.secret_hash));
+    world_head(world, 1100);
+    expire_by_the_hub(world);
+    assert_int_equal(world->condition_answers, 0);
+    assert_int_equal(world->last_error.error.code, CODE_NOT_EXPIRED);
+    assert_int_equal(world->counts[MESSAGE_REVOKE], 0);
     world_free(world);
 }
 
@@ -347,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_expiry_waits_for_the_ledger),
         cmocka_unit_test(test_failed_lock_is_cancelled_after_its_expiry),
         cmocka_unit_test(test_hub_expires_what_was_registered_before),
+        cmocka_unit_test(test_registration_is_kept_with_a_restored_lock),
         cmocka_unit_test(test_hub_expires_what_was_not_registered),
         cmocka_unit_test(test_margin_has_a_floor),
         cmocka_unit_test(test_margin_is_not_lowered),
