@@ -135,7 +135,7 @@ static void a_nonce_that_another_process_used_first(void **state)
     stage_free(stage);
 }
 
-/* A deposit that a run before this one sent, and that a spike of the base fee holds in the pool. */
+/* A deposit that a run before this one sent; a spike of the base fee holds it in the pool, and ours behind it. */
 static void what_a_former_run_left_is_replaced(void **state)
 {
     (void)state;
@@ -145,10 +145,10 @@ static void what_a_former_run_left_is_replaced(void **state)
     deposit(stage, 1, 1000, &former);
     run_until(stage, pool_size(stage) == 1);
     client_end(stage);
-    mine_at_base_fee(stage, 100);
     stage->options.fills_gaps = true;
     client_make(stage);
     deposit(stage, 2, 500, &outcome);
+    run_until(stage, pool_size(stage) == 2);
     mine_until(stage, 100, outcome.told);
     assert_done(stage, &outcome);
     assert_int_equal(nonce_of(stage, &stage->client), 2);
