@@ -247,9 +247,10 @@ static bool read_channel(struct wallet_core *core, const struct record *record)
     if (!channel_record_id(record, &id))
         return false;
     if (record->gone && record->type == RECORD_CHANNEL) {
-        struct wallet_channel *own = wallet_channel_by_id(core, &id);
-        if (own != NULL)
-            wallet_channel_remove(core, own);
+        struct wallet_channel *own = channel_slot(core, &id);
+        channel_free(own->channel);
+        own->channel = NULL;
+        own->let_go = true;
         return true;
     }
     return channel_read(&channel_slot(core, &id)->channel, record);
@@ -565,8 +566,37 @@ static void index_all(struct wallet_core *core)
     }
 }
 
+static bool has_payments(const struct wallet_core *core, const struct wallet_channel *own)
+{
+    const struct payment_out *out, *next_out;
+    HASH_ITER(hh, core->outs, out, next_out)
+    {
+        if (out->channel == own)
+            return true;
+    }
+    const struct payment_in *in, *next_in;
+    HASH_ITER(hh, core->ins, in, next_in)
+    {
+        if (in->channel == own)
+            return true;
+    }
+    return false;
+}
+
+/* One with payments was never let go: that journal is damaged. */
+static void remove_let_go(struct wallet_core *core)
+{
+    struct wallet_channel *own, *next;
+    HASH_ITER(hh, core->channels, own, next)
+    {
+        if (own->let_go && own->channel == NULL && !has_payments(core, own))
+            wallet_channel_remove(core, own);
+    }
+}
+
 bool wallet_recovered(struct wallet_core *core, char *message, size_t message_size)
 {
+    remove_let_go(core);
     const char *why = core->read_message[0] != '\0' ? core->read_message : NULL;
     struct wallet_channel *own, *next;
     HASH_ITER(hh, core->channels, own, next)

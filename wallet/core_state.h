@@ -256,6 +256,7 @@ struct wallet_channel {
     struct hash id;
     struct channel *channel;
     bool synced;         /* CHANNEL and its LOCKS came on this connection, RESUME went */
+    bool let_go;         /* while the journal is read: its records are gone */
     const char *blocked; /* why nothing may be signed, NULL if all is well */
     bool resume_send;
     uint64_t hub_nonce;        /* what the hub showed as its newest on this connection */
