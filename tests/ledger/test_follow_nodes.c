@@ -144,7 +144,7 @@ static void batches_are_taken_as_they_come(void **state)
     const char *errors[] = {"{\"code\":-32600,\"message\":\"not a request\"}",
                             "{\"code\":-32000,\"message\":\"batch requests are not enabled\"}",
                             "{\"code\":-32603,\"message\":\"internal error\"}"};
-    for (int how = BATCHES_TAKEN; how <= BATCHES_NOT_UNDERSTOOD; how++)
+    for (enum batches how = BATCHES_TAKEN; how <= BATCHES_NOT_UNDERSTOOD; how++)
         for (size_t i = 0; i < (how == BATCHES_REFUSED ? ARRAY_LENGTH(errors) : 1); i++) {
             struct node *node = node_new();
             struct told told;
