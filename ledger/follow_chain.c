@@ -67,7 +67,7 @@ static void anchor_judge(struct follower *follower, const struct block *now)
     char text[224];
     snprintf(text, sizeof(text),
              "the node has another block %" PRIu64 " than the one that was given as confirmed: nothing more "
-                                                   "is, until that has been looked at several times",
+             "is, until that has been looked at several times",
              now->number);
     if (!doubts_are_over(follower, text))
         return;

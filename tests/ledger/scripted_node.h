@@ -103,7 +103,7 @@ struct node {
     bool takes_no_hash;     /* eth_getLogs knows ranges only */
     const char *hash_error; /* NULL: logs are given by hash */
     const char *old_error;  /* NULL: block 0 is shown */
-    enum {
+    enum batches {
         BATCHES_TAKEN,
         BATCHES_REVERSED,      /* answered, in the other order */
         BATCHES_REFUSED,       /* an error object in place of the list: batch_error */

@@ -86,16 +86,16 @@ static void a_node_on_a_block_that_was_taken_back_is_not_believed(void **state)
             struct ledger *ledger = follow(node, confirmations, 0, &told);
             settle(node, &told);
             node->goes_astray = every_other_goes_astray;
-            for (uint64_t i = 20; i < 26; i++) {
+            for (uint64_t i = 20; i < 24; i++) {
                 marks_mine(node, i, 1);
-                unsigned until = node_count(node, "eth_getBlockByNumber") + 100;
+                unsigned until = node_count(node, "eth_getBlockByNumber") + 60;
                 node_run_until(node, node_count(node, "eth_getBlockByNumber") >= until);
             }
             node->goes_astray = NULL;
             settle(node, &told);
             assert_true(node->astray_count > 0);
             assert_int_equal(told.too_deep, 0);
-            assert_all_marks(&told, 26 - confirmations);
+            assert_all_marks(&told, 24 - confirmations);
             ledger_free(ledger);
             node_free(node);
         }
@@ -144,7 +144,7 @@ static void batches_are_taken_as_they_come(void **state)
     const char *errors[] = {"{\"code\":-32600,\"message\":\"not a request\"}",
                             "{\"code\":-32000,\"message\":\"batch requests are not enabled\"}",
                             "{\"code\":-32603,\"message\":\"internal error\"}"};
-    for (int how = BATCHES_TAKEN; how <= BATCHES_NOT_UNDERSTOOD; how++)
+    for (enum batches how = BATCHES_TAKEN; how <= BATCHES_NOT_UNDERSTOOD; how++)
         for (size_t i = 0; i < (how == BATCHES_REFUSED ? ARRAY_LENGTH(errors) : 1); i++) {
             struct node *node = node_new();
             struct told told;
