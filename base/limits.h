@@ -29,11 +29,15 @@
 #define PING_AFTER_IDLE_MS    30000
 #define DROP_AFTER_SILENCE_MS 90000
 #define ACK_DELAY_MAX_MS      20
-#define PEER_OUTPUT_BYTES_MAX (1024 * 1024) /* above it the peer is no longer read from; twice that: dropped */
+#define PEER_OUTPUT_BYTES_MAX                                                                                \
+    (1024 * 1024) /* above it the peer is no longer read from; twice that: dropped */
 
 /* Updates that a hub has sent on a client's link and that are not acknowledged: of one channel, of all of them. */
 #define CHANNEL_UNDER_WAY_BYTES_MAX (512 * 1024)
 #define CLIENT_UNDER_WAY_BYTES_MAX  (1024 * 1024)
+/* What a hub shows a client that comes: so many channels, in so many bytes with their locks. */
+#define CHANNELS_SHOWN_MAX 1024
+#define SHOWN_BYTES_MAX    (768 * 1024)
 
 /* Between the shards of a hub. */
 #define SHARDS_MAX               64
@@ -48,8 +52,8 @@ _Static_assert(LOCKS_PER_MESSAGE_MAX * 160 <= FRAME_BYTES_MAX, "a LOCKS message 
 _Static_assert(LOCKS_PER_STREAM_MAX * 256 <= FRAME_BYTES_MAX,
                "an APPOINT with all locks and witnesses fits a frame");
 _Static_assert(OUTCOMES_PER_MESSAGE_MAX * 140 <= FRAME_BYTES_MAX, "a full REVEAL fits a frame");
-_Static_assert(CLIENT_UNDER_WAY_BYTES_MAX + FRAME_BYTES_MAX <= 2 * PEER_OUTPUT_BYTES_MAX,
-               "what a hub sends again after RESUME cannot get its link dropped");
+_Static_assert(SHOWN_BYTES_MAX + CLIENT_UNDER_WAY_BYTES_MAX + FRAME_BYTES_MAX <= 2 * PEER_OUTPUT_BYTES_MAX,
+               "what a hub shows, and sends again after RESUME, cannot get its link dropped");
 _Static_assert(PEER_OUTPUT_BYTES_MAX >= 2 * FRAME_BYTES_MAX, "the largest message can always be queued");
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/log.h"
 #include "hub/engine_state.h"
 
 #define RESUMED_IDS_MAX 16 /* outcomes that a further RESUME on the same link may ask for */
@@ -98,6 +99,103 @@ static bool is_shown(const struct hub_channel *channel)
     return channel->channel->funds.stage == STAGE_OPEN || channel->channel->funds.stage == STAGE_CLOSING;
 }
 
+/* ---- a client's channels ----
+ *
+ * Anybody can open channels for anybody, with a deposit of one unit each. So those that were ever used stand in front: in
+ * which somebody has signed, or the hub has had money, or that the ledger has seen closed. The others neither hide them nor
+ * cost a walk. */
+
+static bool has_been_used(const struct hub_channel *channel)
+{
+    const struct channel *machine = channel->channel;
+    return machine->begun != 0 || machine->funds.stage != STAGE_OPEN ||
+           (wide)machine->funds.total.units != machine->funds.base;
+}
+
+void client_look(struct hub_channel *channel)
+{
+    if (channel->used || !has_been_used(channel))
+        return;
+    struct hub_channel **at = &channel->client->channels;
+    while (*at != channel)
+        at = &(*at)->next_of_client;
+    *at = channel->next_of_client;
+    channel->next_of_client = channel->client->channels;
+    channel->client->channels = channel;
+    channel->used = true;
+}
+
+void client_sort(struct client *client)
+{
+    struct hub_channel *used = NULL, *others = NULL, **used_end = &used, **others_end = &others, *next;
+    for (struct hub_channel *at = client->channels; at != NULL; at = next) {
+        next = at->next_of_client;
+        at->next_of_client = NULL;
+        at->used = at->used || has_been_used(at);
+        struct hub_channel ***end = at->used ? &used_end : &others_end;
+        **end = at;
+        *end = &at->next_of_client;
+    }
+    *used_end = others;
+    client->channels = used;
+}
+
+/* The used ones first, those with more money in them before those with less. */
+static int compare_importance(const void *left, const void *right)
+{
+    const struct hub_channel *a = *(struct hub_channel *const *)left,
+                             *b = *(struct hub_channel *const *)right;
+    if (a->used != b->used)
+        return a->used ? -1 : 1;
+    int totals = amount_compare(b->channel->funds.total, a->channel->funds.total);
+    return totals != 0 ? totals : memcmp(&a->channel->id, &b->channel->id, sizeof(struct hash));
+}
+
+/* Rather too much. */
+static size_t shown_bytes(const struct hub_channel *channel)
+{
+    static const size_t head = 256, proof = 192, promise = 80, drop = 20, lock = 96;
+    size_t bytes = head;
+    for (int side = 0; side < 2; side++) {
+        const struct stream *stream = &channel->channel->streams[side];
+        const struct dropped *dropped = stream_dropped(stream);
+        bytes += (stream->proof.nonce > 0 ? proof : 0) + (dropped->revoked_nonce > 0 ? promise : 0) +
+                 drop * dropped->drop_count + lock * lock_set_count(stream->locks);
+    }
+    return bytes;
+}
+
+/* The channels that the client is shown, the most important ones first; the caller frees them. */
+static struct hub_channel **choose_shown(const struct client *client, size_t *count)
+{
+    struct hub_channel **shown = NULL;
+    size_t capacity = 0, bytes = 0, chosen = 0;
+    *count = 0;
+    for (struct hub_channel *at = client->channels; at != NULL; at = at->next_of_client) {
+        if (!is_shown(at))
+            continue;
+        if (*count == capacity) {
+            capacity = capacity == 0 ? 8 : 2 * capacity;
+            shown = xrealloc(shown, capacity * sizeof(struct hub_channel *));
+        }
+        shown[(*count)++] = at;
+    }
+    if (*count > 1)
+        qsort(shown, *count, sizeof(struct hub_channel *), compare_importance);
+    while (chosen < *count && chosen < CHANNELS_SHOWN_MAX) {
+        bytes += shown_bytes(shown[chosen]);
+        if (bytes > SHOWN_BYTES_MAX)
+            break;
+        chosen++;
+    }
+    if (chosen < *count)
+        log_debug("a client has %zu channels and is shown %zu", *count, chosen);
+    *count = chosen;
+    return shown;
+}
+
+/* ---- coming and going ---- */
+
 static void take_offline(struct engine *engine, struct client *client)
 {
     engine_set_peer(engine, client, 0);
@@ -123,13 +221,13 @@ void engine_connected(struct engine *engine, uint64_t peer, const struct address
 
     struct message message = {.type = MESSAGE_WELCOME};
     message.welcome.terms = &engine->settings.terms;
-    struct hub_channel *channel;
-    for (channel = client->channels; channel != NULL; channel = channel->next_of_client)
-        message.welcome.channels += is_shown(channel);
+    size_t count;
+    struct hub_channel **shown = choose_shown(client, &count);
+    message.welcome.channels = count;
     engine_emit(engine, peer, &message);
-    for (channel = client->channels; channel != NULL; channel = channel->next_of_client)
-        if (is_shown(channel))
-            client_announce(engine, channel);
+    for (size_t i = 0; i < count; i++)
+        client_announce(engine, shown[i]);
+    free(shown);
 }
 
 void client_forget_if_idle(struct engine *engine, struct client *client)

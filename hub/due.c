@@ -233,7 +233,9 @@ static struct hub_channel *refund_channel(struct hub_channel *payer)
 struct amount due_refunds(struct hub_channel *channel)
 {
     struct amount sum = amount_of(0);
-    for (struct hub_channel *at = channel->client->channels; at != NULL; at = at->next_of_client) {
+    /* Who has paid has used its channel. */
+    for (struct hub_channel *at = channel->client->channels; at != NULL && at->used;
+         at = at->next_of_client) {
         if (at->due_head == NULL || refund_channel(at) != channel)
             continue;
         for (const struct payment *payment = at->due_head; payment != NULL; payment = payment->next_due)

@@ -228,8 +228,11 @@ struct hub_channel *engine_add_channel(struct engine *engine, struct channel *ma
     channel->channel = machine;
     channel->counted = engine->count.phase; /* it was not there when a count began */
     channel->client = engine_client(engine, &machine->key.client);
-    channel->next_of_client = channel->client->channels;
-    channel->client->channels = channel;
+    struct hub_channel **place = &channel->client->channels;
+    while (*place != NULL && (*place)->used)
+        place = &(*place)->next_of_client;
+    channel->next_of_client = *place;
+    *place = channel;
     index_add(&engine->channels_by_id, hash_of(engine, &machine->id, sizeof(machine->id)), channel);
     if (engine->channels_tail == NULL)
         engine->channels = channel;
@@ -379,8 +382,10 @@ uint64_t engine_flush(struct engine *engine)
 {
     /* Draining one channel may make something due to another, seen or not: walk the growing list until none
      * moves. */
-    for (size_t i = 0; i < engine->dirty_count; i++)
+    for (size_t i = 0; i < engine->dirty_count; i++) {
+        client_look(engine->dirty[i]);
         window_look(engine, engine->dirty[i]);
+    }
     for (size_t i = 0; i < engine->dirty_count; i++)
         forward_held(engine, engine->dirty[i]);
     for (bool moved = true; moved;) {
@@ -611,8 +616,9 @@ const char *engine_contradiction(const struct engine *engine)
         why = payment_contradiction(engine, payment);
         unrevealed -= payment->unrevealed;
     }
-    return why == NULL && unrevealed != 0 ? "channels count more or fewer payments without a secret than there are"
-                                          : why;
+    return why == NULL && unrevealed != 0
+               ? "channels count more or fewer payments without a secret than there are"
+               : why;
 }
 
 void engine_check(const struct engine *engine)

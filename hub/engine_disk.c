@@ -631,6 +631,8 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
             channel->channel->reserve_bps = asset->reserve_bps;
         engine->figures.channels_open += channel->channel->funds.stage == STAGE_OPEN;
         dispute_recovered(engine, channel);
+        if (channel->client->channels == channel)
+            client_sort(channel->client);
     }
     size_t at = 0;
     for (struct payment *payment; (payment = payments_each(&engine->payments, &at)) != NULL;) {

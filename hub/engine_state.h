@@ -44,7 +44,7 @@ struct client {
     struct address address;
     uint32_t under_way; /* bytes of updates sent on this link and not acknowledged, all channels (window.c) */
     uint64_t peer;      /* 0: offline */
-    struct hub_channel *channels;
+    struct hub_channel *channels; /* those that were ever used first (clients.c) */
 };
 
 /* An update that the own ledger view cannot judge yet, or that waits for this side's window. */
@@ -93,16 +93,17 @@ struct hub_channel {
     /* A proposal of this link; a refusal names its seq alone, so no other is made meanwhile. */
     bool unanswered : 1;
     bool counted : 1;            /* by the count whose phase this is */
+    bool used : 1;               /* it stands with the client's channels that were ever used */
     bool holds : 1;              /* in the engine's list of those that hold updates, or did */
     uint8_t unsent;              /* so many of the newest own updates have not left on this link yet */
     uint8_t held_count;          /* updates that wait in the list held_head */
     uint32_t answer_round;       /* the collection that waits for its signature: engine->settle_round + 1 */
     uint32_t due_count, waiting; /* in the list due_head; direct payments to this client among them */
     uint32_t unrevealed;         /* direct payments that are the client's, and whose secret has not come */
-    float demand;       /* what comes to this client, units per second (settlement/demand.h) */
+    float demand;                /* what comes to this client, units per second (settlement/demand.h) */
     uint32_t under_way;          /* as the client's: this channel's part */
     uint32_t held_bytes;         /* of updates held */
-    uint64_t ack_nonce; /* of the last one */
+    uint64_t ack_nonce;          /* of the last one */
     uint64_t written; /* the batch that has all of it, unless it is dirty; 0: it was read from the journal */
     uint64_t suspended_block; /* a close was seen in this young block; 0: none */
     struct dispute *dispute;  /* NULL: nobody closes it */
@@ -279,8 +280,8 @@ struct engine {
     size_t held_count, held_bytes; /* updates held, all channels */
     struct hub_channel **holders;  /* the channels that hold them; some hold nothing any more */
     size_t holder_count, holder_capacity;
-    size_t locks_later;            /* lock operations of the update in hand that are not judged yet */
-    struct pending_lock *touched;  /* room for one update's operations */
+    size_t locks_later;           /* lock operations of the update in hand that are not judged yet */
+    struct pending_lock *touched; /* room for one update's operations */
     /* Of its payments: their ids on the payees' legs, first those of the new ones, then of the unlocked ones; whether the
      * archive has a new one; the next one's number. */
     struct payment_id *payee_ids;
@@ -422,6 +423,10 @@ void client_message_resume(struct engine *engine, struct client *client, const s
 void client_announce(struct engine *engine, struct hub_channel *channel);
 /* The link must go: the client broke a limit. */
 void client_drop(struct engine *engine, struct client *client, enum code code);
+/* Has the channel come to be used since the last look? Then it goes to the front of its client's. */
+void client_look(struct hub_channel *channel);
+/* The same of all of a client's at once; when they are read back. */
+void client_sort(struct client *client);
 void client_forget_if_idle(struct engine *engine, struct client *client);
 
 /* forward.c */
@@ -430,7 +435,8 @@ void forward_update(struct engine *engine, struct hub_channel *channel, const st
 void forward_held(struct engine *engine, struct hub_channel *channel);
 /* The link is gone: the client will send them again. */
 void forward_forget_held(struct engine *engine, struct hub_channel *channel);
-/* The open channel of the asset that a payment to this client goes into, the one with the most room; NULL: none. */
+/* The open channel of the asset that a payment to this client goes into, the one with the most room; NULL: none that is
+ * found soon. */
 struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
                                   const struct address *asset);
 /* A row for the payment, which is not in the archive, in no state yet (NULL: its id is in the table); then off towards

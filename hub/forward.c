@@ -29,14 +29,22 @@ static bool bounce(struct engine *engine, struct hub_channel *payer, const struc
     return refused == CODE_OK;
 }
 
+#define UNUSED_LOOKS_MAX 64
+
+/* Anybody can give a client channels, as many as are paid for, in any asset; each payment to it must not go through them
+ * all. In one that was never used the hub has nothing to pay with: one is as good as another, and none is better than
+ * one that was. */
 struct hub_channel *forward_payee(const struct engine *engine, const struct address *payee,
                                   const struct address *asset)
 {
     const struct client *client = engine_find_client(engine, payee);
     struct hub_channel *best = NULL;
+    size_t unused = 0;
     if (client == NULL)
         return NULL;
     for (struct hub_channel *at = client->channels; at != NULL; at = at->next_of_client) {
+        if (!at->used && (best != NULL || ++unused > UNUSED_LOOKS_MAX))
+            break;
         if (!channel_is_usable(at) || !address_equal(&at->channel->key.asset, asset))
             continue;
         if (best == NULL ||

@@ -17,8 +17,9 @@ struct flags {
     const char *contract, *key_file, *passphrase_file, *tower, *tower_address, *log_format, *log_level;
     uint64_t reveal_margin_s, min_expiry_s, max_expiry_s, settle_window_s;
     uint64_t base_fee, fee_ppm, direct_limit, reserve_bps, min_lock, max_lock, locks_per_payer;
-    uint64_t waiting_max, unrevealed_max, inbound_max, unlock_min, tower_silence_s, settle_interval_s, settle_collect_ms,
-        idle_bps, settle_requests, settle_least_move, settle_gas_max, room_percent, history_days;
+    uint64_t waiting_max, unrevealed_max, inbound_max, unlock_min, tower_silence_s, settle_interval_s,
+        settle_collect_ms, idle_bps, settle_requests, settle_least_move, settle_gas_max, room_percent,
+        history_days;
 };
 
 static enum options_result read_flags(struct flags *flags, int argc, char **argv)

@@ -60,14 +60,14 @@ struct payment {
     uint16_t other_shard; /* where the other half is */
     uint16_t memo_length;
     bool is_locked : 1;
-    bool dirty : 1;   /* in the list of what the next batch writes */
-    bool queued : 1;  /* in a channel's due list */
-    bool stored : 1;  /* the journal has a record of it that is not gone */
-    bool past : 1;    /* it was over once: the archive has both sides' records of it */
-    bool retired : 1; /* kept long enough: over, whatever its state */
+    bool dirty : 1;      /* in the list of what the next batch writes */
+    bool queued : 1;     /* in a channel's due list */
+    bool stored : 1;     /* the journal has a record of it that is not gone */
+    bool past : 1;       /* it was over once: the archive has both sides' records of it */
+    bool retired : 1;    /* kept long enough: over, whatever its state */
     bool unrevealed : 1; /* in its payee's channel's count of those without a secret */
-    uint8_t code;     /* enum code */
-    uint32_t booked;  /* block time in seconds, when the payer's operation was taken */
+    uint8_t code;        /* enum code */
+    uint32_t booked;     /* block time in seconds, when the payer's operation was taken */
 
     struct leg payer;
     struct amount amount, fee;

@@ -149,8 +149,7 @@ static bool has_other_half(const struct engine *engine, const struct history_ite
 }
 
 struct payment *recall_of_payee(struct engine *engine, const struct hub_channel *payee,
-                                const struct payment_id *id, struct amount amount,
-                                const bool is_known[2])
+                                const struct payment_id *id, struct amount amount, const bool is_known[2])
 {
     struct payment *payment = payments_find_payee(&engine->payments, &payee->channel->id, id);
     if (payment != NULL)

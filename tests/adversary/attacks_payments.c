@@ -277,6 +277,106 @@ static void ack_for_another(struct arena *arena)
     expect_code(arena->world.payer, CODE_CHANNEL);
 }
 
+/* ---- much for little ---- */
+
+static void resume_again_and_again(struct arena *arena)
+{
+    static struct payment_id ids[OUTCOMES_PER_MESSAGE_MAX];
+    struct message resume = {.type = MESSAGE_RESUME};
+    for (size_t i = 0; i < OUTCOMES_PER_MESSAGE_MAX; i++)
+        store_be64(ids[i].bytes, i + 1000000);
+    resume.resume.channel = arena->world.payer->channel->id;
+    resume.resume.ids = ids;
+    resume.resume.count = OUTCOMES_PER_MESSAGE_MAX;
+    for (int i = 0; i < 40; i++)
+        link_send(arena->world.payer->link, &resume);
+    expect_silence(arena->world.payer);
+}
+
+static void refunds_of_nothing(struct arena *arena)
+{
+    static struct operation back[OPERATIONS_MAX];
+    for (size_t i = 0; i < OPERATIONS_MAX; i++) {
+        back[i] = (struct operation){.type = OPERATION_REFUND, .code = CODE_PAID};
+        store_be64(back[i].id.bytes, i + 1000000);
+    }
+    wire_send_kept(arena->world.payee, wire_seal(arena->world.payee, back, OPERATIONS_MAX, NULL));
+    wire_settle_down(arena->world.payee);
+    expect_silence(arena->world.payee);
+    expect_silence(arena->world.payer);
+    assert_int_equal(channel_peer(arena->world.payer->channel)->proof.nonce, 0);
+}
+
+/* ---- a payee that lets updates pile up ---- */
+
+#define PILE_UPDATES  45
+#define PILE_PAYMENTS 150 /* of one update, with the longest memo: 55 KB */
+
+static bool room_has_come(void *context)
+{
+    const struct wire_client *payee = context;
+    return payee->closed ||
+           payee->channel->funds.total.units == PAYEE_OWN + ROOM + PILE_UPDATES * PILE_PAYMENTS;
+}
+
+static void send_pile(struct arena *arena)
+{
+    static struct operation pays[PILE_PAYMENTS];
+    char memo[MEMO_BYTES_MAX];
+    memset(memo, 'm', sizeof memo);
+    for (int update = 0; update < PILE_UPDATES; update++) {
+        for (size_t i = 0; i < PILE_PAYMENTS; i++) {
+            pays[i] = i > 0 ? pays[0] : pay_of(arena, 1);
+            pays[i].id = wire_id(arena->world.payer);
+            pays[i].memo = (struct text){memo, sizeof memo};
+        }
+        wire_send_kept(arena->world.payer, wire_seal(arena->world.payer, pays, PILE_PAYMENTS, NULL));
+        wire_settle_down(arena->world.payer);
+    }
+}
+
+static bool newest_has_come(void *context)
+{
+    struct wire_client *payee = context;
+    const struct shown_proof *newest = &payee->shown.message.channel.streams[SIDE_HUB].newest;
+    for (size_t i = 0; i < payee->seen_count; i++) {
+        const struct seen *seen = &payee->seen[i];
+        if (!seen->is_operation && seen->message.type == MESSAGE_UPDATE &&
+            seen->message.update.proof.nonce >= newest->proof.nonce)
+            return true;
+    }
+    return payee->closed;
+}
+
+/* It takes all updates and acknowledges none; a hub that sent all of them again at once would drop the link at 2 MiB,
+ * whenever it came back. */
+static void updates_pile_up(struct arena *arena)
+{
+    struct wire_client *payee = arena->world.payee;
+    struct fund fund = {payee->channel_key, amount_of(PILE_UPDATES * PILE_PAYMENTS)};
+    ledger_call_as(
+        arena->stage, &arena->stage->hub,
+        &(struct contract_call){.function = CONTRACT_SETTLE_BATCH, .funds = &fund, .fund_count = 1}, 0);
+    mine(arena->stage);
+    assert_true(holds_in_time(arena->stage, room_has_come, payee));
+    payee->silent = arena->world.payer->silent = true;
+    send_pile(arena);
+    for (int i = 0; i < 2; i++) {
+        wire_leave(payee);
+        wire_connect(payee);
+        assert_true(holds_in_time(arena->stage, newest_has_come, payee));
+        if (payee->closed)
+            fail_msg("its link is gone: %s", payee->reason);
+    }
+    /* What still waited is signed then: nothing is left that would go back to its payer later. */
+    struct message ack = {.type = MESSAGE_ACK};
+    ack.ack.channel = payee->channel->id;
+    ack.ack.nonce = payee->shown.message.channel.streams[SIDE_HUB].newest.proof.nonce;
+    link_send(payee->link, &ack);
+    expect_silence(payee);
+    assert_in_range(payee->kept_updates.length, CHANNEL_UNDER_WAY_BYTES_MAX, 4 * CHANNEL_UNDER_WAY_BYTES_MAX);
+}
+
 const struct attack attacks_payments[] = {
     {"payment id", "a used id, another amount, another payee", "refund DUPLICATE", id_with_other_contents,
      false},
@@ -298,6 +398,11 @@ const struct attack attacks_payments[] = {
     {"payee", "fails a direct payment, and an unknown one", "nothing happens", fail_of_a_direct_payment,
      false},
     {"payee", "a secret for another payee's payment", "nothing happens", secret_of_anothers_payment, false},
+    {"payee", "1,024 refunds of payments that never were", "nothing happens", refunds_of_nothing, false},
+    {"payee", "45 updates of 55 KB, none acknowledged", "512 KiB, also when it comes back; refund LIMIT",
+     updates_pile_up, false},
+    {"resync", "RESUME again and again for 1,024 unknown ids", "nothing happens; it is read from less",
+     resume_again_and_again, false},
     {"other's channel", "RESUME of another's channel", "ERROR CHANNEL", outcomes_of_anothers, false},
     {"other's channel", "ACK for another's channel", "ERROR CHANNEL", ack_for_another, false},
     {"resync", "ACK of an update that was never signed", "ERROR NONCE", ack_of_the_future, false},
