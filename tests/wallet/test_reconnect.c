@@ -54,6 +54,54 @@ static void test_resends_identical_bytes(void **state)
     world_free(world);
 }
 
+#define LARGE_UPDATES  40
+#define LARGE_PAYMENTS 140 /* in each: some 50 KB */
+
+static void sign_large_updates(struct world *world)
+{
+    char memo[MEMO_BYTES_MAX + 1] = "";
+    memset(memo, 'm', MEMO_BYTES_MAX);
+    struct payment_request request = {.payee = world->payee,
+                                      .asset = world->key.asset,
+                                      .amount = {1},
+                                      .mode = PAYMENT_DIRECT,
+                                      .memo = memo};
+    for (unsigned update = 0; update < LARGE_UPDATES; update++) {
+        for (unsigned i = 0; i < LARGE_PAYMENTS; i++) {
+            request.id = world_new_id(world);
+            store_be64(request.secret_hash.bytes, update * LARGE_PAYMENTS + i + 1);
+            assert_int_equal(wallet_pay(world->core, &request), CODE_OK);
+        }
+        world_run(world);
+    }
+}
+
+/* The hub is slow: no more is on its way to it than a link takes, on this connection and on the next, and all comes in the
+ * end. */
+static void test_no_more_is_sent_than_a_link_takes(void **state)
+{
+    (void)state;
+    struct world *world = world_new_with(0);
+    world->options.limits = (struct wallet_limits){.unsecured = 100000, .unsecured_per_payee = 100000};
+    world_crash(world, memory_journal_appended(world->journal));
+    world_fund(world, 100000, 100000);
+    world_linked(world);
+    world->deaf = true;
+    sign_large_updates(world);
+    assert_in_range(world->counts[MESSAGE_UPDATE], 15, 25);
+    world_unlinked(world);
+    world->counts[MESSAGE_UPDATE] = 0;
+    world_linked(world);
+    for (uint64_t nonce = 1; nonce <= LARGE_UPDATES; nonce++) {
+        assert_true(world->machine->streams[SIDE_CLIENT].proof.nonce >= nonce);
+        struct message ack = {.type = MESSAGE_ACK, .ack = {world->id, nonce}};
+        wallet_message(world->core, &ack);
+        world_run(world);
+    }
+    assert_int_equal(world->machine->streams[SIDE_CLIENT].proof.nonce, LARGE_UPDATES);
+    world_free(world);
+}
+
 /* RESUME asks for the outcome of each payment that has none. */
 static void test_asks_for_outcomes(void **state)
 {
@@ -463,6 +511,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resends_identical_bytes),
+        cmocka_unit_test(test_no_more_is_sent_than_a_link_takes),
         cmocka_unit_test(test_asks_for_outcomes),
         cmocka_unit_test(test_reveals_again),
         cmocka_unit_test(test_crash_loses_nothing_acknowledged),
