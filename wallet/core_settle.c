@@ -215,7 +215,8 @@ void wallet_settle_said(struct wallet_core *core, const struct message *message)
         if (!ours || told.seq >= message->settled.seq)
             return;
         told.seq = message->settled.seq;
-        told.base -= (int64_t)current->client_out.units;
+        if (__builtin_sub_overflow(told.base, (int64_t)current->client_out.units, &told.base))
+            return; /* what the hub said it was is no sum of deposits */
         uint64_t outs = current->client_out.units + current->hub_out.units;
         told.total = amount_of(told.total.units > outs ? told.total.units - outs : 0);
         if (current->close)
