@@ -12,7 +12,7 @@
 
 #define CONFIG_BYTES_MAX (64 * 1024)
 #define NAME_BYTES_MAX   64
-#define SHOWN_BYTES_MAX  80 /* of a wrong value, in a message */
+#define VALUE_SHOWN_MAX  80 /* of a wrong value, in a message */
 
 /* Flags that every table has. */
 static const char *const builtin_names[] = {"config", "help", "version"};
@@ -141,7 +141,7 @@ static enum options_result set_value(const struct options *options, const struct
         uint64_t number;
         if (!parse_number(text, &number) || number < row->minimum || number > row->maximum)
             return wrong(options, "%s%s: '%.*s' is not a whole number from %llu to %llu", origin.before,
-                         origin.name, SHOWN_BYTES_MAX, text, (unsigned long long)row->minimum,
+                         origin.name, VALUE_SHOWN_MAX, text, (unsigned long long)row->minimum,
                          (unsigned long long)row->maximum);
         *(uint64_t *)row->target = number;
         return OPTIONS_RUN;
@@ -149,12 +149,12 @@ static enum options_result set_value(const struct options *options, const struct
     case OPTION_FLAG:
         if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
             return wrong(options, "%s%s: '%.*s' is neither true nor false", origin.before, origin.name,
-                         SHOWN_BYTES_MAX, text);
+                         VALUE_SHOWN_MAX, text);
         *(bool *)row->target = text[0] == 't';
         return OPTIONS_RUN;
     case OPTION_CHOICE:
         if (!is_choice(row->value, text))
-            return wrong(options, "%s%s: '%.*s' is none of %s", origin.before, origin.name, SHOWN_BYTES_MAX,
+            return wrong(options, "%s%s: '%.*s' is none of %s", origin.before, origin.name, VALUE_SHOWN_MAX,
                          text, row->value);
         *(const char **)row->target = text;
         return OPTIONS_RUN;
@@ -238,13 +238,13 @@ static enum options_result read_config_line(const struct options *options, const
         return OPTIONS_RUN;
     char *equals = strchr(line, '=');
     if (equals == NULL)
-        return wrong(options, "%swrite 'name = value', not '%.*s'", place, SHOWN_BYTES_MAX, line);
+        return wrong(options, "%swrite 'name = value', not '%.*s'", place, VALUE_SHOWN_MAX, line);
     *equals = '\0';
     char *name = trim(line), *value = trim(equals + 1);
     const struct option_row *row = find_row(options, name, strlen(name));
     if (row == NULL) {
         const char *near = nearest_name(options, name, strlen(name), false);
-        return wrong(options, "%sno setting '%.*s'; %s%s%s", place, SHOWN_BYTES_MAX, name,
+        return wrong(options, "%sno setting '%.*s'; %s%s%s", place, VALUE_SHOWN_MAX, name,
                      near == NULL ? "--help lists them" : "did you mean '", near == NULL ? "" : near,
                      near == NULL ? "" : "'?");
     }
@@ -323,7 +323,7 @@ struct flags {
 static enum options_result take_word(const struct options *options, struct flags *flags, const char *word)
 {
     if (flags->word_count == flags->words_max)
-        return wrong(options, "unexpected '%.*s'; see %s --help", SHOWN_BYTES_MAX, word, options->program);
+        return wrong(options, "unexpected '%.*s'; see %s --help", VALUE_SHOWN_MAX, word, options->program);
     flags->words[flags->word_count++] = word;
     return OPTIONS_RUN;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ensure.h"
 #include "ledger/follow_parts.h"
 #include "ledger/quantity.h"
 
@@ -199,6 +200,7 @@ static void on_bound_logs(void *context, const struct rpc_answer *answer)
     const struct rpc_answer *parts = answer->parts;
     if (logs_failed(follower, parts != NULL ? &parts[1] : answer))
         return;
+    ensure(parts != NULL); /* an answer without an error has them */
     if (bound_block_read(follower, &parts[0]) && follow_under_holds(follower, &parts[2]))
         logs_take(follower, parts[1].result);
 }

@@ -598,8 +598,8 @@ static void call_begin(struct rpc *rpc, const struct rpc_question *questions, si
     for (size_t i = 0; i < count; i++) {
         call->parts[i] = rpc_part_of(questions[i].method, questions[i].params);
         json_t *request =
-            json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)(call->id + i), "method",
-                      questions[i].method, "params", questions[i].params);
+            json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", (json_int_t)call->id + (json_int_t)i,
+                      "method", questions[i].method, "params", questions[i].params);
         ensure(request != NULL && json_array_append_new(list, request) == 0);
     }
     call->body = json_dumps(is_batch ? list : json_array_get(list, 0), JSON_COMPACT);

