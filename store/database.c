@@ -32,7 +32,7 @@ static void set_merging(rocksdb_options_t *options, enum family family)
 {
     rocksdb_universal_compaction_options_t *universal = rocksdb_universal_compaction_options_create();
     rocksdb_universal_compaction_options_set_max_size_amplification_percent(
-        universal, family == FAMILY_ARCHIVE ? INT_MAX : 100);
+        universal, family == FAMILY_CHECKPOINT ? 100 : INT_MAX);
     rocksdb_options_set_compaction_style(options, rocksdb_universal_compaction);
     rocksdb_options_set_universal_compaction_options(options, universal);
     rocksdb_universal_compaction_options_destroy(universal);
@@ -57,6 +57,7 @@ static void set_block_size(rocksdb_options_t *options, size_t bytes)
 static void set_index(struct local_journal *store, rocksdb_options_t *options)
 {
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_size(table, (size_t)16 << 10);
     rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(18));
     rocksdb_options_set_block_based_table_factory(options, table);
     rocksdb_block_based_options_destroy(table);
