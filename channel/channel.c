@@ -164,6 +164,31 @@ void channel_check(const struct channel *channel)
 
 /* ---- the ledger and the hub's word ---- */
 
+bool funds_pay_in(struct channel_funds *funds, struct amount client, struct amount hub)
+{
+    struct amount both, total;
+    int64_t base;
+    if (!amount_add(client, hub, &both) || !amount_add(funds->total, both, &total) ||
+        __builtin_add_overflow(funds->base, (int64_t)client.units, &base))
+        return false;
+    funds->total = total;
+    funds->base = base;
+    return true;
+}
+
+bool funds_pay_out(struct channel_funds *funds, struct amount client, struct amount hub, uint32_t seq)
+{
+    struct amount both, total;
+    int64_t base;
+    if (!amount_add(client, hub, &both) || !amount_subtract(funds->total, both, &total) ||
+        __builtin_sub_overflow(funds->base, (int64_t)client.units, &base))
+        return false;
+    funds->total = total;
+    funds->base = base;
+    funds->seq = seq;
+    return true;
+}
+
 bool funds_equal(const struct channel_funds *a, const struct channel_funds *b)
 {
     return a->total.units == b->total.units && a->base == b->base && a->seq == b->seq && a->stage == b->stage;

@@ -39,6 +39,11 @@ struct channel_funds {
     uint32_t seq;  /* settlements so far */
     uint8_t stage; /* enum channel_stage */
 };
+/* After a deposit, by client and hub, and after a settlement that leaves the channel open. False, nothing changed: no contract
+ * has such funds. */
+bool funds_pay_in(struct channel_funds *funds, struct amount client, struct amount hub) MUST_USE;
+bool funds_pay_out(struct channel_funds *funds, struct amount client, struct amount hub,
+                   uint32_t seq) MUST_USE;
 
 /* On disk: do not renumber. */
 enum settlement_phase { SETTLEMENT_NONE = 0, SETTLEMENT_PROPOSED = 1, SETTLEMENT_SIGNED = 2 };

@@ -34,14 +34,20 @@ static size_t group_count(size_t leaves)
     return leaves / SUM_GROUP + (leaves % SUM_GROUP != 0);
 }
 
-size_t sum_tree_size(size_t count)
+/* How many nodes there are from a level of this width up. */
+static size_t nodes_from(size_t width)
 {
-    size_t width = group_count(count), size = width;
+    size_t size = width;
     while (width > 1) {
         width = (width + 1) / 2;
         size += width;
     }
     return size;
+}
+
+size_t sum_tree_size(size_t count)
+{
+    return nodes_from(group_count(count));
 }
 
 /* Each level follows the one below; a node without a sibling moves up. `nodes` begins with the lowest, and has room. */
@@ -77,7 +83,7 @@ static size_t path_in(const struct sum_node *level, size_t count, size_t index, 
 /* A group begins at a multiple of its size, so within it the same nodes have no sibling as in the whole tree. */
 struct group {
     struct sum_node nodes[2 * SUM_GROUP];
-    size_t leaves, root;
+    size_t leaves;
 };
 
 static bool group_make(const struct sum_tree *tree, size_t number, struct group *group)
@@ -86,11 +92,6 @@ static bool group_make(const struct sum_tree *tree, size_t number, struct group 
     group->leaves = tree->count - first < SUM_GROUP ? tree->count - first : SUM_GROUP;
     for (size_t i = 0; i < group->leaves; i++)
         group->nodes[i] = tree->leaf_at(tree->context, first + i);
-    group->root = group->leaves - 1;
-    for (size_t width = group->leaves; width > 1;) {
-        width = (width + 1) / 2;
-        group->root += width;
-    }
     return join_levels(group->nodes, group->leaves);
 }
 
@@ -101,7 +102,7 @@ bool sum_tree_build(struct sum_tree *tree)
         struct group group;
         if (!group_make(tree, i, &group))
             return false;
-        tree->nodes[i] = group.nodes[group.root];
+        tree->nodes[i] = group.nodes[nodes_from(group.leaves) - 1];
     }
     return join_levels(tree->nodes, groups);
 }

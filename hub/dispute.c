@@ -49,19 +49,18 @@ static bool keeps_locks(const struct claim *stands, const struct claim *ours)
 }
 
 /* What the client's stream may pay by our proof: with the locks whose witness is known, and with those whose witness could
- * be registered when it is too late to bring them back: that they outlive the time to challenge, or end so shortly before
- * that a registration in their last block is seen, and answered, after it. */
+ * be registered when it is too late to bring them back. */
 static unsigned_wide due_by_ours(const struct engine *engine, const struct hub_channel *channel)
 {
     const struct stream *ours = channel_peer(channel->channel);
-    uint64_t deadline = channel->dispute->deadline, slack = channel->dispute->period / 8;
+    uint64_t late_from = late_locks_from(channel->dispute->deadline, channel->dispute->period);
     unsigned_wide due = ours->proof.transferred.units;
     const struct pending_lock *pending = lock_set_next(ours->locks, 0);
     for (; pending != NULL; pending = lock_set_next(ours->locks, pending->lock.id)) {
         const struct payment *payment =
             payments_find(&engine->payments, &channel->channel->id, &pending->payment);
         bool known = payment != NULL && payment->witness != NULL && payment->payer_lock == pending->lock.id;
-        if (known || pending->lock.expiry + slack >= deadline ||
+        if (known || pending->lock.expiry >= late_from ||
             engine_registration(engine, pending->lock.kind, &pending->lock.condition) != NULL)
             due += pending->lock.amount.units;
     }

@@ -96,14 +96,11 @@ static void event_funded(struct engine *engine, struct hub_channel *channel,
                          const struct contract_event *event)
 {
     struct channel_funds funds = channel->channel->funds;
-    struct amount both;
     bool is_first = amount_is_zero(funds.total) && funds.seq == 0;
-    if (!amount_add(event->client_amount, event->hub_amount, &both) ||
-        !amount_add(funds.total, both, &funds.total)) {
+    if (!funds_pay_in(&funds, event->client_amount, event->hub_amount)) {
         log_error("the ledger node reports funds of a channel beyond 2^63; ignored");
         return;
     }
-    funds.base += (int64_t)event->client_amount.units;
     ledger_set_funds(engine, channel, &funds);
     due_wake(engine, channel->client);
     if (!amount_is_zero(event->hub_amount)) {
@@ -126,7 +123,8 @@ static void event_finished(struct engine *engine, struct hub_channel *channel,
                            const struct contract_event *event)
 {
     if (channel->channel->funds.stage == STAGE_CLOSED) {
-        log_error("the ledger node reports the end of a channel once more; ignored");
+        log_error("the ledger node reports the end of channel %s once more; ignored",
+                  hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}));
         return;
     }
     settle_pool_change(engine, &channel->channel->key.asset, (wide)event->to_hub.units);
@@ -148,23 +146,11 @@ static void event_unlocked(struct engine *engine, struct hub_channel *channel,
     remains_unlocked(engine, channel, event);
 }
 
-/* False: it is more than the channel holds, which no contract pays. */
-static bool pay_out(struct channel_funds *funds, const struct contract_event *event)
-{
-    struct amount out;
-    if (!amount_add(event->client_out, event->hub_out, &out) ||
-        !amount_subtract(funds->total, out, &funds->total) ||
-        __builtin_sub_overflow(funds->base, (int64_t)event->client_out.units, &funds->base))
-        return false;
-    funds->seq = event->seq;
-    return true;
-}
-
 static void event_settled(struct engine *engine, struct hub_channel *channel,
                           const struct contract_event *event)
 {
     struct channel_funds funds = channel->channel->funds;
-    if (!event->close && !pay_out(&funds, event)) {
+    if (!event->close && !funds_pay_out(&funds, event->client_out, event->hub_out, event->seq)) {
         log_error(
             "the ledger node reports that a settlement took more out of channel %s than it had shown to be "
             "in it; ignored: compare it with another node",

@@ -34,11 +34,7 @@ void remains_finished(struct engine *engine, struct hub_channel *channel, const 
     struct dispute *dispute = channel->dispute;
     if (dispute == NULL) /* the node never showed how it began: nothing is known of what stands */
         dispute = dispute_open(engine, channel);
-    if (dispute->remains != NULL) {
-        log_error("the ledger node reports the end of channel %s twice; ignored",
-                  hash_text(&channel->channel->id, (char[HASH_TEXT_SIZE]){0}));
-        return;
-    }
+    ensure(dispute->remains == NULL); /* it ends once: event_finished */
     dispute->known = dispute->confirmed = true;
     dispute->wanted = false;
     dispute->of_client = dispute->confirmed_claim;

@@ -36,6 +36,12 @@ struct closing {
     uint64_t min_nonce_of_client, min_nonce_of_hub;
     struct claim own, of_client, of_hub;
 };
+/* So many eighths of the challenge period after its deadline; at most UINT64_MAX. */
+uint64_t close_time(const struct closing *closing, uint64_t challenge_period, unsigned eighths);
+/* A lock that expires from here on could be met so late that no challenge brings it back: after the deadline, or, by a
+ * registration in its last block, before it but seen and answered after it. The last eighth of the period is room for
+ * that. */
+uint64_t late_locks_from(uint64_t deadline, uint64_t challenge_period);
 struct settle_item {
     struct channel_key key;
     struct amount client_out, hub_out;

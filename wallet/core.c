@@ -375,28 +375,25 @@ static size_t bytes_under_way(const struct wallet_core *core)
     return bytes;
 }
 
-static void offer_again(const struct wallet_core *core, struct wallet_channel *own)
-{
-    if (!own->offer_again || !core->head_moved)
-        return;
-    own->offer_again = false;
-    own->sent_nonce = own->channel->acknowledged;
-}
-
 /* Updates signed and not yet sent on this connection: new ones, and after a reconnect those the hub lacks,
  * with their bytes as first signed. None once the channel closes. As many as fit a link well: one on which too much waits
  * is dropped, and the same would wait on the next; the others follow as ACKs come. Returns whether anything was sent. */
-static bool send_updates(struct wallet_core *core, struct wallet_channel *own, size_t *under_way)
+static bool send_updates(struct wallet_core *core, struct wallet_channel *own)
 {
     bool any = false;
     if (own->channel->funds.stage >= STAGE_CLOSING || own->channel->stopped || own->closing_seen)
         return false;
+    if (own->offer_again && core->head_moved) {
+        own->offer_again = false;
+        own->sent_nonce = own->channel->acknowledged;
+    }
     uint64_t newest = channel_own(own->channel)->proof.nonce;
     if (own->sent_nonce < own->channel->acknowledged)
         own->sent_nonce = own->channel->acknowledged;
-    while (own->sent_nonce < newest && *under_way < CLIENT_UNDER_WAY_BYTES_MAX) {
+    size_t under_way = own->sent_nonce < newest ? bytes_under_way(core) : 0;
+    while (own->sent_nonce < newest && under_way < CLIENT_UNDER_WAY_BYTES_MAX) {
         const struct kept_update *kept = channel_kept(own->channel, ++own->sent_nonce);
-        *under_way += update_bytes(own, own->sent_nonce);
+        under_way += update_bytes(own, own->sent_nonce);
         struct message message = {.type = MESSAGE_UPDATE,
                                   .update = {.channel = own->id,
                                              .proof = kept->proof,
@@ -525,13 +522,10 @@ static void send_all(struct wallet_core *core)
     bool any = core->error_count > 0;
     send_errors(core);
     HASH_ITER(hh, core->channels, own, next)
-    offer_again(core, own);
-    size_t under_way = bytes_under_way(core);
-    HASH_ITER(hh, core->channels, own, next)
     {
         if (own->synced) {
             any |= wallet_link_send_resume(core, own);
-            any |= send_updates(core, own, &under_way);
+            any |= send_updates(core, own);
             any |= send_reveals(core, own);
             any |= send_fails(core, own);
             any |= send_revocation(core, own);

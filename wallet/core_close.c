@@ -117,24 +117,10 @@ static void tell_once(struct wallet_core *core, struct wallet_channel *own, cons
     wallet_tell_channel(core, WALLET_NEWS_CLOSE, own, text);
 }
 
-static uint64_t close_time(const struct closing *closing, uint64_t challenge_period, unsigned eighths)
-{
-    unsigned_wide time = (unsigned_wide)closing->deadline + (unsigned_wide)challenge_period * eighths / 8;
-    return time > UINT64_MAX ? UINT64_MAX : (uint64_t)time;
-}
-
 static bool met_in_time(const struct wallet_core *core, const struct lock *lock)
 {
     const struct registration *met = wallet_ledger_registration(core, lock->kind, &lock->condition);
     return met != NULL && met->time <= lock->expiry;
-}
-
-/* A lock that expires from here on could be registered so late that no challenge brings it back: when the time for one is
- * over, or so shortly before that the registration is seen, and answered, after it. */
-static uint64_t late_locks_from(const struct closing *closing, uint64_t challenge_period)
-{
-    uint64_t room = challenge_period / 8;
-    return closing->deadline > room ? closing->deadline - room : 0;
 }
 
 /* Locks of the hub's stream that may still pay: their secret is known, or registered in time, or could be registered
@@ -143,7 +129,7 @@ static struct amount claimable(const struct wallet_core *core, const struct wall
 {
     struct amount sum = amount_of(0);
     const struct lock_set *locks = own->channel->streams[SIDE_HUB].locks;
-    uint64_t late_from = late_locks_from(&own->watch.closing, core->options.challenge_period_s);
+    uint64_t late_from = late_locks_from(own->watch.closing.deadline, core->options.challenge_period_s);
     for (const struct pending_lock *lock = lock_set_next(locks, 0); lock != NULL;
          lock = lock_set_next(locks, lock->lock.id)) {
         const struct registration *met =

@@ -36,40 +36,19 @@ void wallet_ledger_free(struct wallet_core *core)
 
 #define IN_VIEW_BLOCKS 2 /* that may come while the newest is asked for */
 
-static enum funds_change funded(struct channel_funds *funds, const struct contract_event *event)
-{
-    struct amount both, total;
-    if (!amount_add(event->client_amount, event->hub_amount, &both) ||
-        !amount_add(funds->total, both, &total) ||
-        __builtin_add_overflow(funds->base, (int64_t)event->client_amount.units, &funds->base))
-        return FUNDS_IMPOSSIBLE;
-    funds->total = total;
-    return FUNDS_CHANGED;
-}
-
-static enum funds_change settled(struct channel_funds *funds, const struct contract_event *event)
-{
-    struct amount outs, total;
-    if (!amount_add(event->client_out, event->hub_out, &outs) ||
-        !amount_subtract(funds->total, outs, &total) ||
-        __builtin_sub_overflow(funds->base, (int64_t)event->client_out.units, &funds->base))
-        return FUNDS_IMPOSSIBLE;
-    funds->total = total;
-    funds->seq = event->seq;
-    return FUNDS_CHANGED;
-}
-
-static enum funds_change apply_event(struct channel_funds *funds, const struct contract_event *event)
+enum funds_change wallet_funds_apply(struct channel_funds *funds, const struct contract_event *event)
 {
     switch (event->type) {
     case EVENT_OPENED:
         funds->stage = STAGE_OPEN;
         return FUNDS_CHANGED;
     case EVENT_FUNDED:
-        return funded(funds, event);
+        return funds_pay_in(funds, event->client_amount, event->hub_amount) ? FUNDS_CHANGED
+                                                                            : FUNDS_IMPOSSIBLE;
     case EVENT_SETTLED:
         if (!event->close)
-            return settled(funds, event);
+            return funds_pay_out(funds, event->client_out, event->hub_out, event->seq) ? FUNDS_CHANGED
+                                                                                       : FUNDS_IMPOSSIBLE;
         *funds = (struct channel_funds){.seq = event->seq, .stage = STAGE_CLOSED};
         return FUNDS_CHANGED;
     case EVENT_CLOSE_STARTED:
@@ -81,15 +60,6 @@ static enum funds_change apply_event(struct channel_funds *funds, const struct c
     default:
         return FUNDS_SAME;
     }
-}
-
-enum funds_change wallet_funds_apply(struct channel_funds *funds, const struct contract_event *event)
-{
-    struct channel_funds after = *funds;
-    enum funds_change change = apply_event(&after, event);
-    if (change == FUNDS_CHANGED)
-        *funds = after;
-    return change;
 }
 
 static void tell_impossible(struct wallet_core *core, const struct wallet_channel *own)

@@ -216,9 +216,10 @@ static void decide_challenge(struct decision *decision, const struct appointment
     struct tower *tower = decision->tower;
     const struct closing *closing = &decision->watch->closing;
     uint64_t period = tower->options.challenge_period_s;
-    enum duty duty = judge_challenge(closing, appointment->side, &appointment->proof,
-                                     claimable_of(tower, appointment, late_locks_from(closing, period)),
-                                     period, tower_block_time(tower));
+    enum duty duty =
+        judge_challenge(closing, appointment->side, &appointment->proof,
+                        claimable_of(tower, appointment, late_locks_from(closing->deadline, period)), period,
+                        tower_block_time(tower));
     decision->missed[ALARM_CHALLENGE] |= duty == DUTY_TOO_LATE;
     if (duty != DUTY_DUE || PLANTED(TOWER_LOOKS_AWAY))
         return;

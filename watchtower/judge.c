@@ -10,12 +10,6 @@ const struct claim *closing_stands(const struct closing *closing, enum side stre
     return stream == SIDE_CLIENT ? &closing->of_client : &closing->of_hub;
 }
 
-uint64_t close_time(const struct closing *closing, uint64_t challenge_period, unsigned eighths)
-{
-    unsigned_wide time = (unsigned_wide)closing->deadline + (unsigned_wide)challenge_period * eighths / 8;
-    return time > UINT64_MAX ? UINT64_MAX : (uint64_t)time;
-}
-
 uint64_t challenge_deadline(const struct closing *closing, uint64_t challenge_period)
 {
     return close_time(closing, challenge_period, closing->challenged ? 1 : 0);
@@ -93,12 +87,6 @@ enum duty judge_void(const struct closing *closing, enum side user, uint64_t min
     if (!shown || amount_is_zero(stands->locked) || stands->nonce >= min_nonce || stands->nonce < stored)
         return DUTY_NONE;
     return now < void_deadline(closing, challenge_period) ? DUTY_DUE : DUTY_TOO_LATE;
-}
-
-uint64_t late_locks_from(const struct closing *closing, uint64_t challenge_period)
-{
-    uint64_t room = challenge_period / 8;
-    return closing->deadline > room ? closing->deadline - room : 0;
 }
 
 bool lock_may_pay(const struct lock *lock, bool witness_known, uint64_t registered_at, uint64_t late_from,

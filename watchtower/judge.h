@@ -23,8 +23,6 @@ enum side closing_closer(const struct closing *closing);
 /* What a stream stands at. */
 const struct claim *closing_stands(const struct closing *closing, enum side stream);
 
-/* Deadline + eighths * challenge period / 8; saturates. */
-uint64_t close_time(const struct closing *closing, uint64_t challenge_period, unsigned eighths);
 /* Until when this tower may challenge. */
 uint64_t challenge_deadline(const struct closing *closing, uint64_t challenge_period);
 uint64_t void_deadline(const struct closing *closing, uint64_t challenge_period);
@@ -43,10 +41,6 @@ enum duty judge_challenge(const struct closing *closing, enum side user, const s
 enum duty judge_void(const struct closing *closing, enum side user, uint64_t min_nonce,
                      uint64_t challenge_period, uint64_t now);
 
-/* A lock that expires from here on could be met so late that it cannot be brought back any more: after the time to
- * challenge, or, by a registration in its last block, before it but seen and answered after it. The last eighth of the
- * period is room for that. */
-uint64_t late_locks_from(const struct closing *closing, uint64_t challenge_period);
 /* May this lock of the counterparty's stream still pay? registered_at: 0 if its condition has not been met. A lock that
  * expires at late_from or later counts also while nobody knows its witness. */
 bool lock_may_pay(const struct lock *lock, bool witness_known, uint64_t registered_at, uint64_t late_from,

@@ -156,8 +156,7 @@ static void test_void_of_the_closers_own_stream_needs_a_challenge(void **state)
 static void test_which_locks_may_pay(void **state)
 {
     (void)state;
-    struct closing closing = {.deadline = NOW + 10 + PERIOD / 8};
-    uint64_t late_from = late_locks_from(&closing, PERIOD);
+    uint64_t late_from = late_locks_from(NOW + 10 + PERIOD / 8, PERIOD);
     struct lock lock = lock_of(1, 5, NOW);
     assert_int_equal(late_from, NOW + 10);
     assert_true(lock_may_pay(&lock, true, 0, late_from, NOW));
