@@ -134,6 +134,17 @@ static bool receipt_is_good(const struct tower_load *load, const struct message 
     return signature_is_by(&message->receipt.signature, &digest, &load->world->tower);
 }
 
+static void refused(struct tower_load *load, const struct message *message)
+{
+    if (message->type == MESSAGE_ERROR)
+        world_fail(load->world, "the tower answered appointment %llu with %s: %.*s",
+                   (unsigned long long)load->answered, code_name(message->error.code),
+                   (int)message->error.text.length, message->error.text.data);
+    else
+        world_fail(load->world, "the tower answered appointment %llu with %s",
+                   (unsigned long long)load->answered, message_name(message->type));
+}
+
 static void on_message(void *context, struct link *link, const struct message *message)
 {
     struct tower_load *load = context;
@@ -142,9 +153,7 @@ static void on_message(void *context, struct link *link, const struct message *m
         return;
     if (message->type != MESSAGE_RECEIPT || !receipt_is_good(load, message)) {
         load->failed = true;
-        world_fail(load->world, "the tower answered appointment %llu with %s %s",
-                   (unsigned long long)load->answered, message_name(message->type),
-                   message->type == MESSAGE_ERROR ? code_name(message->error.code) : "");
+        refused(load, message);
         return;
     }
     load->answered++;

@@ -1,19 +1,53 @@
 /* A real watchtower in the bench's world. */
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "bench/world.h"
+#include "crypto/hash.h"
 #include "crypto/keystore.h"
 
 #define START_TIMEOUT_MS 600000
+
+/* The tower comes back where it was, as a hub expects it to. Ports of a system's own choosing may be another's by then: Linux
+ * takes those from 32768 on. */
+#define PORT_FIRST 20000
+#define PORT_COUNT 12000
+#define PORT_TRIES 100
+
+static bool port_is_free(uint16_t port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool is_free = descriptor >= 0 && bind(descriptor, (struct sockaddr *)&address, sizeof(address)) == 0;
+    if (descriptor >= 0)
+        close(descriptor);
+    return is_free;
+}
+
+/* 0, which lets the system choose, if none is found. */
+static uint16_t port_to_keep(void)
+{
+    for (int i = 0; i < PORT_TRIES; i++) {
+        uint16_t number;
+        random_bytes(&number, sizeof(number));
+        number = (uint16_t)(PORT_FIRST + number % PORT_COUNT);
+        if (port_is_free(number))
+            return number;
+    }
+    return 0;
+}
 
 bool world_make_tower(struct world *world)
 {
     char key[WORLD_PATH], passphrase[WORLD_PATH];
     world->tower_key = secret_key_random();
+    world->tower_port = port_to_keep();
     world->tower = secret_key_address(&world->tower_key);
     world_path(world, "tower.json", key);
     FILE *file = fopen(world_path(world, "tower.pass", passphrase), "w");

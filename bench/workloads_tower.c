@@ -10,7 +10,6 @@
 #include "bench/run.h"
 #include "bench/tower_load.h"
 
-#define FIRST_WINDOW  64  /* new appointments wait for the ledger's word, half of what a tower lets wait */
 #define WINDOW        512 /* a hub of two shards */
 #define PASSES        4   /* payments go on: each is a newer proof of every channel */
 #define MINES_AHEAD   64
@@ -66,8 +65,7 @@ static bool passes(struct run *run, struct tower_load *load, uint64_t empty_kib)
     struct tower_load_result first, plain = {0}, verified;
     struct sizes once, many;
     double seconds, channels = (double)run->flags.channels, best = 0;
-    if (!tower_load_run(load, 1, FIRST_WINDOW, true, &first) ||
-        !restart_and_weigh(run, empty_kib, &seconds, &once))
+    if (!tower_load_run(load, 1, WINDOW, true, &first) || !restart_and_weigh(run, empty_kib, &seconds, &once))
         return false;
     for (uint64_t nonce = 2; nonce < 2 + PASSES; nonce++) {
         if (!tower_load_run(load, nonce, WINDOW, false, &plain))

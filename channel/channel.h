@@ -90,6 +90,7 @@ struct kept_update {
     uint64_t last_lock_id; /* the stream's, with this update */
     struct lock *removed; /* the locks it took out: an older proof, which the peer may still show, has them */
     size_t removed_count;
+    uint8_t slot; /* on disk: kept.c */
     size_t body_length;
     uint8_t body[];
 };
@@ -108,7 +109,7 @@ struct channel {
     struct channel_funds told;     /* client: by the hub (FUNDED, CHANNEL); hub: always equal to funds */
     struct stream streams[2];      /* by enum side */
     uint64_t acknowledged;         /* the peer has own updates up to this nonce */
-    struct kept_update **kept;     /* acknowledged < nonce <= own nonce; kept.c; NULL: none */
+    struct kept_ring *kept;        /* acknowledged < nonce <= own nonce; kept.c; NULL: none */
     struct settlement *settlement; /* NULL: none is under way; read it with channel_settlement */
     struct draft *draft;           /* NULL: nothing waits for channel_seal */
     struct public_key *peer_key;   /* NULL: not known yet; saves a recovery per signature */
@@ -119,7 +120,6 @@ struct channel {
     bool dirty;             /* funds, told, stopped, reserve, settlement, begun */
     bool stream_dirty[2];   /* by enum side; of the own stream what no kept update says */
     bool recovering;        /* being read back: channel_recovered has not said yet that it is whole */
-    uint8_t kept_capacity;
 };
 
 static inline const struct dropped *stream_dropped(const struct stream *stream)
@@ -300,7 +300,7 @@ enum channel_record {
     RECORD_LOCK = 2,    /* key: channel id, side u8, place u16 */
                         /* 3: retired */
     RECORD_STREAM = 4,  /* key: channel id, side u8 */
-    RECORD_KEPT = 5     /* key: channel id, nonce % 64 u8; acknowledged ones are ignored when read */
+    RECORD_KEPT = 5     /* key: channel id, slot u8; acknowledged ones are ignored when read */
 };
 /* Appends the records of all that changed since the last call. The draft is not state: it must be sealed or
  * lost. That a client has acknowledged something is not worth a record of its own to a hub: it goes with the

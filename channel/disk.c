@@ -234,7 +234,7 @@ static void write_kept(const struct channel *channel, const struct kept_update *
 {
     uint8_t key[KEPT_KEY_LENGTH];
     memcpy(key, channel->id.bytes, 32);
-    key[32] = (uint8_t)(kept->proof.nonce % UNACKNOWLEDGED_MAX);
+    key[32] = kept->slot;
     size_t mark = record_begin(batch, RECORD_KEPT, key, sizeof(key));
     buffer_u8(batch, KEPT_VERSION);
     buffer_u8(batch, (uint8_t)((hash_is_zero(&kept->proof.locks_root) ? 0 : KEPT_ROOT) |

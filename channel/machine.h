@@ -76,13 +76,16 @@ void mark_place(struct channel *channel, enum side side, uint64_t lock_id);
 void draft_free(struct channel *channel);
 /* The lock of a place as the newest signed proof has it (the draft's changes undone); NULL if empty. */
 const struct pending_lock *signed_lock_at(const struct channel *channel, enum side side, unsigned place);
-/* Keeps a copy of an update and its body in place of what its slot on disk held before; takes over its `removed`. */
-const struct kept_update *kept_put(struct channel *channel, const struct kept_update *update,
-                                   const uint8_t *body);
+/* Keeps a copy of a new update and its body, and gives it a slot on disk; takes over its `removed`. */
+const struct kept_update *kept_put(struct channel *channel, struct kept_update *update, const uint8_t *body);
+/* The same of one that is read back, with its slot: in place of what that held before. False, and nothing is taken over, if
+ * it cannot be of one channel with those that are there. */
+bool kept_put_back(struct channel *channel, const struct kept_update *update, const uint8_t *body) MUST_USE;
 /* Forgets kept updates up to a nonce that the peer has acknowledged. */
 void kept_forget(struct channel *channel, uint64_t nonce);
-/* Forgets what is not between what is acknowledged and the newest: what a journal still had. */
-void kept_trim(struct channel *channel);
+/* Forgets what is not between what is acknowledged and the newest: what a journal still had. False if two of those left
+ * have one slot: no journal says so. */
+bool kept_trim(struct channel *channel);
 /* Hashes the bodies of those that were read back. Not as they are read: most of a busy channel are stale, which only
  * the whole says, and hashing them took the better part of a start. */
 void kept_hash(struct channel *channel);

@@ -309,17 +309,18 @@ static bool read_kept(struct channel *channel, const struct record *record)
     struct reader in = reader_of(record->value, record->value_length);
     uint64_t acknowledged;
     if (record->gone || !read_kept_fields(&in, &kept, &acknowledged) ||
-        kept.proof.nonce % UNACKNOWLEDGED_MAX != record->key[32]) {
+        record->key[32] >= UNACKNOWLEDGED_MAX) {
         free(kept.removed);
         return false;
     }
+    kept.slot = record->key[32];
     if (kept.proof.nonce > channel_own(channel)->proof.nonce)
         take_sealed(channel, &kept, acknowledged);
-    if (kept.proof.nonce > channel->acknowledged)
-        kept_put(channel, &kept, in.at);
-    else
+    bool stale = kept.proof.nonce <= channel->acknowledged;
+    bool put = !stale && kept_put_back(channel, &kept, in.at);
+    if (!put)
         free(kept.removed);
-    return true;
+    return stale || put;
 }
 
 /* ---- any record ---- */
@@ -415,7 +416,8 @@ bool channel_recovered(struct channel *channel)
     for (unsigned side = 0; side < 2; side++)
         if ((channel->streams[side].proof.nonce > 0) != ((channel->begun >> side & 1) != 0))
             return false;
-    kept_trim(channel);
+    if (!kept_trim(channel))
+        return false;
     kept_hash(channel);
     if (!stream_recovered(channel, &channel->streams[SIDE_CLIENT]) ||
         !stream_recovered(channel, &channel->streams[SIDE_HUB]) || !take_body_hash(channel) ||

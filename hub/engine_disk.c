@@ -600,6 +600,9 @@ static bool requeue(struct engine *engine, struct payment *payment)
 {
     enum payment_due due = (enum payment_due)payment->due;
     struct hub_channel *payee = engine_channel(engine, &payment->payee.channel);
+    if (payment->role != PAYMENT_WHOLE &&
+        (payment->other_shard >= engine->settings.shards || payment->other_shard == engine->settings.shard))
+        return false;
     if (payment->state == PAYMENT_CANCELLING) {
         if (payee == NULL)
             return false;
@@ -641,7 +644,7 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
     size_t at = 0;
     for (struct payment *payment; (payment = payments_each(&engine->payments, &at)) != NULL;) {
         if (!requeue(engine, payment)) {
-            snprintf(message, message_size, "a payment in the journal names a channel that is not there");
+            snprintf(message, message_size, "a payment in the journal names a channel or a shard that is not there");
             return false;
         }
     }

@@ -52,6 +52,9 @@ static void put_process(struct evbuffer *out, const struct hub *hub, const struc
     put(out, "journal_unfolded_bytes", "gauge", "Batches that no checkpoint has yet.", store->unfolded_bytes);
     put(out, "history_records", "gauge", "Records of past payments, about.", store->archive_records);
     put(out, "history_bytes", "gauge", "Their size on disk.", store->archive_bytes);
+    put(out, "history_looks_total", "counter",
+        "Payment ids that the filter in memory could not tell to be new: looked for on the disk.",
+        store->index_looks);
     put(out, "outbox_bytes", "gauge", "Frames that wait for the disk.", figures->outbox_bytes);
     put(out, "connections", "gauge", "Connections, handshakes included.", figures->connections);
 }

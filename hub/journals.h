@@ -5,7 +5,7 @@
 #include "hub/hub.h"
 #include "store/journal.h"
 
-#define HUB_JOURNAL_VERSION 6
+#define HUB_JOURNAL_VERSION 7
 
 /* How many shards the folder holds; 0: it holds no journal yet. */
 uint32_t journals_count(const char *data);

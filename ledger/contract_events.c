@@ -185,7 +185,7 @@ static void field_read(struct abi_reader *reader, enum field_type type, void *me
     case FIELD_SYMBOL: {
         size_t length;
         const uint8_t *text = abi_bytes(reader, &length);
-        if (!symbol_is_valid(text, length)) {
+        if (text == NULL || !symbol_is_valid(text, length)) {
             reader->ok = false;
             return;
         }

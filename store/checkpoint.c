@@ -39,6 +39,8 @@ struct fold {
     struct table *checkpoint, *archive, *index; /* the last two NULL: there is no archive */
     struct item *items;                         /* a batch's records */
     size_t item_capacity;
+    uint64_t *findable; /* hashes of what goes into the index */
+    size_t findable_count, findable_capacity;
     struct index gone; /* records that say so, of keys whose first one has not been seen yet */
     struct kept *kept;
     bool can_end; /* early, because the journal closes */
@@ -107,12 +109,25 @@ static void fold_gone(struct fold *fold)
     }
 }
 
+static void note_findable(struct fold *fold, const struct record *record)
+{
+    if (fold->findable_count == fold->findable_capacity) {
+        fold->findable_capacity = fold->findable_count == 0 ? 1024 : 2 * fold->findable_count;
+        fold->findable = xrealloc(fold->findable, fold->findable_capacity * sizeof *fold->findable);
+    }
+    struct family_key key;
+    store_family_key(FAMILY_INDEX, record, &key);
+    fold->findable[fold->findable_count++] = store_key_hash(fold->store, key.bytes, key.length);
+}
+
 static void fold_archive(struct fold *fold, const struct item *item)
 {
     struct record record = record_at(item->record);
     store_table_add(fold->archive, &record);
-    if ((record.type & RECORD_FINDABLE) != 0)
-        store_table_add(fold->index, &record);
+    if ((record.type & RECORD_FINDABLE) == 0)
+        return;
+    store_table_add(fold->index, &record);
+    note_findable(fold, &record);
 }
 
 /* Newest first. Its bytes stay where they are until the tables are written. */
@@ -147,6 +162,7 @@ static void fold_free(struct fold *fold)
         free(kept);
     }
     free(fold->items);
+    free(fold->findable);
     index_free(&fold->gone);
     store_table_free(fold->checkpoint);
     store_table_free(fold->archive);
@@ -304,6 +320,7 @@ static void fold_tables(struct fold *fold)
     store_table_ingest(fold->checkpoint);
     store_table_ingest(fold->archive);
     store_table_ingest(fold->index); /* after what it points to */
+    store_known_add(store, fold->findable, fold->findable_count);
     store_table_weigh(fold->checkpoint, &store->burden);
     /* Not synced: if a crash loses it, the folding is done again. It leaves the cache with the next commit. */
     store_be64(first, fold->from + 1);

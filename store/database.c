@@ -19,9 +19,9 @@ static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-#define RUNS_MAX         8  /* tables over each other, before they are merged */
-#define ARCHIVE_RUNS_MAX 32 /* it is read seldom: merging is what it costs */
-#define READAHEAD_BYTES  ((size_t)4 << 20)
+#define RUNS_MAX        8  /* tables over each other, before they are merged */
+#define SELDOM_RUNS_MAX 32 /* of what is read seldom: merging is what it costs */
+#define READAHEAD_BYTES ((size_t)4 << 20)
 
 /* Families that get whole tables from the folding thread, and are read at a start or seldom. What counts is how
  * often a record is written again: several tables of one size become one, and the whole is only written anew once
@@ -37,7 +37,7 @@ static void set_merging(rocksdb_options_t *options, enum family family)
     rocksdb_options_set_universal_compaction_options(options, universal);
     rocksdb_universal_compaction_options_destroy(universal);
     rocksdb_options_set_level0_file_num_compaction_trigger(
-        options, family == FAMILY_ARCHIVE ? ARCHIVE_RUNS_MAX : RUNS_MAX);
+        options, family == FAMILY_CHECKPOINT ? RUNS_MAX : SELDOM_RUNS_MAX);
     rocksdb_options_set_level0_slowdown_writes_trigger(options, INT_MAX);
     rocksdb_options_set_level0_stop_writes_trigger(options, INT_MAX);
     rocksdb_options_set_soft_pending_compaction_bytes_limit(options, SIZE_MAX / 2);
@@ -52,13 +52,13 @@ static void set_block_size(rocksdb_options_t *options, size_t bytes)
     rocksdb_block_based_options_destroy(table);
 }
 
-/* Most looks into it are for what is not there: a Bloom filter of 18 bits a row lets few through to a table, where
- * each costs a block: with 10, one in a hundred, it was a seventh of a busy hub's CPU. The filters stay in memory with their open tables. */
+/* Looks for what is not there seldom come so far (known.c). Those that do, and those of a start after a crash until
+ * known.c has read all, are told by a Bloom filter of each table, in memory with the open table. */
 static void set_index(struct local_journal *store, rocksdb_options_t *options)
 {
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_size(table, (size_t)16 << 10);
-    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(18));
+    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(10));
     rocksdb_options_set_block_based_table_factory(options, table);
     rocksdb_block_based_options_destroy(table);
     store->index_filter = store_index_filter(store);

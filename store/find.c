@@ -4,7 +4,7 @@
  *     folded:                              FAMILY_INDEX: type u8 | rest ─▶ owner 20 | time u64 ─▶ FAMILY_ARCHIVE
  *
  * Most looks are for what is not there: is this id new? They cost a probe into each of the two or three indexes in
- * memory, and one per table of FAMILY_INDEX into its Bloom filter. The newest of a rest wins.
+ * memory, and one into each layer of the filter of what is folded (known.c). The newest of a rest wins.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -55,10 +55,10 @@ struct recent_index {
     struct recent_index *next;
 };
 
-/* Whoever chose rests that collide would make everybody's looks slow: the seed is a secret of this opening. */
-static uint64_t recent_hash(const struct local_journal *store, const struct family_key *key)
+/* Whoever chose rests that collide would make everybody's looks slow: the seed is this journal's secret. */
+static uint64_t hash_of(const struct local_journal *store, const struct family_key *key)
 {
-    return index_hash(store->seed, key->bytes, key->length);
+    return store_key_hash(store, key->bytes, key->length);
 }
 
 static struct recent_record *recent_take(struct recent_index *recent)
@@ -96,7 +96,7 @@ void store_recent_add(struct local_journal *store, const struct batch *batch)
         store_family_key(FAMILY_INDEX, &record, &key);
         *found = (struct recent_record){batch->sequence, store->recent->index.count,
                                         record.key - RECORD_HEADER_BYTES};
-        index_add(&store->recent->index, recent_hash(store, &key), found);
+        index_add(&store->recent->index, hash_of(store, &key), found);
     }
     pthread_mutex_unlock(&store->recent_mutex);
 }
@@ -162,7 +162,7 @@ static bool is_wanted(const struct recent_record *record, const struct family_ke
 /* The newest, copied, since a folding may let go of it. Returns its sequence, 0 if there is none. */
 static uint64_t recent_copy(struct local_journal *store, const struct family_key *key, struct buffer *out)
 {
-    uint64_t hash = recent_hash(store, key);
+    uint64_t hash = hash_of(store, key);
     const struct recent_record *newest = NULL, *record;
     pthread_mutex_lock(&store->recent_mutex);
     for (const struct recent_index *recent = store->recent; recent != NULL && newest == NULL;
@@ -199,6 +199,14 @@ static bool find_recent(struct local_journal *store, const struct family_key *ke
 }
 
 /* ---- folded ---- */
+
+/* Out: false for those that the index has not, for certain, unless it is false already. Under recent_mutex, after the batches in
+ * memory were looked through. */
+static void may_be_folded(const struct local_journal *store, const uint64_t *hashes, size_t count, bool *out)
+{
+    if (store->known.current != NULL)
+        filter_look(store->known.current, hashes, count, out);
+}
 
 static rocksdb_pinnableslice_t *get(const struct local_journal *store, enum family family, const uint8_t *key,
                                     size_t length)
@@ -251,7 +259,17 @@ bool store_find(struct journal *journal, uint8_t type, const uint8_t *rest, size
 {
     struct local_journal *store = (struct local_journal *)journal;
     struct family_key key = index_key(type, rest, rest_length);
-    return find_recent(store, &key, visit, context) || find_folded(store, &key, visit, context);
+    if (find_recent(store, &key, visit, context))
+        return true;
+    uint64_t hash = hash_of(store, &key);
+    bool may_be = true;
+    pthread_mutex_lock(&store->recent_mutex);
+    may_be_folded(store, &hash, 1, &may_be);
+    pthread_mutex_unlock(&store->recent_mutex);
+    if (!may_be)
+        return false;
+    atomic_fetch_add_explicit(&store->index_looks, 1, memory_order_relaxed);
+    return find_folded(store, &key, visit, context);
 }
 
 /* ---- many at once ---- */
@@ -268,11 +286,13 @@ static bool recent_has(const struct recent_index *recent, const struct family_ke
     return false;
 }
 
-static void have_recent(struct local_journal *store, const struct family_key *keys, size_t count, bool *out)
+/* Out: which are in memory, and which of the others may be folded. */
+static void have_recent(struct local_journal *store, const struct family_key *keys, size_t count, bool *out,
+                        bool *may_be)
 {
     uint64_t hashes[MANY];
     for (size_t i = 0; i < count; i++)
-        hashes[i] = recent_hash(store, &keys[i]);
+        hashes[i] = hash_of(store, &keys[i]);
     pthread_mutex_lock(&store->recent_mutex);
     for (const struct recent_index *recent = store->recent; recent != NULL; recent = recent->next) {
         for (size_t i = 0; i < AHEAD && i < count; i++)
@@ -283,6 +303,9 @@ static void have_recent(struct local_journal *store, const struct family_key *ke
             out[i] = out[i] || recent_has(recent, &keys[i], hashes[i]);
         }
     }
+    for (size_t i = 0; i < count; i++)
+        may_be[i] = !out[i];
+    may_be_folded(store, hashes, count, may_be);
     pthread_mutex_unlock(&store->recent_mutex);
 }
 
@@ -292,25 +315,34 @@ static bool visit_nothing(void *context, const struct record *record)
     return true;
 }
 
-static void have_folded(struct local_journal *store, const struct family_key *keys, size_t count, bool *out)
+static void have_folded(struct local_journal *store, const struct family_key *keys, size_t count,
+                        const bool *may_be, bool *out)
 {
+    const struct family_key *asked[MANY];
     const char *at[MANY];
-    size_t lengths[MANY];
+    size_t lengths[MANY], places[MANY], some = 0;
     rocksdb_pinnableslice_t *rows[MANY];
     char *errors[MANY];
     for (size_t i = 0; i < count; i++) {
-        at[i] = (const char *)keys[i].bytes;
-        lengths[i] = keys[i].length;
+        if (!may_be[i])
+            continue;
+        asked[some] = &keys[i];
+        places[some] = i;
+        at[some] = (const char *)keys[i].bytes;
+        lengths[some++] = keys[i].length;
     }
-    rocksdb_batched_multi_get_cf(store->database, store->look, store->families[FAMILY_INDEX], count, at,
+    if (some == 0)
+        return;
+    atomic_fetch_add_explicit(&store->index_looks, some, memory_order_relaxed);
+    rocksdb_batched_multi_get_cf(store->database, store->look, store->families[FAMILY_INDEX], some, at,
                                  lengths, rows, errors, false);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < some; i++) {
         if (errors[i] != NULL)
             store_fatal(store, "cannot read back", errors[i]);
         if (rows[i] == NULL)
             continue;
         rocksdb_pinnableslice_destroy(rows[i]);
-        out[i] = out[i] || find_folded(store, &keys[i], visit_nothing, NULL); /* it may be pruned */
+        out[places[i]] = find_folded(store, asked[i], visit_nothing, NULL); /* it may be pruned */
     }
 }
 
@@ -325,20 +357,21 @@ void store_have(struct journal *journal, uint8_t type, const uint8_t *rests, siz
             keys[i] = index_key(type, rests + (done + i) * rest_length, rest_length);
             out[done + i] = false;
         }
-        have_recent(store, keys, taken, out + done);
-        have_folded(store, keys, taken, out + done);
+        bool may_be[MANY];
+        have_recent(store, keys, taken, out + done, may_be);
+        have_folded(store, keys, taken, may_be, out + done);
         done += taken;
     }
 }
 
 /* ---- pruning ---- */
 
-static void filter_free(void *context)
+static void row_filter_free(void *context)
 {
     (void)context; /* the journal's own */
 }
 
-static unsigned char filter_row(void *context, int level, const char *key, size_t key_length,
+static unsigned char row_filter(void *context, int level, const char *key, size_t key_length,
                                 const char *value, size_t value_length, char **new_value,
                                 size_t *new_value_length, unsigned char *value_changed)
 {
@@ -351,7 +384,7 @@ static unsigned char filter_row(void *context, int level, const char *key, size_
     return time / DAY_SECONDS < atomic_load_explicit(&store->archive_from, memory_order_relaxed);
 }
 
-static const char *filter_name(void *context)
+static const char *row_filter_name(void *context)
 {
     (void)context;
     return "rill.index";
@@ -359,5 +392,5 @@ static const char *filter_name(void *context)
 
 rocksdb_compactionfilter_t *store_index_filter(struct local_journal *store)
 {
-    return rocksdb_compactionfilter_create(store, filter_free, filter_row, filter_name);
+    return rocksdb_compactionfilter_create(store, row_filter_free, row_filter, row_filter_name);
 }

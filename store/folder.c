@@ -93,7 +93,7 @@ static bool name_is_ours(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, LOCK_FILE) == 0 ||
            strcmp(name, "LOCK") == 0 || strcmp(name, "IDENTITY") == 0 || strcmp(name, "lost+found") == 0 ||
            name_starts(name, "LOG") || name_starts(name, "MANIFEST-") || name_starts(name, "OPTIONS-") ||
-           name_starts(name, TABLE_FILE) || name_ends(name, ".dbtmp");
+           name_starts(name, TABLE_FILE) || name_starts(name, FILTER_FILE) || name_ends(name, ".dbtmp");
 }
 
 enum store_error store_folder_judge(const char *path, bool *database_exists, const struct refusal *refusal)

@@ -11,8 +11,10 @@
  *     recover.c     checking the journal at open, replay
  *     archive.c     the archive: its keys, reading, pruning
  *     find.c        the archive's index
+ *     known.c       what the index may have, in memory
+ *     filter.c      a filter of hashes (filter.h)
  *
- * Threads: the caller's, the writer and the folding one. The writer commits the batches; the folding thread
+ * Threads: the caller's, the writer, the folding one, and one that builds the filter of what the index has. The writer commits the batches; the folding thread
  * writes its mark and gives RocksDB finished tables. Whoever reads the archive does so on a thread of its own
  * choice. Everything below `mutex` in the struct is under it.
  */
@@ -24,6 +26,7 @@
 #include <stdatomic.h>
 
 #include "base/index.h"
+#include "store/filter.h"
 #include "store/store.h"
 
 /* Column families, in the order in which they are opened. */
@@ -41,7 +44,8 @@ enum family { FAMILY_HEADER, FAMILY_JOURNAL, FAMILY_CHECKPOINT, FAMILY_ARCHIVE, 
 #define DAY_SECONDS           86400u
 #define FAMILY_KEY_MAX        (DAY_BYTES + 1 + RECORD_KEY_MAX)
 #define CHECKPOINT_MARK_BYTES 32
-#define TABLE_FILE            "rill.table" /* in the folder, while folding; then the family's number */
+#define TABLE_FILE            "rill.table"  /* in the folder, while folding; then the family's number */
+#define FILTER_FILE           "rill.filter" /* in the folder, between a close and the next opening */
 
 #define AHEAD 8 /* records, places of an index: whose memory is asked for before their turn */
 
@@ -74,6 +78,17 @@ struct burden {
 
 struct recent_index; /* find.c */
 
+/* See known.c. */
+struct known {
+    pthread_mutex_t mutex;   /* held by who adds; taken before recent_mutex */
+    struct filter *current;  /* changed under both; NULL: ask RocksDB */
+    struct filter *building; /* NULL: none */
+    FILE *file;              /* of the last close, until the thread has read it */
+    uint64_t file_sum;
+    pthread_t thread;
+    bool ends;
+};
+
 struct local_journal {
     struct journal journal;
     char *path;
@@ -100,7 +115,9 @@ struct local_journal {
 
     pthread_mutex_t recent_mutex; /* never held while waiting for anything */
     struct recent_index *recent;  /* the first is the one that grows */
-    uint64_t seed;                /* of their hashes */
+    uint64_t seed;                /* of their hashes and those of the filter */
+    struct known known;
+    _Atomic uint64_t index_looks; /* for the figures */
 
     pthread_mutex_t mutex;
     pthread_cond_t writer_wake;  /* something queued, or the end */
@@ -248,6 +265,23 @@ bool store_find(struct journal *journal, uint8_t type, const uint8_t *rest, size
                 journal_visit *visit, void *context);
 void store_have(struct journal *journal, uint8_t type, const uint8_t *rests, size_t rest_length, size_t count,
                 bool *out);
+
+/* What is in an index in memory, or in the filter: of type and rest. */
+static inline uint64_t store_key_hash(const struct local_journal *store, const void *key, size_t length)
+{
+    return index_hash(store->seed, key, length);
+}
+
+/* known.c */
+/* Before anything is hashed with the seed, and before the threads. */
+void store_known_open(struct local_journal *store);
+void *store_known_run(void *store);
+/* The index has these now; before store_recent_folded says so. */
+void store_known_add(struct local_journal *store, const uint64_t *hashes, size_t count);
+/* Ends the thread, soon. */
+void store_known_stop(struct local_journal *store);
+/* Leaves the filter to the next opening, and frees it. Once the last folding is done. */
+void store_known_close(struct local_journal *store);
 
 /* recover.c */
 /* Checks every batch after the checkpoint, and sets appended, durable and journal_bytes. */

@@ -35,8 +35,10 @@ static void threads_start(struct local_journal *store)
 {
     ensure(pthread_create(&store->writer, NULL, store_writer_run, store) == 0);
     ensure(pthread_create(&store->folding, NULL, store_folding_run, store) == 0);
+    ensure(pthread_create(&store->known.thread, NULL, store_known_run, store) == 0);
     (void)pthread_setname_np(store->writer, "rill-journal"); /* for top and perf */
     (void)pthread_setname_np(store->folding, "rill-folding");
+    (void)pthread_setname_np(store->known.thread, "rill-known");
     store->threads_run = true;
 }
 
@@ -48,6 +50,8 @@ static void threads_stop(struct local_journal *store)
     store->writer_ends = true;
     pthread_cond_signal(&store->writer_wake);
     pthread_mutex_unlock(&store->mutex);
+    store_known_stop(store);
+    pthread_join(store->known.thread, NULL);
     pthread_join(store->folding, NULL);
     pthread_join(store->writer, NULL);
     ensure(atomic_load(&store->durable) == store->appended && store->unwritten == NULL);
@@ -77,6 +81,7 @@ static void local_close(struct journal *journal)
         threads_stop(store);
         leave_tidy(store);
     }
+    store_known_close(store);
     store_database_close(store);
     if (store->wake_descriptor >= 0)
         close(store->wake_descriptor);
@@ -89,6 +94,7 @@ static void local_close(struct journal *journal)
     store_recent_free(store);
     store_batches_free(store);
     pthread_mutex_destroy(&store->recent_mutex);
+    pthread_mutex_destroy(&store->known.mutex);
     free(store->path);
     free(store);
 }
@@ -119,6 +125,7 @@ static struct local_journal *local_make(const struct store_options *options)
     ensure(getrandom(&store->seed, sizeof store->seed, 0) == sizeof store->seed);
     ensure(pthread_mutex_init(&store->mutex, NULL) == 0 &&
            pthread_mutex_init(&store->recent_mutex, NULL) == 0 &&
+           pthread_mutex_init(&store->known.mutex, NULL) == 0 &&
            pthread_cond_init(&store->writer_wake, NULL) == 0 &&
            pthread_cond_init(&store->writer_done, NULL) == 0 &&
            pthread_cond_init(&store->folding_wake, NULL) == 0);
@@ -140,8 +147,10 @@ static enum store_error local_open(struct local_journal *store, const struct sto
         result = store_database_open(store, exists, refusal);
     if (result == STORE_OK)
         result = store_header_open(store, options, refusal);
-    if (result == STORE_OK)
+    if (result == STORE_OK) {
+        store_known_open(store);
         result = store_recover_check(store, refusal);
+    }
     if (result != STORE_OK)
         return result;
     store->wake_descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -179,6 +188,7 @@ struct store_figures store_figures(const struct journal *journal)
     pthread_mutex_lock(&store->mutex);
     struct store_figures figures = store->figures;
     figures.unfolded_bytes = store->journal_bytes;
+    figures.index_looks = atomic_load_explicit(&store->index_looks, memory_order_relaxed);
     pthread_mutex_unlock(&store->mutex);
     store_archive_figures(store, &figures);
     return figures;

@@ -44,6 +44,7 @@ enum store_error store_open(const struct store_options *options, struct journal 
 struct store_figures {
     uint64_t batches, bytes, syncs, checkpoints, sync_us_total, sync_us_max;
     uint64_t unfolded_bytes;                 /* of batches that are not in the checkpoint yet */
+    uint64_t index_looks;                    /* for one record that went to the folded index on the disk */
     uint64_t archive_records, archive_bytes; /* on disk, folded; the records are RocksDB's estimate */
 };
 struct store_figures store_figures(const struct journal *journal);

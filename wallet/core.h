@@ -28,7 +28,7 @@
 #define WALLET_WAITING_MAX     4096          /* payments asked for and not signed yet */
 #define WALLET_INVOICES_MAX    1000000       /* issued, neither paid nor expired */
 #define WALLET_HELD_BYTES_MAX  (1024 * 1024) /* updates kept until the own ledger view catches up */
-#define WALLET_JOURNAL_VERSION 3
+#define WALLET_JOURNAL_VERSION 4
 
 struct wallet_core;
 

@@ -19,6 +19,7 @@
 
 void post_flush(struct post *post)
 {
+    peers_appoint(post);
     outbox_release(post->outbox, journal_durable(post->journal));
     peers_resume(post);
 }

@@ -37,7 +37,8 @@ struct post {
     size_t paused; /* connections */
     uint64_t next_connection;
     uint64_t last_appended;
-    size_t judging; /* messages that are with the workers */
+    size_t judging;                        /* messages that are with the workers, or held */
+    struct held_verdict *held, **held_end; /* peers.c */
     /* what the ledger said at the start */
     struct address hub;
     uint64_t challenge_period_s;
@@ -91,6 +92,8 @@ bool peers_listen(struct post *post, const struct domain *domain, char *message,
 void peers_deliver(void *context, uint64_t peer, const uint8_t *frame, size_t length);
 /* crew_done: a message of a user has been judged. */
 void peers_judged(void *context, struct crew_job *job);
+/* Hands the core what was judged, as far as it has room. */
+void peers_appoint(struct post *post);
 void peers_resume(struct post *post);
 /* Tells everybody that the tower stops; their links close. */
 void peers_dismiss(struct post *post);

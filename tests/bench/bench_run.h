@@ -95,6 +95,14 @@ static MAYBE_UNUSED void expect_positive(const json_t *json, const char *const *
             fail_msg("%s is %g", names[i], number_of(json, names[i]));
 }
 
+static MAYBE_UNUSED void bench_failed(const struct bench_run *run, int code, const char *out)
+{
+    char *error = file_text(run->error_file);
+    print_error("exit code %d\n%s%s\n", code, out, error);
+    free(error);
+    fail();
+}
+
 /* Runs a workload to a good end, for a second, with a JSON and an HTML report; returns its figures, to be decref'd. */
 static MAYBE_UNUSED json_t *bench_figures(struct bench_run *run, const char *const *words)
 {
@@ -113,7 +121,7 @@ static MAYBE_UNUSED json_t *bench_figures(struct bench_run *run, const char *con
     char out[8192];
     int code = bench(run, out, sizeof(out), all);
     if (code != 0)
-        fail_msg("exit code %d\n%s%s", code, out, file_text(run->error_file));
+        bench_failed(run, code, out);
     assert_non_null(strstr(out, "the money is right"));
     json_t *json = json_load_file(run->json_file, 0, NULL);
     assert_non_null(json);

@@ -9,7 +9,7 @@ static json_t *figures(struct bench_run *run)
                                            "--folder", run->folder, "--seconds", "1", "--warm-up-s", "0",
                                            "--clients", "8", "--rate", "40", "--amount", "7", NULL});
     if (code != 0)
-        fail_msg("exit code %d\n%s%s", code, out, file_text(run->error_file));
+        bench_failed(run, code, out);
     assert_non_null(strstr(out, "the money is right"));
     json_t *json = json_load_file(run->json_file, 0, NULL);
     assert_non_null(json);
