@@ -644,7 +644,8 @@ bool engine_recovered(struct engine *engine, char *message, size_t message_size)
     size_t at = 0;
     for (struct payment *payment; (payment = payments_each(&engine->payments, &at)) != NULL;) {
         if (!requeue(engine, payment)) {
-            snprintf(message, message_size, "a payment in the journal names a channel or a shard that is not there");
+            snprintf(message, message_size,
+                     "a payment in the journal names a channel or a shard that is not there");
             return false;
         }
     }
