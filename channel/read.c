@@ -186,6 +186,14 @@ static void read_stream_fields(struct reader *in, struct stream *stream, bool is
     in->ok = in->ok && reader_done(in) && *acknowledged <= stream->proof.nonce;
 }
 
+/* Of the own stream, older than what is known: a journal is read on top of a newer one. Taking it would make stale kept
+ * updates count again. */
+static bool is_behind(const struct channel *channel, const struct stream *own, uint64_t acknowledged)
+{
+    uint64_t known = channel->streams[channel->self].proof.nonce;
+    return own->proof.nonce < known || (own->proof.nonce == known && acknowledged < channel->acknowledged);
+}
+
 static bool read_stream(struct channel *channel, const struct record *record)
 {
     uint8_t side = record->key[32];
@@ -195,9 +203,10 @@ static bool read_stream(struct channel *channel, const struct record *record)
     struct reader in = reader_of(record->value, record->value_length);
     uint64_t acknowledged;
     read_stream_fields(&in, &fields, side == channel->self, &acknowledged);
-    if (!in.ok) {
+    bool behind = in.ok && side == channel->self && is_behind(channel, &fields, acknowledged);
+    if (!in.ok || behind) {
         stream_clear(&fields);
-        return false;
+        return behind;
     }
     fields.locks = stream->locks;
     dropped_free(stream->dropped);

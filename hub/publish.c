@@ -11,8 +11,9 @@
 #include "hub/hub_state.h"
 
 #define LOOK_MS     1000
-#define REST_FACTOR 10       /* after one that took a second, none is begun for ten */
-#define BEFORE_US   60000000 /* how long nobody has asked for the one before, until its memory is given back */
+#define REST_FACTOR 10 /* after one that took a second, none is begun for ten */
+#define BEFORE_US                                                                                            \
+    60000000 /* how long the one before is still there: who was shown it may be asking for its leaf */
 
 enum publish_phase { PUBLISH_IDLE, PUBLISH_COUNTING, PUBLISH_BUILDING, PUBLISH_KEEPING };
 
@@ -29,7 +30,7 @@ struct publisher {
     uint64_t number;   /* of the last one kept */
     struct hash event; /* its */
     uint64_t batches;  /* settled, as of the last one begun */
-    uint64_t began_us, rest_until_us, before_asked_us;
+    uint64_t began_us, rest_until_us, before_since_us;
     struct publication *building, *newest, *before;
 };
 
@@ -158,7 +159,7 @@ void publisher_kept(struct publisher *publisher)
     uint64_t now = clock_monotonic_us();
     publication_free(publisher->before);
     publisher->before = publisher->newest;
-    publisher->before_asked_us = now;
+    publisher->before_since_us = now;
     publisher->newest = publisher->building;
     publisher->building = NULL;
     publisher->number = publisher->newest->statement.number;
@@ -176,7 +177,7 @@ static void on_look(evutil_socket_t descriptor, short what, void *context)
     (void)descriptor;
     (void)what;
     struct publisher *publisher = context;
-    if (publisher->before != NULL && clock_monotonic_us() - publisher->before_asked_us > BEFORE_US) {
+    if (publisher->before != NULL && clock_monotonic_us() - publisher->before_since_us > BEFORE_US) {
         publication_free(publisher->before); /* 66 bytes a channel */
         publisher->before = NULL;
     }
@@ -203,14 +204,12 @@ const struct publication *publisher_newest(const struct publisher *publisher)
     return publisher->newest;
 }
 
-const struct publication *publisher_numbered(struct publisher *publisher, uint64_t number)
+const struct publication *publisher_numbered(const struct publisher *publisher, uint64_t number)
 {
     if (publisher->newest != NULL && publisher->newest->statement.number == number)
         return publisher->newest;
-    if (publisher->before == NULL || publisher->before->statement.number != number)
-        return NULL;
-    publisher->before_asked_us = clock_monotonic_us();
-    return publisher->before;
+    return publisher->before != NULL && publisher->before->statement.number == number ? publisher->before
+                                                                                      : NULL;
 }
 
 /* ---- life ---- */

@@ -19,8 +19,8 @@ void publisher_free(struct publisher *publisher);
 uint64_t publisher_ask(struct publisher *publisher);
 /* The newest; NULL: none since the start. Valid until the loop goes on. */
 const struct publication *publisher_newest(const struct publisher *publisher);
-/* The newest, or the one before, until nobody has asked for that for a minute. NULL: no such number is at hand. */
-const struct publication *publisher_numbered(struct publisher *publisher, uint64_t number);
+/* The newest, or the one before for a minute more. NULL: no such number is at hand. */
+const struct publication *publisher_numbered(const struct publisher *publisher, uint64_t number);
 
 /* Mail from shards. */
 void publisher_counted(struct publisher *publisher);

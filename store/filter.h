@@ -1,9 +1,9 @@
-/* A filter: which of many hashes have never been added? Its "may have" is wrong once in some thousand times, its "has
- * not" never.
+/* A filter: which of many hashes have never been added? Its "may have" is wrong once in a hundred times at most, its
+ * "has not" never.
  *
  * A Bloom filter whose bits for one hash all lie in one cache line, one in each of its eight words, so that a look
  * waits for memory once (Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007; the form
- * with a bit in each word is that of Apache Parquet's). With 16 bits a hash it lets one in a thousand through. It
+ * with a bit in each word is that of Apache Parquet's). With 16 bits a hash a full one lets one in a thousand through, several layers the sum of theirs. It
  * cannot grow, so there are layers: once the newest is full another follows, with as much room as all before it.
  *
  * One thread at a time adds. Others may look meanwhile, as long as filter_layer_add is kept apart from them.

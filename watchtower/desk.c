@@ -141,7 +141,7 @@ void desk_free(struct tower *tower)
 
 bool tower_busy(const struct tower *tower)
 {
-    return HASH_COUNT(tower->candidates) >= CANDIDATES_MAX / 2 ||
+    return HASH_COUNT(tower->candidates) >= CANDIDATES_BUSY ||
            tower->candidate_bytes >= CANDIDATE_BYTES_MAX / 2;
 }
 
@@ -328,22 +328,6 @@ static void candidate_ask(struct tower *tower, struct candidate *candidate, enum
     tower_ask(tower, &(struct question){.kind = kind, .candidate = candidate->id}, &view);
 }
 
-static void candidate_new(struct tower *tower, uint64_t peer, const struct appointment_verdict *verdict,
-                          bool ask_channel, bool ask_tower)
-{
-    struct candidate *candidate = xcalloc(1, sizeof *candidate);
-    candidate->id = tower->next_id++;
-    candidate->peer = peer;
-    candidate->verdict = *verdict;
-    candidate->bytes = appointment_bytes(verdict->fresh);
-    HASH_ADD(hh, tower->candidates, id, sizeof candidate->id, candidate);
-    tower->candidate_bytes += candidate->bytes;
-    if (ask_channel)
-        candidate_ask(tower, candidate, QUESTION_CANDIDATE);
-    if (ask_tower)
-        candidate_ask(tower, candidate, QUESTION_CANDIDATE_TOWER);
-}
-
 static void candidate_refuse(struct candidate *candidate, enum code code, const char *why)
 {
     candidate->code = code;
@@ -376,6 +360,41 @@ static void candidate_channel(struct tower *tower, struct candidate *candidate, 
     }
 }
 
+/* All is answered. */
+static void candidate_end(struct tower *tower, struct candidate *candidate)
+{
+    if (candidate->failed && candidate->code == CODE_OK)
+        candidate_refuse(candidate, CODE_LIMIT, "the tower cannot ask the ledger now; try again later");
+    struct appointment_verdict verdict = candidate->verdict;
+    uint64_t peer = candidate->peer;
+    enum code code = candidate->code;
+    const char *why = candidate->why;
+    bool closing = candidate->closing;
+    candidate->verdict.fresh = NULL;
+    candidate_free(tower, candidate);
+    tower->asking--;
+    if (code != CODE_OK)
+        turn_down(tower, peer, &verdict, code, why);
+    else
+        keep(tower, peer, &verdict, closing);
+}
+
+/* Whose turn it is. Right after a start the first answer says of all whether the hub allows this tower. */
+static void ask_more(struct tower *tower)
+{
+    while (tower->unasked != NULL && tower->asking < ASKING_MAX) {
+        struct candidate *candidate = tower->unasked;
+        tower->unasked = candidate->next;
+        tower->asking++;
+        if (candidate->ask_channel)
+            candidate_ask(tower, candidate, QUESTION_CANDIDATE);
+        if (candidate->ask_tower && !tower->is_tower)
+            candidate_ask(tower, candidate, QUESTION_CANDIDATE_TOWER);
+        if (candidate->waiting == 0)
+            candidate_end(tower, candidate);
+    }
+}
+
 void desk_answer(struct tower *tower, const struct question *question, bool ok, const uint8_t *data,
                  size_t length)
 {
@@ -394,19 +413,28 @@ void desk_answer(struct tower *tower, const struct question *question, bool ok, 
                          "no Choice, and the hub's setTower does not allow this tower");
     if (candidate->waiting > 0)
         return;
-    if (candidate->failed && candidate->code == CODE_OK)
-        candidate_refuse(candidate, CODE_LIMIT, "the tower cannot ask the ledger now; try again later");
-    struct appointment_verdict verdict = candidate->verdict;
-    uint64_t peer = candidate->peer;
-    enum code code = candidate->code;
-    const char *why = candidate->why;
-    bool closing = candidate->closing;
-    candidate->verdict.fresh = NULL;
-    candidate_free(tower, candidate);
-    if (code != CODE_OK)
-        turn_down(tower, peer, &verdict, code, why);
+    candidate_end(tower, candidate);
+    ask_more(tower);
+}
+
+static void candidate_new(struct tower *tower, uint64_t peer, const struct appointment_verdict *verdict,
+                          bool ask_channel, bool ask_tower)
+{
+    struct candidate *candidate = xcalloc(1, sizeof *candidate);
+    candidate->id = tower->next_id++;
+    candidate->peer = peer;
+    candidate->verdict = *verdict;
+    candidate->bytes = appointment_bytes(verdict->fresh);
+    candidate->ask_channel = ask_channel;
+    candidate->ask_tower = ask_tower;
+    HASH_ADD(hh, tower->candidates, id, sizeof candidate->id, candidate);
+    tower->candidate_bytes += candidate->bytes;
+    if (tower->unasked == NULL)
+        tower->unasked = candidate;
     else
-        keep(tower, peer, &verdict, closing);
+        tower->unasked_last->next = candidate;
+    tower->unasked_last = candidate;
+    ask_more(tower);
 }
 
 /* A receipt for a newer proof of a channel that may be closed by now would be a promise that nobody can keep: the ledger

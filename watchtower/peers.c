@@ -80,71 +80,31 @@ static void on_message(void *context, struct link *link, const struct message *m
     }
 }
 
-/* An appointment that was judged while too many waited for the ledger's word: its turn comes. A reading may bring many
- * more than the tower would have read if it had known, as right after a start, when it knows nothing of the ledger. */
-struct held_verdict {
-    struct held_verdict *next;
-    uint64_t peer;
-    struct appointment_verdict verdict;
-};
-
-static void hold(struct post *post, struct crew_job *job)
-{
-    struct held_verdict *held = xmalloc(sizeof *held);
-    *held = (struct held_verdict){NULL, job->peer, job->verdict};
-    *post->held_end = held;
-    post->held_end = &held->next;
-}
-
-static struct held_verdict *held_take(struct post *post)
-{
-    struct held_verdict *held = post->held;
-    post->held = held->next;
-    if (post->held == NULL)
-        post->held_end = &post->held;
-    return held;
-}
-
-static void charge(struct post *post, uint64_t peer, uint64_t refused_before)
+void peers_charge(struct post *post, uint64_t before)
 {
     struct connection *connection;
-    HASH_FIND(hh, post->connections, &peer, sizeof peer, connection);
-    if (connection != NULL && tower_refused(post->tower) != refused_before)
+    if (tower_refused(post->tower) == before)
+        return;
+    HASH_FIND(hh, post->connections, &post->refused_peer, sizeof post->refused_peer, connection);
+    if (connection != NULL)
         link_charge(connection->link);
-}
-
-static void appoint(struct post *post, uint64_t peer, struct appointment_verdict *verdict)
-{
-    uint64_t refused = tower_refused(post->tower);
-    post->judging--;
-    tower_appoint(post->tower, peer, verdict);
-    charge(post, peer, refused);
-}
-
-void peers_appoint(struct post *post)
-{
-    while (post->held != NULL && !post->shell->stopping && !tower_busy(post->tower)) {
-        struct held_verdict *held = held_take(post);
-        appoint(post, held->peer, &held->verdict);
-        free(held);
-    }
 }
 
 void peers_judged(void *context, struct crew_job *job)
 {
     struct post *post = job->owner;
     (void)context;
+    post->judging--;
     if (post->shell->stopping)
         return; /* nothing is promised any more */
+    uint64_t refused = tower_refused(post->tower);
     if (job->message.type == MESSAGE_APPOINT) {
-        hold(post, job);
+        tower_appoint(post->tower, job->peer, &job->verdict);
         job->verdict.fresh = NULL;
     } else {
-        uint64_t refused = tower_refused(post->tower);
-        post->judging--;
         tower_message(post->tower, job->peer, &job->user, &job->message);
-        charge(post, job->peer, refused);
     }
+    peers_charge(post, refused);
     post_flush(post);
 }
 
@@ -173,7 +133,6 @@ bool peers_listen(struct post *post, const struct domain *domain, char *message,
                                           .domain = *domain,
                                           .connections_max = settings->connections_max,
                                           .tower = true};
-    post->held_end = &post->held;
     post->server = link_server_new(post->shell->base, &options, &callbacks, post, message, message_size);
     bytes_wipe(&options.key, sizeof options.key);
     return post->server != NULL;
@@ -217,11 +176,6 @@ void peers_free(struct post *post)
     if (post->server != NULL)
         link_server_free(post->server);
     post->server = NULL;
-    while (post->held != NULL) {
-        struct held_verdict *held = held_take(post);
-        appointment_free(held->verdict.fresh);
-        free(held);
-    }
     struct connection *connection, *next;
     HASH_ITER(hh, post->connections, connection, next)
     {

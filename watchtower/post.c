@@ -19,7 +19,6 @@
 
 void post_flush(struct post *post)
 {
-    peers_appoint(post);
     outbox_release(post->outbox, journal_durable(post->journal));
     peers_resume(post);
 }
@@ -36,6 +35,10 @@ static uint64_t effect_append(void *context, const uint8_t *batch, size_t length
 static void effect_send(void *context, uint64_t sequence, uint64_t peer, const struct message *message)
 {
     struct post *post = context;
+    if (message->type == MESSAGE_ERROR) {
+        post->refused_peer = peer;
+        post->refused_code = message->error.code;
+    }
     outbox_put(post->outbox, sequence, peer, message);
 }
 
@@ -91,7 +94,10 @@ static void on_answer(void *context, enum ledger_error error, enum contract_erro
     free(context);
     if (error == LEDGER_STOPPED)
         return;
+    uint64_t refused = tower_refused(errand.post->tower);
     tower_answer(errand.post->tower, errand.id, error == LEDGER_OK, data, length);
+    if (errand.post->refused_code != CODE_LIMIT) /* that it cannot ask is not the peer's doing */
+        peers_charge(errand.post, refused);
     post_flush(errand.post);
 }
 

@@ -37,8 +37,9 @@ struct post {
     size_t paused; /* connections */
     uint64_t next_connection;
     uint64_t last_appended;
-    size_t judging;                        /* messages that are with the workers, or held */
-    struct held_verdict *held, **held_end; /* peers.c */
+    size_t judging;        /* messages that are with the workers */
+    uint64_t refused_peer; /* the last one that was answered with ERROR, and by what */
+    uint64_t refused_code;
     /* what the ledger said at the start */
     struct address hub;
     uint64_t challenge_period_s;
@@ -92,8 +93,8 @@ bool peers_listen(struct post *post, const struct domain *domain, char *message,
 void peers_deliver(void *context, uint64_t peer, const uint8_t *frame, size_t length);
 /* crew_done: a message of a user has been judged. */
 void peers_judged(void *context, struct crew_job *job);
-/* Hands the core what was judged, as far as it has room. */
-void peers_appoint(struct post *post);
+/* Makes a peer wait if it was refused something since tower_refused was `before`. */
+void peers_charge(struct post *post, uint64_t before);
 void peers_resume(struct post *post);
 /* Tells everybody that the tower stops; their links close. */
 void peers_dismiss(struct post *post);

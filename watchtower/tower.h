@@ -143,7 +143,7 @@ void tower_blind(struct tower *tower, uint64_t seconds, const char *why);
 /* Monotonic milliseconds; about once a second. */
 void tower_tick(struct tower *tower, uint64_t now_ms);
 
-/* So many appointments wait for the ledger's word that the owner should bring no more of them for now. */
+/* So many new appointments wait for the ledger's word that the owner should read no more of them for now. */
 bool tower_busy(const struct tower *tower);
 struct tower_figures tower_figures(const struct tower *tower);
 

@@ -11,9 +11,11 @@
 #include "watchtower/tower.h"
 
 /* Limits. */
-#define LOOKS_MAX          8   /* watches that have questions open at once */
-#define LOOK_QUESTIONS_MAX 32  /* questions of one step of a look, and one lock more */
-#define CANDIDATES_MAX     256 /* appointments whose channel is being asked for */
+#define LOOKS_MAX          8    /* watches that have questions open at once */
+#define LOOK_QUESTIONS_MAX 32   /* questions of one step of a look, and one lock more */
+#define CANDIDATES_MAX     2048 /* appointments whose channel must be asked for */
+#define CANDIDATES_BUSY    512 /* of these the owner is to bring no more: what it has read already may be many */
+#define ASKING_MAX         256 /* of these the ledger is asked for at once */
 #define RESPONSES_MAX      128 /* transactions in flight */
 #define CLOSED_LOOK_BLOCKS                                                                                   \
     64 /* a closed channel with locks left is looked at this often, and at each boundary */
@@ -55,6 +57,8 @@ struct candidate {
     uint64_t id;
     uint64_t peer;
     struct appointment_verdict verdict;
+    struct candidate *next; /* in the order of their coming, until the ledger is asked */
+    bool ask_channel, ask_tower;
     unsigned waiting;
     bool failed;    /* a question went unanswered */
     bool closing;   /* the channel is being closed */
@@ -121,6 +125,8 @@ struct tower {
     uint64_t next_register;       /* no appointment's register_from is before this */
     struct user *users;           /* by address */
     struct candidate *candidates; /* by id */
+    struct candidate *unasked, *unasked_last;
+    unsigned asking; /* candidates */
     uint64_t candidate_bytes;
     struct question *questions; /* by id */
     struct watch *watches;      /* by channel */

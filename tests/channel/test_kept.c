@@ -179,6 +179,37 @@ static void test_as_many_as_there_may_be(void **state)
     run(UNACKNOWLEDGED_MAX);
 }
 
+/* A client's, which writes each acknowledgement: read a second time, and on top of what it had come to. */
+static void test_a_long_journal_twice(void **state)
+{
+    (void)state;
+    struct channel *client = pair.sides[SIDE_CLIENT];
+    struct buffer journal = {0}, twice = {0};
+    for (uint64_t nonce = 1; nonce <= UNACKNOWLEDGED_MAX + 20; nonce++) {
+        assert_int_equal(pair_add(&pair, SIDE_CLIENT, op_pay(1, 0)), CODE_OK);
+        pair_seal(&pair, SIDE_CLIENT, &sent);
+        channel_write(client, &journal);
+        assert_accepted(&pair, SIDE_HUB, &sent);
+        if (nonce > 2)
+            assert_int_equal(channel_acknowledged(client, nonce - 2), CODE_OK);
+        channel_write(client, &journal);
+    }
+    for (int over_snapshot = 0; over_snapshot < 2; over_snapshot++) {
+        struct buffer snapshot = pair_snapshot(client);
+        const struct buffer *first = over_snapshot ? &snapshot : &journal;
+        buffer_clear(&twice);
+        buffer_append(&twice, first->data, first->length);
+        buffer_append(&twice, journal.data, journal.length);
+        struct channel *again = pair_read_back(twice.data, twice.length);
+        assert_non_null(again);
+        struct buffer there = pair_snapshot(again);
+        assert_same_bytes(&snapshot, &there);
+        channel_free(again);
+    }
+    buffer_free(&journal);
+    buffer_free(&twice);
+}
+
 /* Two of the updates that are under way in one slot, a slot that there is not, two that cannot both be under way. */
 static void test_rows_that_cannot_be(void **state)
 {
@@ -204,9 +235,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_pair, close_pair)
     const struct CMUnitTest tests[] = {
-        TEST(test_one_at_a_time),
-        TEST(test_some),
-        TEST(test_as_many_as_there_may_be),
+        TEST(test_one_at_a_time),           TEST(test_some),
+        TEST(test_as_many_as_there_may_be), TEST(test_a_long_journal_twice),
         TEST(test_rows_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -463,35 +463,108 @@ static void test_the_hub_cannot_fill_the_tower(void **state)
     appoint_salt(world, 1, CODE_OK); /* there is room for a client still */
 }
 
+/* One for a channel of this salt, without a Choice. */
+static void appoint_nonce(struct world *world, uint64_t salt, uint64_t nonce)
+{
+    struct address hub = secret_key_address(&world->hub);
+    struct balance_proof proof = proof_of(nonce, 4 + nonce, NULL, 0);
+    struct appoint appoint;
+    world->key.salt = salt;
+    world->channel = channel_id(&world->key);
+    appoint_make(world, &appoint, SIDE_HUB, &proof, NULL, 0);
+    appoint.message.appoint.has_choice = false;
+    tower_message(world->tower, 7, &hub, &appoint.message);
+}
+
+static void appoint_new(struct world *world, uint64_t salt)
+{
+    appoint_nonce(world, salt, 1);
+}
+
+/* The oldest question. */
+static void answer_one(struct world *world)
+{
+    struct asked asked = world->asks[0];
+    memmove(world->asks, world->asks + 1, --world->ask_count * sizeof asked);
+    struct buffer data = {0};
+    world_answer_view(world, &asked.view, &data);
+    tower_answer(world->tower, asked.id, true, data.data, data.length);
+    buffer_free(&data);
+}
+
+/* A reading may bring many more than the tower lets wait before it says that it is busy: they take their turn, so many at
+ * once, and beyond a bound they are refused. */
 static void test_waiting_appointments_are_bounded(void **state)
 {
     struct world *world = *state;
-    struct address hub = secret_key_address(&world->hub);
-    struct balance_proof proof = proof_of(1, 5, NULL, 0);
-    unsigned sent = 0, refusals = 0;
+    world->is_tower = true;
+    unsigned refusals = 0;
     world->said_count = 0;
-    for (; sent < 300; sent++) {
-        struct appoint appoint;
-        world->key.salt = sent;
-        world->channel = channel_id(&world->key);
-        appoint_make(world, &appoint, SIDE_HUB, &proof, NULL, 0);
-        tower_message(world->tower, 7, &hub, &appoint.message);
+    for (unsigned sent = 0; sent < 2100; sent++) {
+        appoint_new(world, sent);
         assert_true(world->said_count == 0 || tower_busy(world->tower));
+        assert_int_equal(tower_busy(world->tower), sent + 1 >= 512);
+        assert_true(world->ask_count <= 2 * 256); /* the channel; whether the hub allows this tower */
         refusals += (unsigned)world->said_count;
         world->said_count = 0;
     }
-    assert_int_equal(refusals, 300 - 256);
+    assert_int_equal(refusals, 2100 - 2048);
+    unsigned receipts = 0;
     while (world->ask_count > 0) {
-        struct asked asked = world->asks[0];
-        memmove(world->asks, world->asks + 1, --world->ask_count * sizeof asked);
-        struct buffer data = {0};
-        world_answer_view(world, &asked.view, &data);
-        tower_answer(world->tower, asked.id, true, data.data, data.length);
-        buffer_free(&data);
+        answer_one(world);
+        assert_true(world->ask_count <= 2 * 256);
+        for (size_t i = 0; i < world->said_count; i++)
+            receipts += world->said[i].message.type == MESSAGE_RECEIPT;
         world->said_count = 0;
     }
+    assert_int_equal(receipts, 2048);
     assert_false(tower_busy(world->tower));
-    assert_int_equal(tower_figures(world->tower).appointments, 256);
+    assert_int_equal(tower_figures(world->tower).appointments, 2048);
+}
+
+/* A newer proof of a channel that is known is not held up by those who wait. */
+static void test_known_channels_do_not_wait(void **state)
+{
+    struct world *world = *state;
+    world->is_tower = true;
+    appoint_new(world, 1);
+    while (world->ask_count > 0)
+        answer_one(world);
+    for (unsigned salt = 2; salt < 700; salt++)
+        appoint_new(world, salt);
+    world->said_count = 0;
+    appoint_nonce(world, 1, 2);
+    assert_int_equal(world->said_count, 1);
+    assert_int_equal(world->said[0].message.type, MESSAGE_RECEIPT);
+    assert_int_equal(world->said[0].message.receipt.nonce, 2);
+}
+
+/* Right after a start the tower does not know whether the hub allows it: one answer says it for all that wait. */
+static void test_one_answer_for_all(void **state)
+{
+    struct world *world = *state;
+    world->is_tower = true;
+    for (unsigned salt = 0; salt < 600; salt++)
+        appoint_new(world, salt);
+    while (world->ask_count > 0) {
+        answer_one(world);
+        world->said_count = 0;
+    }
+    world_restart(world, world->batch_count);
+    world->ask_count = world->said_count = 0; /* whatever a start asks is late */
+    for (unsigned salt = 0; salt < 600; salt++)
+        appoint_nonce(world, salt, 2);
+    assert_true(world->ask_count <= 256);
+    unsigned answered = 0, receipts = 0;
+    while (world->ask_count > 0) {
+        answer_one(world);
+        answered++;
+        for (size_t i = 0; i < world->said_count; i++)
+            receipts += world->said[i].message.type == MESSAGE_RECEIPT;
+        world->said_count = 0;
+    }
+    assert_int_equal(receipts, 600);
+    assert_true(answered <= 256);
 }
 
 /* ---- given back ---- */
@@ -605,6 +678,8 @@ int main(void)
         TEST(test_quota_of_bytes),
         TEST(test_the_hub_cannot_fill_the_tower),
         TEST(test_waiting_appointments_are_bounded),
+        TEST(test_known_channels_do_not_wait),
+        TEST(test_one_answer_for_all),
         TEST(test_fetch),
         TEST(test_no_receipt_when_the_time_to_challenge_is_over),
         TEST(test_no_first_receipt_when_it_is_too_late),

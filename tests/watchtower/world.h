@@ -22,7 +22,7 @@
 
 #define UNUSED            __attribute__((unused))
 #define WORLD_QUEUE_MAX   8192
-#define WORLD_BATCHES_MAX 512
+#define WORLD_BATCHES_MAX 4096
 #define PERIOD            8000 /* the challenge period: an eighth is 1000 s */
 #define MARGIN            600
 #define START             1900000000u
@@ -60,7 +60,7 @@ struct world {
     uint64_t questions; /* in all */
     struct submitted submits[WORLD_QUEUE_MAX];
     size_t submit_count;
-    struct said said[64];
+    struct said said[1024];
     size_t said_count;
     size_t alarms; /* lines at level error */
     size_t raised[TOWER_ALARM_KIND_COUNT];
