@@ -11,9 +11,8 @@
 #include "hub/hub_state.h"
 
 #define LOOK_MS     1000
-#define REST_FACTOR 10 /* after one that took a second, none is begun for ten */
-#define BEFORE_US                                                                                            \
-    60000000 /* how long the one before is still there: who was shown it may be asking for its leaf */
+#define REST_FACTOR 10       /* after one that took a second, none is begun for ten */
+#define BEFORE_US   60000000 /* that long the one before is still there, for who was shown it */
 
 enum publish_phase { PUBLISH_IDLE, PUBLISH_COUNTING, PUBLISH_BUILDING, PUBLISH_KEEPING };
 
