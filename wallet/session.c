@@ -70,8 +70,11 @@ static void on_settlement(void *context, struct rill_wallet *wallet, const struc
     struct session *session = context;
     if (settlement->settled && settlement->amount == 0 && !settlement->close)
         return; /* the hub took back what lay idle: nobody asked for it */
-    session->settlement = *settlement;
-    session->has_settlement = true;
+    if (session->waits_settlement && settlement->close == session->waits_close &&
+        memcmp(settlement->channel, session->waited_channel, sizeof(session->waited_channel)) == 0) {
+        session->settlement = *settlement;
+        session->has_settlement = true;
+    }
     if (session->on_settlement != NULL)
         session->on_settlement(session, settlement);
 }

@@ -44,6 +44,56 @@ static void test_a_day(void **state)
     day_close(day);
 }
 
+/* So many blocks later than the hub this wallet sees what the ledger has. */
+#define LATE "60"
+
+/* Asks for a payout, and leaves when it is on the ledger, before the wallet sees it there. */
+static void leave_a_payout(struct day *day, const char *home, const struct address *address,
+                           const char *amount)
+{
+    char path[256], log[200];
+    const char *const withdraw[] = {process_path("rill", path, sizeof(path)),
+                                    "withdraw",
+                                    amount,
+                                    "--home",
+                                    home,
+                                    "--confirmations",
+                                    LATE,
+                                    NULL};
+    struct process process;
+    snprintf(log, sizeof(log), "%s/withdraw.err", day->stage->folder);
+    unsigned_wide before = coins_of(day->stage, address);
+    ensure(process_start(&process, withdraw, log));
+    uint64_t until = clock_monotonic_us() + PATIENCE_MS * 1000;
+    while (coins_of(day->stage, address) == before && clock_monotonic_us() < until)
+        poll(NULL, 0, 20);
+    assert_int_equal(process_end(&process, SIGTERM), 6);
+    for (int i = 0; i < 70; i++)
+        mine(day->stage);
+}
+
+/* What became of a payout while the wallet was away is not what becomes of the next one, or of a close. */
+static void test_a_payout_is_not_an_older_one(void **state)
+{
+    (void)state;
+    struct day *day = day_open(often);
+    char out[65536], home[160];
+    home_of(day, "w", home);
+    struct address address = make_wallet(day, home);
+    for (int i = 0; i < 70; i++)
+        mine(day->stage);
+    expect(day, 0, RILL(day, out, "deposit", "0.00005", "--home", home, "--confirmations", LATE), out);
+    leave_a_payout(day, home, &address, "0.000001");
+    expect(day, 0, RILL(day, out, "withdraw", "0.000002", "--home", home, "--confirmations", LATE), out);
+    assert_non_null(strstr(out, "paid out 0.000002 coin"));
+    leave_a_payout(day, home, &address, "0.000003");
+    expect(day, 0, RILL(day, out, "close", "--home", home, "--confirmations", LATE), out);
+    assert_non_null(strstr(out, "closed: 0.000044 coin"));
+    expect(day, 0, RILL(day, out, "balance", "--home", home, "--confirmations", LATE), out);
+    assert_non_null(strstr(out, "no channel yet"));
+    day_close(day);
+}
+
 /* A wallet that lost its folder has its money back, and goes on. */
 static void test_lost_folder(void **state)
 {
@@ -149,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_day),
+        cmocka_unit_test(test_a_payout_is_not_an_older_one),
         cmocka_unit_test(test_lost_folder),
         cmocka_unit_test(test_lost_folder_and_no_hub),
         cmocka_unit_test(test_what_is_wrong_is_said),
