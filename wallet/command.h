@@ -128,6 +128,7 @@ struct session {
     uint8_t waited_channel[32];
     uint8_t waited_id[16];
     struct rill_payment payment; /* memo is not kept */
+    int failing_code;            /* why it fails, and the hub may still collect it; 0: it does not */
     struct rill_settlement settlement;
     bool closed;
     uint64_t paid_out;

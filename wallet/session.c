@@ -56,6 +56,19 @@ static void on_payment(void *context, struct rill_wallet *wallet, const struct r
     session->outcome = true;
 }
 
+/* Not what is waited for, as long as the hub may still collect it: `returned` follows, or `paid`. */
+static void on_failed(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
+{
+    struct session *session = context;
+    if (payment->is_final) {
+        on_payment(context, wallet, payment);
+        return;
+    }
+    on_secret(context, wallet, payment);
+    if (memcmp(session->waited_id, payment->id, sizeof(session->waited_id)) == 0)
+        session->failing_code = payment->code;
+}
+
 static void on_received(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
 {
     (void)wallet;
@@ -207,8 +220,8 @@ static const struct rill_callbacks session_callbacks = {.ready = on_ready,
                                                         .offline = on_offline,
                                                         .secret = on_secret,
                                                         .paid = on_payment,
-                                                        .failed = on_payment,
-                                                        .returned = on_secret,
+                                                        .failed = on_failed,
+                                                        .returned = on_payment,
                                                         .received = on_received,
                                                         .settlement = on_settlement,
                                                         .open_refused = on_open_refused,

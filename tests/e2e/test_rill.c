@@ -94,6 +94,29 @@ static void test_a_payout_is_not_an_older_one(void **state)
     day_close(day);
 }
 
+/* "failed" is said once the hub cannot collect the payment any more: whoever pays again then pays once. */
+static void test_a_failed_payment_is_final(void **state)
+{
+    (void)state;
+    struct day *day = day_open((const char *const[]){"--settle-interval-s", "1", "--min-expiry-s", "600",
+                                                     "--min-lock", "1000", NULL});
+    char out[65536], payer[160];
+    home_of(day, "payer", payer);
+    make_wallet(day, payer);
+    expect(day, 0, RILL(day, out, "deposit", "0.00005", "--home", payer), out);
+    expect(day, 1,
+           RILL(day, out, "pay", "--payee", "0x00000000000000000000000000000000000000aa", "--secret-hash",
+                "0x1111111111111111111111111111111111111111111111111111111111111111", "0.00001", "--mode",
+                "locked", "--home", payer, "--json"),
+           out);
+    json_t *payment = json_loads(out, 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(payment, "mode")), "locked");
+    assert_string_equal(json_string_value(json_object_get(payment, "state")), "failed");
+    assert_true(json_is_true(json_object_get(payment, "is_final")));
+    json_decref(payment);
+    day_close(day);
+}
+
 /* A wallet that lost its folder has its money back, and goes on. */
 static void test_lost_folder(void **state)
 {
@@ -200,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_day),
         cmocka_unit_test(test_a_payout_is_not_an_older_one),
+        cmocka_unit_test(test_a_failed_payment_is_final),
         cmocka_unit_test(test_lost_folder),
         cmocka_unit_test(test_lost_folder_and_no_hub),
         cmocka_unit_test(test_what_is_wrong_is_said),
