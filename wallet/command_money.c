@@ -209,8 +209,11 @@ static int deposit(struct session *session, const struct asset_info *asset, uint
     session->context = &wait;
     rill_deposit(session->wallet, asset->address, units, on_deposited, &wait);
     if (!session_wait(session, deposit_done, settings->timeout_s * 1000 * 4, "the ledger"))
-        return command_fail(settings, RILL_EXIT_PENDING,
-                            "the deposit is not confirmed yet; `rill balance` will show it");
+        return command_fail(settings, RILL_EXIT_PENDING, "%s",
+                            rill_deposit_is_unsent(session->wallet)
+                                ? "the deposit was not sent: what comes before it (a token's approve) is not "
+                                  "confirmed yet; run `rill deposit` again"
+                                : "the deposit is not confirmed yet; `rill balance` will show it");
     if (!wait.ok)
         return command_fail(settings, RILL_EXIT_FAILED, "%s", wait.text);
     bool counts = session_wait(session, deposit_counts, settings->timeout_s * 1000, "the hub to count it");
@@ -348,9 +351,6 @@ static int settle(struct session *session, const struct asset_info *asset, bool 
 {
     const struct settings *settings = session->settings;
     char text[ASSET_AMOUNT_TEXT];
-    if (!session_wait(session, has_settlement, settings->timeout_s * 1000 * 10,
-                      "the hub's next batch on the ledger"))
-        return command_fail(settings, RILL_EXIT_PENDING,
     struct rill_balance balance;
     if (rill_balance_of(session->wallet, asset->address, &balance))
         memcpy(session->waited_channel, balance.channel, sizeof(session->waited_channel));
@@ -360,6 +360,9 @@ static int settle(struct session *session, const struct asset_info *asset, bool 
         return command_fail(settings, RILL_EXIT_FAILED, "%s", rill_refusal(session->wallet));
     /* How an older one ended, while the wallet was away, is told before this is called. */
     rill_when_durable(session->wallet, begin_waiting, session);
+    if (!session_wait(session, has_settlement, settings->timeout_s * 1000 * 10,
+                      "the hub's next batch on the ledger"))
+        return command_fail(settings, RILL_EXIT_PENDING,
                             "the hub has not settled it yet; the wish stays, later commands carry it on");
     const struct rill_settlement *settlement = &session->settlement;
     if (!settlement->settled)

@@ -257,6 +257,10 @@ static void test_deposit_and_open(void **state)
     RUNS(world, 2, "deposit", "1", "--asset", "GOLD", "--home", world->payer);
     expect_error(world, "GOLD");
     RUNS(world, 1, "deposit", "1000", "--asset", TOKEN, "--home", world->payer); /* more than it holds */
+    /* The approve never counts: what has not been sent is not promised. */
+    RUNS(world, 6, "deposit", "1", "--asset", TOKEN, "--confirmations", "10000", "--timeout-s", "1", "--home",
+         world->payer);
+    expect_error(world, "the deposit was not sent");
     json_t *deposited = JSON(world, "deposit", "100", "--asset", TOKEN, "--home", world->payer);
     assert_int_equal(units_of(deposited, "deposited"), 100000000);
     assert_string_equal(text_of(deposited, "asset"), world->token);
