@@ -94,7 +94,8 @@ static int ask_hub(struct session *session, const struct rill_payment *payment, 
         code = command_fail(
             settings, RILL_EXIT_PENDING,
             "not settled yet: the hub has the balance proof, and its next batch will carry it; ask "
-            "again after that (`rill withdraw` asks for one)");
+            "again after that (`rill withdraw` asks for one; if the hub says this even when that has paid "
+            "out, take it for a refusal)");
     else if (!read_shown(answer, out))
         code =
             command_fail(settings, RILL_EXIT_FAILED,
