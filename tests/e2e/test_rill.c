@@ -94,25 +94,70 @@ static void test_a_payout_is_not_an_older_one(void **state)
     day_close(day);
 }
 
+/* A locked payment to somebody who has no channel: the hub gives it up, as soon as it may. */
+static int pay_nobody(struct day *day, const char *payer, char *out, size_t size)
+{
+    return rill(
+        day, out, size,
+        (const char *const[]){"pay", "--payee", "0x00000000000000000000000000000000000000aa", "--secret-hash",
+                              "0x1111111111111111111111111111111111111111111111111111111111111111", "0.00001",
+                              "--mode", "locked", "--timeout-s", "5", "--home", payer, "--json", NULL});
+}
+
+static void expect_payment(const json_t *payment, const char *state, bool is_final)
+{
+    assert_string_equal(json_string_value(json_object_get(payment, "mode")), "locked");
+    assert_string_equal(json_string_value(json_object_get(payment, "state")), state);
+    assert_int_equal(json_is_true(json_object_get(payment, "is_final")), is_final);
+}
+
+/* The newest payment, of the wallet's own records. */
+static json_t *newest_payment(struct day *day, const char *payer)
+{
+    char out[65536];
+    expect(day, 0, RILL(day, out, "history", "--home", payer, "--limit", "1", "--json"), out);
+    json_t *history = json_loads(out, 0, NULL);
+    json_t *payment = json_incref(json_array_get(json_object_get(history, "payments"), 0));
+    json_decref(history);
+    return payment;
+}
+
+#define LOCKS "--settle-interval-s", "1", "--min-expiry-s", "600", "--min-lock", "1000"
+
 /* "failed" is said once the hub cannot collect the payment any more: whoever pays again then pays once. */
 static void test_a_failed_payment_is_final(void **state)
 {
     (void)state;
-    struct day *day = day_open((const char *const[]){"--settle-interval-s", "1", "--min-expiry-s", "600",
-                                                     "--min-lock", "1000", NULL});
+    struct day *day = day_open((const char *const[]){LOCKS, NULL});
     char out[65536], payer[160];
     home_of(day, "payer", payer);
     make_wallet(day, payer);
     expect(day, 0, RILL(day, out, "deposit", "0.00005", "--home", payer), out);
-    expect(day, 1,
-           RILL(day, out, "pay", "--payee", "0x00000000000000000000000000000000000000aa", "--secret-hash",
-                "0x1111111111111111111111111111111111111111111111111111111111111111", "0.00001", "--mode",
-                "locked", "--home", payer, "--json"),
-           out);
+    expect(day, 1, pay_nobody(day, payer, out, sizeof(out)), out);
     json_t *payment = json_loads(out, 0, NULL);
-    assert_string_equal(json_string_value(json_object_get(payment, "mode")), "locked");
-    assert_string_equal(json_string_value(json_object_get(payment, "state")), "failed");
-    assert_true(json_is_true(json_object_get(payment, "is_final")));
+    expect_payment(payment, "failed", true);
+    json_decref(payment);
+
+    /* A hub gives nothing up before its tower knows, and this one does not answer. */
+    static const char nowhere[] = "0x00000000000000000000000000000000000000bb@127.0.0.1:1";
+    hub_stop(day->stage);
+    hub_start(day->stage, (const char *const[]){LOCKS, "--tower", nowhere, NULL});
+    day_hub_moved(day);
+    expect(day, 6, pay_nobody(day, payer, out, sizeof(out)), out);
+    assert_true(error_says(day, "the hub has not given it up"));
+    payment = newest_payment(day, payer);
+    expect_payment(payment, "failing", false);
+
+    hub_stop(day->stage);
+    hub_start(day->stage, (const char *const[]){LOCKS, "--tower", nowhere, "--tower-silence-s", "1", NULL});
+    day_hub_moved(day);
+    uint64_t until = clock_monotonic_us() + PATIENCE_MS * 1000;
+    while (!json_is_true(json_object_get(payment, "is_final")) && clock_monotonic_us() < until) {
+        json_decref(payment);
+        expect(day, 0, RILL(day, out, "balance", "--home", payer), out); /* asks the hub */
+        payment = newest_payment(day, payer);
+    }
+    expect_payment(payment, "failed", true);
     json_decref(payment);
     day_close(day);
 }
