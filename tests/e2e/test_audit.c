@@ -533,6 +533,17 @@ static void test_who_is_counted_with_less_finds_it(void **state)
     liar_close(&liar);
 }
 
+/* The liar has a good statement to show later, one that counts both wallets. */
+static void liar_keeps_one(struct liar *liar)
+{
+    struct day *day = liar->stand->day;
+    char out[65536];
+    int status;
+    expect(day, 0, RILL(day, out, "audit", "--home", liar->stand->payer), out);
+    liar->kept = hub_http_text(day->http, "/liabilities", false, &status);
+    assert_int_equal(status, 200);
+}
+
 /* What keeps somebody waiting is said, and whether it is the hub. */
 static void test_who_is_kept_waiting_hears_why(void **state)
 {
@@ -541,10 +552,7 @@ static void test_who_is_kept_waiting_hears_why(void **state)
     struct liar liar;
     char out[65536];
     liar_open(&liar, stand);
-    expect(day, 0, RILL(day, out, "audit", "--home", stand->payer), out); /* a statement that counts both */
-    int status;
-    liar.kept = hub_http_text(day->http, "/liabilities", false, &status);
-    assert_int_equal(status, 200);
+    liar_keeps_one(&liar);
     expect(day, 0, RILL(day, out, "deposit", "0.00001", "--home", stand->payer), out);
     liar.lie = LIE_OLD;
     wallet_forgets(stand->payer);
@@ -572,10 +580,7 @@ static void test_an_old_statement_is_no_cover(void **state)
     struct liar liar;
     char out[65536];
     liar_open(&liar, stand);
-    expect(day, 0, RILL(day, out, "audit", "--home", stand->payer), out); /* a statement that counts both */
-    int status;
-    liar.kept = hub_http_text(day->http, "/liabilities", false, &status);
-    assert_int_equal(status, 200);
+    liar_keeps_one(&liar);
     liar.lie = LIE_OLD;
     expect(day, 0, RILL(day, out, "audit", "--public", "--hub-http", liar.at), out);
     advance(day->stage, 2 * 3600);
