@@ -315,6 +315,9 @@ int rill_open_request(struct rill_wallet *wallet, const uint8_t asset[20], uint6
 typedef void rill_deposited(void *context, struct rill_wallet *wallet, bool ok, const char *text);
 void rill_deposit(struct rill_wallet *wallet, const uint8_t asset[20], uint64_t amount, rill_deposited *done,
                   void *context);
+/* A deposit that was asked for still waits for what comes before it (a token's approve): if the handle is closed now, it
+ * is never sent. */
+bool rill_deposit_is_unsent(const struct rill_wallet *wallet);
 
 /* ---- towers ---- */
 

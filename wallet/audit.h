@@ -40,12 +40,19 @@ struct audit {
     const char *http;
     bool with_wallet;
     struct statement statement;
-    json_t *shown; /* the hub's answer */
+    json_t *shown;     /* the hub's answer */
+    uint64_t behind_s; /* how far its block is behind what the ledger has confirmed, by the blocks' times */
     struct books books;
     struct own *own;
     size_t own_count;
     bool covered;
 };
+
+/* audit_when.c: of which moment the statement is. Sees to it that the ledger has its block, and that its time is that
+ * block's; behind_s is known then. RILL_EXIT_OK, or an exit code after a line on stderr. */
+int audit_when(struct audit *audit) MUST_USE;
+/* A hub whose node works is behind by what it takes to confirm a block. */
+bool audit_is_old(const struct audit *audit);
 
 /* audit_own.c */
 const char *audit_own_text(enum verdict_own verdict);

@@ -123,9 +123,12 @@ struct session {
     /* what callbacks told; commands set what they wait for */
     bool ready, recovered;
     bool outcome;        /* of a payment, or of a channel asked for */
-    bool has_settlement; /* of a payout or close */
+    bool has_settlement; /* of the payout or close that is waited for */
+    bool waits_settlement, waits_close;
+    uint8_t waited_channel[32];
     uint8_t waited_id[16];
     struct rill_payment payment; /* memo is not kept */
+    int failing_code;            /* why it fails, and the hub may still collect it; 0: it does not */
     struct rill_settlement settlement;
     bool closed;
     uint64_t paid_out;

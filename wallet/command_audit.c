@@ -9,14 +9,11 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
-#include "ledger/quantity.h"
 #include "wallet/audit.h"
 #include "wallet/base_units.h"
 #include "wallet/hub_http.h"
-#include "wallet/ledger_read.h"
 
-#define TRIES      3    /* a payment may come between the balance and the statement */
-#define BEHIND_S   3600 /* a hub that works is behind by what it takes to confirm a block */
+#define TRIES      3 /* a payment may come between the balance and the statement */
 #define POLL_MS    200
 #define STATEMENTS "statements"
 
@@ -33,29 +30,10 @@ static bool never(struct session *session)
     return false;
 }
 
-/* Waits for one of this number or a later one, with the wallet's loop running. */
-static int await_statement(struct audit *audit, uint64_t number)
+static int makes_no_sense(const struct audit *audit)
 {
-    const struct settings *settings = audit->session->settings;
-    uint64_t until = clock_monotonic_us() + settings->timeout_s * 1000000u;
-    for (;;) {
-        int status;
-        char *body = hub_http_text(audit->http, "/liabilities", false, &status);
-        if (body == NULL)
-            return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", audit->http);
-        json_decref(audit->shown);
-        audit->shown = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
-        free(body);
-        if (status == 200 && json_number_at(audit->shown, "number") >= number)
-            return RILL_EXIT_OK;
-        if ((status != 200 && status != 503) || audit->session->interrupted)
-            return command_fail(settings, RILL_EXIT_FAILED, "the hub at http://%s says: %s", audit->http,
-                                json_text_at(audit->shown, "error"));
-        if (clock_monotonic_us() >= until)
-            return command_fail(settings, RILL_EXIT_PENDING,
-                                "the hub did not publish a statement in time: try again later");
-        (void)session_wait(audit->session, never, POLL_MS, "the hub's statement");
-    }
+    return command_fail(audit->session->settings, RILL_EXIT_FAILED,
+                        "the answer of http://%s makes no sense: is it a hub's --http?", audit->http);
 }
 
 static int read_statement(struct audit *audit)
@@ -66,8 +44,7 @@ static int read_statement(struct audit *audit)
     char text[ADDRESS_TEXT_SIZE];
     rill_ledger_hub(audit->session->ledger, hub.bytes);
     if (!statement_of_json(audit->shown, &audit->statement))
-        return command_fail(settings, RILL_EXIT_FAILED,
-                            "the answer of http://%s makes no sense: is it a hub's --http?", audit->http);
+        return makes_no_sense(audit);
     if (!statement_is_signed(&audit->statement, &domain, &hub))
         return command_fail(settings, RILL_EXIT_UNTRUE,
                             "the statement is not signed by the hub of this contract, %s",
@@ -75,13 +52,78 @@ static int read_statement(struct audit *audit)
     return RILL_EXIT_OK;
 }
 
-/* ---- statements of one number ---- */
+static void say_old(const struct audit *audit, const char *more, char *text, size_t size)
+{
+    snprintf(text, size,
+             "the hub counts as of block %llu, %llu min ago by the ledger%s: a hub whose node works is some "
+             "minutes behind; ask its operator, and take it for a refusal if it stays so",
+             (unsigned long long)audit->statement.content.block, (unsigned long long)audit->behind_s / 60,
+             more);
+}
 
-static int compare_with(struct audit *audit, const char *path)
+/* The one that was asked for has not come in time. If the hub goes on showing one of long ago, that is its answer. */
+static int judge_late(struct audit *audit)
 {
     const struct settings *settings = audit->session->settings;
+    char text[400];
+    if (json_number_at(audit->shown, "number") != 0) {
+        int code = read_statement(audit);
+        if (code == RILL_EXIT_OK)
+            code = audit_when(audit);
+        if (code != RILL_EXIT_OK)
+            return code;
+        if (audit_is_old(audit)) {
+            say_old(audit, ", and shows none that is newer", text, sizeof(text));
+            return command_fail(settings, RILL_EXIT_FAILED, "%s", text);
+        }
+    }
+    return command_fail(settings, RILL_EXIT_PENDING,
+                        "the hub did not publish a statement in time: try again later");
+}
+
+/* Asks for a statement, or (post) for one to be made, until the answer has this number or a later one, with the wallet's
+ * loop running. */
+static int await_number(struct audit *audit, bool post, uint64_t least)
+{
+    const struct settings *settings = audit->session->settings;
+    uint64_t until = clock_monotonic_us() + settings->timeout_s * 1000000u;
+    for (;;) {
+        int status;
+        char *body = hub_http_text_in(audit->session, audit->http, "/liabilities", post, &status);
+        if (body == NULL)
+            return hub_http_silent(settings, audit->session, audit->http);
+        json_decref(audit->shown);
+        audit->shown = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
+        free(body);
+        uint64_t number = json_number_at(audit->shown, "number");
+        if (status == 200 && number == 0)
+            return makes_no_sense(audit);
+        if (status == 200 && number >= least)
+            return RILL_EXIT_OK;
+        if ((status != 200 && status != 503) || audit->session->interrupted)
+            return command_fail(settings, RILL_EXIT_FAILED, "the hub at http://%s says: %s", audit->http,
+                                json_text_at(audit->shown, "error"));
+        if (clock_monotonic_us() >= until)
+            return judge_late(audit);
+        (void)session_wait(audit->session, never, POLL_MS, "the hub's statement");
+    }
+}
+
+/* One that is made from now on: what the hub shows anyway may be of any time. */
+static int new_statement(struct audit *audit)
+{
+    int code = await_number(audit, true, 1);
+    if (code == RILL_EXIT_OK)
+        code = await_number(audit, false, json_number_at(audit->shown, "number"));
+    return code == RILL_EXIT_OK ? read_statement(audit) : code;
+}
+
+/* ---- statements of one number ---- */
+
+/* False: the file holds none that this hub has signed for this contract. */
+static bool read_kept(const struct audit *audit, const char *path, struct statement *out)
+{
     struct domain domain = rill_ledger_domain(audit->session->ledger);
-    struct statement other;
     struct address hub;
     json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
     if (json_object_get(json, "statement") != NULL) { /* as --json printed it */
@@ -90,20 +132,44 @@ static int compare_with(struct audit *audit, const char *path)
         json = inner;
     }
     rill_ledger_hub(audit->session->ledger, hub.bytes);
-    bool good = statement_of_json(json, &other) && statement_is_signed(&other, &domain, &hub);
+    bool good = statement_of_json(json, out) && statement_is_signed(out, &domain, &hub);
     json_decref(json);
-    if (!good)
-        return command_fail(settings, RILL_EXIT_USAGE, "%s holds no statement that this hub has signed",
-                            path);
-    const char *why = statement_contradiction(&audit->statement, &other);
+    return good;
+}
+
+static int compare_with(struct audit *audit, const char *path, const struct statement *other)
+{
+    const char *why = statement_contradiction(&audit->statement, other);
     if (why == NULL)
         return RILL_EXIT_OK;
-    return command_fail(settings, RILL_EXIT_UNTRUE,
+    return command_fail(audit->session->settings, RILL_EXIT_UNTRUE,
                         "THE HUB LIES: %s; %s and the statement it gave now (number %llu) are the evidence",
                         why, path, (unsigned long long)audit->statement.content.number);
 }
 
-/* What was shown stays in the wallet's home: a later one must follow it. */
+static int compare_with_given(struct audit *audit, const char *path)
+{
+    struct statement other;
+    if (!read_kept(audit, path, &other))
+        return command_fail(audit->session->settings, RILL_EXIT_USAGE,
+                            "%s holds no statement that this hub has signed", path);
+    return compare_with(audit, path, &other);
+}
+
+/* Whole or not at all. */
+static bool write_statement(const struct audit *audit, const char *path)
+{
+    char temporary[1300];
+    snprintf(temporary, sizeof(temporary), "%s.new", path);
+    FILE *file = fopen(temporary, "we");
+    bool good = file != NULL && json_dumpf(audit->shown, file, JSON_INDENT(1)) == 0 && fflush(file) == 0 &&
+                fsync(fileno(file)) == 0;
+    good = (file == NULL || fclose(file) == 0) && good;
+    return good && rename(temporary, path) == 0;
+}
+
+/* What was shown stays in the wallet's home: a later one must follow it. One of another hub or contract, which this wallet
+ * had before, is nothing to compare with. */
 static int keep_statement(struct audit *audit)
 {
     char folder[1100], path[1200];
@@ -112,13 +178,21 @@ static int keep_statement(struct audit *audit)
     if (!audit->with_wallet || (mkdir(folder, 0700) != 0 && errno != EEXIST))
         return RILL_EXIT_OK;
     for (uint64_t near = number > 1 ? number - 1 : 1; near <= number + 1; near++) {
+        struct statement other;
         snprintf(path, sizeof(path), "%s/%llu.json", folder, (unsigned long long)near);
-        int code = access(path, R_OK) == 0 ? compare_with(audit, path) : RILL_EXIT_OK;
+        if (access(path, R_OK) != 0)
+            continue;
+        int code = RILL_EXIT_OK;
+        if (read_kept(audit, path, &other))
+            code = compare_with(audit, path, &other);
+        else
+            fprintf(stderr, "rill: note: %s holds no statement that this hub has signed: not compared\n",
+                    path);
         if (code != RILL_EXIT_OK)
             return code;
     }
     snprintf(path, sizeof(path), "%s/%llu.json", folder, (unsigned long long)number);
-    if (json_dump_file(audit->shown, path, JSON_INDENT(1)) != 0)
+    if (!write_statement(audit, path))
         fprintf(stderr, "rill: note: %s could not be written\n", path);
     return RILL_EXIT_OK;
 }
@@ -279,28 +353,22 @@ static void print_text(const struct audit *audit)
 static int audit_once(struct audit *audit, const char *against, bool *unsettled)
 {
     const struct settings *settings = audit->session->settings;
-    uint64_t number = 1;
     *unsettled = false;
     if (audit->with_wallet) {
-        json_t *asked;
         if (!session_wait(audit->session, is_quiet, settings->timeout_s * 1000, "payments under way"))
             return command_fail(settings, RILL_EXIT_PENDING, "payments are under way: try again later");
         audit_own_note(audit);
-        int code = hub_http_json(settings, audit->http, "/liabilities", true, &asked);
-        if (code != RILL_EXIT_OK)
-            return code;
-        number = json_number_at(asked, "number");
-        json_decref(asked);
     }
-    int code = await_statement(audit, number);
-    if (code == RILL_EXIT_OK)
-        code = read_statement(audit);
+    int code = new_statement(audit);
     for (size_t i = 0; i < audit->own_count && code == RILL_EXIT_OK; i++)
         code = audit_own_ask(audit, &audit->own[i]);
     if (code == RILL_EXIT_OK && against != NULL)
-        code = compare_with(audit, against);
+        code = compare_with_given(audit, against);
     if (code == RILL_EXIT_OK)
         code = keep_statement(audit);
+    if (code == RILL_EXIT_OK)
+        code = audit_when(audit);
+    *unsettled = code == RILL_EXIT_OK && audit_is_old(audit);
     books_free(&audit->books);
     if (code == RILL_EXIT_OK)
         code = books_read(audit->session, audit->statement.content.block, &audit->books);
@@ -319,52 +387,21 @@ static bool any_is(const struct audit *audit, enum verdict_own verdict)
     return false;
 }
 
-static bool time_of_block(struct session *session, const char *block, uint64_t *out)
-{
-    json_t *answer = ledger_read_json(session, "eth_getBlockByNumber", json_pack("[s, b]", block, false));
-    bool good = quantity_u64(json_object_get(answer, "timestamp"), out);
-    json_decref(answer);
-    return good;
-}
-
-/* How far the statement's block is behind the ledger's newest, by their times. */
-static bool behind_s(struct audit *audit, uint64_t *out)
-{
-    char block[24];
-    uint64_t then, now;
-    snprintf(block, sizeof(block), "0x%llx", (unsigned long long)audit->statement.content.block);
-    if (!time_of_block(audit->session, block, &then) || !time_of_block(audit->session, "latest", &now))
-        return false;
-    *out = now > then ? now - then : 0;
-    return true;
-}
-
 /* After TRIES statements there is no answer yet. Who is to blame for that decides whether to wait or to speak up: a hub
  * could keep anybody waiting with old blocks, or with statements that it replaces at once. One line, and the exit code. */
 static int judge_unsettled(struct audit *audit, char *text, size_t size)
 {
-    unsigned long long block = audit->statement.content.block;
-    uint64_t behind = 0;
-    if (any_is(audit, OWN_BEHIND) && !behind_s(audit, &behind)) {
-        snprintf(text, size, "%s", audit->session->text);
-        return RILL_EXIT_UNREACHABLE;
-    }
-    if (any_is(audit, OWN_BEHIND) && behind > BEHIND_S) {
-        snprintf(
-            text, size,
-            "the hub counts as of block %llu, %llu min ago by the ledger, and your channel has changed there "
-            "since: a hub whose node works is some minutes behind; ask its operator, and take it for a "
-            "refusal "
-            "if it stays so",
-            block, (unsigned long long)behind / 60);
+    bool changed = any_is(audit, OWN_BEHIND);
+    if (audit_is_old(audit)) {
+        say_old(audit, changed ? ", and your channel has changed there since" : "", text, size);
         return RILL_EXIT_FAILED;
     }
-    if (any_is(audit, OWN_BEHIND)) {
+    if (changed) {
         snprintf(
             text, size,
             "the hub counts as of block %llu, %llu s ago by the ledger, and your channel has changed there "
             "since: try again in a minute",
-            block, (unsigned long long)behind);
+            (unsigned long long)audit->statement.content.block, (unsigned long long)audit->behind_s);
         return RILL_EXIT_PENDING;
     }
     if (any_is(audit, OWN_REPLACED)) {
@@ -427,10 +464,10 @@ int command_audit(int argc, char **argv)
             "sum with\n"
             "your true balance. With or without one: that the sum is covered by what the contract holds, as "
             "the ledger\n"
-            "node says it. Statements that were shown to you stay in the wallet's home, and a later one must "
-            "follow\n"
-            "them; --against does the same with one that somebody else was given. docs/settlement-proofs.md "
-            "explains\n"
+            "node says it. The hub is asked for a new statement each time; one of long ago is no answer.\n"
+            "Statements that were shown to you stay in the wallet's home, and a later one must follow them; "
+            "--against\n"
+            "does the same with one that somebody else was given. docs/settlement-proofs.md explains\n"
             "it in ten minutes.\n"
             "Example: rill audit --public --hub-http hub.example.org:9745 --ledger http://127.0.0.1:8545 "
             "--contract 0x…\n"

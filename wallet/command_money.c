@@ -209,8 +209,11 @@ static int deposit(struct session *session, const struct asset_info *asset, uint
     session->context = &wait;
     rill_deposit(session->wallet, asset->address, units, on_deposited, &wait);
     if (!session_wait(session, deposit_done, settings->timeout_s * 1000 * 4, "the ledger"))
-        return command_fail(settings, RILL_EXIT_PENDING,
-                            "the deposit is not confirmed yet; `rill balance` will show it");
+        return command_fail(settings, RILL_EXIT_PENDING, "%s",
+                            rill_deposit_is_unsent(session->wallet)
+                                ? "the deposit was not sent: what comes before it (a token's approve) is not "
+                                  "confirmed yet; run `rill deposit` again"
+                                : "the deposit is not confirmed yet; `rill balance` will show it");
     if (!wait.ok)
         return command_fail(settings, RILL_EXIT_FAILED, "%s", wait.text);
     bool counts = session_wait(session, deposit_counts, settings->timeout_s * 1000, "the hub to count it");
@@ -337,10 +340,26 @@ static bool has_settlement(struct session *session)
     return session->has_settlement;
 }
 
-static int wait_settlement(struct session *session, const struct asset_info *asset, const char *done_text)
+static void begin_waiting(void *context)
+{
+    ((struct session *)context)->waits_settlement = true;
+}
+
+/* Asks for it, and waits for what becomes of it. units: of a payout. */
+static int settle(struct session *session, const struct asset_info *asset, bool close, uint64_t units,
+                  const char *done_text)
 {
     const struct settings *settings = session->settings;
     char text[ASSET_AMOUNT_TEXT];
+    struct rill_balance balance;
+    if (rill_balance_of(session->wallet, asset->address, &balance))
+        memcpy(session->waited_channel, balance.channel, sizeof(session->waited_channel));
+    session->waits_close = close;
+    if ((close ? rill_close(session->wallet, asset->address)
+               : rill_withdraw(session->wallet, asset->address, units)) != 0)
+        return command_fail(settings, RILL_EXIT_FAILED, "%s", rill_refusal(session->wallet));
+    /* How an older one ended, while the wallet was away, is told before this is called. */
+    rill_when_durable(session->wallet, begin_waiting, session);
     if (!session_wait(session, has_settlement, settings->timeout_s * 1000 * 10,
                       "the hub's next batch on the ledger"))
         return command_fail(settings, RILL_EXIT_PENDING,
@@ -370,9 +389,7 @@ static int withdraw(struct session *session, const struct asset_info *asset, uin
             return command_fail(session->settings, RILL_EXIT_FAILED, "nothing is available to withdraw");
         units = balance.available;
     }
-    if (rill_withdraw(session->wallet, asset->address, units) != 0)
-        return command_fail(session->settings, RILL_EXIT_FAILED, "%s", rill_refusal(session->wallet));
-    return wait_settlement(session, asset, "paid out");
+    return settle(session, asset, false, units, "paid out");
 }
 
 /* Without an amount: the policy alone, set or only shown. */
@@ -450,10 +467,8 @@ int command_close(int argc, char **argv)
     code = open_with_amount(&session, &line, asset_name, &asset, NULL, false);
     if (code == RILL_EXIT_OK)
         code = session_ready(&session);
-    if (code == RILL_EXIT_OK && rill_close(session.wallet, asset->address) != 0)
-        code = command_fail(&line.settings, RILL_EXIT_FAILED, "%s", rill_refusal(session.wallet));
     if (code == RILL_EXIT_OK)
-        code = wait_settlement(&session, asset, "closed:");
+        code = settle(&session, asset, true, 0, "closed:");
     session_close(&session);
     return code;
 }

@@ -20,9 +20,9 @@ json_t *json_payment(const struct session *session, const struct rill_payment *p
     char text[PAYMENT_ID_TEXT_SIZE];
     memcpy(id.bytes, payment->id, sizeof(id.bytes));
     json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:s}", "id", payment_id_text(&id, text),
+        "{s:s, s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:I, s:I, s:s}", "id", payment_id_text(&id, text),
         "direction", payment->outgoing ? "out" : "in", "mode", payment->locked ? "locked" : "direct", "state",
-        payment->state, "asset", json_address(payment->asset), "amount",
+        payment->state, "is_final", payment->is_final, "asset", json_address(payment->asset), "amount",
         json_amount(session, payment->asset, payment->amount), "fee",
         json_amount(session, payment->asset, payment->fee), "secret_hash", json_hash(payment->secret_hash),
         "created", (json_int_t)payment->created, "expiry", (json_int_t)payment->expiry, "memo",
@@ -138,11 +138,17 @@ static int pay(struct session *session, const struct command_line *line, const s
         return code;
     if (rill_pay(session->wallet, &request, session->waited_id) != 0)
         return command_fail(settings, RILL_EXIT_FAILED, "not paid: %s", rill_refusal(session->wallet));
-    if (!session_wait(session, has_outcome, settings->timeout_s * 1000, "the payee's receipt"))
-        return command_fail(
-            settings, RILL_EXIT_PENDING,
-            "sent, and not answered yet (the payee may be offline); `rill history` will show the outcome");
-    return report_payment(session);
+    if (session_wait(session, has_outcome, settings->timeout_s * 1000, "the payee's receipt"))
+        return report_payment(session);
+    if (session->failing_code != 0)
+        return command_fail(settings, RILL_EXIT_PENDING,
+                            "the payment fails (%s), and the hub has not given it up: it could still be "
+                            "paid, so pay nothing in "
+                            "its place until `rill history` shows it as failed",
+                            rill_code_name(session->failing_code));
+    return command_fail(
+        settings, RILL_EXIT_PENDING,
+        "sent, and not answered yet (the payee may be offline); `rill history` will show the outcome");
 }
 
 int command_pay(int argc, char **argv)
@@ -157,7 +163,9 @@ int command_pay(int argc, char **argv)
                  "locked:\n"
                  "the money moves only against the secret. An invoice is never paid twice.\n"
                  "Example: rill pay rill:AEBQ…\n"
-                 "Exit codes: 0 paid, 1 refused or failed, 3 not reached, 6 sent and not answered in time.",
+                 "Exit codes: 0 paid, 1 refused or failed, 3 not reached, 6 sent and not answered in "
+                 "time, or failing\n"
+                 "while the hub could still collect it.",
         .rows =
             (const struct option_row[]){
                 {"mode", OPTION_CHOICE, &options.mode, "auto", 0, 0, "auto|direct|locked", "How to pay."},

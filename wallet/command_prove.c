@@ -87,14 +87,15 @@ static int ask_hub(struct session *session, const struct rill_payment *payment, 
     hex_encode(payment->proof_digest, sizeof(payment->proof_digest), digest);
     snprintf(path, sizeof(path), "/prove?digest=0x%s&time=%llu", digest,
              (unsigned long long)payment->proof_time);
-    int code = hub_http_json(settings, settings->hub_http, path, false, &answer);
+    int code = hub_http_json_in(session, settings->hub_http, path, false, &answer);
     if (code != RILL_EXIT_OK)
         return code;
     if (strcmp(json_text_at(answer, "state"), "waiting") == 0)
         code = command_fail(
             settings, RILL_EXIT_PENDING,
             "not settled yet: the hub has the balance proof, and its next batch will carry it; ask "
-            "again after that (`rill withdraw` asks for one)");
+            "again after that (`rill withdraw` asks for one; if the hub says this even when that has paid "
+            "out, take it for a refusal)");
     else if (!read_shown(answer, out))
         code =
             command_fail(settings, RILL_EXIT_FAILED,

@@ -161,7 +161,7 @@ static int config_write(const struct settings *settings, const char *path, const
     for (const char *line = text; file != NULL && *line != '\0';) {
         size_t length = strcspn(line, "\n") + (strchr(line, '\n') != NULL);
         if (towers_of_line(line) == NULL)
-            fprintf(file, "%.*s", (int)length, line);
+            fprintf(file, "%.*s%s", (int)length, line, line[length - 1] == '\n' ? "" : "\n");
         line += length;
     }
     for (size_t i = 0; file != NULL && i < set->count; i++)

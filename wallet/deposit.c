@@ -12,6 +12,7 @@ struct deposit {
     struct amount amount;
     uint64_t salt;
     unsigned_wide base_units;
+    bool sent; /* itself, after what comes before it */
     rill_deposited *done;
     void *context;
     struct deposit *prev, *next;
@@ -61,8 +62,20 @@ static void on_deposited(void *context, enum ledger_error error, const struct le
         end(deposit, true, "deposited");
 }
 
+bool rill_deposit_is_unsent(const struct rill_wallet *wallet)
+{
+    const struct deposit *deposit;
+    DL_FOREACH(wallet->deposits, deposit)
+    {
+        if (!deposit->sent)
+            return true;
+    }
+    return false;
+}
+
 static void send_deposit(struct deposit *deposit)
 {
+    deposit->sent = true;
     struct rill_wallet *wallet = deposit->wallet;
     struct contract_call call = {.function = CONTRACT_DEPOSIT,
                                  .key = {wallet->self, deposit->asset, deposit->salt},

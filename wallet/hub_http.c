@@ -16,22 +16,39 @@ int hub_http_check(const struct settings *settings, const char *flag, const char
     return command_fail(settings, RILL_EXIT_USAGE, "--%s '%s' is not HOST:PORT", flag, http);
 }
 
-char *hub_http_text(const char *http, const char *path, bool post, int *status)
+char *hub_http_text_in(struct session *session, const char *http, const char *path, bool post, int *status)
 {
     char host[HOST_BYTES_MAX + 1];
     uint16_t port;
     ensure(endpoint_split(http, host, &port));
-    return http_ask_wait(
-        &(struct http_question){.host = host, .port = port, .path = path, .body = post ? "" : NULL}, status);
+    struct http_question question = {.host = host, .port = port, .path = path, .body = post ? "" : NULL};
+    if (session != NULL) {
+        question.base = session->base;
+        question.given_up = &session->interrupted;
+    }
+    return http_ask_wait(&question, status);
 }
 
-int hub_http_json(const struct settings *settings, const char *http, const char *path, bool post,
-                  json_t **out)
+char *hub_http_text(const char *http, const char *path, bool post, int *status)
+{
+    return hub_http_text_in(NULL, http, path, post, status);
+}
+
+int hub_http_silent(const struct settings *settings, const struct session *session, const char *http)
+{
+    if (session != NULL && session->interrupted)
+        return command_fail(settings, RILL_EXIT_FAILED, "stopped before the hub at http://%s had answered",
+                            http);
+    return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
+}
+
+static int ask_json(const struct settings *settings, struct session *session, const char *http,
+                    const char *path, bool post, json_t **out)
 {
     int status, code = RILL_EXIT_OK;
-    char *body = hub_http_text(http, path, post, &status);
+    char *body = hub_http_text_in(session, http, path, post, &status);
     if (body == NULL)
-        return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
+        return hub_http_silent(settings, session, http);
     json_t *answer = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
     free(body);
     if (status != 200 || answer == NULL) {
@@ -45,6 +62,17 @@ int hub_http_json(const struct settings *settings, const char *http, const char 
     }
     *out = answer;
     return code;
+}
+
+int hub_http_json(const struct settings *settings, const char *http, const char *path, bool post,
+                  json_t **out)
+{
+    return ask_json(settings, NULL, http, path, post, out);
+}
+
+int hub_http_json_in(struct session *session, const char *http, const char *path, bool post, json_t **out)
+{
+    return ask_json(session->settings, session, http, path, post, out);
 }
 
 int hub_http_channel(const struct settings *settings, const char *http, const char *path, const char *channel,

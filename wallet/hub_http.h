@@ -13,6 +13,14 @@ char *hub_http_text(const char *http, const char *path, bool post, int *status);
 int hub_http_json(const struct settings *settings, const char *http, const char *path, bool post,
                   json_t **out) MUST_USE;
 
+/* Both for a command with a session: on its loop, so that its signals end the waiting, and its wallet goes on meanwhile.
+ * NULL: none. */
+char *hub_http_text_in(struct session *session, const char *http, const char *path, bool post, int *status);
+int hub_http_json_in(struct session *session, const char *http, const char *path, bool post,
+                     json_t **out) MUST_USE;
+/* After no answer: a line on stderr that says which, and the exit code. session may be NULL. */
+int hub_http_silent(const struct settings *settings, const struct session *session, const char *http);
+
 /* The same of what the operator asks about one channel: path?channel=ID, where `http` and `channel` are as they were
  * given. */
 int hub_http_channel(const struct settings *settings, const char *http, const char *path, const char *channel,

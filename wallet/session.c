@@ -56,6 +56,19 @@ static void on_payment(void *context, struct rill_wallet *wallet, const struct r
     session->outcome = true;
 }
 
+/* Not what is waited for, as long as the hub may still collect it: `returned` follows, or `paid`. */
+static void on_failed(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
+{
+    struct session *session = context;
+    if (payment->is_final) {
+        on_payment(context, wallet, payment);
+        return;
+    }
+    on_secret(context, wallet, payment);
+    if (memcmp(session->waited_id, payment->id, sizeof(session->waited_id)) == 0)
+        session->failing_code = payment->code;
+}
+
 static void on_received(void *context, struct rill_wallet *wallet, const struct rill_payment *payment)
 {
     (void)wallet;
@@ -70,8 +83,11 @@ static void on_settlement(void *context, struct rill_wallet *wallet, const struc
     struct session *session = context;
     if (settlement->settled && settlement->amount == 0 && !settlement->close)
         return; /* the hub took back what lay idle: nobody asked for it */
-    session->settlement = *settlement;
-    session->has_settlement = true;
+    if (session->waits_settlement && settlement->close == session->waits_close &&
+        memcmp(settlement->channel, session->waited_channel, sizeof(session->waited_channel)) == 0) {
+        session->settlement = *settlement;
+        session->has_settlement = true;
+    }
     if (session->on_settlement != NULL)
         session->on_settlement(session, settlement);
 }
@@ -204,8 +220,8 @@ static const struct rill_callbacks session_callbacks = {.ready = on_ready,
                                                         .offline = on_offline,
                                                         .secret = on_secret,
                                                         .paid = on_payment,
-                                                        .failed = on_payment,
-                                                        .returned = on_secret,
+                                                        .failed = on_failed,
+                                                        .returned = on_payment,
                                                         .received = on_received,
                                                         .settlement = on_settlement,
                                                         .open_refused = on_open_refused,

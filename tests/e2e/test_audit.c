@@ -10,7 +10,9 @@
 #include "hub/publication.h"
 #include "hub/transfer.h"
 #include "rill_day.h"
+#include "tests/support/slow_server.h"
 #include "wallet/hub_http.h"
+#include "wallet/statement.h"
 
 /* Two shards, and no batch but those that are asked for. */
 static const char *const seldom[] = {
@@ -105,6 +107,9 @@ enum lie {
     LIE_AHEAD,    /* with less, as if by a proof of the hub's that is still on its way */
     LIE_GONE,     /* the statement that it shows is said to be gone when the client asks for its leaf */
     LIE_OLD,      /* a statement of some time ago, liar.kept, is shown as if it were the newest */
+    LIE_TIME,     /* one signed with another time than its block's */
+    LIE_FUTURE,   /* one signed of a block that will not come for long */
+    LIE_RUBBISH,  /* no statement at all, with status 200 */
     LIE_REPLACED, /* a newer statement each time that it is looked at, and the one asked about is gone */
     LIE_TWICE     /* another signed one of a number that was shown already: liar.number */
 };
@@ -245,6 +250,37 @@ static char *replace(struct liar *liar, char *text, bool is_proof, int *status)
     return text;
 }
 
+/* The real one with another block or time, signed anew. */
+static char *another_moment(const struct liar *liar, char *real_text)
+{
+    json_t *real = json_loads(real_text, 0, NULL);
+    struct statement statement;
+    const struct hub_stage *stage = liar->stand->day->stage;
+    free(real_text);
+    if (statement_of_json(real, &statement)) {
+        if (liar->lie == LIE_TIME)
+            statement.content.time += 2 * 3600;
+        else
+            statement.content.block += 1000000;
+        char text[2 * 64 + 3] = "0x";
+        struct hash digest = liabilities_digest(&stage->domain, &statement.content);
+        struct signature signature = key_sign(&stage->hub, &digest);
+        hex_encode(signature.bytes, sizeof(signature.bytes), text + 2);
+        json_object_set_new(real, "time", json_integer((json_int_t)statement.content.time));
+        json_object_set_new(real, "block", json_integer((json_int_t)statement.content.block));
+        json_object_set_new(real, "signature", json_string(text));
+    }
+    char *out = json_dumps(real, 0);
+    json_decref(real);
+    return out;
+}
+
+static char *rubbish(char *real_text)
+{
+    free(real_text);
+    return xstrdup("<p>It works!</p>");
+}
+
 static char *remember(struct liar *liar, char *text, bool is_proof, int *status)
 {
     if (!is_proof) {
@@ -274,6 +310,10 @@ static void on_lie(struct evhttp_request *request, void *context)
         status = is_proof ? 410 : status;
     else if (liar->lie == LIE_REPLACED)
         text = replace(liar, text, is_proof, &status);
+    else if (liar->lie == LIE_TIME || liar->lie == LIE_FUTURE)
+        text = is_proof ? text : another_moment(liar, text);
+    else if (liar->lie == LIE_RUBBISH)
+        text = rubbish(text);
     else if (liar->lie == LIE_OLD)
         text = remember(liar, text, is_proof, &status);
     else if (liar->lie >= LIE_LEFT_OUT && is_proof)
@@ -493,6 +533,17 @@ static void test_who_is_counted_with_less_finds_it(void **state)
     liar_close(&liar);
 }
 
+/* The liar has a good statement to show later, one that counts both wallets. */
+static void liar_keeps_one(struct liar *liar)
+{
+    struct day *day = liar->stand->day;
+    char out[65536];
+    int status;
+    expect(day, 0, RILL(day, out, "audit", "--home", liar->stand->payer), out);
+    liar->kept = hub_http_text(day->http, "/liabilities", false, &status);
+    assert_int_equal(status, 200);
+}
+
 /* What keeps somebody waiting is said, and whether it is the hub. */
 static void test_who_is_kept_waiting_hears_why(void **state)
 {
@@ -501,10 +552,7 @@ static void test_who_is_kept_waiting_hears_why(void **state)
     struct liar liar;
     char out[65536];
     liar_open(&liar, stand);
-    expect(day, 0, RILL(day, out, "audit", "--home", stand->payer), out); /* a statement that counts both */
-    int status;
-    liar.kept = hub_http_text(day->http, "/liabilities", false, &status);
-    assert_int_equal(status, 200);
+    liar_keeps_one(&liar);
     expect(day, 0, RILL(day, out, "deposit", "0.00001", "--home", stand->payer), out);
     liar.lie = LIE_OLD;
     wallet_forgets(stand->payer);
@@ -522,6 +570,94 @@ static void test_who_is_kept_waiting_hears_why(void **state)
     expect(day, 1, RILL(day, out, "audit", "--home", stand->payer, "--hub-http", liar.at), out);
     assert_true(error_says(day, "the hub replaced 3 statements"));
     liar_close(&liar);
+}
+
+/* A good statement, kept while the money goes: anybody is told that it is old. */
+static void test_an_old_statement_is_no_cover(void **state)
+{
+    struct stand *stand = *state;
+    struct day *day = stand->day;
+    struct liar liar;
+    char out[65536];
+    liar_open(&liar, stand);
+    liar_keeps_one(&liar);
+    liar.lie = LIE_OLD;
+    expect(day, 0, RILL(day, out, "audit", "--public", "--hub-http", liar.at), out);
+    advance(day->stage, 2 * 3600);
+    expect(day, 1, RILL(day, out, "audit", "--public", "--hub-http", liar.at, "--json"), out);
+    assert_non_null(strstr(out, "take it for a refusal"));
+    assert_non_null(strstr(out, "\"good\":false"));
+    /* The hub itself has been quiet all the time: it is asked for a new one. */
+    expect(day, 0, RILL(day, out, "audit", "--public"), out);
+    liar_close(&liar);
+}
+
+static void test_a_statement_of_no_real_moment(void **state)
+{
+    struct stand *stand = *state;
+    struct day *day = stand->day;
+    struct liar liar;
+    char out[65536];
+    liar_open(&liar, stand);
+    liar.lie = LIE_TIME;
+    expect(day, 7, RILL(day, out, "audit", "--public", "--hub-http", liar.at), out);
+    assert_true(error_says(day, "gives it the time"));
+    liar.lie = LIE_FUTURE;
+    expect(day, 1, RILL(day, out, "audit", "--public", "--hub-http", liar.at, "--timeout-s", "1"), out);
+    assert_true(error_says(day, "a block that does not exist"));
+    liar.lie = LIE_RUBBISH;
+    expect(day, 1, RILL(day, out, "audit", "--public", "--hub-http", liar.at), out);
+    assert_true(error_says(day, "makes no sense"));
+    liar_close(&liar);
+}
+
+/* A file of its own that a wallet cannot use, half of one or of a contract before this one, is not in its way. */
+static void test_a_kept_statement_that_is_none(void **state)
+{
+    struct stand *stand = *state;
+    struct day *day = stand->day;
+    char out[65536], path[300];
+    expect(day, 0, RILL(day, out, "audit", "--home", stand->payer, "--json"), out);
+    json_t *shown = json_loads(out, 0, NULL);
+    snprintf(path, sizeof(path), "%s/statements/%llu.json", stand->payer,
+             (unsigned long long)json_number_at(shown, "number"));
+    json_decref(shown);
+    write_file(path, "{\"number\":");
+    expect(day, 0, RILL(day, out, "audit", "--home", stand->payer), out);
+    assert_true(error_says(day, "not compared"));
+}
+
+/* Whatever a hub does with a question, the wallet can be had back from it: a close may have to be answered. */
+static void test_a_hub_that_holds_the_line(void **state)
+{
+    struct stand *stand = *state;
+    struct day *day = stand->day;
+    struct slow_server server;
+    char out[65536], path[256], at[32], log[200];
+    pay(stand, "0.000004", "direct");
+    slow_server_open(&server);
+    snprintf(at, sizeof(at), "127.0.0.1:%u", server.port);
+    snprintf(log, sizeof(log), "%s/held.err", day->stage->folder);
+    const char *const commands[] = {"prove", "audit"};
+    for (unsigned i = 0; i < ARRAY_LENGTH(commands); i++) {
+        const char *const words[] = {process_path("rill", path, sizeof(path)),
+                                     commands[i],
+                                     "--home",
+                                     stand->payer,
+                                     "--hub-http",
+                                     at,
+                                     NULL};
+        struct process process;
+        ensure(process_start(&process, words, log));
+        uint64_t until = clock_monotonic_us() + PATIENCE_MS * 1000;
+        while (atomic_load(&server.answers) <= i && clock_monotonic_us() < until)
+            poll(NULL, 0, 20);
+        assert_int_equal(atomic_load(&server.answers), i + 1);
+        assert_int_equal(process_end(&process, SIGTERM), 1);
+        assert_true(file_says(log, "stopped before the hub"));
+        expect(day, 0, RILL(day, out, "balance", "--offline", "--home", stand->payer), out);
+    }
+    slow_server_close(&server);
 }
 
 /* The statement that a wallet was shown stays with it: another of the same number is evidence. */
@@ -597,6 +733,10 @@ int main(void)
         STAND_TEST(test_who_is_left_out_finds_it),
         STAND_TEST(test_who_is_counted_with_less_finds_it),
         STAND_TEST(test_who_is_kept_waiting_hears_why),
+        STAND_TEST(test_an_old_statement_is_no_cover),
+        STAND_TEST(test_a_statement_of_no_real_moment),
+        STAND_TEST(test_a_kept_statement_that_is_none),
+        STAND_TEST(test_a_hub_that_holds_the_line),
         STAND_TEST(test_two_statements_of_one_number),
         STAND_TEST(test_the_report_of_batches),
     };

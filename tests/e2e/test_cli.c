@@ -257,6 +257,10 @@ static void test_deposit_and_open(void **state)
     RUNS(world, 2, "deposit", "1", "--asset", "GOLD", "--home", world->payer);
     expect_error(world, "GOLD");
     RUNS(world, 1, "deposit", "1000", "--asset", TOKEN, "--home", world->payer); /* more than it holds */
+    /* The approve never counts: what has not been sent is not promised. */
+    RUNS(world, 6, "deposit", "1", "--asset", TOKEN, "--confirmations", "10000", "--timeout-s", "1", "--home",
+         world->payer);
+    expect_error(world, "the deposit was not sent");
     json_t *deposited = JSON(world, "deposit", "100", "--asset", TOKEN, "--home", world->payer);
     assert_int_equal(units_of(deposited, "deposited"), 100000000);
     assert_string_equal(text_of(deposited, "asset"), world->token);
@@ -488,11 +492,16 @@ static void test_towers(void **state)
     struct world *world = *state;
     const char *first = world->towers[0].name, *second = world->towers[1].name;
     const char *first_address = world->towers[0].address, *second_address = world->towers[1].address;
-    char file[160];
+    char file[200];
     RUNS(world, 2, "tower", "list", "--home", world->shop);
     expect_error(world, "tower add");
     tower_process_start(world->stage, &world->towers[0], 0);
     tower_process_start(world->stage, &world->towers[1], 1);
+    snprintf(file, sizeof file, "%s/config", world->shop);
+    char *config = file_text(file);
+    config[strlen(config) - 1] = '\0'; /* its last line ends without a newline, as some editors leave it */
+    write_file(file, config);
+    free(config);
     RUNS(world, 0, "tower", "add", first, "--home", world->shop);
     RUNS(world, 0, "tower", "add", second, "--home", world->shop);
     RUNS(world, 0, "tower", "add", second, "--home", world->shop); /* again: where it is now */
