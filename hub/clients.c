@@ -292,6 +292,7 @@ void client_message_resume(struct engine *engine, struct client *client, const s
         channel->resumed = true;
         window_begin(engine, channel);
         resend_revocation(engine, channel);
+        outcome_revoke_due(engine, channel); /* it may have waited for a tower that is no longer there */
     }
     recall_outcomes(engine, channel, message->resume.ids, asked);
     engine_touch(engine, channel); /* direct payments may have waited for this client */

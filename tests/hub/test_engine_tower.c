@@ -326,6 +326,20 @@ static void test_a_silent_tower_is_dismissed(void **state)
     assert_true(is_revoked(world));
 }
 
+/* The operator starts the hub again without the tower that it waited for. */
+static void test_a_tower_that_is_gone_is_not_waited_for(void **state)
+{
+    struct world *world = *state;
+    drop_a_lock(world);
+    assert_false(is_revoked(world));
+    world->change = NULL;
+    world_crash(world);
+    assert_false(is_revoked(world));
+    world_connect(world, 0);
+    world_settle_down(world);
+    assert_true(is_revoked(world));
+}
+
 static size_t appointments_of(const struct world *world, size_t tower)
 {
     size_t count = 0;
@@ -469,6 +483,7 @@ int main(void)
         TEST(test_a_revocation_waits_for_the_receipt, open_with_tower),
         TEST(test_an_open_appointment_is_not_sent_again, open_with_tower),
         TEST(test_a_silent_tower_is_dismissed, open_with_tower),
+        TEST(test_a_tower_that_is_gone_is_not_waited_for, open_with_tower),
         TEST(test_a_revocation_waits_for_all_towers, open_with_two_towers),
         TEST(test_one_of_two_towers_is_dismissed_alone, open_with_two_towers),
         TEST(test_a_tower_with_nothing_to_do_is_not_dismissed, open_with_tower),
