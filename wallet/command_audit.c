@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/text.h"
 #include "ledger/quantity.h"
 #include "wallet/audit.h"
 #include "wallet/base_units.h"
@@ -347,6 +348,7 @@ static int judge_unsettled(struct audit *audit, char *text, size_t size)
     uint64_t behind = 0;
     if (any_is(audit, OWN_BEHIND) && !behind_s(audit, &behind)) {
         snprintf(text, size, "%s", audit->session->text);
+        text_make_utf8(text);
         return RILL_EXIT_UNREACHABLE;
     }
     if (any_is(audit, OWN_BEHIND) && behind > BEHIND_S) {
@@ -402,7 +404,7 @@ static int run(struct audit *audit, const char *against)
     else
         print_text(audit);
     if (code != RILL_EXIT_OK)
-        fprintf(stderr, "rill: %s\n", text);
+        command_say(stderr, "rill: %s", text);
     return code;
 }
 
