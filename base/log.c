@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 static struct {
     const char *program;
     enum log_level level;
@@ -41,6 +43,8 @@ static void escape_json(const char *text, char *out, size_t capacity)
     for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
         if (length + sizeof("\\u0000") + sizeof(CUT_MARK) > capacity) {
+            out[length] = '\0';
+            length = strlen(text_make_utf8(out));
             memcpy(out + length, CUT_MARK, sizeof(CUT_MARK));
             return;
         }
@@ -65,24 +69,6 @@ static void mark_cut(char *text, size_t capacity)
     memcpy(text + at, CUT_MARK, sizeof(CUT_MARK));
 }
 
-/* Bytes that are no characters become '?'. */
-static void keep_utf8(char *text)
-{
-    if (utf8_is_valid((const uint8_t *)text, strlen(text)))
-        return;
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text >= 0x80)
-            *text = '?';
-}
-
-/* Control characters of a text line are shown as '?': a peer cannot forge a second line. */
-static void tame(char *text)
-{
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
-}
-
 void log_line(enum log_level level, const char *format, ...)
 {
     if (level < settings.level)
@@ -94,7 +80,6 @@ void log_line(enum log_level level, const char *format, ...)
     va_end(arguments);
     if (wanted >= (int)sizeof(text))
         mark_cut(text, sizeof(text));
-    keep_utf8(text);
 
     struct timespec now;
     struct tm parts;
@@ -104,13 +89,14 @@ void log_line(enum log_level level, const char *format, ...)
     strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &parts);
     int length;
     if (settings.json) {
+        text_make_utf8(text);
         char escaped[LOG_LINE_MAX - 256];
         escape_json(text, escaped, sizeof(escaped));
         length = snprintf(line, sizeof(line),
                           "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"program\":\"%s\",\"message\":\"%s\"}\n",
                           stamp, now.tv_nsec / 1000000, level_names[level], settings.program, escaped);
     } else {
-        tame(text);
+        text_make_plain(text); /* a peer cannot forge a second line */
         length = snprintf(line, sizeof(line), "%s.%03ldZ %-5s %s: %s\n", stamp, now.tv_nsec / 1000000,
                           level_names[level], settings.program, text);
     }

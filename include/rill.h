@@ -108,7 +108,7 @@ struct rill_payment {
      * recovery. `rill prove` shows where its digest lies in a settled batch. */
     uint64_t proof_nonce, proof_time;
     uint8_t proof_digest[32];
-    const char *memo; /* valid during the call */
+    const char *memo; /* valid during the call; UTF-8 of the payer's choice, control characters too */
 };
 
 struct rill_settlement {

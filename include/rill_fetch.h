@@ -63,7 +63,7 @@ struct rill_fetch_result {
     bool from_budget;      /* paid from one */
     bool kept_receipt;     /* paid earlier */
     uint64_t price, limit; /* RILL_FETCH_TOO_DEAR */
-    const char *message;   /* one line; "" if all is well */
+    const char *message;   /* "" if all is well. UTF-8 that may quote the server, control characters too */
 };
 
 struct rill_fetch_request {
@@ -74,7 +74,7 @@ struct rill_fetch_request {
     size_t body_length;
     uint64_t max_price;  /* units, fees counted in: the most that this request may pay; 0: nothing */
     uint32_t timeout_ms; /* silence; 0: 60,000 */
-    /* Of the answer that counts, not of a 402 that is paid. May be NULL. */
+    /* Of the answer that counts, not of a 402 that is paid. May be NULL. content_type is printable ASCII; "": none. */
     void (*head)(void *context, unsigned status, const char *content_type);
     void (*data)(void *context, const void *bytes, size_t length);
     /* Once, last. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/endpoint.h"
 #include "base/ensure.h"
 #include "base/log.h"
@@ -32,7 +33,11 @@ struct server {
     char host[HOST_BYTES_MAX + 1], base_url[HOST_BYTES_MAX + 64];
     uint16_t port;
     struct event *wake, *tick;
+    uint64_t assets_asked_us; /* clock_monotonic_us */
+    char assets_trouble[512]; /* said last */
 };
+
+#define ASSETS_AGAIN_US 2000000
 
 /* ---- settings ---- */
 
@@ -289,6 +294,22 @@ static void watch(struct server *server)
            event_add(server->tick, &second) == 0);
 }
 
+/* The ledger was away when this began, or did not tell of its assets: they are asked for again. */
+static void ask_assets(struct server *server)
+{
+    struct session *session = &server->session;
+    uint64_t now = clock_monotonic_us();
+    bool is_early = server->assets_asked_us != 0 && now - server->assets_asked_us < ASSETS_AGAIN_US;
+    if (session->asset_count > 0 || is_early || !rill_ledger_is_ready(session->ledger))
+        return;
+    server->assets_asked_us = now;
+    bool agrees = assets_load(session);
+    bool is_told = strcmp(session->assets_trouble, server->assets_trouble) == 0;
+    if ((!agrees || session->asset_count == 0) && session->assets_trouble[0] != '\0' && !is_told)
+        log_warn("%s", session->assets_trouble);
+    memcpy(server->assets_trouble, session->assets_trouble, sizeof(server->assets_trouble));
+}
+
 static int run(struct server *server)
 {
     int code = open_shop(server);
@@ -310,9 +331,7 @@ static int run(struct server *server)
     fflush(stdout);
     while (!server->session.interrupted) {
         event_base_loop(server->session.base, EVLOOP_ONCE);
-        /* The ledger was away when this began: what its assets are called is asked now. */
-        if (server->session.asset_count == 0 && rill_ledger_is_ready(server->session.ledger))
-            assets_load(&server->session);
+        ask_assets(server);
     }
     log_info("stopping");
     server->api.stopping = true;

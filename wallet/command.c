@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/ensure.h"
+#include "base/text.h"
 #include "crypto/keystore.h"
 
 #define EMBEDDED_CONTRACT_TEXT "0x52696c6c00000000000000000000000000000001"
@@ -148,10 +149,23 @@ int command_fail(const struct settings *settings, enum exit_code code, const cha
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    fprintf(stderr, "%s: %s\n", settings->program != NULL ? settings->program : "rill", text);
+    text_make_utf8(text);
+    command_say(stderr, "%s: %s", settings->program != NULL ? settings->program : "rill", text);
     if (settings->json)
         command_print_json(json_pack("{s:s, s:i}", "error", text, "exit_code", (int)code));
     return (int)code;
+}
+
+void command_say(FILE *out, const char *format, ...)
+{
+    char *line = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&line, format, arguments);
+    va_end(arguments);
+    ensure(length >= 0);
+    fprintf(out, "%s\n", text_make_plain(line));
+    free(line);
 }
 
 void command_print_json(json_t *object)

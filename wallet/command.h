@@ -7,6 +7,7 @@
 #define RILL_WALLET_COMMAND_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "base/options.h"
 #include "crypto/key_file.h"
@@ -63,10 +64,14 @@ command_function command_init, command_deposit, command_balance, command_invoice
     command_ledger_send, command_tower_add, command_tower_remove, command_tower_list, command_tower_status,
     command_tower_prove, command_tower_verify, command_merchant_webhooks;
 
-/* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout. */
+/* One line on stderr, "rill: …". Returns code, for `return command_fail(…)`. With --json also {"error": …} on stdout.
+ * What others wrote may be in it, as with command_say. */
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)
     PRINTF_LIKE(3, 4);
-/* Prints the object and lets it go. */
+/* One line, to which a newline is added: how a text that others wrote is printed for people. Whatever is in it, it stays
+ * one line and moves no cursor (text_make_plain). */
+void command_say(FILE *out, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Prints the object and lets it go. Texts of others that go into one: text_make_utf8 first, json_pack refuses the rest. */
 void command_print_json(json_t *object);
 void command_path(const struct settings *settings, const char *name, char *out, size_t size);
 /* Unix seconds as local time, "2026-03-01 12:00:05". */
@@ -118,6 +123,7 @@ struct session {
     struct event *signals[2];
     char offline_reason[256];
     char trouble[256];
+    char assets_trouble[512]; /* why the ledger's list of assets does not count; "": it does */
     bool quiet_trouble;
     bool follows_ledger; /* the wallet is not merely looked at */
     /* what callbacks told; commands set what they wait for */
@@ -199,8 +205,12 @@ json_t *command_payout_json(const struct session *session, const struct asset_in
 
 /* ---- assets ---- */
 
-/* Reads the listed assets from the ledger (or, offline, from what was kept in the home). */
-void assets_load(struct session *session);
+/* Reads the listed assets from the ledger, or if that does not tell all of them, or is away, what was kept in the home.
+ * Decimals and unit never change on the ledger, so they are kept from the first sight on. Returns false if the ledger says
+ * others now: one of the two is wrong, no asset is known then, and session->assets_trouble says what to do. */
+bool assets_load(struct session *session) MUST_USE;
+/* What a command says that finds no assets: one line on stderr. Returns an exit code. */
+int assets_missing(const struct session *session);
 const struct asset_info *asset_by_address(const struct session *session, const uint8_t address[20]);
 /* By symbol or address; NULL text: the only one there is. NULL after a line on stderr. */
 const struct asset_info *asset_named(struct session *session, const char *text);

@@ -439,7 +439,7 @@ static int run(struct audit *audit, const char *against)
     else
         print_text(audit);
     if (code != RILL_EXIT_OK)
-        fprintf(stderr, "rill: %s\n", text);
+        command_say(stderr, "rill: %s", text);
     return code;
 }
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/ensure.h"
+#include "base/text.h"
 #include "rill_fetch.h"
 #include "wallet/command.h"
 
@@ -53,6 +54,7 @@ static void on_done(void *context, const struct rill_fetch_result *result)
     struct fetching *fetching = context;
     fetching->result = *result;
     snprintf(fetching->message, sizeof(fetching->message), "%s", result->message);
+    text_make_utf8(fetching->message);
     fetching->result.message = fetching->message;
     fetching->done = true;
 }
@@ -125,7 +127,7 @@ static void print_text(const struct fetching *fetching)
                 amount_of_asset(session, asset, result->price, first),
                 amount_of_asset(session, asset, result->limit, second));
     if (result->message[0] != '\0')
-        fprintf(stderr, "rill: %s\n", result->message);
+        command_say(stderr, "rill: %s", result->message);
     if (result->outcome == RILL_FETCH_ANSWERED && result->status >= 400)
         fprintf(stderr, "rill: the service answers with status %u\n", result->status);
 }

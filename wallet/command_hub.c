@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/text.h"
 #include "wallet/hub_http.h"
 
 /* ---- hub status ---- */
@@ -65,7 +66,9 @@ static void print_pools(const json_t *pools)
     for (size_t i = 0; i < json_array_size(pools); i++) {
         const json_t *pool = json_array_get(pools, i);
         uint64_t lasts_s = json_number_at(pool, "pool_lasts_s");
-        printf("pool %s  %llu units, ", json_text_at(pool, "asset"),
+        char asset[ADDRESS_TEXT_SIZE];
+        snprintf(asset, sizeof(asset), "%s", json_text_at(pool, "asset"));
+        printf("pool %s  %llu units, ", text_make_plain(asset),
                (unsigned long long)json_number_at(pool, "pool"));
         if (lasts_s >= DAY_S)
             printf("enough for a day at the present demand\n");
@@ -106,6 +109,7 @@ int command_hub_status(int argc, char **argv)
     if (health == NULL)
         return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
     health[strcspn(health, "\n")] = '\0';
+    text_make_utf8(health);
     char *text = hub_http_text(http, "/metrics", false, &status);
     json_t *metrics = parse_metrics(text != NULL ? text : "");
     char *balances = hub_http_text(http, "/balances", false, &status);
@@ -114,8 +118,8 @@ int command_hub_status(int argc, char **argv)
         command_print_json(json_pack("{s:b, s:s, s:O, s:O*}", "healthy", healthy, "health", health, "metrics",
                                      metrics, "pools", pools));
     } else {
-        printf("%-18s %s%s%s\n", "health", healthy ? "ok" : "trouble", healthy ? "" : ": ",
-               healthy ? "" : health);
+        command_say(stdout, "%-18s %s%s%s", "health", healthy ? "ok" : "trouble", healthy ? "" : ": ",
+                    healthy ? "" : health);
         print_metrics(metrics);
         print_pools(pools);
     }
@@ -132,12 +136,13 @@ int command_hub_status(int argc, char **argv)
 static void print_past(const json_t *payment)
 {
     char when[32];
-    printf("%s  %-3s %-9s %-6s %20llu  fee %llu  %s  %s\n", time_text(json_number_at(payment, "time"), when),
-           json_text_at(payment, "direction"), json_text_at(payment, "state"),
-           json_is_true(json_object_get(payment, "locked")) ? "locked" : "direct",
-           (unsigned long long)json_number_at(payment, "amount"),
-           (unsigned long long)json_number_at(payment, "fee"), json_text_at(payment, "peer"),
-           json_text_at(payment, "id"));
+    command_say(stdout, "%s  %-3s %-9s %-6s %20llu  fee %llu  %s  %s",
+                time_text(json_number_at(payment, "time"), when), json_text_at(payment, "direction"),
+                json_text_at(payment, "state"),
+                json_is_true(json_object_get(payment, "locked")) ? "locked" : "direct",
+                (unsigned long long)json_number_at(payment, "amount"),
+                (unsigned long long)json_number_at(payment, "fee"), json_text_at(payment, "peer"),
+                json_text_at(payment, "id"));
 }
 
 static void show_history(const struct settings *settings, json_t *answer)
@@ -152,7 +157,7 @@ static void show_history(const struct settings *settings, json_t *answer)
     if (json_array_size(payments) == 0)
         printf("no past payments\n");
     if (json_text_at(answer, "next")[0] != '\0')
-        printf("more with --cursor %s\n", json_text_at(answer, "next"));
+        command_say(stdout, "more with --cursor %s", json_text_at(answer, "next"));
     json_decref(answer);
 }
 

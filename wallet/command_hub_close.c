@@ -11,10 +11,10 @@ static long long units_at(const json_t *look, const char *name)
 
 static void print_meaning(const json_t *look)
 {
-    printf("channel  %s\nclient   %s, %s\n", json_string_value(json_object_get(look, "channel")),
-           json_string_value(json_object_get(look, "client")),
-           json_is_true(json_object_get(look, "online")) ? "online: ask it for `rill close` first"
-                                                         : "offline");
+    command_say(stdout, "channel  %s", json_text_at(look, "channel"));
+    command_say(stdout, "client   %s, %s", json_text_at(look, "client"),
+                json_is_true(json_object_get(look, "online")) ? "online: ask it for `rill close` first"
+                                                              : "offline");
     printf("units    client %lld, hub %lld; %lld locks: client's %lld, hub's %lld\n",
            units_at(look, "client_units"), units_at(look, "hub_units"), units_at(look, "locks"),
            units_at(look, "locked_client"), units_at(look, "locked_hub"));

@@ -119,8 +119,8 @@ int command_balance(int argc, char **argv)
     }
     bool connected = !offline && session_wait(&session, session_is_ready, 7000, "the hub");
     if (!connected && !offline)
-        fprintf(stderr, "rill: note: the hub is not reached (%s); these are the wallet's own records\n",
-                session.offline_reason);
+        command_say(stderr, "rill: note: the hub is not reached (%s); these are the wallet's own records",
+                    session.offline_reason);
     /* Outcomes that were missed come right after connecting. */
     if (connected)
         (void)session_wait(&session, nothing_open, 500, "the hub");

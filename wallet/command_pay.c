@@ -217,9 +217,9 @@ static void show_received(struct session *session, const struct rill_payment *pa
         command_print_json(json_payment(session, payment));
         return;
     }
-    printf("%s  received %s%s%s\n", time_text(payment->created, when),
-           amount_of_asset(session, payment->asset, payment->amount, amount),
-           payment->memo[0] != '\0' ? "  " : "", payment->memo);
+    command_say(stdout, "%s  received %s%s%s", time_text(payment->created, when),
+                amount_of_asset(session, payment->asset, payment->amount, amount),
+                payment->memo[0] != '\0' ? "  " : "", payment->memo);
     fflush(stdout);
 }
 
@@ -493,12 +493,12 @@ static void print_payment(const struct session *session, const struct rill_payme
     char amount[ASSET_AMOUNT_TEXT], when[32], id[PAYMENT_ID_TEXT_SIZE];
     struct payment_id payment_id;
     memcpy(payment_id.bytes, payment->id, sizeof(payment_id.bytes));
-    printf("%s  %-4s %-9s %-7s %20s  %s%s%s%s%s\n", time_text(payment->created, when),
-           payment->outgoing ? "out" : "in", payment->state, payment->locked ? "locked" : "direct",
-           amount_of_asset(session, payment->asset, payment->amount, amount),
-           payment_id_text(&payment_id, id), payment->code != 0 ? "  " : "",
-           payment->code != 0 ? rill_code_name(payment->code) : "", payment->memo[0] != '\0' ? "  " : "",
-           payment->memo);
+    command_say(stdout, "%s  %-4s %-9s %-7s %20s  %s%s%s%s%s", time_text(payment->created, when),
+                payment->outgoing ? "out" : "in", payment->state, payment->locked ? "locked" : "direct",
+                amount_of_asset(session, payment->asset, payment->amount, amount),
+                payment_id_text(&payment_id, id), payment->code != 0 ? "  " : "",
+                payment->code != 0 ? rill_code_name(payment->code) : "", payment->memo[0] != '\0' ? "  " : "",
+                payment->memo);
 }
 
 /* ---- how channels ended ---- */

@@ -139,6 +139,8 @@ static int read_pool(struct session *session, const struct asset_info *asset, ui
 static int show_pools(struct session *session)
 {
     char text[ASSET_AMOUNT_TEXT], address[ADDRESS_TEXT_SIZE];
+    if (session->asset_count == 0 && session->assets_trouble[0] != '\0')
+        return assets_missing(session);
     json_t *list = json_array();
     int code = RILL_EXIT_OK;
     for (size_t i = 0; i < session->asset_count && code == RILL_EXIT_OK; i++) {

@@ -90,11 +90,13 @@ static void print_csv(const json_t *reports)
            "transaction,journal_root\n");
     for (size_t i = 0; i < json_array_size(reports); i++) {
         struct row row = row_of(json_array_get(reports, i));
-        printf("%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s,%" PRIu64
-               ",%" PRIu64 ",%s,%" PRIu64 ",%s,%s\n",
-               row.batch, row.time, row.block, row.touched, row.gross, row.net,
-               ratio_text(row.gross, row.net, ratio), row.gas, row.touched == 0 ? 0 : row.gas / row.touched,
-               fee_text(&row, fee), row.leaves, row.transaction, row.root);
+        command_say(stdout,
+                    "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s,%" PRIu64
+                    ",%" PRIu64 ",%s,%" PRIu64 ",%s,%s",
+                    row.batch, row.time, row.block, row.touched, row.gross, row.net,
+                    ratio_text(row.gross, row.net, ratio), row.gas,
+                    row.touched == 0 ? 0 : row.gas / row.touched, fee_text(&row, fee), row.leaves,
+                    row.transaction, row.root);
     }
 }
 

@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/text.h"
 #include "wire/http.h"
 
 #define OFFER_BYTES_MAX  (64 * 1024)
@@ -225,7 +226,7 @@ static void finish(struct fetch *fetch, enum rill_fetch_outcome outcome, const c
     va_end(arguments);
     result.outcome = outcome;
     result.status = fetch->status;
-    result.message = message;
+    result.message = text_make_utf8(message); /* servers' words are in it, and were cut to size */
     void (*done)(void *, const struct rill_fetch_result *) = fetch->request.done;
     void *context = fetch->request.context;
     free_fetch(fetch);
@@ -709,6 +710,8 @@ static void on_head(void *context, const struct http_head *head)
     char text[128] = "";
     if (type != NULL)
         snprintf(text, sizeof(text), "%.*s", (int)(type->length < 120 ? type->length : 120), type->data);
+    for (char *at = text; *at != '\0'; at++) /* what else the field may hold is no media type */
+        *at = (char)(*at >= ' ' && *at <= '~' ? *at : '?');
     bool again = fetch->returned && fetch->step == STEP_SENDING && !fetch->resent;
     if (fetch->request.head != NULL && !again)
         fetch->request.head(fetch->request.context, head->status, text);

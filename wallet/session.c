@@ -109,7 +109,7 @@ static void on_closing(void *context, struct rill_wallet *wallet, const uint8_t 
     (void)wallet;
     (void)channel;
     struct session *session = context;
-    fprintf(stderr, "rill: %s\n", text);
+    command_say(stderr, "rill: %s", text);
     if (done) {
         session->closed = true;
         session->paid_out = paid_out;
@@ -128,7 +128,7 @@ static void on_trouble(void *context, struct rill_wallet *wallet, const char *te
     struct session *session = context;
     snprintf(session->trouble, sizeof(session->trouble), "%s", text);
     if (!session->quiet_trouble)
-        fprintf(stderr, "rill: note: %s\n", text);
+        command_say(stderr, "rill: note: %s", text);
 }
 
 /* ---- opening ---- */
@@ -310,8 +310,8 @@ int session_open_with(struct session *session, const struct settings *settings, 
     int code = open_ledger(session, needs);
     session->follows_ledger = (needs & SESSION_OFFLINE) == 0;
     /* Before the wallet, which may call back as soon as the loop runs. */
-    if (code == RILL_EXIT_OK)
-        assets_load(session);
+    if (code == RILL_EXIT_OK && !assets_load(session))
+        code = command_fail(settings, RILL_EXIT_FAILED, "%s", session->assets_trouble);
     if (code == RILL_EXIT_OK && (needs & SESSION_WALLET) != 0)
         code = open_wallet(session, needs, recover, callbacks, context);
     return code;

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -126,6 +127,15 @@ static void test_long_messages_are_cut_and_say_so(void **state)
         json_t *parsed = json_line_of(message);
         assert_true(ends_with(text_member(parsed, "message"), "[cut]"));
         json_decref(parsed);
+    }
+    /* Escapes make it too long for the line where a character is half written. */
+    log_setup("rill-test", LOG_INFO, true);
+    for (size_t controls = 180; controls < 184; controls++) {
+        snprintf(message, sizeof(message), "%0*d", (int)controls, 0);
+        memset(message, 1, controls);
+        for (size_t length = controls; length + 4 < LOG_LINE_MAX / 2; length += 3)
+            memcpy(message + length, "\xe9\x9b\xbb", 4);
+        json_decref(json_line_of(message));
     }
     log_setup("rill-test", LOG_INFO, false);
     message[500] = '\0';

@@ -35,10 +35,26 @@ static void test_a_day(void **state)
     assert_true(error_says(day, "has been paid"));
     free(invoice);
 
+    /* Whatever a payer writes, it stays one line of the shop's terminal. */
+    expect(day, 0, RILL(day, out, "invoice", "0.000001", "--home", shop), out);
+    invoice = xstrdup(word_in(out, "rill:"));
+    expect(day, 6,
+           RILL(day, more, "pay", invoice, "--memo", "thanks\n2026-11-28 21:45:09  received 500 coin\x1b[2J",
+                "--home", payer, "--timeout-s", "1"),
+           more);
+    free(invoice);
+    expect(day, 0, RILL(day, more, "listen", "--count", "1", "--home", shop), more);
+    assert_non_null(
+        strstr(more, "received 0.000001 coin  thanks?2026-11-28 21:45:09  received 500 coin?[2J\n"));
+    expect(day, 0, RILL(day, more, "history", "--home", shop), more);
+    assert_non_null(strstr(more, "thanks?2026-11-28 21:45:09  received 500 coin?[2J\n"));
+    expect(day, 0, RILL(day, more, "history", "--home", shop, "--json"), more);
+    assert_non_null(strstr(more, "\"memo\":\"thanks\\n2026-11-28"));
+
     expect(day, 0, RILL(day, out, "withdraw", "0.000001", "--home", shop), out);
     assert_non_null(strstr(out, "paid out 0.000001 coin"));
     expect(day, 0, RILL(day, out, "close", "--home", shop), out);
-    assert_non_null(strstr(out, "0.000003 coin"));
+    assert_non_null(strstr(out, "0.000004 coin"));
     expect(day, 0, RILL(day, out, "balance", "--home", shop), out);
     assert_non_null(strstr(out, "no channel yet"));
     day_close(day);

@@ -4,7 +4,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import { join } from 'node:path';
 import Ajv from 'ajv/dist/2020.js';
 import { Cable, Desk, Merchant, SHOP, Stream, raw } from './desk.mjs';
@@ -391,6 +393,44 @@ test('without a ledger, and without a hub', async () => {
   await call('getPolicy', { status: 503, code: 'assets_unknown', server });
   await call('putPolicy', { status: 503, code: 'assets_unknown', server, body: { mode: 'manual' } });
   await lost.running.stop();
+});
+
+test('a node that does not say the decimals makes no invoice wrong', async () => {
+  let fails = true;
+  const node = http.createServer(async (request, response) => {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    const body = Buffer.concat(parts).toString();
+    const answer = fails && body.includes('0x313ce567') // decimals()
+      ? JSON.stringify({ jsonrpc: '2.0', id: JSON.parse(body).id, error: { code: -32603, message: 'internal error' } })
+      : await (await fetch(desk.ledger.url, { method: 'POST', headers: { 'content-type': 'application/json' }, body })).text();
+    response.setHeader('content-type', 'application/json');
+    response.end(answer);
+  });
+  node.listen(0, '127.0.0.1');
+  await once(node, 'listening');
+  writeFileSync(join(desk.home.shop, 'assets.json'), '[]');
+  const server = new Merchant(desk, 'shop', ['--ledger', `http://127.0.0.1:${node.address().port}`]);
+  server.key = shop.key;
+  await server.start();
+  try {
+    await call('createInvoice', { status: 503, code: 'assets_unknown', server, body: { amount: '1' } });
+    await server.until('a warning', '/v1/balance', () => server.running.output.includes('does not say the decimals of the token'));
+    fails = false;
+    for (const end = Date.now() + 60000; ;) {
+      const { status, json } = await server.ask('POST', '/v1/invoices', { key: server.key, body: { amount: '1' }, headers: { 'idempotency-key': randomUUID() } });
+      if (status === 201) {
+        assert.equal(json.amount_units, '1000000');
+        break;
+      }
+      assert.ok(Date.now() < end, `in vain: ${server.running.output}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  } finally {
+    await server.running.stop();
+    node.closeAllConnections();
+    node.close();
+  }
 });
 
 test('everything that is documented was visited', () => {

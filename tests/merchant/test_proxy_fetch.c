@@ -507,10 +507,57 @@ static void test_server_in_front(void **state)
     waitpid(front, NULL, 0);
 }
 
+/* Whatever bytes a server answers with, after it was paid too: programs are told in JSON, people one line. */
+static void test_what_a_server_writes(void **state)
+{
+    static const char words[] = "no\\nrill: paid 5 coin (fee 0 coin)\\u001b[2J";
+    struct proxy_world *world = *state;
+    char out[65536], url[128], home[160], error[200], body[1024] = "{\"error\":\"x", answer[1400];
+    uint16_t port;
+    payer_make(world, "kay", home, error);
+    pid_t front = server_start(world, &port, front_serve);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/paid", port);
+    const char *const fetch[] = {"fetch", url, "--home", home, "--max-price", "0.0000002", "--json", NULL};
+    front_says(world, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: "
+                      "text/\xff\tplain\xc3\xa9\r\nX-PAYMENT-RESPONSE: e30=\r\n"
+                      "Content-Length: 2\r\n\r\nno");
+    ended(world, rill_run(world, out, sizeof(out), fetch), 0);
+    assert_true(says(out, "\"content_type\":\"text/??plain??\""));
+    assert_true(says(out, "\"body\":\"no\""));
+
+    /* Longer than what is shown of it, so that it is cut inside a character. */
+    for (size_t i = 0; i < 150; i++)
+        strcat(body, "\xc3\xa9");
+    strcat(body, "\",\"code\":\"");
+    for (size_t i = 0; i < 30; i++)
+        strcat(body, "\xc3\xa9");
+    strcat(body, "\"}");
+    snprintf(answer, sizeof(answer), "HTTP/1.1 402 Pay\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    front_says(world, answer);
+    ended(world, rill_run(world, out, sizeof(out), fetch), 1);
+    json_t *said = json_loads(out, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(said);
+    assert_true(says(json_string_value(json_object_get(said, "message")), "x\xc3\xa9\xc3\xa9"));
+    json_decref(said);
+    front_says(world, "relay"); /* what was paid for is had */
+    ended(world, rill_run(world, out, sizeof(out), fetch), 0);
+
+    snprintf(body, sizeof(body), "{\"error\":\"%s\"}", words);
+    snprintf(answer, sizeof(answer), "HTTP/1.1 402 Pay\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    front_says(world, answer);
+    ended(world, RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.0000002"), 1);
+    assert_true(file_says(error, "402: no?rill: paid 5 coin (fee 0 coin)?[2J"));
+    kill(front, SIGKILL);
+    waitpid(front, NULL, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         PROXY_TEST(test_fetch),
+        PROXY_TEST(test_what_a_server_writes),
         PROXY_TEST(test_slow_service),
         PROXY_TEST(test_server_in_front),
         PROXY_TEST(test_one_offer_for_two_requests),
