@@ -538,8 +538,17 @@ static int by_salt(const struct wallet_channel *a, const struct wallet_channel *
                             (a->channel->key.salt < b->channel->key.salt);
 }
 
-/* Journals give the newest record of each key, not in the order things happened. */
-static void index_all(struct wallet_core *core)
+/* What is paid and has no receipt yet is summed up for each channel. */
+static bool fits(const struct payment_out *payment)
+{
+    struct amount units, sum;
+    return amount_add(payment->amount, payment->fee, &units) &&
+           (payment->state != OUT_DIRECT || amount_add(payment->channel->unsecured, units, &sum));
+}
+
+/* Journals give the newest record of each key, not in the order things happened. Returns false if no channel can hold what
+ * they say. */
+static bool index_all(struct wallet_core *core)
 {
     HASH_SRT(hh, core->outs, by_age_out);
     HASH_SRT(hh, core->ins, by_age_in);
@@ -554,8 +563,14 @@ static void index_all(struct wallet_core *core)
         all[count++] = out;
     }
     HASH_CLEAR(hh, outs);
-    for (size_t i = 0; i < count; i++)
+    bool good = true;
+    for (size_t i = 0; i < count; i++) {
+        if (!fits(all[i])) {
+            good = false;
+            all[i]->state = OUT_LOST; /* counts nowhere: it is only kept to be freed */
+        }
         wallet_payment_out_index(core, all[i]);
+    }
     free(all);
     struct payment_in *in, *next_in;
     HASH_ITER(hh, core->ins, in, next_in)
@@ -564,6 +579,7 @@ static void index_all(struct wallet_core *core)
         if (!amount_is_zero(in->repeated))
             DL_APPEND2(in->channel->repeats, in, repeat_prev, repeat_next);
     }
+    return good;
 }
 
 static bool has_payments(const struct wallet_core *core, const struct wallet_channel *own)
@@ -614,8 +630,12 @@ bool wallet_recovered(struct wallet_core *core, char *message, size_t message_si
         return false;
     }
     HASH_SRT(hh, core->channels, by_salt);
-    index_all(core);
-    return true;
+    if (index_all(core))
+        return true;
+    snprintf(message, message_size,
+             "the journal is damaged: payments in it do not add up (restore the folder, or run "
+             "`rill recover`)");
+    return false;
 }
 
 uint64_t wallet_cursor(const struct wallet_core *core)
