@@ -51,7 +51,8 @@ enum rill_fetch_outcome {
     RILL_FETCH_UNPAID, /* the payment was refused, failed, or (`paid` is not 0) is lost, and counts as spent */
     RILL_FETCH_REFUSED, /* paid, and answered 402 all the same */
     RILL_FETCH_FAILED,  /* not reached, malformed, or broken off; a receipt that was paid is kept */
-    RILL_FETCH_UNDER_WAY /* the receipt is being served to an earlier request: kept, and nothing more was paid */
+    RILL_FETCH_UNDER_WAY /* the receipt is being served to an earlier request: kept, and nothing more was paid; or (`paid` is
+                            not 0) the hub has not shown it yet, and the same request waits for it */
 };
 
 struct rill_fetch_result {

@@ -25,6 +25,9 @@
 #define OFFER_BYTES_MAX  (64 * 1024)
 #define HEADER_BYTES_MAX 16384
 #define BUDGET_PATH      "/.rill/budget?amountUnits="
+/* So long after its lock has expired a hub may take to show the secret of a payment that was collected: then the same is paid
+ * anew. */
+#define SECRET_WAIT_S 86400
 
 enum fetch_step { STEP_ASKING, STEP_PAYING, STEP_SENDING };
 
@@ -117,6 +120,14 @@ static bool recall(struct rill_fetcher *fetcher)
     return !fetcher->damaged;
 }
 
+/* It has not come back and is not lost either, and there is no secret: it has yet to end, or the payee has collected it on the
+ * ledger and the hub has not shown by what. */
+static bool is_undecided(const struct rill_payment *payment)
+{
+    return !payment->has_secret && strcmp(payment->state, "failed") != 0 &&
+           strcmp(payment->state, "lost") != 0;
+}
+
 /* It may have stopped between paying and hearing of it: the wallet knows how that ended, or will. */
 static bool visit_payment(void *context, const struct rill_payment *payment)
 {
@@ -125,7 +136,8 @@ static bool visit_payment(void *context, const struct rill_payment *payment)
     memcpy(id.bytes, payment->secret_hash, 32);
     struct kept_receipt *receipt = fetch_receipt_of(fetcher->books, &id);
     struct kept_budget *budget = fetch_budget_find(fetcher->books, &id);
-    bool under_way = !payment->is_final;
+    bool under_way =
+        is_undecided(payment) && (!payment->is_final || payment->expiry + SECRET_WAIT_S > clock_unix_s());
     if (!payment->outgoing)
         return true;
     if (receipt != NULL && receipt->state == KEPT_PAYING) {
@@ -175,7 +187,8 @@ static void earlier_ended(struct rill_fetcher *fetcher, const struct rill_paymen
     memcpy(id.bytes, payment->secret_hash, 32);
     struct kept_receipt *receipt = fetch_receipt_of(fetcher->books, &id);
     struct kept_budget *budget = fetch_budget_find(fetcher->books, &id);
-    if ((receipt == NULL || !receipt->under_way) && (budget == NULL || !budget->under_way))
+    if (is_undecided(payment) ||
+        ((receipt == NULL || !receipt->under_way) && (budget == NULL || !budget->under_way)))
         return;
     if (receipt != NULL && receipt->under_way)
         receipt->in_use = false;
@@ -283,7 +296,26 @@ static void lost(struct fetch *fetch, const struct rill_payment *payment)
     finish(fetch, RILL_FETCH_UNPAID, "the payment is lost: nobody ever answered it; it counts as spent");
 }
 
-/* Whoever asks for the same waits for what becomes of it. */
+/* Whoever asks for the same waits for what becomes of the payment. */
+static void outcome_comes_later(struct fetch *fetch)
+{
+    struct kept_budget *budget = fetch->offer.budget ? budget_offered(fetch) : NULL;
+    if (budget != NULL)
+        budget->under_way = true;
+    if (fetch->receipt != NULL)
+        fetch->receipt->under_way = true;
+}
+
+/* The payee has the money, by a secret that the hub has yet to show: that is the receipt. */
+static void await_secret(struct fetch *fetch, const struct rill_payment *payment)
+{
+    fetch->result.paid += payment->amount;
+    fetch->result.fee = payment->fee;
+    outcome_comes_later(fetch);
+    finish(fetch, RILL_FETCH_UNDER_WAY,
+           "paid, and the hub has not shown the receipt yet: it is kept when it comes; try again later");
+}
+
 static void hold(struct fetch *fetch, const struct rill_payment *payment)
 {
     struct rill_fetcher *fetcher = fetch->fetcher;
@@ -294,11 +326,7 @@ static void hold(struct fetch *fetch, const struct rill_payment *payment)
     held->reserved = fetch->reserved;
     snprintf(held->host, sizeof(held->host), "%.*s", FETCH_HOST_MAX - 1, fetch->url.authority);
     HASH_ADD(hh, fetcher->held, payment, sizeof(held->payment), held);
-    struct kept_budget *budget = fetch->offer.budget ? budget_offered(fetch) : NULL;
-    if (budget != NULL)
-        budget->under_way = true;
-    if (fetch->receipt != NULL)
-        fetch->receipt->under_way = true;
+    outcome_comes_later(fetch);
     finish(fetch, RILL_FETCH_UNPAID,
            "not paid: %s; it counts as spent until the hub has given the money back",
            rill_code_text(payment->code));
@@ -487,6 +515,8 @@ void rill_fetcher_payment(struct rill_fetcher *fetcher, const struct rill_paymen
         paid(fetch, payment);
     else if (!payment->is_final)
         hold(fetch, payment);
+    else if (is_undecided(payment))
+        await_secret(fetch, payment);
     else if (strcmp(payment->state, "failed") == 0)
         unpaid(fetch, rill_code_text(payment->code));
     else

@@ -37,7 +37,7 @@ struct kept_receipt {
     struct hash place; /* of origin, method and target */
     uint8_t state;
     bool in_use;    /* by a request just now */
-    bool under_way; /* KEPT_PAYING, by a process of before: the wallet will say how it ends */
+    bool under_way; /* KEPT_PAYING, and no request is paying it: the wallet will say how it ends */
     uint8_t secret[32];
     uint64_t units, expires;
     char network[64], ticket[256];

@@ -95,19 +95,36 @@ struct reseller {
     struct evhttp *http;
     uint16_t ports[2];
     json_t *offer;   /* the 402 */
+    json_t *budget;  /* the 402 to POST; NULL: it sells none */
     bool gives_back; /* fails, returns the receipt, and gives the same offer as the next one */
+    uint64_t budget_units;
     struct rill_fetcher *fetcher;
 };
 
 struct fetched {
     bool done;
+    unsigned shown; /* heads, and bytes of bodies */
     struct rill_fetch_result result;
     char message[200];
 };
 
+static void sell_budget(struct reseller *reseller, struct evhttp_request *request)
+{
+    char *text = json_dumps(reseller->budget, 0);
+    struct evbuffer *body = evbuffer_new();
+    evbuffer_add_printf(body, "%s", text != NULL ? text : "none is sold here");
+    evhttp_send_reply(request, text != NULL ? 402 : 404, "budget", body);
+    evbuffer_free(body);
+    free(text);
+}
+
 static void on_asked(struct evhttp_request *request, void *context)
 {
     struct reseller *reseller = context;
+    if (evhttp_request_get_command(request) == EVHTTP_REQ_POST) {
+        sell_budget(reseller, request);
+        return;
+    }
     struct evkeyvalq *out = evhttp_request_get_output_headers(request);
     const struct evkeyvalq *in = evhttp_request_get_input_headers(request);
     json_t *entry = json_array_get(json_object_get(reseller->offer, "accepts"), 0);
@@ -155,6 +172,7 @@ static void fetcher_open(struct reseller *reseller, const char *folder)
                                            .folder = folder,
                                            .host_day_limit = 1000000,
                                            .day_limit = 1000000,
+                                           .budget_units = reseller->budget_units,
                                            .next_offers = true};
     char message[200];
     rill_fetcher_free(reseller->fetcher);
@@ -187,6 +205,7 @@ static void reseller_close(struct reseller *reseller)
     rill_fetcher_free(reseller->fetcher);
     evhttp_free(reseller->http);
     json_decref(reseller->offer);
+    json_decref(reseller->budget);
     free(reseller);
 }
 
@@ -198,14 +217,38 @@ static void on_fetched(void *context, const struct rill_fetch_result *result)
     fetched->done = true;
 }
 
-static void fetch_from(struct reseller *reseller, size_t host, struct fetched *fetched)
+static void on_shown_head(void *context, unsigned status, const char *content_type)
+{
+    (void)status;
+    (void)content_type;
+    ((struct fetched *)context)->shown++;
+}
+
+static void on_shown(void *context, const void *bytes, size_t length)
+{
+    (void)bytes;
+    ((struct fetched *)context)->shown += (unsigned)length;
+}
+
+static void fetch_at(struct reseller *reseller, const char *method, uint16_t port, const char *path,
+                     struct fetched *fetched)
 {
     char url[128];
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u/paid", reseller->ports[host]);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", port, path);
     *fetched = (struct fetched){.done = false};
-    struct rill_fetch_request request = {
-        .url = url, .max_price = 1000000, .done = on_fetched, .context = fetched};
+    struct rill_fetch_request request = {.method = method,
+                                         .url = url,
+                                         .max_price = 1000000,
+                                         .head = on_shown_head,
+                                         .data = on_shown,
+                                         .done = on_fetched,
+                                         .context = fetched};
     assert_true(rill_fetch(reseller->fetcher, &request));
+}
+
+static void fetch_from(struct reseller *reseller, size_t host, struct fetched *fetched)
+{
+    fetch_at(reseller, "GET", reseller->ports[host], "/paid", fetched);
 }
 
 static void outcome_comes(struct reseller *reseller)
@@ -345,6 +388,31 @@ static void test_what_was_collected_is_served(void **state)
     rill_fetcher_payment(reseller->fetcher, payment);
     assert_fetched(reseller, &fetched, RILL_FETCH_UNPAID, "not paid");
     fetch_from(reseller, 0, &fetched); /* waits for what becomes of it */
+    rill_fetcher_payment(reseller->fetcher, &paid);
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_true(fetched.result.kept_receipt);
+    assert_int_equal(spent_by(reseller), paid.amount + paid.fee);
+    reseller_close(reseller);
+}
+
+/* The ledger says that the payee has it, and the hub shows by what later. */
+static void test_a_receipt_comes_late(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct rill_payment paid, *payment = &reseller->world->payment;
+    struct fetched fetched;
+    fetch_from(reseller, 0, &fetched);
+    outcome_comes(reseller);
+    paid = *payment;
+    payment->has_secret = false;
+    payment->is_final = true;
+    payment->state = "paid";
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_fetched(reseller, &fetched, RILL_FETCH_UNDER_WAY, "has not shown the receipt");
+    assert_int_equal(fetched.result.paid, paid.amount);
+    fetch_from(reseller, 0, &fetched); /* waits for it */
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_false(fetched.done);
     rill_fetcher_payment(reseller->fetcher, &paid);
     assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
     assert_true(fetched.result.kept_receipt);
@@ -519,6 +587,7 @@ int main(void)
         PROXY_TEST(test_what_may_be_collected_is_spent),
         PROXY_TEST(test_what_was_collected_is_served),
         PROXY_TEST(test_payment_under_way),
+        PROXY_TEST(test_a_receipt_comes_late),
     };
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }
