@@ -69,16 +69,6 @@ struct fetch {
     struct fetch *prev, *next;
 };
 
-/* An offer that came with an answer, for the next request for the same. */
-struct next_offer {
-    struct hash place;
-    struct fetch_offer offer;
-    struct next_offer *below; /* an older one of the same place */
-    UT_hash_handle hh;
-};
-#define NEXT_OFFERS_MAX 4096
-#define NEXT_SPARE_S    5 /* it must still be payable for so long */
-
 /* A payment that has failed, and that the hub may collect yet: the limits count it until it cannot. */
 struct held_payment {
     uint8_t payment[16];
@@ -95,8 +85,7 @@ struct rill_fetcher {
     struct fetch_books *books;
     struct fetch *all, *paying;
     struct held_payment *held;
-    struct next_offer *next_offers;
-    size_t next_count;
+    struct next_offers *next_offers;
     bool damaged; /* a note is not understood */
 };
 
@@ -564,40 +553,18 @@ static void keep_next(struct fetch *fetch, const struct http_head *head)
     struct rill_fetcher *fetcher = fetch->fetcher;
     const struct http_text *value = http_find(head, "rill-next-offer", NULL);
     uint8_t text[HTTP_HEAD_BYTES_MAX];
+    struct fetch_offer offer;
     size_t length;
-    if (!fetcher->options.next_offers || value == NULL || fetcher->next_count >= NEXT_OFFERS_MAX ||
+    if (!fetcher->options.next_offers || value == NULL ||
+        !next_offers_have_room(fetcher->next_offers, rill_ledger_time(fetcher->options.ledger)) ||
         !http_base64_read(*value, text, sizeof(text), &length))
         return;
-    struct next_offer *next = xcalloc(1, sizeof(*next));
     json_t *entry = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, NULL);
-    bool good = fetch_offer_read(entry, fetcher->options.wallet,
-                                 rill_ledger_chain_id(fetcher->options.ledger), fetch->method,
-                                 fetch->text_url, &next->offer, fetch->message, sizeof(fetch->message)) &&
-                !next->offer.budget;
+    if (fetch_offer_read(entry, fetcher->options.wallet, rill_ledger_chain_id(fetcher->options.ledger),
+                         fetch->method, fetch->text_url, &offer, fetch->message, sizeof(fetch->message)) &&
+        !offer.budget)
+        next_offers_keep(fetcher->next_offers, &fetch->place, &offer);
     json_decref(entry);
-    if (!good) {
-        free(next);
-        return;
-    }
-    next->place = fetch->place;
-    HASH_FIND(hh, fetcher->next_offers, &next->place, sizeof(next->place), next->below);
-    if (next->below != NULL)
-        HASH_DEL(fetcher->next_offers, next->below);
-    HASH_ADD(hh, fetcher->next_offers, place, sizeof(next->place), next);
-    fetcher->next_count++;
-}
-
-static struct next_offer *pop_next(struct rill_fetcher *fetcher, const struct hash *place)
-{
-    struct next_offer *next;
-    HASH_FIND(hh, fetcher->next_offers, place, sizeof(*place), next);
-    if (next == NULL)
-        return NULL;
-    HASH_DEL(fetcher->next_offers, next);
-    if (next->below != NULL)
-        HASH_ADD(hh, fetcher->next_offers, place, sizeof(next->below->place), next->below);
-    fetcher->next_count--;
-    return next;
 }
 
 /* Takes one that can still be paid. */
@@ -605,14 +572,10 @@ static bool take_next(struct fetch *fetch)
 {
     struct rill_fetcher *fetcher = fetch->fetcher;
     uint64_t now_s = rill_ledger_time(fetcher->options.ledger);
-    struct next_offer *next;
-    bool taken = false;
-    while (!taken && (next = pop_next(fetcher, &fetch->place)) != NULL) {
-        fetch->offer = next->offer;
-        taken = next->offer.expires > now_s + NEXT_SPARE_S && !is_used(fetch);
-        free(next);
-    }
-    return taken;
+    while (next_offers_take(fetcher->next_offers, &fetch->place, now_s, &fetch->offer))
+        if (!is_used(fetch))
+            return true;
+    return false;
 }
 
 /* ---- refusals ---- */
@@ -958,6 +921,7 @@ struct rill_fetcher *rill_fetcher_new(const struct rill_fetcher_options *options
     fetcher->options.folder = fetcher->options.ca_file = NULL;
     fetcher->pool = pool;
     fetcher->books = books;
+    fetcher->next_offers = next_offers_new();
     if (!recall(fetcher)) {
         snprintf(message, message_size,
                  "the wallet's notes of what was spent are damaged: one of them is not understood");
@@ -976,10 +940,7 @@ void rill_fetcher_free(struct rill_fetcher *fetcher)
     while (fetcher->all != NULL)
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): each that is freed has been taken off the list */
         free_fetch(fetcher->all);
-    while (fetcher->next_offers != NULL) {
-        struct hash place = fetcher->next_offers->place;
-        free(pop_next(fetcher, &place));
-    }
+    next_offers_free(fetcher->next_offers);
     struct held_payment *held, *next_held;
     HASH_ITER(hh, fetcher->held, held, next_held)
     {

@@ -125,6 +125,23 @@ uint64_t fetch_books_settled(struct fetch_books *books);
 /* Waits until all of it so far is on disk. */
 void fetch_books_sync(struct fetch_books *books);
 
+/* ---- fetch_next.c: offers that came with an answer, for the next request for the same ---- */
+
+struct next_offers;
+
+#define NEXT_OFFERS_MAX 4096
+
+struct next_offers *next_offers_new(void);
+/* NULL is allowed. */
+void next_offers_free(struct next_offers *offers);
+/* If they are full, those that can be paid no more make way first. now_s: the ledger's time. */
+bool next_offers_have_room(struct next_offers *offers, uint64_t now_s);
+/* There must be room. The offer is copied. */
+void next_offers_keep(struct next_offers *offers, const struct hash *place, const struct fetch_offer *offer);
+/* The newest of this place that can still be paid; it is kept no more. False: there is none. */
+bool next_offers_take(struct next_offers *offers, const struct hash *place, uint64_t now_s,
+                      struct fetch_offer *out) MUST_USE;
+
 /* ---- fetch_wire.c: one request to a server and its answer ---- */
 
 struct fetch_pool;
