@@ -829,12 +829,21 @@ static void ask(struct fetch *fetch)
     buffer_append(&out, "\r\n", 2);
     if (fetch->body != NULL && !fetch->buying)
         buffer_append(&out, fetch->body, fetch->request.body_length);
+    bool is_head = strcmp(method, "HEAD") == 0;
+    /* What changes something is done once: to ask for a budget's price changes nothing, and a proxy takes a receipt once. A
+     * budget would be charged again. */
+    bool repeatable =
+        is_head || fetch->buying || strcmp(method, "GET") == 0 || (payment != NULL && fetch->receipt != NULL);
+    struct fetch_ask what = {.url = &fetch->url,
+                             .request = &out,
+                             .is_head = is_head,
+                             .repeatable = repeatable,
+                             .timeout_ms = fetch->request.timeout_ms};
     free(payment);
     buffer_clear(&fetch->answer);
     fetch->status = 0;
     fetch->served = fetch->returned = false;
-    fetch->call = fetch_call_begin(fetch->fetcher->pool, &fetch->url, &out, strcmp(method, "HEAD") == 0,
-                                   fetch->request.timeout_ms, &callbacks, fetch);
+    fetch->call = fetch_call_begin(fetch->fetcher->pool, &what, &callbacks, fetch);
     buffer_free(&out);
 }
 

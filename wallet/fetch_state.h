@@ -158,9 +158,16 @@ struct fetch_callbacks {
 struct fetch_pool *fetch_pool_new(struct event_base *base, const char *ca_file, uint32_t idle_max,
                                   char *message, size_t message_size);
 void fetch_pool_free(struct fetch_pool *pool);
-/* `request` (head and body) is copied. */
-struct fetch_call *fetch_call_begin(struct fetch_pool *pool, const struct http_url *url,
-                                    const struct buffer *request, bool is_head, uint32_t timeout_ms,
+struct fetch_ask {
+    const struct http_url *url;
+    const struct buffer *request; /* head and body */
+    bool is_head;
+    /* May be sent once more if a connection that was kept closes before it is answered: the server may have acted on it. */
+    bool repeatable;
+    uint32_t timeout_ms;
+};
+/* All of `ask` is copied. */
+struct fetch_call *fetch_call_begin(struct fetch_pool *pool, const struct fetch_ask *ask,
                                     const struct fetch_callbacks *callbacks, void *context);
 /* Without `done`. NULL is allowed. */
 void fetch_call_cancel(struct fetch_call *call);

@@ -420,6 +420,46 @@ static void test_a_receipt_comes_late(void **state)
     reseller_close(reseller);
 }
 
+/* ---- servers that break off, or never end ---- */
+
+/* Answers the first request of a connection, and closes it at the second. */
+static void one_a_connection(struct proxy_world *world, int descriptor)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct buffer all = {0};
+        struct http_head head;
+        (void)service_read(descriptor, &all, &head);
+        FILE *file = fopen(world->asked, "a");
+        ensure(file != NULL);
+        fprintf(file, "%.*s %.*s\n", (int)head.method.length, head.method.data, (int)head.target.length,
+                head.target.data);
+        fclose(file);
+        if (i == 0)
+            say(descriptor, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    }
+}
+
+/* A connection that was kept closes before the answer: who knows what the server has done. */
+static void test_what_acts_is_sent_once(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct proxy_world *world = reseller->world;
+    struct fetched fetched;
+    uint16_t port;
+    pid_t server = server_start(world, &port, one_a_connection);
+    fetch_at(reseller, "GET", port, "/first", &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    fetch_at(reseller, "GET", port, "/read", &fetched); /* on a new one, which is kept */
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_int_equal(asked(world, "GET /read"), 2);
+    fetch_at(reseller, "POST", port, "/act", &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_FAILED, "");
+    assert_int_equal(asked(world, "POST /act"), 1);
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+    reseller_close(reseller);
+}
+
 static bool note_sent(void *context, const struct rill_payment *payment)
 {
     *(bool *)context |= strcmp(payment->state, "sent") == 0;
@@ -588,6 +628,7 @@ int main(void)
         PROXY_TEST(test_what_was_collected_is_served),
         PROXY_TEST(test_payment_under_way),
         PROXY_TEST(test_a_receipt_comes_late),
+        PROXY_TEST(test_what_acts_is_sent_once),
     };
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }
