@@ -57,10 +57,12 @@ enum rill_fetch_outcome {
 
 struct rill_fetch_result {
     enum rill_fetch_outcome outcome;
-    unsigned status;       /* 0: there was no answer */
-    uint64_t paid, fee;    /* for this request just now */
-    uint64_t charged;      /* by the service, of a budget or a receipt */
-    uint64_t budget_left;  /* of a budget that was used */
+    unsigned status;      /* 0: there was no answer */
+    uint64_t paid, fee;   /* for this request just now */
+    uint64_t charged;     /* by the service, of a budget or a receipt */
+    uint64_t budget_left; /* of a budget that was used, as last said */
+    /* Said by this answer; one of unknown length that is paid per KiB does not say it. */
+    bool budget_left_known;
     bool from_budget;      /* paid from one */
     bool kept_receipt;     /* paid earlier */
     uint64_t price, limit; /* RILL_FETCH_TOO_DEAR */

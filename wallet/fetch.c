@@ -44,7 +44,7 @@ struct fetch {
     enum fetch_step step;
     bool buying;    /* what is asked for and paid just now is a budget */
     bool resent;    /* the paid request has been sent once more */
-    bool no_budget; /* the budget that was sent along was too small */
+    bool no_budget; /* no budget is tried any more */
 
     struct fetch_call *call;
     struct event *refused; /* the wallet does not pay: said from the loop */
@@ -60,8 +60,11 @@ struct fetch {
     bool has_payment;
     uint8_t payment[16];
     struct kept_receipt *receipt;
-    struct hash budget;  /* in use for this request; zero: none */
-    struct hash earlier; /* a payment of a process of before whose outcome is waited for; zero: none */
+    struct hash budget;    /* in use for this request; zero: none */
+    bool left_said;        /* of it, by this answer */
+    struct hash too_small; /* the budget that was tried before; zero: none */
+    uint64_t short_of;     /* so much would not do: what the budgets had left that were too small */
+    struct hash earlier;   /* a payment of a process of before whose outcome is waited for; zero: none */
 
     struct rill_fetch_result result;
     char message[400];
@@ -195,10 +198,19 @@ static void earlier_ended(struct rill_fetcher *fetcher, const struct rill_paymen
 
 /* ---- the end ---- */
 
+static void leave_budget(struct fetch *fetch)
+{
+    struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
+    if (budget != NULL)
+        fetch_budget_used(fetch->fetcher->books, budget, fetch->left_said);
+    fetch->budget = HASH_ZERO;
+}
+
 static void free_fetch(struct fetch *fetch)
 {
     struct rill_fetcher *fetcher = fetch->fetcher;
     fetch_call_cancel(fetch->call);
+    leave_budget(fetch);
     if (fetch->refused != NULL)
         event_free(fetch->refused);
     if (fetch->receipt != NULL)
@@ -519,10 +531,10 @@ static bool choose_offer(struct fetch *fetch)
 {
     const json_t *accepts = json_object_get(fetch->said, "accepts");
     const char *method = fetch->buying ? "POST" : fetch->method;
+    uint64_t budget_units = fetch->fetcher->options.budget_units;
     char url[sizeof(fetch->url.target) + HOST_BYTES_MAX + 32];
     if (fetch->buying)
-        snprintf(url, sizeof(url), "%s" BUDGET_PATH "%llu", fetch->origin,
-                 (unsigned long long)fetch->fetcher->options.budget_units);
+        snprintf(url, sizeof(url), "%s" BUDGET_PATH "%llu", fetch->origin, (unsigned long long)budget_units);
     else
         snprintf(url, sizeof(url), "%s", fetch->text_url);
     snprintf(fetch->message, sizeof(fetch->message), "it answers 402 without an offer");
@@ -531,9 +543,14 @@ static bool choose_offer(struct fetch *fetch)
                               rill_ledger_chain_id(fetch->fetcher->options.ledger), method, url,
                               &fetch->offer, fetch->message, sizeof(fetch->message)))
             continue;
-        if (!is_used(fetch))
+        if (fetch->buying && (!fetch->offer.budget || fetch->offer.units != budget_units))
+            snprintf(fetch->message, sizeof(fetch->message),
+                     "the offer is not of the budget of %llu units that was asked for",
+                     (unsigned long long)budget_units);
+        else if (is_used(fetch))
+            snprintf(fetch->message, sizeof(fetch->message), "the offer was used before");
+        else
             return true;
-        snprintf(fetch->message, sizeof(fetch->message), "the offer was used before");
     }
     return false;
 }
@@ -592,6 +609,14 @@ static void read_refusal(struct fetch *fetch)
              why != NULL ? why : "the answer does not say why");
 }
 
+/* As a refusal says it; UINT64_MAX: it does not. */
+static uint64_t units_left(const struct fetch *fetch)
+{
+    const json_t *left = json_object_get(fetch->said, "leftUnits");
+    return json_is_integer(left) && json_integer_value(left) >= 0 ? (uint64_t)json_integer_value(left)
+                                                                  : UINT64_MAX;
+}
+
 /* The receipt that was sent will never be served. Whatever else is answered may come from a server in front of the
  * proxy, or pass: the receipt is kept until it has expired. */
 static bool receipt_is_dead(const struct fetch *fetch)
@@ -630,7 +655,8 @@ static void obtain(struct fetch *fetch)
 {
     if (!fetch->buying && await_earlier(fetch))
         return;
-    if (fetch->fetcher->options.budget_units > 0 && !fetch->buying && !is_bought(fetch)) {
+    /* A new one of which as much is left as of one that was too small would be bought in vain. */
+    if (fetch->fetcher->options.budget_units > fetch->short_of && !fetch->buying && !is_bought(fetch)) {
         fetch->buying = true;
         ask(fetch);
     } else {
@@ -638,29 +664,42 @@ static void obtain(struct fetch *fetch)
     }
 }
 
-/* One that has expired, or that the host does not know any more, would be sent in vain with every request. */
-static void leave_budget(struct fetch *fetch)
+/* A budget that was sent along is not taken. One that has expired, or that the host does not know any more, would be sent in
+ * vain with every request. */
+static void pass_budget(struct fetch *fetch)
 {
     struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
+    if (budget != NULL && fetch->left_said && budget->left > fetch->short_of)
+        fetch->short_of = budget->left;
+    /* One more is tried: of a host's budgets the one that was last used may be all but used up. */
+    fetch->no_budget = !hash_is_zero(&fetch->too_small);
+    fetch->too_small = fetch->budget;
     if (budget != NULL && receipt_is_dead(fetch))
         fetch_budget_drop(fetch->fetcher->books, budget);
-    fetch->no_budget = true;
+    leave_budget(fetch);
+}
+
+/* What is there to pay with already; NULL: nothing. */
+static struct kept_budget *budget_at_hand(const struct fetch *fetch)
+{
+    return fetch->no_budget ? NULL
+                            : fetch_budget_best(fetch->fetcher->books, fetch->origin, &fetch->too_small);
 }
 
 /* A budget or a receipt of earlier was sent along, and is not taken: the next one, or it is paid anew, once. */
 static void try_without(struct fetch *fetch)
 {
-    bool dead = fetch->receipt != NULL && receipt_is_dead(fetch);
-    if (!hash_is_zero(&fetch->budget))
-        leave_budget(fetch);
+    bool dead = fetch->receipt != NULL && receipt_is_dead(fetch), was_budget = !hash_is_zero(&fetch->budget);
+    if (was_budget)
+        pass_budget(fetch);
     else if (dead)
         drop_receipt(fetch);
-    fetch->budget = HASH_ZERO;
     fetch->result.kept_receipt = fetch->result.from_budget = false;
     if (fetch->receipt != NULL)
         fetch->receipt->in_use = false;
     fetch->receipt = NULL;
-    if (dead && fetch_receipt_find(fetch->fetcher->books, &fetch->place) != NULL)
+    if ((dead && fetch_receipt_find(fetch->fetcher->books, &fetch->place) != NULL) ||
+        (was_budget && budget_at_hand(fetch) != NULL))
         ask(fetch);
     else
         obtain(fetch);
@@ -682,6 +721,23 @@ static uint64_t header_number(const struct http_head *head, const char *name, ui
     return number;
 }
 
+/* Of the budget that was sent along. UINT64_MAX: the answer does not say it. */
+static void hear_left(struct fetch *fetch, uint64_t left)
+{
+    struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
+    fetch->left_said = budget != NULL && left != UINT64_MAX;
+    if (fetch->left_said)
+        fetch_budget_left(fetch->fetcher->books, budget, left);
+}
+
+/* The service's answer is the user's; a refusal, what a host says to the wish for a budget, and what is asked once more are
+ * not. */
+static bool is_shown(const struct fetch *fetch)
+{
+    bool again = fetch->returned && fetch->step == STEP_SENDING && !fetch->resent;
+    return fetch->status != 402 && !fetch->buying && !again;
+}
+
 static void on_head(void *context, const struct http_head *head)
 {
     struct fetch *fetch = context;
@@ -691,44 +747,26 @@ static void on_head(void *context, const struct http_head *head)
     fetch->served =
         head->status != 402 && !fetch->returned && http_find(head, "x-payment-response", NULL) != NULL;
     fetch->result.charged = header_number(head, "rill-charged-units", 0);
-    struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
-    if (budget != NULL && head->status != 402)
-        fetch_budget_left(fetch->fetcher->books, budget,
-                          header_number(head, "rill-budget-left-units", budget->left));
-    if (head->status == 402)
+    if (head->status != 402)
+        hear_left(fetch, header_number(head, "rill-budget-left-units", UINT64_MAX));
+    if (!is_shown(fetch))
         return;
     keep_next(fetch, head);
     const struct http_text *type = http_find(head, "content-type", NULL);
     char text[128] = "";
     if (type != NULL)
         snprintf(text, sizeof(text), "%.*s", (int)(type->length < 120 ? type->length : 120), type->data);
-    bool again = fetch->returned && fetch->step == STEP_SENDING && !fetch->resent;
-    if (fetch->request.head != NULL && !again)
+    if (fetch->request.head != NULL)
         fetch->request.head(fetch->request.context, head->status, text);
-}
-
-static void on_data(void *context, const void *bytes, size_t length)
-{
-    struct fetch *fetch = context;
-    if (fetch->status == 402) {
-        if (fetch->answer.length + length <= OFFER_BYTES_MAX)
-            buffer_append(&fetch->answer, bytes, length);
-        return;
-    }
-    bool again = fetch->returned && fetch->step == STEP_SENDING && !fetch->resent;
-    if (fetch->request.data != NULL && !again)
-        fetch->request.data(fetch->request.context, bytes, length);
 }
 
 static void answered(struct fetch *fetch)
 {
     struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
     fetch->result.from_budget = !hash_is_zero(&fetch->budget);
-    if (budget != NULL) {
+    if (budget != NULL)
         fetch->result.budget_left = budget->left;
-        if (budget->left == 0)
-            fetch_budget_drop(fetch->fetcher->books, budget);
-    }
+    fetch->result.budget_left_known = fetch->left_said;
     bool kept = fetch->receipt != NULL && !fetch->served;
     if (fetch->served)
         drop_receipt(fetch);
@@ -745,6 +783,8 @@ static void on_done(void *context, bool whole, const char *why)
     bool paying_now = fetch->step == STEP_SENDING;
     if (whole && fetch->status == 402)
         read_refusal(fetch);
+    if (whole && fetch->status == 402 && strcmp(fetch->code, "budget_too_small") == 0)
+        hear_left(fetch, units_left(fetch));
     /* Given back: the service failed. Once more with the same receipt. */
     bool lost = !whole && fetch->status == 0 && fetch->receipt != NULL;
     if (paying_now && !fetch->resent && (lost || (whole && fetch->returned && fetch->status != 402))) {
@@ -752,8 +792,10 @@ static void on_done(void *context, bool whole, const char *why)
         ask(fetch);
         return;
     }
+    bool metered = fetch->status != 0 && !hash_is_zero(&fetch->budget) && !fetch->left_said;
     if (!whole)
-        finish(fetch, RILL_FETCH_FAILED, "%s: %s", fetch->url.authority, why);
+        finish(fetch, RILL_FETCH_FAILED, "%s: %s%s", fetch->url.authority, why,
+               metered ? " (it was paid from a budget, which may be used up)" : "");
     else if (fetch->status != 402 && fetch->buying)
         finish(fetch, RILL_FETCH_NO_OFFER, "%s sells no budget of %llu units (status %u)",
                fetch->url.authority, (unsigned long long)fetch->fetcher->options.budget_units, fetch->status);
@@ -769,6 +811,21 @@ static void on_done(void *context, bool whole, const char *why)
         try_without(fetch);
     else
         obtain(fetch);
+}
+
+static void on_data(void *context, const void *bytes, size_t length)
+{
+    struct fetch *fetch = context;
+    if (is_shown(fetch)) {
+        if (fetch->request.data != NULL)
+            fetch->request.data(fetch->request.context, bytes, length);
+    } else if (fetch->answer.length + length <= OFFER_BYTES_MAX) {
+        buffer_append(&fetch->answer, bytes, length);
+    } else {
+        /* No refusal is so long: it is taken for one that says nothing, however much were to come. */
+        fetch_call_cancel(fetch->call);
+        on_done(fetch, true, "");
+    }
 }
 
 /* ---- asking ---- */
@@ -791,11 +848,13 @@ static char *payment_text(struct fetch *fetch)
         memcpy(offer.ticket, fetch->receipt->ticket, sizeof(offer.ticket));
         secret = fetch->receipt->secret;
     } else {
-        struct kept_budget *budget = fetch->step == STEP_SENDING ? budget_offered(fetch)
-                                     : fetch->no_budget          ? NULL
-                                                        : fetch_budget_best(fetcher->books, fetch->origin);
+        struct kept_budget *budget =
+            fetch->step == STEP_SENDING ? budget_offered(fetch) : budget_at_hand(fetch);
         if (budget == NULL || !budget->paid)
             return NULL;
+        /* Sent once more, it is in use already. */
+        if (!hash_equal(&fetch->budget, &budget->secret_hash))
+            fetch_budget_use(budget);
         fetch->budget = budget->secret_hash;
         memcpy(offer.network, budget->network, sizeof(offer.network));
         memcpy(offer.ticket, budget->ticket, sizeof(offer.ticket));
@@ -842,7 +901,7 @@ static void ask(struct fetch *fetch)
     free(payment);
     buffer_clear(&fetch->answer);
     fetch->status = 0;
-    fetch->served = fetch->returned = false;
+    fetch->served = fetch->returned = fetch->left_said = false;
     fetch->call = fetch_call_begin(fetch->fetcher->pool, &what, &callbacks, fetch);
     buffer_free(&out);
 }
@@ -871,8 +930,7 @@ static void begin(struct fetch *fetch)
 {
     struct rill_fetcher *fetcher = fetch->fetcher;
     uint64_t fee, total;
-    bool bought = fetch_receipt_find(fetcher->books, &fetch->place) != NULL ||
-                  fetch_budget_best(fetcher->books, fetch->origin) != NULL;
+    bool bought = fetch_receipt_find(fetcher->books, &fetch->place) != NULL || budget_at_hand(fetch) != NULL;
     if (!bought && await_earlier(fetch))
         return;
     if (!bought && take_next(fetch) && memcmp(fetch->offer.asset, fetcher->options.asset, 20) == 0 &&

@@ -51,8 +51,12 @@ struct kept_budget {
     char origin[FETCH_ORIGIN_MAX];
     uint8_t secret[32];
     bool paid;
-    bool under_way; /* not paid: as above */
-    uint64_t units, left;
+    bool under_way;  /* not paid: as above */
+    unsigned in_use; /* by so many requests just now */
+    /* More may be left than was said: it was not said, or when others were under way, which may have been credited since. */
+    bool unsure;
+    uint64_t units;
+    uint64_t left; /* as last said */
     char network[64], ticket[256];
     UT_hash_handle hh;
 };
@@ -89,15 +93,22 @@ void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt,
 void fetch_receipt_drop(struct fetch_books *books, struct kept_receipt *receipt);
 struct kept_receipt *fetch_receipts(const struct fetch_books *books);
 
-/* There may be several: the one with the most left. NULL: none is paid and has something left. */
-struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *origin);
+/* There may be several: one of which it must be found out what is left, else the one with the most left; but not `except`.
+ * NULL: none is paid and has something left, or may have. */
+struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *origin,
+                                      const struct hash *except);
 struct kept_budget *fetch_budget_under_way(const struct fetch_books *books, const char *origin);
 struct kept_budget *fetch_budget_find(const struct fetch_books *books, const struct hash *secret_hash);
 /* As with a receipt: the offer must not be known yet. */
 struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *origin,
                                      const struct fetch_offer *offer);
 void fetch_budget_paid(struct fetch_books *books, struct kept_budget *budget, const uint8_t secret[32]);
+/* A request is sent with it. */
+void fetch_budget_use(struct kept_budget *budget);
+/* So much is left, a server says. */
 void fetch_budget_left(struct fetch_books *books, struct kept_budget *budget, uint64_t left);
+/* Its request has ended; said: with word of what is left. A budget that is known to be used up is gone then. */
+void fetch_budget_used(struct fetch_books *books, struct kept_budget *budget, bool said);
 void fetch_budget_drop(struct fetch_books *books, struct kept_budget *budget);
 struct kept_budget *fetch_budgets(const struct fetch_books *books);
 
