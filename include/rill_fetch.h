@@ -51,15 +51,18 @@ enum rill_fetch_outcome {
     RILL_FETCH_UNPAID, /* the payment was refused, failed, or (`paid` is not 0) is lost, and counts as spent */
     RILL_FETCH_REFUSED, /* paid, and answered 402 all the same */
     RILL_FETCH_FAILED,  /* not reached, malformed, or broken off; a receipt that was paid is kept */
-    RILL_FETCH_UNDER_WAY /* the receipt is being served to an earlier request: kept, and nothing more was paid */
+    RILL_FETCH_UNDER_WAY /* the receipt is being served to an earlier request: kept, and nothing more was paid; or (`paid` is
+                            not 0) the hub has not shown it yet, and the same request waits for it */
 };
 
 struct rill_fetch_result {
     enum rill_fetch_outcome outcome;
-    unsigned status;       /* 0: there was no answer */
-    uint64_t paid, fee;    /* for this request just now */
-    uint64_t charged;      /* by the service, of a budget or a receipt */
-    uint64_t budget_left;  /* of a budget that was used */
+    unsigned status;      /* 0: there was no answer */
+    uint64_t paid, fee;   /* for this request just now */
+    uint64_t charged;     /* by the service, of a budget or a receipt */
+    uint64_t budget_left; /* of a budget that was used, as last said */
+    /* Said by this answer; one of unknown length that is paid per KiB does not say it. */
+    bool budget_left_known;
     bool from_budget;      /* paid from one */
     bool kept_receipt;     /* paid earlier */
     uint64_t price, limit; /* RILL_FETCH_TOO_DEAR */

@@ -93,10 +93,11 @@ static json_t *refusal_json(const struct exchange *exchange, json_t *accepts)
         json_string(amount_text(amount_of(proxy->budget_usual), proxy->asset->decimals, shown)));
     buffer_free(&url);
     json_object_set_new(body, "budget", budget);
-    if (exchange->error == PAYMENT_BUDGET)
-        json_object_set_new(
-            body, "leftUnits",
-            json_integer((json_int_t)receipts_left(proxy->receipts, &exchange->ticket.secret_hash)));
+    /* Also of one that was never charged, and of which only its ticket tells. */
+    uint64_t left;
+    if (exchange->error == PAYMENT_BUDGET &&
+        receipts_charge(proxy->receipts, &exchange->ticket, 0, clock_unix_s(), &left) == PAYMENT_OK)
+        json_object_set_new(body, "leftUnits", json_integer((json_int_t)left));
     return body;
 }
 
@@ -391,6 +392,14 @@ bool payment_meter_more(struct exchange *exchange)
     return true;
 }
 
+/* A budget is charged for its answer while that is sent, more than it may be worth, and what was not sent is given back at
+ * the end: nobody knows what is left. */
+static bool is_metered(const struct exchange *exchange)
+{
+    return exchange->price.kib_units > 0 && (exchange->answer.framing == HTTP_BODY_CHUNKED ||
+                                             exchange->answer.framing == HTTP_BODY_UNTIL_CLOSE);
+}
+
 void payment_headers(struct exchange *exchange, struct buffer *out)
 {
     const struct proxy *proxy = exchange->proxy;
@@ -402,7 +411,7 @@ void payment_headers(struct exchange *exchange, struct buffer *out)
     buffer_printf(out, "X-PAYMENT-RESPONSE: %s\r\nRill-Charged-Units: %llu\r\n", text,
                   (unsigned long long)exchange->charged);
     free(text);
-    if (exchange->pay == PAY_BUDGET)
+    if (exchange->pay == PAY_BUDGET && !is_metered(exchange))
         buffer_printf(out, "Rill-Budget-Left-Units: %llu\r\n",
                       (unsigned long long)receipts_left(proxy->receipts, &exchange->ticket.secret_hash));
     if (exchange->next_made == NULL)

@@ -94,7 +94,9 @@ static void print_json(const struct fetching *fetching)
                   "kept_receipt", result->kept_receipt, "message", result->message);
     ensure(object != NULL);
     if (result->from_budget)
-        json_object_set_new(object, "budget_left", json_amount(session, asset, result->budget_left));
+        json_object_set_new(object, "budget_left",
+                            result->budget_left_known ? json_amount(session, asset, result->budget_left)
+                                                      : json_null());
     if (result->outcome == RILL_FETCH_TOO_DEAR) {
         json_object_set_new(object, "price", json_amount(session, asset, result->price));
         json_object_set_new(object, "limit", json_amount(session, asset, result->limit));
@@ -118,7 +120,13 @@ static void print_text(const struct fetching *fetching)
                 amount_of_asset(session, asset, result->fee, second));
     if (result->kept_receipt)
         fprintf(stderr, "rill: with a receipt that was paid for earlier\n");
-    if (result->from_budget)
+    if (result->from_budget && !result->budget_left_known)
+        fprintf(
+            stderr,
+            "rill: from a budget: %s when the answer began, in the end by the length of the answer; its next "
+            "use shows what is left\n",
+            amount_of_asset(session, asset, result->charged, first));
+    else if (result->from_budget)
         fprintf(stderr, "rill: from a budget: %s, %s left\n",
                 amount_of_asset(session, asset, result->charged, first),
                 amount_of_asset(session, asset, result->budget_left, second));

@@ -26,6 +26,9 @@
 #define OFFER_BYTES_MAX  (64 * 1024)
 #define HEADER_BYTES_MAX 16384
 #define BUDGET_PATH      "/.rill/budget?amountUnits="
+/* So long after its lock has expired a hub may take to show the secret of a payment that was collected: then the same is paid
+ * anew. */
+#define SECRET_WAIT_S 86400
 
 enum fetch_step { STEP_ASKING, STEP_PAYING, STEP_SENDING };
 
@@ -42,7 +45,7 @@ struct fetch {
     enum fetch_step step;
     bool buying;    /* what is asked for and paid just now is a budget */
     bool resent;    /* the paid request has been sent once more */
-    bool no_budget; /* the budget that was sent along was too small */
+    bool no_budget; /* no budget is tried any more */
 
     struct fetch_call *call;
     struct event *refused; /* the wallet does not pay: said from the loop */
@@ -58,24 +61,17 @@ struct fetch {
     bool has_payment;
     uint8_t payment[16];
     struct kept_receipt *receipt;
-    struct hash budget;  /* in use for this request; zero: none */
-    struct hash earlier; /* a payment of a process of before whose outcome is waited for; zero: none */
+    struct hash budget;    /* in use for this request; zero: none */
+    bool left_said;        /* of it, by this answer */
+    struct hash too_small; /* the budget that was tried before; zero: none */
+    uint64_t short_of;     /* so much would not do: what the budgets had left that were too small */
+    struct hash earlier;   /* a payment of a process of before whose outcome is waited for; zero: none */
 
     struct rill_fetch_result result;
     char message[400];
     UT_hash_handle hh; /* by payment */
     struct fetch *prev, *next;
 };
-
-/* An offer that came with an answer, for the next request for the same. */
-struct next_offer {
-    struct hash place;
-    struct fetch_offer offer;
-    struct next_offer *below; /* an older one of the same place */
-    UT_hash_handle hh;
-};
-#define NEXT_OFFERS_MAX 4096
-#define NEXT_SPARE_S    5 /* it must still be payable for so long */
 
 /* A payment that has failed, and that the hub may collect yet: the limits count it until it cannot. */
 struct held_payment {
@@ -93,8 +89,7 @@ struct rill_fetcher {
     struct fetch_books *books;
     struct fetch *all, *paying;
     struct held_payment *held;
-    struct next_offer *next_offers;
-    size_t next_count;
+    struct next_offers *next_offers;
     bool damaged; /* a note is not understood */
 };
 
@@ -118,6 +113,14 @@ static bool recall(struct rill_fetcher *fetcher)
     return !fetcher->damaged;
 }
 
+/* It has not come back and is not lost either, and there is no secret: it has yet to end, or the payee has collected it on the
+ * ledger and the hub has not shown by what. */
+static bool is_undecided(const struct rill_payment *payment)
+{
+    return !payment->has_secret && strcmp(payment->state, "failed") != 0 &&
+           strcmp(payment->state, "lost") != 0;
+}
+
 /* It may have stopped between paying and hearing of it: the wallet knows how that ended, or will. */
 static bool visit_payment(void *context, const struct rill_payment *payment)
 {
@@ -126,7 +129,8 @@ static bool visit_payment(void *context, const struct rill_payment *payment)
     memcpy(id.bytes, payment->secret_hash, 32);
     struct kept_receipt *receipt = fetch_receipt_of(fetcher->books, &id);
     struct kept_budget *budget = fetch_budget_find(fetcher->books, &id);
-    bool under_way = !payment->is_final;
+    bool under_way =
+        is_undecided(payment) && (!payment->is_final || payment->expiry + SECRET_WAIT_S > clock_unix_s());
     if (!payment->outgoing)
         return true;
     if (receipt != NULL && receipt->state == KEPT_PAYING) {
@@ -176,7 +180,8 @@ static void earlier_ended(struct rill_fetcher *fetcher, const struct rill_paymen
     memcpy(id.bytes, payment->secret_hash, 32);
     struct kept_receipt *receipt = fetch_receipt_of(fetcher->books, &id);
     struct kept_budget *budget = fetch_budget_find(fetcher->books, &id);
-    if ((receipt == NULL || !receipt->under_way) && (budget == NULL || !budget->under_way))
+    if (is_undecided(payment) ||
+        ((receipt == NULL || !receipt->under_way) && (budget == NULL || !budget->under_way)))
         return;
     if (receipt != NULL && receipt->under_way)
         receipt->in_use = false;
@@ -194,10 +199,19 @@ static void earlier_ended(struct rill_fetcher *fetcher, const struct rill_paymen
 
 /* ---- the end ---- */
 
+static void leave_budget(struct fetch *fetch)
+{
+    struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
+    if (budget != NULL)
+        fetch_budget_used(fetch->fetcher->books, budget, fetch->left_said);
+    fetch->budget = HASH_ZERO;
+}
+
 static void free_fetch(struct fetch *fetch)
 {
     struct rill_fetcher *fetcher = fetch->fetcher;
     fetch_call_cancel(fetch->call);
+    leave_budget(fetch);
     if (fetch->refused != NULL)
         event_free(fetch->refused);
     if (fetch->receipt != NULL)
@@ -284,7 +298,26 @@ static void lost(struct fetch *fetch, const struct rill_payment *payment)
     finish(fetch, RILL_FETCH_UNPAID, "the payment is lost: nobody ever answered it; it counts as spent");
 }
 
-/* Whoever asks for the same waits for what becomes of it. */
+/* Whoever asks for the same waits for what becomes of the payment. */
+static void outcome_comes_later(struct fetch *fetch)
+{
+    struct kept_budget *budget = fetch->offer.budget ? budget_offered(fetch) : NULL;
+    if (budget != NULL)
+        budget->under_way = true;
+    if (fetch->receipt != NULL)
+        fetch->receipt->under_way = true;
+}
+
+/* The payee has the money, by a secret that the hub has yet to show: that is the receipt. */
+static void await_secret(struct fetch *fetch, const struct rill_payment *payment)
+{
+    fetch->result.paid += payment->amount;
+    fetch->result.fee = payment->fee;
+    outcome_comes_later(fetch);
+    finish(fetch, RILL_FETCH_UNDER_WAY,
+           "paid, and the hub has not shown the receipt yet: it is kept when it comes; try again later");
+}
+
 static void hold(struct fetch *fetch, const struct rill_payment *payment)
 {
     struct rill_fetcher *fetcher = fetch->fetcher;
@@ -295,11 +328,7 @@ static void hold(struct fetch *fetch, const struct rill_payment *payment)
     held->reserved = fetch->reserved;
     snprintf(held->host, sizeof(held->host), "%.*s", FETCH_HOST_MAX - 1, fetch->url.authority);
     HASH_ADD(hh, fetcher->held, payment, sizeof(held->payment), held);
-    struct kept_budget *budget = fetch->offer.budget ? budget_offered(fetch) : NULL;
-    if (budget != NULL)
-        budget->under_way = true;
-    if (fetch->receipt != NULL)
-        fetch->receipt->under_way = true;
+    outcome_comes_later(fetch);
     finish(fetch, RILL_FETCH_UNPAID,
            "not paid: %s; it counts as spent until the hub has given the money back",
            rill_code_text(payment->code));
@@ -488,6 +517,8 @@ void rill_fetcher_payment(struct rill_fetcher *fetcher, const struct rill_paymen
         paid(fetch, payment);
     else if (!payment->is_final)
         hold(fetch, payment);
+    else if (is_undecided(payment))
+        await_secret(fetch, payment);
     else if (strcmp(payment->state, "failed") == 0)
         unpaid(fetch, rill_code_text(payment->code));
     else
@@ -501,10 +532,10 @@ static bool choose_offer(struct fetch *fetch)
 {
     const json_t *accepts = json_object_get(fetch->said, "accepts");
     const char *method = fetch->buying ? "POST" : fetch->method;
+    uint64_t budget_units = fetch->fetcher->options.budget_units;
     char url[sizeof(fetch->url.target) + HOST_BYTES_MAX + 32];
     if (fetch->buying)
-        snprintf(url, sizeof(url), "%s" BUDGET_PATH "%llu", fetch->origin,
-                 (unsigned long long)fetch->fetcher->options.budget_units);
+        snprintf(url, sizeof(url), "%s" BUDGET_PATH "%llu", fetch->origin, (unsigned long long)budget_units);
     else
         snprintf(url, sizeof(url), "%s", fetch->text_url);
     snprintf(fetch->message, sizeof(fetch->message), "it answers 402 without an offer");
@@ -513,9 +544,14 @@ static bool choose_offer(struct fetch *fetch)
                               rill_ledger_chain_id(fetch->fetcher->options.ledger), method, url,
                               &fetch->offer, fetch->message, sizeof(fetch->message)))
             continue;
-        if (!is_used(fetch))
+        if (fetch->buying && (!fetch->offer.budget || fetch->offer.units != budget_units))
+            snprintf(fetch->message, sizeof(fetch->message),
+                     "the offer is not of the budget of %llu units that was asked for",
+                     (unsigned long long)budget_units);
+        else if (is_used(fetch))
+            snprintf(fetch->message, sizeof(fetch->message), "the offer was used before");
+        else
             return true;
-        snprintf(fetch->message, sizeof(fetch->message), "the offer was used before");
     }
     return false;
 }
@@ -535,40 +571,18 @@ static void keep_next(struct fetch *fetch, const struct http_head *head)
     struct rill_fetcher *fetcher = fetch->fetcher;
     const struct http_text *value = http_find(head, "rill-next-offer", NULL);
     uint8_t text[HTTP_HEAD_BYTES_MAX];
+    struct fetch_offer offer;
     size_t length;
-    if (!fetcher->options.next_offers || value == NULL || fetcher->next_count >= NEXT_OFFERS_MAX ||
+    if (!fetcher->options.next_offers || value == NULL ||
+        !next_offers_have_room(fetcher->next_offers, rill_ledger_time(fetcher->options.ledger)) ||
         !http_base64_read(*value, text, sizeof(text), &length))
         return;
-    struct next_offer *next = xcalloc(1, sizeof(*next));
     json_t *entry = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, NULL);
-    bool good = fetch_offer_read(entry, fetcher->options.wallet,
-                                 rill_ledger_chain_id(fetcher->options.ledger), fetch->method,
-                                 fetch->text_url, &next->offer, fetch->message, sizeof(fetch->message)) &&
-                !next->offer.budget;
+    if (fetch_offer_read(entry, fetcher->options.wallet, rill_ledger_chain_id(fetcher->options.ledger),
+                         fetch->method, fetch->text_url, &offer, fetch->message, sizeof(fetch->message)) &&
+        !offer.budget)
+        next_offers_keep(fetcher->next_offers, &fetch->place, &offer);
     json_decref(entry);
-    if (!good) {
-        free(next);
-        return;
-    }
-    next->place = fetch->place;
-    HASH_FIND(hh, fetcher->next_offers, &next->place, sizeof(next->place), next->below);
-    if (next->below != NULL)
-        HASH_DEL(fetcher->next_offers, next->below);
-    HASH_ADD(hh, fetcher->next_offers, place, sizeof(next->place), next);
-    fetcher->next_count++;
-}
-
-static struct next_offer *pop_next(struct rill_fetcher *fetcher, const struct hash *place)
-{
-    struct next_offer *next;
-    HASH_FIND(hh, fetcher->next_offers, place, sizeof(*place), next);
-    if (next == NULL)
-        return NULL;
-    HASH_DEL(fetcher->next_offers, next);
-    if (next->below != NULL)
-        HASH_ADD(hh, fetcher->next_offers, place, sizeof(next->below->place), next->below);
-    fetcher->next_count--;
-    return next;
 }
 
 /* Takes one that can still be paid. */
@@ -576,14 +590,10 @@ static bool take_next(struct fetch *fetch)
 {
     struct rill_fetcher *fetcher = fetch->fetcher;
     uint64_t now_s = rill_ledger_time(fetcher->options.ledger);
-    struct next_offer *next;
-    bool taken = false;
-    while (!taken && (next = pop_next(fetcher, &fetch->place)) != NULL) {
-        fetch->offer = next->offer;
-        taken = next->offer.expires > now_s + NEXT_SPARE_S && !is_used(fetch);
-        free(next);
-    }
-    return taken;
+    while (next_offers_take(fetcher->next_offers, &fetch->place, now_s, &fetch->offer))
+        if (!is_used(fetch))
+            return true;
+    return false;
 }
 
 /* ---- refusals ---- */
@@ -598,6 +608,14 @@ static void read_refusal(struct fetch *fetch)
     snprintf(fetch->code, sizeof(fetch->code), "%s", code != NULL ? code : "402");
     snprintf(fetch->message, sizeof(fetch->message), "%s: %.200s", fetch->code,
              why != NULL ? why : "the answer does not say why");
+}
+
+/* As a refusal says it; UINT64_MAX: it does not. */
+static uint64_t units_left(const struct fetch *fetch)
+{
+    const json_t *left = json_object_get(fetch->said, "leftUnits");
+    return json_is_integer(left) && json_integer_value(left) >= 0 ? (uint64_t)json_integer_value(left)
+                                                                  : UINT64_MAX;
 }
 
 /* The receipt that was sent will never be served. Whatever else is answered may come from a server in front of the
@@ -638,7 +656,8 @@ static void obtain(struct fetch *fetch)
 {
     if (!fetch->buying && await_earlier(fetch))
         return;
-    if (fetch->fetcher->options.budget_units > 0 && !fetch->buying && !is_bought(fetch)) {
+    /* A new one of which as much is left as of one that was too small would be bought in vain. */
+    if (fetch->fetcher->options.budget_units > fetch->short_of && !fetch->buying && !is_bought(fetch)) {
         fetch->buying = true;
         ask(fetch);
     } else {
@@ -646,29 +665,42 @@ static void obtain(struct fetch *fetch)
     }
 }
 
-/* One that has expired, or that the host does not know any more, would be sent in vain with every request. */
-static void leave_budget(struct fetch *fetch)
+/* A budget that was sent along is not taken. One that has expired, or that the host does not know any more, would be sent in
+ * vain with every request. */
+static void pass_budget(struct fetch *fetch)
 {
     struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
+    if (budget != NULL && fetch->left_said && budget->left > fetch->short_of)
+        fetch->short_of = budget->left;
+    /* One more is tried: of a host's budgets the one that was last used may be all but used up. */
+    fetch->no_budget = !hash_is_zero(&fetch->too_small);
+    fetch->too_small = fetch->budget;
     if (budget != NULL && receipt_is_dead(fetch))
         fetch_budget_drop(fetch->fetcher->books, budget);
-    fetch->no_budget = true;
+    leave_budget(fetch);
+}
+
+/* What is there to pay with already; NULL: nothing. */
+static struct kept_budget *budget_at_hand(const struct fetch *fetch)
+{
+    return fetch->no_budget ? NULL
+                            : fetch_budget_best(fetch->fetcher->books, fetch->origin, &fetch->too_small);
 }
 
 /* A budget or a receipt of earlier was sent along, and is not taken: the next one, or it is paid anew, once. */
 static void try_without(struct fetch *fetch)
 {
-    bool dead = fetch->receipt != NULL && receipt_is_dead(fetch);
-    if (!hash_is_zero(&fetch->budget))
-        leave_budget(fetch);
+    bool dead = fetch->receipt != NULL && receipt_is_dead(fetch), was_budget = !hash_is_zero(&fetch->budget);
+    if (was_budget)
+        pass_budget(fetch);
     else if (dead)
         drop_receipt(fetch);
-    fetch->budget = HASH_ZERO;
     fetch->result.kept_receipt = fetch->result.from_budget = false;
     if (fetch->receipt != NULL)
         fetch->receipt->in_use = false;
     fetch->receipt = NULL;
-    if (dead && fetch_receipt_find(fetch->fetcher->books, &fetch->place) != NULL)
+    if ((dead && fetch_receipt_find(fetch->fetcher->books, &fetch->place) != NULL) ||
+        (was_budget && budget_at_hand(fetch) != NULL))
         ask(fetch);
     else
         obtain(fetch);
@@ -690,6 +722,23 @@ static uint64_t header_number(const struct http_head *head, const char *name, ui
     return number;
 }
 
+/* Of the budget that was sent along. UINT64_MAX: the answer does not say it. */
+static void hear_left(struct fetch *fetch, uint64_t left)
+{
+    struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
+    fetch->left_said = budget != NULL && left != UINT64_MAX;
+    if (fetch->left_said)
+        fetch_budget_left(fetch->fetcher->books, budget, left);
+}
+
+/* The service's answer is the user's; a refusal, what a host says to the wish for a budget, and what is asked once more are
+ * not. */
+static bool is_shown(const struct fetch *fetch)
+{
+    bool again = fetch->returned && fetch->step == STEP_SENDING && !fetch->resent;
+    return fetch->status != 402 && !fetch->buying && !again;
+}
+
 static void on_head(void *context, const struct http_head *head)
 {
     struct fetch *fetch = context;
@@ -699,11 +748,9 @@ static void on_head(void *context, const struct http_head *head)
     fetch->served =
         head->status != 402 && !fetch->returned && http_find(head, "x-payment-response", NULL) != NULL;
     fetch->result.charged = header_number(head, "rill-charged-units", 0);
-    struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
-    if (budget != NULL && head->status != 402)
-        fetch_budget_left(fetch->fetcher->books, budget,
-                          header_number(head, "rill-budget-left-units", budget->left));
-    if (head->status == 402)
+    if (head->status != 402)
+        hear_left(fetch, header_number(head, "rill-budget-left-units", UINT64_MAX));
+    if (!is_shown(fetch))
         return;
     keep_next(fetch, head);
     const struct http_text *type = http_find(head, "content-type", NULL);
@@ -712,33 +759,17 @@ static void on_head(void *context, const struct http_head *head)
         snprintf(text, sizeof(text), "%.*s", (int)(type->length < 120 ? type->length : 120), type->data);
     for (char *at = text; *at != '\0'; at++) /* what else the field may hold is no media type */
         *at = (char)(*at >= ' ' && *at <= '~' ? *at : '?');
-    bool again = fetch->returned && fetch->step == STEP_SENDING && !fetch->resent;
-    if (fetch->request.head != NULL && !again)
+    if (fetch->request.head != NULL)
         fetch->request.head(fetch->request.context, head->status, text);
-}
-
-static void on_data(void *context, const void *bytes, size_t length)
-{
-    struct fetch *fetch = context;
-    if (fetch->status == 402) {
-        if (fetch->answer.length + length <= OFFER_BYTES_MAX)
-            buffer_append(&fetch->answer, bytes, length);
-        return;
-    }
-    bool again = fetch->returned && fetch->step == STEP_SENDING && !fetch->resent;
-    if (fetch->request.data != NULL && !again)
-        fetch->request.data(fetch->request.context, bytes, length);
 }
 
 static void answered(struct fetch *fetch)
 {
     struct kept_budget *budget = fetch_budget_find(fetch->fetcher->books, &fetch->budget);
     fetch->result.from_budget = !hash_is_zero(&fetch->budget);
-    if (budget != NULL) {
+    if (budget != NULL)
         fetch->result.budget_left = budget->left;
-        if (budget->left == 0)
-            fetch_budget_drop(fetch->fetcher->books, budget);
-    }
+    fetch->result.budget_left_known = fetch->left_said;
     bool kept = fetch->receipt != NULL && !fetch->served;
     if (fetch->served)
         drop_receipt(fetch);
@@ -755,6 +786,8 @@ static void on_done(void *context, bool whole, const char *why)
     bool paying_now = fetch->step == STEP_SENDING;
     if (whole && fetch->status == 402)
         read_refusal(fetch);
+    if (whole && fetch->status == 402 && strcmp(fetch->code, "budget_too_small") == 0)
+        hear_left(fetch, units_left(fetch));
     /* Given back: the service failed. Once more with the same receipt. */
     bool lost = !whole && fetch->status == 0 && fetch->receipt != NULL;
     if (paying_now && !fetch->resent && (lost || (whole && fetch->returned && fetch->status != 402))) {
@@ -762,8 +795,10 @@ static void on_done(void *context, bool whole, const char *why)
         ask(fetch);
         return;
     }
+    bool metered = fetch->status != 0 && !hash_is_zero(&fetch->budget) && !fetch->left_said;
     if (!whole)
-        finish(fetch, RILL_FETCH_FAILED, "%s: %s", fetch->url.authority, why);
+        finish(fetch, RILL_FETCH_FAILED, "%s: %s%s", fetch->url.authority, why,
+               metered ? " (it was paid from a budget, which may be used up)" : "");
     else if (fetch->status != 402 && fetch->buying)
         finish(fetch, RILL_FETCH_NO_OFFER, "%s sells no budget of %llu units (status %u)",
                fetch->url.authority, (unsigned long long)fetch->fetcher->options.budget_units, fetch->status);
@@ -779,6 +814,21 @@ static void on_done(void *context, bool whole, const char *why)
         try_without(fetch);
     else
         obtain(fetch);
+}
+
+static void on_data(void *context, const void *bytes, size_t length)
+{
+    struct fetch *fetch = context;
+    if (is_shown(fetch)) {
+        if (fetch->request.data != NULL)
+            fetch->request.data(fetch->request.context, bytes, length);
+    } else if (fetch->answer.length + length <= OFFER_BYTES_MAX) {
+        buffer_append(&fetch->answer, bytes, length);
+    } else {
+        /* No refusal is so long: it is taken for one that says nothing, however much were to come. */
+        fetch_call_cancel(fetch->call);
+        on_done(fetch, true, "");
+    }
 }
 
 /* ---- asking ---- */
@@ -801,11 +851,13 @@ static char *payment_text(struct fetch *fetch)
         memcpy(offer.ticket, fetch->receipt->ticket, sizeof(offer.ticket));
         secret = fetch->receipt->secret;
     } else {
-        struct kept_budget *budget = fetch->step == STEP_SENDING ? budget_offered(fetch)
-                                     : fetch->no_budget          ? NULL
-                                                        : fetch_budget_best(fetcher->books, fetch->origin);
+        struct kept_budget *budget =
+            fetch->step == STEP_SENDING ? budget_offered(fetch) : budget_at_hand(fetch);
         if (budget == NULL || !budget->paid)
             return NULL;
+        /* Sent once more, it is in use already. */
+        if (!hash_equal(&fetch->budget, &budget->secret_hash))
+            fetch_budget_use(budget);
         fetch->budget = budget->secret_hash;
         memcpy(offer.network, budget->network, sizeof(offer.network));
         memcpy(offer.ticket, budget->ticket, sizeof(offer.ticket));
@@ -839,12 +891,21 @@ static void ask(struct fetch *fetch)
     buffer_append(&out, "\r\n", 2);
     if (fetch->body != NULL && !fetch->buying)
         buffer_append(&out, fetch->body, fetch->request.body_length);
+    bool is_head = strcmp(method, "HEAD") == 0;
+    /* What changes something is done once: to ask for a budget's price changes nothing, and a proxy takes a receipt once. A
+     * budget would be charged again. */
+    bool repeatable =
+        is_head || fetch->buying || strcmp(method, "GET") == 0 || (payment != NULL && fetch->receipt != NULL);
+    struct fetch_ask what = {.url = &fetch->url,
+                             .request = &out,
+                             .is_head = is_head,
+                             .repeatable = repeatable,
+                             .timeout_ms = fetch->request.timeout_ms};
     free(payment);
     buffer_clear(&fetch->answer);
     fetch->status = 0;
-    fetch->served = fetch->returned = false;
-    fetch->call = fetch_call_begin(fetch->fetcher->pool, &fetch->url, &out, strcmp(method, "HEAD") == 0,
-                                   fetch->request.timeout_ms, &callbacks, fetch);
+    fetch->served = fetch->returned = fetch->left_said = false;
+    fetch->call = fetch_call_begin(fetch->fetcher->pool, &what, &callbacks, fetch);
     buffer_free(&out);
 }
 
@@ -872,8 +933,7 @@ static void begin(struct fetch *fetch)
 {
     struct rill_fetcher *fetcher = fetch->fetcher;
     uint64_t fee, total;
-    bool bought = fetch_receipt_find(fetcher->books, &fetch->place) != NULL ||
-                  fetch_budget_best(fetcher->books, fetch->origin) != NULL;
+    bool bought = fetch_receipt_find(fetcher->books, &fetch->place) != NULL || budget_at_hand(fetch) != NULL;
     if (!bought && await_earlier(fetch))
         return;
     if (!bought && take_next(fetch) && memcmp(fetch->offer.asset, fetcher->options.asset, 20) == 0 &&
@@ -931,6 +991,7 @@ struct rill_fetcher *rill_fetcher_new(const struct rill_fetcher_options *options
     fetcher->options.folder = fetcher->options.ca_file = NULL;
     fetcher->pool = pool;
     fetcher->books = books;
+    fetcher->next_offers = next_offers_new();
     if (!recall(fetcher)) {
         snprintf(message, message_size,
                  "the wallet's notes of what was spent are damaged: one of them is not understood");
@@ -949,10 +1010,7 @@ void rill_fetcher_free(struct rill_fetcher *fetcher)
     while (fetcher->all != NULL)
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): each that is freed has been taken off the list */
         free_fetch(fetcher->all);
-    while (fetcher->next_offers != NULL) {
-        struct hash place = fetcher->next_offers->place;
-        free(pop_next(fetcher, &place));
-    }
+    next_offers_free(fetcher->next_offers);
     struct held_payment *held, *next_held;
     HASH_ITER(hh, fetcher->held, held, next_held)
     {

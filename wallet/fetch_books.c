@@ -417,12 +417,19 @@ struct kept_receipt *fetch_receipts(const struct fetch_books *books)
 
 /* ---- budgets ---- */
 
-struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *origin)
+struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *origin,
+                                      const struct hash *except)
 {
     struct kept_budget *best = NULL;
-    for (struct kept_budget *at = books->budgets; at != NULL; at = at->hh.next)
-        if (at->paid && at->left > (best != NULL ? best->left : 0) && strcmp(at->origin, origin) == 0)
+    for (struct kept_budget *at = books->budgets; at != NULL; at = at->hh.next) {
+        if (!at->paid || strcmp(at->origin, origin) != 0 || hash_equal(&at->secret_hash, except))
+            continue;
+        /* Only one that is alone can tell. */
+        if (at->unsure && at->in_use == 0)
+            return at;
+        if (at->left > (best != NULL ? best->left : 0))
             best = at;
+    }
     return best;
 }
 
@@ -475,6 +482,12 @@ void fetch_budget_paid(struct fetch_books *books, struct kept_budget *budget, co
     write_budget(books, budget);
 }
 
+void fetch_budget_use(struct kept_budget *budget)
+{
+    budget->unsure = budget->in_use > 0;
+    budget->in_use++;
+}
+
 void fetch_budget_left(struct fetch_books *books, struct kept_budget *budget, uint64_t left)
 {
     /* A server that says that more is left than was is not believed. */
@@ -484,6 +497,15 @@ void fetch_budget_left(struct fetch_books *books, struct kept_budget *budget, ui
         return;
     budget->left = left;
     write_budget(books, budget);
+}
+
+void fetch_budget_used(struct fetch_books *books, struct kept_budget *budget, bool said)
+{
+    ensure(budget->in_use > 0);
+    budget->in_use--;
+    budget->unsure |= !said;
+    if (budget->in_use == 0 && budget->left == 0 && !budget->unsure)
+        fetch_budget_drop(books, budget);
 }
 
 void fetch_budget_drop(struct fetch_books *books, struct kept_budget *budget)
@@ -586,6 +608,8 @@ static bool read_budget(struct fetch_books *books, const struct record *record, 
     budget->paid = reader_u8(&value) != 0;
     budget->units = reader_u64(&value);
     budget->left = reader_u64(&value);
+    /* It would not be here otherwise. */
+    budget->unsure = budget->left == 0;
     return good && take_text(&value, budget->network, sizeof(budget->network)) &&
            take_text(&value, budget->ticket, sizeof(budget->ticket)) && reader_done(&value);
 }

@@ -37,7 +37,7 @@ struct kept_receipt {
     struct hash place; /* of origin, method and target */
     uint8_t state;
     bool in_use;    /* by a request just now */
-    bool under_way; /* KEPT_PAYING, by a process of before: the wallet will say how it ends */
+    bool under_way; /* KEPT_PAYING, and no request is paying it: the wallet will say how it ends */
     uint8_t secret[32];
     uint64_t units, expires;
     char network[64], ticket[256];
@@ -51,8 +51,12 @@ struct kept_budget {
     char origin[FETCH_ORIGIN_MAX];
     uint8_t secret[32];
     bool paid;
-    bool under_way; /* not paid: as above */
-    uint64_t units, left;
+    bool under_way;  /* not paid: as above */
+    unsigned in_use; /* by so many requests just now */
+    /* More may be left than was said: it was not said, or when others were under way, which may have been credited since. */
+    bool unsure;
+    uint64_t units;
+    uint64_t left; /* as last said */
     char network[64], ticket[256];
     UT_hash_handle hh;
 };
@@ -89,15 +93,22 @@ void fetch_receipt_paid(struct fetch_books *books, struct kept_receipt *receipt,
 void fetch_receipt_drop(struct fetch_books *books, struct kept_receipt *receipt);
 struct kept_receipt *fetch_receipts(const struct fetch_books *books);
 
-/* There may be several: the one with the most left. NULL: none is paid and has something left. */
-struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *origin);
+/* There may be several: one of which it must be found out what is left, else the one with the most left; but not `except`.
+ * NULL: none is paid and has something left, or may have. */
+struct kept_budget *fetch_budget_best(const struct fetch_books *books, const char *origin,
+                                      const struct hash *except);
 struct kept_budget *fetch_budget_under_way(const struct fetch_books *books, const char *origin);
 struct kept_budget *fetch_budget_find(const struct fetch_books *books, const struct hash *secret_hash);
 /* As with a receipt: the offer must not be known yet. */
 struct kept_budget *fetch_budget_add(struct fetch_books *books, const char *origin,
                                      const struct fetch_offer *offer);
 void fetch_budget_paid(struct fetch_books *books, struct kept_budget *budget, const uint8_t secret[32]);
+/* A request is sent with it. */
+void fetch_budget_use(struct kept_budget *budget);
+/* So much is left, a server says. */
 void fetch_budget_left(struct fetch_books *books, struct kept_budget *budget, uint64_t left);
+/* Its request has ended; said: with word of what is left. A budget that is known to be used up is gone then. */
+void fetch_budget_used(struct fetch_books *books, struct kept_budget *budget, bool said);
 void fetch_budget_drop(struct fetch_books *books, struct kept_budget *budget);
 struct kept_budget *fetch_budgets(const struct fetch_books *books);
 
@@ -125,6 +136,23 @@ uint64_t fetch_books_settled(struct fetch_books *books);
 /* Waits until all of it so far is on disk. */
 void fetch_books_sync(struct fetch_books *books);
 
+/* ---- fetch_next.c: offers that came with an answer, for the next request for the same ---- */
+
+struct next_offers;
+
+#define NEXT_OFFERS_MAX 4096
+
+struct next_offers *next_offers_new(void);
+/* NULL is allowed. */
+void next_offers_free(struct next_offers *offers);
+/* If they are full, those that can be paid no more make way first. now_s: the ledger's time. */
+bool next_offers_have_room(struct next_offers *offers, uint64_t now_s);
+/* There must be room. The offer is copied. */
+void next_offers_keep(struct next_offers *offers, const struct hash *place, const struct fetch_offer *offer);
+/* The newest of this place that can still be paid; it is kept no more. False: there is none. */
+bool next_offers_take(struct next_offers *offers, const struct hash *place, uint64_t now_s,
+                      struct fetch_offer *out) MUST_USE;
+
 /* ---- fetch_wire.c: one request to a server and its answer ---- */
 
 struct fetch_pool;
@@ -141,9 +169,16 @@ struct fetch_callbacks {
 struct fetch_pool *fetch_pool_new(struct event_base *base, const char *ca_file, uint32_t idle_max,
                                   char *message, size_t message_size);
 void fetch_pool_free(struct fetch_pool *pool);
-/* `request` (head and body) is copied. */
-struct fetch_call *fetch_call_begin(struct fetch_pool *pool, const struct http_url *url,
-                                    const struct buffer *request, bool is_head, uint32_t timeout_ms,
+struct fetch_ask {
+    const struct http_url *url;
+    const struct buffer *request; /* head and body */
+    bool is_head;
+    /* May be sent once more if a connection that was kept closes before it is answered: the server may have acted on it. */
+    bool repeatable;
+    uint32_t timeout_ms;
+};
+/* All of `ask` is copied. */
+struct fetch_call *fetch_call_begin(struct fetch_pool *pool, const struct fetch_ask *ask,
                                     const struct fetch_callbacks *callbacks, void *context);
 /* Without `done`. NULL is allowed. */
 void fetch_call_cancel(struct fetch_call *call);

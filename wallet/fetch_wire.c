@@ -31,7 +31,7 @@ struct fetch_call {
     struct http_url url;
     struct fetch_link *link;
     struct buffer request;
-    bool is_head, headed, retried;
+    bool is_head, headed, repeatable;
     uint32_t timeout_ms;
     struct http_body body;
     bool keep_alive;
@@ -247,9 +247,8 @@ static void on_event(struct bufferevent *stream, short what, void *context)
         finish(call, true, "");
         return;
     }
-    /* The server may have closed it just as it was used again; nothing was answered. */
-    if (link->reused && !call->headed && !call->retried && (what & BEV_EVENT_TIMEOUT) == 0) {
-        call->retried = true;
+    /* The server may have closed it just as it was used again, or acted on the request and died. */
+    if (link->reused && !call->headed && call->repeatable && (what & BEV_EVENT_TIMEOUT) == 0) {
         leave_link(call, false);
         begin(call, true);
         return;
@@ -302,16 +301,16 @@ static void begin(struct fetch_call *call, bool fresh)
     bufferevent_enable(stream_of(link), EV_READ | EV_WRITE);
 }
 
-struct fetch_call *fetch_call_begin(struct fetch_pool *pool, const struct http_url *url,
-                                    const struct buffer *request, bool is_head, uint32_t timeout_ms,
+struct fetch_call *fetch_call_begin(struct fetch_pool *pool, const struct fetch_ask *ask,
                                     const struct fetch_callbacks *callbacks, void *context)
 {
     struct fetch_call *call = xcalloc(1, sizeof(*call));
     call->pool = pool;
-    call->url = *url;
-    buffer_append(&call->request, request->data, request->length);
-    call->is_head = is_head;
-    call->timeout_ms = timeout_ms > 0 ? timeout_ms : 60000;
+    call->url = *ask->url;
+    buffer_append(&call->request, ask->request->data, ask->request->length);
+    call->is_head = ask->is_head;
+    call->repeatable = ask->repeatable;
+    call->timeout_ms = ask->timeout_ms > 0 ? ask->timeout_ms : 60000;
     call->callbacks = *callbacks;
     call->context = context;
     begin(call, false);

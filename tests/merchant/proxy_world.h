@@ -136,6 +136,10 @@ static inline void service_answer(struct proxy_world *world, int descriptor, con
         char byte;
         ssize_t got = read(world->gate[0], &byte, 1);
         (void)got;
+        if (strcmp(path, "/hold/fail") == 0) {
+            say(descriptor, "HTTP/1.1 500 Oh\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
+            return;
+        }
         if (number > 0) {
             snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
                      number);

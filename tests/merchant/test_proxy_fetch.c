@@ -87,6 +87,39 @@ static void test_fetch(void **state)
     assert_false(says(out, "coin left of"));
 }
 
+/* The length of an answer is not known before: of a budget is kept what it did not cost, to the last unit. */
+static void test_budget_per_kib(void **state)
+{
+    struct proxy_world *world = *state;
+    char out[65536], url[128], home[160], error[200];
+    payer_make(world, "kim", home, error);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/kib/chunk/41000", world->proxy_port);
+    /* 10 units, and 2 for each of 64 KiB: all of it is charged until the answer has ended. */
+    ended(
+        world,
+        RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.000001", "--budget", "0.000000138"),
+        0);
+    assert_true(file_says(error, "by the length of the answer"));
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/kib/chunk/3000", world->proxy_port);
+    for (unsigned i = 0; i < 2; i++) { /* 138 - 10 - 82 - 16 - 16 = 14, of which 4 pay for the last 2 KiB */
+        ended(world, RILL(world, out, "fetch", url, "--home", home, "--json"), 0);
+        assert_true(says(out, "\"from_budget\":true"));
+        assert_true(says(out, "\"budget_left\":null"));
+    }
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/kib/chunk/2000", world->proxy_port);
+    ended(world, RILL(world, out, "fetch", url, "--home", home, "--json"), 0);
+    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
+    assert_true(says(out, "in 1 payments"));
+    /* Used up: said by its refusal, and another is bought, once. */
+    for (unsigned i = 0; i < 2; i++)
+        ended(world,
+              RILL(world, out, "fetch", url, "--home", home, "--max-price", "0.000001", "--budget",
+                   "0.000000138"),
+              0);
+    ended(world, RILL(world, out, "fetch", "--spent", "--home", home), 0);
+    assert_true(says(out, "in 2 payments"));
+}
+
 /* ---- servers that give one offer more than once ---- */
 
 /* Two hosts with one offer, which the proxy made for another: a signed invoice names method and path, not the host. */
@@ -95,19 +128,36 @@ struct reseller {
     struct evhttp *http;
     uint16_t ports[2];
     json_t *offer;   /* the 402 */
+    json_t *budget;  /* the 402 to POST; NULL: it sells none */
     bool gives_back; /* fails, returns the receipt, and gives the same offer as the next one */
+    uint64_t budget_units;
     struct rill_fetcher *fetcher;
 };
 
 struct fetched {
     bool done;
+    unsigned shown; /* heads, and bytes of bodies */
     struct rill_fetch_result result;
     char message[200];
 };
 
+static void sell_budget(struct reseller *reseller, struct evhttp_request *request)
+{
+    char *text = json_dumps(reseller->budget, 0);
+    struct evbuffer *body = evbuffer_new();
+    evbuffer_add_printf(body, "%s", text != NULL ? text : "none is sold here");
+    evhttp_send_reply(request, text != NULL ? 402 : 404, "budget", body);
+    evbuffer_free(body);
+    free(text);
+}
+
 static void on_asked(struct evhttp_request *request, void *context)
 {
     struct reseller *reseller = context;
+    if (evhttp_request_get_command(request) == EVHTTP_REQ_POST) {
+        sell_budget(reseller, request);
+        return;
+    }
     struct evkeyvalq *out = evhttp_request_get_output_headers(request);
     const struct evkeyvalq *in = evhttp_request_get_input_headers(request);
     json_t *entry = json_array_get(json_object_get(reseller->offer, "accepts"), 0);
@@ -155,6 +205,7 @@ static void fetcher_open(struct reseller *reseller, const char *folder)
                                            .folder = folder,
                                            .host_day_limit = 1000000,
                                            .day_limit = 1000000,
+                                           .budget_units = reseller->budget_units,
                                            .next_offers = true};
     char message[200];
     rill_fetcher_free(reseller->fetcher);
@@ -187,6 +238,7 @@ static void reseller_close(struct reseller *reseller)
     rill_fetcher_free(reseller->fetcher);
     evhttp_free(reseller->http);
     json_decref(reseller->offer);
+    json_decref(reseller->budget);
     free(reseller);
 }
 
@@ -198,14 +250,38 @@ static void on_fetched(void *context, const struct rill_fetch_result *result)
     fetched->done = true;
 }
 
-static void fetch_from(struct reseller *reseller, size_t host, struct fetched *fetched)
+static void on_shown_head(void *context, unsigned status, const char *content_type)
+{
+    (void)status;
+    (void)content_type;
+    ((struct fetched *)context)->shown++;
+}
+
+static void on_shown(void *context, const void *bytes, size_t length)
+{
+    (void)bytes;
+    ((struct fetched *)context)->shown += (unsigned)length;
+}
+
+static void fetch_at(struct reseller *reseller, const char *method, uint16_t port, const char *path,
+                     struct fetched *fetched)
 {
     char url[128];
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u/paid", reseller->ports[host]);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", port, path);
     *fetched = (struct fetched){.done = false};
-    struct rill_fetch_request request = {
-        .url = url, .max_price = 1000000, .done = on_fetched, .context = fetched};
+    struct rill_fetch_request request = {.method = method,
+                                         .url = url,
+                                         .max_price = 1000000,
+                                         .head = on_shown_head,
+                                         .data = on_shown,
+                                         .done = on_fetched,
+                                         .context = fetched};
     assert_true(rill_fetch(reseller->fetcher, &request));
+}
+
+static void fetch_from(struct reseller *reseller, size_t host, struct fetched *fetched)
+{
+    fetch_at(reseller, "GET", reseller->ports[host], "/paid", fetched);
 }
 
 static void outcome_comes(struct reseller *reseller)
@@ -349,6 +425,193 @@ static void test_what_was_collected_is_served(void **state)
     assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
     assert_true(fetched.result.kept_receipt);
     assert_int_equal(spent_by(reseller), paid.amount + paid.fee);
+    reseller_close(reseller);
+}
+
+/* The ledger says that the payee has it, and the hub shows by what later. */
+static void test_a_receipt_comes_late(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct rill_payment paid, *payment = &reseller->world->payment;
+    struct fetched fetched;
+    fetch_from(reseller, 0, &fetched);
+    outcome_comes(reseller);
+    paid = *payment;
+    payment->has_secret = false;
+    payment->is_final = true;
+    payment->state = "paid";
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_fetched(reseller, &fetched, RILL_FETCH_UNDER_WAY, "has not shown the receipt");
+    assert_int_equal(fetched.result.paid, paid.amount);
+    fetch_from(reseller, 0, &fetched); /* waits for it */
+    rill_fetcher_payment(reseller->fetcher, payment);
+    assert_false(fetched.done);
+    rill_fetcher_payment(reseller->fetcher, &paid);
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_true(fetched.result.kept_receipt);
+    assert_int_equal(spent_by(reseller), paid.amount + paid.fee);
+    reseller_close(reseller);
+}
+
+/* ---- budgets ---- */
+
+static bool is_holding(void *context)
+{
+    return asked(context, "GET /hold/fail") == 1;
+}
+
+static void pay_and_fetch(struct reseller *reseller, const char *path, struct fetched *fetched)
+{
+    reseller->world->outcome = false;
+    fetch_at(reseller, "GET", reseller->world->proxy_port, path, fetched);
+    outcome_comes(reseller);
+    rill_fetcher_payment(reseller->fetcher, &reseller->world->payment);
+    assert_fetched(reseller, fetched, RILL_FETCH_ANSWERED, "");
+}
+
+/* Nothing is left, an answer says, while another request is under way: what that did not cost is used yet. */
+static void test_budget_credited_late(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct proxy_world *world = reseller->world;
+    struct fetched held, fetched;
+    reseller->budget_units = 3 * PRICE;
+    fetcher_open(reseller, NULL);
+    pay_and_fetch(reseller, "/paid/1", &fetched);
+    uint64_t cost = world->payment.amount + world->payment.fee;
+    assert_int_equal(fetched.result.budget_left, 2 * PRICE);
+    fetch_at(reseller, "GET", world->proxy_port, "/hold/fail", &held);
+    if (!holds_in_time(world->stage, is_holding, world))
+        fail_msg("the service is not asked");
+    fetch_at(reseller, "GET", world->proxy_port, "/paid/2", &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_int_equal(fetched.result.budget_left, 0);
+    write_all(world->gate[1], "x", 1);
+    assert_fetched(reseller, &held, RILL_FETCH_ANSWERED, "");
+    assert_int_equal(held.result.status, 500);
+    fetch_at(reseller, "GET", world->proxy_port, "/paid/3", &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_int_equal(fetched.result.status, 200);
+    assert_true(fetched.result.from_budget);
+    assert_int_equal(fetched.result.budget_left, 0);
+    assert_int_equal(spent_by(reseller), cost);
+    pay_and_fetch(reseller, "/paid/4", &fetched); /* now it is used up */
+    assert_int_equal(fetched.result.paid, 3 * PRICE);
+    assert_int_equal(spent_by(reseller), 2 * cost);
+    reseller_close(reseller);
+}
+
+/* One that is smaller than the price is not bought again and again. */
+static void test_budget_smaller_than_the_price(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct proxy_world *world = reseller->world;
+    struct fetched fetched;
+    reseller->budget_units = PRICE / 2;
+    fetcher_open(reseller, NULL);
+    world->outcome = false;
+    fetch_at(reseller, "GET", world->proxy_port, "/paid/5", &fetched);
+    outcome_comes(reseller);
+    rill_fetcher_payment(reseller->fetcher, &world->payment);
+    assert_fetched(reseller, &fetched, RILL_FETCH_REFUSED, "budget_too_small");
+    pay_and_fetch(reseller, "/paid/5", &fetched);
+    assert_int_equal(fetched.result.status, 200);
+    assert_int_equal(fetched.result.paid, PRICE);
+    assert_false(fetched.result.from_budget);
+    reseller_close(reseller);
+}
+
+/* What a host says to the wish for a budget is not the answer; nor is something else a budget because it is offered for
+ * one. */
+static void test_no_budget_sold(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    char target[64], resource[128];
+    struct fetched fetched;
+    reseller->budget_units = 3 * PRICE;
+    fetcher_open(reseller, NULL);
+    fetch_from(reseller, 0, &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_NO_OFFER, "sells no budget");
+    assert_int_equal(fetched.shown, 0);
+
+    snprintf(target, sizeof(target), "/.rill/budget?amountUnits=%u", 3 * PRICE);
+    char *answer = ask(reseller->world, "POST", target, NULL);
+    reseller->budget = json_loads(body_of(answer), 0, NULL);
+    json_t *entry = json_array_get(json_object_get(reseller->budget, "accepts"), 0);
+    snprintf(resource, sizeof(resource), "http://127.0.0.1:%u%s", reseller->ports[0], target);
+    assert_int_equal(json_object_set_new(entry, "resource", json_string(resource)), 0);
+    assert_int_equal(json_object_set_new(json_object_get(entry, "extra"), "kind", json_string("request")), 0);
+    fetch_from(reseller, 0, &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_NO_OFFER, "not of the budget");
+    assert_int_equal(spent_by(reseller), 0);
+    free(answer);
+    reseller_close(reseller);
+}
+
+/* ---- servers that break off, or never end ---- */
+
+/* Answers the first request of a connection, and closes it at the second. */
+static void one_a_connection(struct proxy_world *world, int descriptor)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct buffer all = {0};
+        struct http_head head;
+        (void)service_read(descriptor, &all, &head);
+        FILE *file = fopen(world->asked, "a");
+        ensure(file != NULL);
+        fprintf(file, "%.*s %.*s\n", (int)head.method.length, head.method.data, (int)head.target.length,
+                head.target.data);
+        fclose(file);
+        if (i == 0)
+            say(descriptor, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    }
+}
+
+/* A connection that was kept closes before the answer: who knows what the server has done. */
+static void test_what_acts_is_sent_once(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct proxy_world *world = reseller->world;
+    struct fetched fetched;
+    uint16_t port;
+    pid_t server = server_start(world, &port, one_a_connection);
+    fetch_at(reseller, "GET", port, "/first", &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    fetch_at(reseller, "GET", port, "/read", &fetched); /* on a new one, which is kept */
+    assert_fetched(reseller, &fetched, RILL_FETCH_ANSWERED, "");
+    assert_int_equal(asked(world, "GET /read"), 2);
+    fetch_at(reseller, "POST", port, "/act", &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_FAILED, "");
+    assert_int_equal(asked(world, "POST /act"), 1);
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+    reseller_close(reseller);
+}
+
+static void refuse_without_end(struct proxy_world *world, int descriptor)
+{
+    struct buffer all = {0};
+    struct http_head head;
+    (void)world;
+    (void)service_read(descriptor, &all, &head);
+    say(descriptor, "HTTP/1.1 402 Pay\r\n\r\n");
+    char x[4096];
+    memset(x, 'x', sizeof(x));
+    while (write(descriptor, x, sizeof(x)) > 0)
+        continue;
+}
+
+static void test_refusal_without_end(void **state)
+{
+    struct reseller *reseller = reseller_open(*state);
+    struct fetched fetched;
+    uint16_t port;
+    pid_t server = server_start(reseller->world, &port, refuse_without_end);
+    fetch_at(reseller, "GET", port, "/", &fetched);
+    assert_fetched(reseller, &fetched, RILL_FETCH_NO_OFFER, "without an offer");
+    assert_int_equal(fetched.shown, 0);
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
     reseller_close(reseller);
 }
 
@@ -558,6 +821,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PROXY_TEST(test_fetch),
         PROXY_TEST(test_what_a_server_writes),
+        PROXY_TEST(test_budget_per_kib),
         PROXY_TEST(test_slow_service),
         PROXY_TEST(test_server_in_front),
         PROXY_TEST(test_one_offer_for_two_requests),
@@ -566,6 +830,12 @@ int main(void)
         PROXY_TEST(test_what_may_be_collected_is_spent),
         PROXY_TEST(test_what_was_collected_is_served),
         PROXY_TEST(test_payment_under_way),
+        PROXY_TEST(test_a_receipt_comes_late),
+        PROXY_TEST(test_budget_credited_late),
+        PROXY_TEST(test_budget_smaller_than_the_price),
+        PROXY_TEST(test_no_budget_sold),
+        PROXY_TEST(test_what_acts_is_sent_once),
+        PROXY_TEST(test_refusal_without_end),
     };
     return cmocka_run_group_tests(tests, proxy_world_set_up, proxy_world_tear_down);
 }

@@ -69,7 +69,7 @@ static struct kept_budget *best(const struct world *world, const char *text)
     char origin[FETCH_ORIGIN_MAX];
     assert_true(http_url_read(text, &url));
     fetch_origin(&url, origin);
-    return fetch_budget_best(world->books, origin);
+    return fetch_budget_best(world->books, origin, &HASH_ZERO);
 }
 
 /* What was bought over TLS is not for the same host without. */
@@ -95,6 +95,44 @@ static void test_budget_of_before(void **state)
     reopen(world);
     assert_non_null(best(world, "https://api.example/"));
     assert_null(best(world, "http://api.example/"));
+}
+
+static struct kept_budget *bought(struct world *world, uint8_t number, uint64_t units)
+{
+    struct fetch_offer offer = offer_of(number, units);
+    struct kept_budget *budget = fetch_budget_add(world->books, "https://api.example", &offer);
+    fetch_budget_paid(world->books, budget, secret);
+    return budget;
+}
+
+/* What is said while others are under way may be less than what is left in the end: only a request that is alone can tell,
+ * and only then is a budget gone. */
+static void test_budget_is_used_up(void **state)
+{
+    struct world *world = *state;
+    struct kept_budget *budget = bought(world, 1, 50);
+    fetch_budget_use(budget);
+    fetch_budget_use(budget);
+    fetch_budget_left(world->books, budget, 0);
+    assert_null(best(world, "https://api.example/"));
+    fetch_budget_used(world->books, budget, true);
+    fetch_budget_used(world->books, budget, false);
+    for (int i = 0; i < 2; i++, reopen(world)) {
+        budget = best(world, "https://api.example/");
+        assert_non_null(budget);
+        assert_int_equal(budget->left, 0);
+    }
+    /* Before one of which it is known: else that would hide it. */
+    struct hash id = bought(world, 2, 50)->secret_hash;
+    budget = best(world, "https://api.example/");
+    assert_int_equal(budget->secret_hash.bytes[0], 1);
+    fetch_budget_use(budget);
+    assert_true(hash_equal(&best(world, "https://api.example/")->secret_hash, &id));
+    assert_null(fetch_budget_best(world->books, "https://api.example", &id));
+    fetch_budget_left(world->books, budget, 0);
+    fetch_budget_used(world->books, budget, true);
+    id.bytes[0] = 1;
+    assert_null(fetch_budget_find(world->books, &id));
 }
 
 static struct kept_receipt *buy(struct world *world, const struct hash *place, uint8_t number, uint64_t units)
@@ -236,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_budget_origin, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_budget_of_before, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_budget_is_used_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_receipts_of_a_place, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_notes_of_a_crash, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damaged_note, set_up, tear_down),
