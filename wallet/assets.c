@@ -280,7 +280,7 @@ static json_t *asset_json(const struct asset_info *asset)
  * again. */
 static void keep_file(const struct session *session, const struct kept_assets *kept)
 {
-    char path[1200], beside[1240];
+    char path[1200];
     size_t count = kept->count;
     json_t *list = json_array();
     for (size_t i = 0; i < kept->count; i++)
@@ -292,10 +292,8 @@ static void keep_file(const struct session *session, const struct kept_assets *k
         count++;
     }
     assets_path(session, path, sizeof(path));
-    snprintf(beside, sizeof(beside), "%s.%d", path, (int)getpid());
-    if (count > kept->count &&
-        (json_dump_file(list, beside, JSON_INDENT(1)) != 0 || rename(beside, path) != 0))
-        (void)remove(beside); /* the ledger is asked again the next time */
+    if (count > kept->count)
+        (void)!command_replace_json(list, path); /* if not, the ledger is asked again the next time */
     json_decref(list);
 }
 

@@ -78,7 +78,7 @@ static bool read_path(const json_t *answer, struct own *own)
 static bool is_still_newest(const struct audit *audit)
 {
     int status;
-    char *body = hub_http_text_in(audit->session, audit->http, "/liabilities", false, &status);
+    char *body = hub_http_text(audit->session, audit->http, "/liabilities", false, &status);
     json_t *newest = body != NULL ? json_loads(body, JSON_REJECT_DUPLICATES, NULL) : NULL;
     bool is_it = status == 200 && json_number_at(newest, "number") == audit->statement.content.number;
     json_decref(newest);
@@ -98,7 +98,7 @@ int audit_own_ask(struct audit *audit, struct own *own)
     snprintf(path, sizeof(path), "/liabilities/proof?client=%s&asset=%s&salt=%llu&number=%llu&signature=0x%s",
              address_text(&own->key.client, client), address_text(&own->key.asset, asset),
              (unsigned long long)own->key.salt, (unsigned long long)number, signature);
-    char *body = hub_http_text_in(audit->session, audit->http, path, false, &own->status);
+    char *body = hub_http_text(audit->session, audit->http, path, false, &own->status);
     if (body == NULL)
         return hub_http_silent(audit->session->settings, audit->session, audit->http);
     json_t *answer = json_loads(body, JSON_REJECT_DUPLICATES, NULL);

@@ -140,6 +140,27 @@ void command_path(const struct settings *settings, const char *name, char *out, 
     snprintf(out, size, "%s/%s", settings->home, name);
 }
 
+bool command_replace(FILE *file, bool written, const char *temporary, const char *path)
+{
+    bool good = file != NULL && written && fflush(file) == 0 && ferror(file) == 0 && fsync(fileno(file)) == 0;
+    good = (file == NULL || fclose(file) == 0) && good;
+    good = good && rename(temporary, path) == 0;
+    int error = errno;
+    if (!good)
+        (void)remove(temporary);
+    errno = error;
+    return good;
+}
+
+bool command_replace_json(const json_t *json, const char *path)
+{
+    char temporary[1300];
+    snprintf(temporary, sizeof(temporary), "%s.%d", path, (int)getpid());
+    FILE *file = fopen(temporary, "we");
+    return command_replace(file, file != NULL && json_dumpf(json, file, JSON_INDENT(1)) == 0, temporary,
+                           path);
+}
+
 /* ---- printing ---- */
 
 int command_fail(const struct settings *settings, enum exit_code code, const char *format, ...)

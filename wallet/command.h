@@ -74,6 +74,11 @@ void command_say(FILE *out, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Prints the object and lets it go. Texts of others that go into one: text_make_utf8 first, json_pack refuses the rest. */
 void command_print_json(json_t *object);
 void command_path(const struct settings *settings, const char *name, char *out, size_t size);
+/* A file in place of the one at path, whole or not at all: what was written into `temporary` (written: without an error; file
+ * may be NULL) goes to the disk, and takes the path. False with errno, and the path is as it was. */
+bool command_replace(FILE *file, bool written, const char *temporary, const char *path) MUST_USE;
+/* The same for JSON; two processes may do it at once. */
+bool command_replace_json(const json_t *json, const char *path) MUST_USE;
 /* Unix seconds as local time, "2026-03-01 12:00:05". */
 const char *time_text(uint64_t unix_s, char out[32]);
 json_t *json_address(const uint8_t address[20]);

@@ -89,7 +89,7 @@ static int await_number(struct audit *audit, bool post, uint64_t least)
     uint64_t until = clock_monotonic_us() + settings->timeout_s * 1000000u;
     for (;;) {
         int status;
-        char *body = hub_http_text_in(audit->session, audit->http, "/liabilities", post, &status);
+        char *body = hub_http_text(audit->session, audit->http, "/liabilities", post, &status);
         if (body == NULL)
             return hub_http_silent(settings, audit->session, audit->http);
         json_decref(audit->shown);
@@ -156,18 +156,6 @@ static int compare_with_given(struct audit *audit, const char *path)
     return compare_with(audit, path, &other);
 }
 
-/* Whole or not at all. */
-static bool write_statement(const struct audit *audit, const char *path)
-{
-    char temporary[1300];
-    snprintf(temporary, sizeof(temporary), "%s.new", path);
-    FILE *file = fopen(temporary, "we");
-    bool good = file != NULL && json_dumpf(audit->shown, file, JSON_INDENT(1)) == 0 && fflush(file) == 0 &&
-                fsync(fileno(file)) == 0;
-    good = (file == NULL || fclose(file) == 0) && good;
-    return good && rename(temporary, path) == 0;
-}
-
 /* What was shown stays in the wallet's home: a later one must follow it. One of another hub or contract, which this wallet
  * had before, is nothing to compare with. */
 static int keep_statement(struct audit *audit)
@@ -192,7 +180,7 @@ static int keep_statement(struct audit *audit)
             return code;
     }
     snprintf(path, sizeof(path), "%s/%llu.json", folder, (unsigned long long)number);
-    if (!write_statement(audit, path))
+    if (!command_replace_json(audit->shown, path))
         fprintf(stderr, "rill: note: %s could not be written\n", path);
     return RILL_EXIT_OK;
 }

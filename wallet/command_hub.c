@@ -104,15 +104,15 @@ int command_hub_status(int argc, char **argv)
     const struct settings *settings = &line.settings;
     if ((code = hub_http_check(settings, "http", http)) != RILL_EXIT_OK)
         return code;
-    char *health = hub_http_text(http, "/healthz", false, &status);
+    char *health = hub_http_text(NULL, http, "/healthz", false, &status);
     bool healthy = status == 200;
     if (health == NULL)
         return command_fail(settings, RILL_EXIT_UNREACHABLE, "no hub answers at http://%s", http);
     health[strcspn(health, "\n")] = '\0';
     text_make_utf8(health);
-    char *text = hub_http_text(http, "/metrics", false, &status);
+    char *text = hub_http_text(NULL, http, "/metrics", false, &status);
     json_t *metrics = parse_metrics(text != NULL ? text : "");
-    char *balances = hub_http_text(http, "/balances", false, &status);
+    char *balances = hub_http_text(NULL, http, "/balances", false, &status);
     json_t *pools = balances != NULL ? json_loads(balances, 0, NULL) : NULL;
     if (settings->json) {
         command_print_json(json_pack("{s:b, s:s, s:O, s:O*}", "healthy", healthy, "health", health, "metrics",

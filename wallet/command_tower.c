@@ -167,9 +167,7 @@ static int config_write(const struct settings *settings, const char *path, const
     for (size_t i = 0; file != NULL && i < set->count; i++)
         fprintf(file, "%s%s%s", i == 0 ? "towers = " : ",", entry_text(&set->entries[i], entry),
                 i + 1 == set->count ? "\n" : "");
-    bool good = file != NULL && fflush(file) == 0 && ferror(file) == 0 && fsync(fileno(file)) == 0;
-    good = (file == NULL || fclose(file) == 0) && good;
-    if (good && rename(temporary, path) == 0)
+    if (command_replace(file, true, temporary, path))
         return RILL_EXIT_OK;
     return command_fail(settings, RILL_EXIT_FAILED, "cannot write %s: %s", path, strerror(errno));
 }

@@ -16,7 +16,7 @@ int hub_http_check(const struct settings *settings, const char *flag, const char
     return command_fail(settings, RILL_EXIT_USAGE, "--%s '%s' is not HOST:PORT", flag, http);
 }
 
-char *hub_http_text_in(struct session *session, const char *http, const char *path, bool post, int *status)
+char *hub_http_text(struct session *session, const char *http, const char *path, bool post, int *status)
 {
     char host[HOST_BYTES_MAX + 1];
     uint16_t port;
@@ -27,11 +27,6 @@ char *hub_http_text_in(struct session *session, const char *http, const char *pa
         question.given_up = &session->interrupted;
     }
     return http_ask_wait(&question, status);
-}
-
-char *hub_http_text(const char *http, const char *path, bool post, int *status)
-{
-    return hub_http_text_in(NULL, http, path, post, status);
 }
 
 int hub_http_silent(const struct settings *settings, const struct session *session, const char *http)
@@ -46,7 +41,7 @@ static int ask_json(const struct settings *settings, struct session *session, co
                     const char *path, bool post, json_t **out)
 {
     int status, code = RILL_EXIT_OK;
-    char *body = hub_http_text_in(session, http, path, post, &status);
+    char *body = hub_http_text(session, http, path, post, &status);
     if (body == NULL)
         return hub_http_silent(settings, session, http);
     json_t *answer = json_loads(body, JSON_REJECT_DUPLICATES, NULL);

@@ -7,15 +7,13 @@
 /* HOST:PORT of a flag, checked. RILL_EXIT_OK, or RILL_EXIT_USAGE after a line on stderr. */
 int hub_http_check(const struct settings *settings, const char *flag, const char *http) MUST_USE;
 /* GET (or POST, with nothing in it) of a path; http has been checked. The body is the caller's to free; NULL without an
- * answer. */
-char *hub_http_text(const char *http, const char *path, bool post, int *status);
-/* The same, of JSON: RILL_EXIT_OK and the value, which the caller lets go, or an exit code after a line on stderr. */
+ * answer. With a session (NULL: none): on its loop, so that its signals end the waiting, and its wallet goes on meanwhile. */
+char *hub_http_text(struct session *session, const char *http, const char *path, bool post, int *status);
+/* The same without a session, of JSON: RILL_EXIT_OK and the value, which the caller lets go, or an exit code after a line on stderr. */
 int hub_http_json(const struct settings *settings, const char *http, const char *path, bool post,
                   json_t **out) MUST_USE;
 
-/* Both for a command with a session: on its loop, so that its signals end the waiting, and its wallet goes on meanwhile.
- * NULL: none. */
-char *hub_http_text_in(struct session *session, const char *http, const char *path, bool post, int *status);
+/* With one. */
 int hub_http_json_in(struct session *session, const char *http, const char *path, bool post,
                      json_t **out) MUST_USE;
 /* After no answer: a line on stderr that says which, and the exit code. session may be NULL. */

@@ -296,7 +296,7 @@ static void on_lie(struct evhttp_request *request, void *context)
     struct liar *liar = context;
     const char *uri = evhttp_request_get_uri(request);
     int status;
-    char *text = hub_http_text(liar->stand->day->http, uri,
+    char *text = hub_http_text(NULL, liar->stand->day->http, uri,
                                evhttp_request_get_command(request) == EVHTTP_REQ_POST, &status);
     ensure(text != NULL);
     bool is_proof = strncmp(uri, "/liabilities/proof", 18) == 0;
@@ -540,7 +540,7 @@ static void liar_keeps_one(struct liar *liar)
     char out[65536];
     int status;
     expect(day, 0, RILL(day, out, "audit", "--home", liar->stand->payer), out);
-    liar->kept = hub_http_text(day->http, "/liabilities", false, &status);
+    liar->kept = hub_http_text(NULL, day->http, "/liabilities", false, &status);
     assert_int_equal(status, 200);
 }
 

@@ -280,6 +280,35 @@ static inline void fixture_wait_folded(const struct journal *journal, uint64_t b
     }
 }
 
+static inline bool fixture_accept_live(void *context, const struct record *record)
+{
+    (void)context;
+    return !record_is_archive(record); /* recovery never shows one */
+}
+
+/* One that folds after a few batches, recovered. */
+#define FIXTURE_SMALL_BYTES 20000
+static inline struct journal *fixture_open_small(const char *path, uint32_t archive_days)
+{
+    struct store_options options = fixture_options(path);
+    options.checkpoint_bytes = FIXTURE_SMALL_BYTES;
+    options.archive_days = archive_days;
+    struct journal *journal = fixture_open(&options);
+    assert_true(journal_recover(journal, fixture_accept_live, NULL));
+    return journal;
+}
+
+/* Everything appended before is folded when this returns. */
+static inline void fixture_fold_small(struct journal *journal)
+{
+    static const uint8_t filler[2 * FIXTURE_SMALL_BYTES];
+    struct buffer batch = {0};
+    record_put(&batch, 1, "filler", 6, filler, sizeof filler);
+    journal_wait(journal, journal_append(journal, batch.data, batch.length));
+    buffer_free(&batch);
+    fixture_wait_folded(journal, FIXTURE_SMALL_BYTES);
+}
+
 /* Expects that it does not open, for this reason, and that the line says each of the two texts. */
 static inline void fixture_refused(const struct store_options *options, enum store_error wanted,
                                    const char *says, const char *also)

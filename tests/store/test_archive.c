@@ -8,8 +8,6 @@
 #define OWNERS 5
 #define ITEMS  3000
 
-#define CHECKPOINT_BYTES 20000
-
 static int make_folder(void **state)
 {
     *state = fixture_folder_make();
@@ -20,22 +18,6 @@ static int remove_folder(void **state)
 {
     fixture_folder_remove(*state);
     return 0;
-}
-
-static bool accept_all(void *context, const struct record *record)
-{
-    (void)context;
-    return !record_is_archive(record); /* recovery never shows one */
-}
-
-static struct journal *open_small(const char *path, uint32_t days)
-{
-    struct store_options options = fixture_options(path);
-    options.checkpoint_bytes = CHECKPOINT_BYTES;
-    options.archive_days = days;
-    struct journal *journal = fixture_open(&options);
-    assert_true(journal_recover(journal, accept_all, NULL));
-    return journal;
 }
 
 struct item {
@@ -53,17 +35,6 @@ static void item_append(struct journal *journal, const struct item *item)
     record_put(&batch, item->type, key, sizeof key, &item->number, sizeof item->number);
     journal_append(journal, batch.data, batch.length);
     buffer_free(&batch);
-}
-
-/* Everything appended before is folded when this returns. */
-static void fold_all(struct journal *journal)
-{
-    static const uint8_t filler[2 * CHECKPOINT_BYTES];
-    struct buffer batch = {0};
-    record_put(&batch, 1, "filler", 6, filler, sizeof filler);
-    journal_wait(journal, journal_append(journal, batch.data, batch.length));
-    buffer_free(&batch);
-    fixture_wait_folded(journal, CHECKPOINT_BYTES);
 }
 
 struct page {
@@ -133,7 +104,7 @@ static void what_is_asked_for_is_found(void **state)
 {
     static struct item items[ITEMS];
     struct fixture_random random = {4};
-    struct journal *journal = open_small(*state, 100000);
+    struct journal *journal = fixture_open_small(*state, 100000);
     make_items(items, &random);
     for (size_t i = 0; i < ITEMS; i++)
         item_append(journal, &items[i]);
@@ -153,7 +124,7 @@ static void what_is_asked_for_is_found(void **state)
             check_query(journal, items, query, 1 + fixture_random_below(&random, 300), 0);
         }
         journal_close(journal);
-        journal = open_small(*state, 100000);
+        journal = fixture_open_small(*state, 100000);
     }
     journal_close(journal);
 }
@@ -163,13 +134,13 @@ static void old_days_are_dropped(void **state)
 {
     static struct item items[ITEMS];
     struct fixture_random random = {5};
-    struct journal *journal = open_small(*state, 4);
+    struct journal *journal = fixture_open_small(*state, 4);
     make_items(items, &random);
     for (size_t i = 0; i < ITEMS; i++)
         item_append(journal, &items[i]);
-    fold_all(journal);
+    fixture_fold_small(journal);
     journal_close(journal);
-    journal = open_small(*state, 4);
+    journal = fixture_open_small(*state, 4);
     qsort(items, ITEMS, sizeof items[0], by_time);
     uint64_t oldest = items[ITEMS - 1].time / DAY - 4;
     assert_true(items[0].time / DAY + 8 < oldest);
@@ -202,7 +173,7 @@ static void an_absurd_time_makes_nothing_old(void **state)
     struct fixture_random random = {6};
     /* By the clock, what is younger than day 20006 is to be kept, the days around it not looked at. */
     uint32_t days = (uint32_t)(clock_unix_s() / DAY - 20005);
-    struct journal *journal = open_small(*state, days);
+    struct journal *journal = fixture_open_small(*state, days);
     make_items(items, &random);
     for (size_t i = 0; i < ITEMS; i++)
         item_append(journal, &items[i]);
@@ -211,9 +182,9 @@ static void an_absurd_time_makes_nothing_old(void **state)
     assert_true(young > 0 && records_between(journal, 0, 20004) > 0);
     const struct item absurd = {.owner = 1, .type = RECORD_ARCHIVE_FIRST, .time = UINT32_MAX, .number = 7};
     item_append(journal, &absurd);
-    fold_all(journal);
+    fixture_fold_small(journal);
     journal_close(journal);
-    journal = open_small(*state, days);
+    journal = fixture_open_small(*state, days);
     assert_int_equal(records_between(journal, 20008, 21000), young);
     assert_int_equal(records_between(journal, 0, 20004), 0); /* what is old by the clock still goes */
     assert_int_equal(records_between(journal, UINT32_MAX / DAY, UINT32_MAX / DAY + 1), 1);
@@ -222,13 +193,13 @@ static void an_absurd_time_makes_nothing_old(void **state)
 
 static void without_days_nothing_is_kept(void **state)
 {
-    struct journal *journal = open_small(*state, 10);
+    struct journal *journal = fixture_open_small(*state, 10);
     struct item item = {.owner = 1, .type = RECORD_ARCHIVE_FIRST, .time = 20000 * (uint64_t)DAY};
     for (item.number = 0; item.number < 1000; item.number++)
         item_append(journal, &item);
-    fold_all(journal);
+    fixture_fold_small(journal);
     journal_close(journal);
-    journal = open_small(*state, 0);
+    journal = fixture_open_small(*state, 0);
     static struct page page;
     page = (struct page){.limit = ITEMS};
     struct archive_query query = {.type = RECORD_ARCHIVE_FIRST, .owner = {1}, .until = UINT64_MAX};
@@ -236,7 +207,7 @@ static void without_days_nothing_is_kept(void **state)
     assert_int_equal(page.count, 1000);
     for (; item.number < 2000; item.number++)
         item_append(journal, &item);
-    fold_all(journal);
+    fixture_fold_small(journal);
     page.count = 0;
     assert_true(journal_archive_read(journal, &query, page_visit, &page));
     assert_int_equal(page.count, 0);
@@ -252,7 +223,7 @@ static bool take_number(void *context, const struct record *record)
 /* Written again under its key, a record is the new one, wherever the old one is. */
 static void the_newest_of_a_key_is_shown(void **state)
 {
-    struct journal *journal = open_small(*state, 100000);
+    struct journal *journal = fixture_open_small(*state, 100000);
     uint8_t key[RECORD_ARCHIVE_KEY_MIN + 3] = {1};
     const struct archive_query query = {.type = RECORD_ARCHIVE_FIRST, .owner = {1}, .until = UINT64_MAX};
     memcpy(key + RECORD_ARCHIVE_KEY_MIN, "abc", 3);
@@ -280,10 +251,10 @@ static void the_newest_of_a_key_is_shown(void **state)
         assert_false(journal_find(journal, RECORD_ARCHIVE_FIRST, "ab", 2, take_number, &found));
         assert_false(journal_find(journal, RECORD_ARCHIVE_FIRST + 1, "abc", 3, take_number, &found));
         if (number % 2 == 0)
-            fold_all(journal);
+            fixture_fold_small(journal);
         if (number % 3 == 0) {
             journal_close(journal);
-            journal = open_small(*state, 100000);
+            journal = fixture_open_small(*state, 100000);
         }
     }
     journal_close(journal);
@@ -315,7 +286,7 @@ static void *read_all_the_time(void *context)
 static void readers_do_not_see_the_folding(void **state)
 {
     struct fixture_state history = {0};
-    struct journal *journal = open_small(*state, 100000);
+    struct journal *journal = fixture_open_small(*state, 100000);
     struct reader_thread reader = {.journal = journal};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, read_all_the_time, &reader), 0);

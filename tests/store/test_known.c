@@ -8,10 +8,9 @@
 #include "base/index.h"
 #include "store/filter.h"
 
-#define DAY              86400u
-#define CHECKPOINT_BYTES 20000
-#define IDS              2000
-#define FILE_NAME        "rill.filter"
+#define DAY       86400u
+#define IDS       2000
+#define FILE_NAME "rill.filter"
 
 static int make_folder(void **state)
 {
@@ -124,37 +123,26 @@ static void test_filter_file(void **state)
 
 /* ---- in a journal ---- */
 
-static bool accept_all(void *context, const struct record *record)
+static bool accept(void *context, const struct record *record)
 {
     (void)context, (void)record;
     return true;
 }
 
-static struct journal *open_small(const char *path, uint32_t days)
-{
-    struct store_options options = fixture_options(path);
-    options.checkpoint_bytes = CHECKPOINT_BYTES;
-    options.archive_days = days;
-    struct journal *journal = fixture_open(&options);
-    assert_true(journal_recover(journal, accept_all, NULL));
-    return journal;
-}
-
 /* One record each, of one day; all folded when this returns. */
 static void add_ids(struct journal *journal, uint64_t from, uint64_t to, uint64_t day)
 {
-    static const uint8_t filler[2 * CHECKPOINT_BYTES];
     struct buffer batch = {0};
-    record_put(&batch, 1, "filler", 6, filler, sizeof filler);
+    record_put(&batch, 1, "ids", 3, &to, sizeof to);
     for (; from < to; from++) {
         uint8_t key[RECORD_ARCHIVE_KEY_MIN + 8] = {1};
         store_be64(key + RECORD_OWNER_BYTES, day * DAY);
         store_be64(key + RECORD_ARCHIVE_KEY_MIN, from);
         record_put(&batch, RECORD_ARCHIVE_FIRST | RECORD_FINDABLE, key, sizeof key, &from, sizeof from);
     }
-    journal_wait(journal, journal_append(journal, batch.data, batch.length));
+    journal_append(journal, batch.data, batch.length);
     buffer_free(&batch);
-    fixture_wait_folded(journal, CHECKPOINT_BYTES);
+    fixture_fold_small(journal);
 }
 
 static uint64_t count_ids(struct journal *journal, uint64_t from, uint64_t to)
@@ -190,7 +178,7 @@ static void check_ids(struct journal *journal, uint64_t from, uint64_t to)
     for (uint64_t id = from; id < to; id += 97) {
         uint8_t rest[8];
         store_be64(rest, id);
-        rest_found += journal_find(journal, RECORD_ARCHIVE_FIRST, rest, sizeof rest, accept_all, NULL);
+        rest_found += journal_find(journal, RECORD_ARCHIVE_FIRST, rest, sizeof rest, accept, NULL);
     }
     assert_int_equal(rest_found, (to - from + 96) / 97);
 }
@@ -198,7 +186,7 @@ static void check_ids(struct journal *journal, uint64_t from, uint64_t to)
 /* Known from the folding on; what is there and folded is looked up on the disk, what is not there is not. */
 static void test_looks(void **state)
 {
-    struct journal *journal = open_small(*state, 100000);
+    struct journal *journal = fixture_open_small(*state, 100000);
     (void)wait_known(journal);
     for (uint64_t from = 0; from < IDS; from += IDS / 4) {
         add_ids(journal, from, from + IDS / 4, 20000);
@@ -207,7 +195,7 @@ static void test_looks(void **state)
         assert_int_equal(count_ids(journal, IDS, 2 * IDS), 0);
         uint8_t rest[8];
         store_be64(rest, IDS);
-        assert_false(journal_find(journal, RECORD_ARCHIVE_FIRST, rest, sizeof rest, accept_all, NULL));
+        assert_false(journal_find(journal, RECORD_ARCHIVE_FIRST, rest, sizeof rest, accept, NULL));
         assert_true(store_figures(journal).index_looks - before < IDS / 50);
     }
     assert_true(store_figures(journal).index_looks >= IDS);
@@ -230,7 +218,7 @@ static bool file_is_there(const char *folder)
 static void test_restart(void **state)
 {
     for (uint64_t from = 0; from < IDS; from += IDS / 4) {
-        struct journal *journal = open_small(*state, 100000);
+        struct journal *journal = fixture_open_small(*state, 100000);
         (void)wait_known(journal);
         assert_false(file_is_there(*state));
         check_ids(journal, 0, from);
@@ -247,7 +235,7 @@ static void add_ids_and_die(const char *folder, uint64_t from, uint64_t to)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        add_ids(open_small(folder, 100000), from, to, 20000);
+        add_ids(fixture_open_small(folder, 100000), from, to, 20000);
         _exit(0);
     }
     int status;
@@ -261,14 +249,14 @@ static void test_crash(void **state)
     char path[256], kept[300];
     file_path(*state, path);
     snprintf(kept, sizeof kept, "%s.kept", path);
-    struct journal *journal = open_small(*state, 100000);
+    struct journal *journal = fixture_open_small(*state, 100000);
     add_ids(journal, 0, IDS / 2, 20000);
     journal_close(journal);
     assert_int_equal(link(path, kept), 0);
     add_ids_and_die(*state, IDS / 2, IDS);
     assert_false(file_is_there(*state));
     assert_int_equal(rename(kept, path), 0);
-    journal = open_small(*state, 100000);
+    journal = fixture_open_small(*state, 100000);
     check_ids(journal, 0, IDS);
     (void)wait_known(journal);
     check_ids(journal, 0, IDS);
@@ -296,12 +284,12 @@ static void change_file(const char *folder, long at, bool cut)
 static void test_damaged_file(void **state)
 {
     static const long places[] = {0, 8, 16, 24, 30, 32, 40, 48, 56, 5000, 500000};
-    struct journal *journal = open_small(*state, 100000);
+    struct journal *journal = fixture_open_small(*state, 100000);
     add_ids(journal, 0, IDS, 20000);
     journal_close(journal);
     for (size_t i = 0; i < 2 * ARRAY_LENGTH(places); i++) {
         change_file(*state, places[i / 2], i % 2 == 1);
-        journal = open_small(*state, 100000);
+        journal = fixture_open_small(*state, 100000);
         check_ids(journal, 0, IDS);
         (void)wait_known(journal);
         check_ids(journal, 0, IDS);
@@ -315,7 +303,7 @@ static void test_stale_file(void **state)
 {
     char path[256];
     uint8_t head[32];
-    struct journal *journal = open_small(*state, 100000);
+    struct journal *journal = fixture_open_small(*state, 100000);
     add_ids(journal, 0, IDS, 20000);
     journal_close(journal);
     file_path(*state, path);
@@ -328,7 +316,7 @@ static void test_stale_file(void **state)
     assert_true(filter_write(&filter, file, index_hash(0, head, sizeof head)));
     assert_int_equal(fclose(file), 0);
     filter_free(&filter);
-    journal = open_small(*state, 100000);
+    journal = fixture_open_small(*state, 100000);
     (void)wait_known(journal);
     check_ids(journal, 0, IDS);
     journal_close(journal);
@@ -337,7 +325,7 @@ static void test_stale_file(void **state)
 /* What is pruned is not had any more, though the filter knows it. */
 static void test_pruned(void **state)
 {
-    struct journal *journal = open_small(*state, 10);
+    struct journal *journal = fixture_open_small(*state, 10);
     (void)wait_known(journal);
     add_ids(journal, 0, IDS / 2, 20000);
     check_ids(journal, 0, IDS / 2);
@@ -345,7 +333,7 @@ static void test_pruned(void **state)
     assert_int_equal(count_ids(journal, 0, IDS / 2), 0);
     check_ids(journal, IDS / 2, IDS);
     journal_close(journal);
-    journal = open_small(*state, 10);
+    journal = fixture_open_small(*state, 10);
     (void)wait_known(journal);
     assert_int_equal(count_ids(journal, 0, IDS / 2), 0);
     check_ids(journal, IDS / 2, IDS);
